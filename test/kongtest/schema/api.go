@@ -1,0 +1,205 @@
+package schema
+
+import (
+	"encoding/json"
+	"maps"
+	"math/rand"
+	"slices"
+)
+
+// Info is what GET / tells of a loaded plugin under plugins.available_on_server.
+type Info struct {
+	Priority int    `json:"priority"`
+	Version  string `json:"version"`
+}
+
+// Names returns the names of the loaded plugins, sorted.
+func Names() []string {
+	return slices.Sorted(maps.Keys(plugins()))
+}
+
+// Available returns priority and version of each loaded plugin, as GET / of
+// Kong 3.9.1 lists them under plugins.available_on_server.
+func Available() map[string]Info {
+	out := map[string]Info{}
+	for name, p := range plugins() {
+		out[name] = Info{Priority: p.priority, Version: Version}
+	}
+	return out
+}
+
+// Version is the version of every bundled plugin: that of Kong itself.
+const Version = "3.9.1"
+
+// PluginJSON returns what GET /schemas/plugins/{name} answers:
+// {"fields":[...],"entity_checks":[...]}. It is false for a plugin that is not loaded.
+func PluginJSON(name string) (json.RawMessage, bool) {
+	p, ok := plugins()[name]
+	if !ok {
+		return nil, false
+	}
+	return p.public, true
+}
+
+// EntityJSON returns what GET /schemas/{entity} answers, for plugins, services,
+// routes and consumers; false for any other name.
+func EntityJSON(entity string) (json.RawMessage, bool) {
+	e, ok := entities()[entity]
+	if !ok {
+		return nil, false
+	}
+	return e.public, true
+}
+
+// Insert validates the body of a POST or PUT and returns the complete entity as
+// Kong 3.9.1 stores and answers it: every field present, null where unset,
+// defaults filled, shorthands expanded and deprecated twins shown. The input is
+// not changed.
+//
+// What the store provides is left to it: id and created_at are in the result
+// only when the client gave them, updated_at never (Kong overwrites it), and
+// references stay as given ({"id"}, {"name"}, {"username"}).
+//
+// An entity that is not one of "plugins", "services", "routes" and "consumers"
+// is a mistake of the caller and panics.
+func Insert(entity string, input map[string]any) (map[string]any, *Violation) {
+	rec := mustEntity(entity)
+	data := cloneMap(input)
+	dropAuto(data)
+	if errs := rec.fill(data, insert); errs != nil {
+		return nil, newViolation(errs)
+	}
+	if v := newViolation(rec.validateAll(data, true)); v != nil {
+		return nil, v
+	}
+	return rec.read(data), nil
+}
+
+// Update validates the body of a PATCH against the entity as it is and returns
+// the entity as it becomes. Records merge deeply; arrays, sets, maps and
+// references are replaced; null sets null, and is refused where a value is
+// required. Neither argument is changed. As with Insert, updated_at is the
+// store's to set; id and created_at stay unless the patch has them.
+func Update(entity string, current, patch map[string]any) (map[string]any, *Violation) {
+	rec := mustEntity(entity)
+	data, old := cloneMap(patch), cloneMap(current)
+	delete(data, "updated_at")
+	delete(old, "updated_at")
+	rec.hideTwins(old)
+	// the Admin API fills in the name of the plugin before it looks at the body
+	if _, ok := data[rec.subKey]; !ok && entity == "plugins" {
+		data[rec.subKey] = old[rec.subKey]
+	}
+	if errs := rec.fill(data, update); errs != nil {
+		return nil, newViolation(errs)
+	}
+	merged := rec.merge(data, old)
+	if v := newViolation(rec.validateAll(merged, false)); v != nil {
+		return nil, v
+	}
+	return rec.read(merged), nil
+}
+
+// Shuffle puts the elements of every set of the entity in random order, in
+// place: Kong keeps sets in no stable order and answers them in any.
+func Shuffle(entity string, e map[string]any, rnd *rand.Rand) {
+	mustEntity(entity).shuffle(e, rnd)
+}
+
+func mustEntity(name string) *record {
+	e, ok := entities()[name]
+	if !ok {
+		panic("schema: no entity " + name)
+	}
+	return e.rec
+}
+
+// autoFields are set by the store when an entity is written.
+var autoFields = []string{"id", "created_at", "updated_at"}
+
+// dropAuto removes what the store sets: a null counts as not given.
+func dropAuto(data map[string]any) {
+	delete(data, "updated_at")
+	for _, name := range autoFields {
+		if v, ok := data[name]; ok && v == nil {
+			delete(data, name)
+		}
+	}
+}
+
+// read turns a written entity into what a read shows of it.
+func (r *record) read(data map[string]any) map[string]any {
+	// a written entity has no shorthand left that could be refused
+	_ = r.fill(data, selecting)
+	for _, name := range autoFields {
+		if data[name] == nil {
+			delete(data, name)
+		}
+	}
+	return data
+}
+
+// merge lays a patch over an entity, records field by field. As in Kong the
+// entity, not the patch, picks the subschema here.
+func (r *record) merge(top, bottom map[string]any) map[string]any {
+	out := map[string]any{}
+	for _, m := range []map[string]any{bottom, top} {
+		for k, v := range m {
+			out[k] = v
+		}
+	}
+	sub := r.sub(bottom)
+	for _, nf := range r.fields {
+		f := r.resolve(nf.name, sub)
+		table, isTable := asTable(top[nf.name])
+		if isTable && f.Type == "record" && f.rec != nil && !f.Abstract {
+			out[nf.name] = f.rec.merge(table, tableOrEmpty(bottom[nf.name]))
+		}
+	}
+	return out
+}
+
+// hideTwins removes the deprecated twins that answers show, in every record:
+// Kong does not see them in what it reads before it writes.
+func (r *record) hideTwins(data map[string]any) {
+	for _, s := range r.shorthands {
+		delete(data, s.name)
+	}
+	sub := r.sub(data)
+	for _, nf := range r.fields {
+		f := r.resolve(nf.name, sub)
+		if inner, ok := data[nf.name].(map[string]any); ok && f.rec != nil {
+			f.rec.hideTwins(inner)
+		}
+	}
+}
+
+func (r *record) shuffle(data map[string]any, rnd *rand.Rand) {
+	sub := r.sub(data)
+	for _, nf := range r.fields {
+		r.resolve(nf.name, sub).shuffle(data[nf.name], rnd)
+	}
+}
+
+func (f *field) shuffle(v any, rnd *rand.Rand) {
+	switch t := v.(type) {
+	case []any:
+		if f.Type == "set" {
+			rnd.Shuffle(len(t), func(i, j int) { t[i], t[j] = t[j], t[i] })
+		}
+		for _, e := range t {
+			if f.Elements != nil {
+				f.Elements.shuffle(e, rnd)
+			}
+		}
+	case map[string]any:
+		for _, k := range sortedKeys(t) {
+			if f.Values != nil {
+				f.Values.shuffle(t[k], rnd)
+			}
+		}
+		if f.rec != nil {
+			f.rec.shuffle(t, rnd)
+		}
+	}
+}

@@ -1,0 +1,306 @@
+package schema
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"strings"
+)
+
+// context says what an entity is filled for.
+type context int
+
+const (
+	insert context = iota
+	update
+	selecting
+)
+
+// fill completes a table for a write or a read: shorthands become the fields
+// they stand for, absent fields get their defaults (null where there is none;
+// nothing on update). The data is changed in place. Errors are those of
+// shorthand fields; Kong puts them at the top of the entity wherever the
+// shorthand stands, so they are returned bare.
+func (r *record) fill(data map[string]any, ctx context) map[string]any {
+	if errs := r.expandShorthands(data, ctx); errs != nil {
+		return errs
+	}
+	sub := r.sub(data)
+	for _, nf := range r.fields {
+		f := r.resolve(nf.name, sub)
+		value, present := data[nf.name]
+		if !present && f.Auto && f.Type == "string" && !f.UUID && ctx == insert {
+			value, present = randomString(24), true
+		}
+		value, present, errs := f.adjust(value, present, ctx)
+		if errs != nil {
+			return errs
+		}
+		if present {
+			data[nf.name] = value
+		}
+	}
+	if ctx == selecting {
+		r.prune(data)
+	}
+	return nil
+}
+
+// adjust completes one value and what is inside it.
+func (f *field) adjust(value any, present bool, ctx context) (any, bool, map[string]any) {
+	if ctx == selecting && present && value == nil && f.Required {
+		v, ok := f.missing()
+		return v, ok, nil
+	}
+	if f.Abstract {
+		return value, present, nil
+	}
+	if f.Type == "record" {
+		return f.adjustRecord(value, present, ctx)
+	}
+	value, errs := f.adjustElements(value, ctx)
+	if errs != nil {
+		return nil, false, errs
+	}
+	if !present && ctx != update {
+		value, present = f.missing()
+	}
+	return value, present, nil
+}
+
+func (f *field) adjustRecord(value any, present bool, ctx context) (any, bool, map[string]any) {
+	if !present && ctx != update {
+		value, present = f.missing()
+	}
+	if value == nil || f.rec == nil {
+		return value, present, nil
+	}
+	table, ok := asTable(value)
+	if !ok {
+		return value, present, nil
+	}
+	errs := f.rec.fill(table, ctx)
+	return table, present, errs
+}
+
+// adjustElements completes the elements of an array, a set or a map; a set
+// loses its duplicates.
+func (f *field) adjustElements(value any, ctx context) (any, map[string]any) {
+	switch f.Type {
+	case "array", "set":
+		list, ok := asList(value)
+		if !ok {
+			return value, nil
+		}
+		if f.Type == "set" {
+			list = distinct(list)
+		}
+		for i, e := range list {
+			v, _, errs := f.Elements.adjust(e, true, ctx)
+			if errs != nil {
+				return nil, errs
+			}
+			list[i] = v
+		}
+		return list, nil
+	case "map":
+		return f.adjustMap(value, ctx)
+	}
+	return value, nil
+}
+
+func (f *field) adjustMap(value any, ctx context) (any, map[string]any) {
+	if list, ok := value.([]any); ok && len(list) == 0 {
+		return map[string]any{}, nil
+	}
+	m, ok := value.(map[string]any)
+	if !ok {
+		return value, nil
+	}
+	for _, k := range sortedKeys(m) {
+		v, _, errs := f.Values.adjust(m[k], true, ctx)
+		if errs != nil {
+			return nil, errs
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+// distinct drops repeated scalars; tables are never the same to Kong.
+func distinct(list []any) []any {
+	out := make([]any, 0, len(list))
+	seen := map[any]bool{}
+	for _, e := range list {
+		switch e.(type) {
+		case map[string]any, []any:
+		default:
+			if seen[e] {
+				continue
+			}
+			seen[e] = true
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// missing returns what an absent field becomes: its default, null when it may
+// be null, a record of defaults when it must be there; or nothing, to be
+// refused later.
+func (f *field) missing() (any, bool) {
+	switch {
+	case f.Default.set:
+		return clone(f.Default.value), true
+	case f.Nilable:
+		return nil, false
+	case !f.Required:
+		return nil, true
+	case f.Type == "record" && !f.Abstract && f.rec != nil:
+		m := map[string]any{}
+		// a shorthand is never among the defaults, so nothing can be refused
+		_ = f.rec.fill(m, insert)
+		return m, true
+	}
+	return nil, false
+}
+
+// prune drops what no row shows: keys that are no fields, and empty strings
+// where a string may not be empty, which read as null.
+func (r *record) prune(data map[string]any) {
+	for k, v := range data {
+		f := r.byName[k]
+		if f == nil {
+			if !r.twin(k) {
+				delete(data, k)
+			}
+			continue
+		}
+		if f.Type == "string" && v == "" && (f.LenMin == nil || *f.LenMin > 0) {
+			data[k] = nil
+		}
+	}
+}
+
+// twin says whether the name is a deprecated field that answers still show.
+func (r *record) twin(name string) bool {
+	for _, s := range r.shorthands {
+		if s.name == name {
+			return len(s.Deprecation.ReplacedWith) > 0
+		}
+	}
+	return false
+}
+
+// expandShorthands replaces shorthand fields by what they stand for; when
+// reading it adds the deprecated twins of new fields.
+func (r *record) expandShorthands(data map[string]any, ctx context) map[string]any {
+	errs := map[string]any{}
+	for _, s := range r.shorthands {
+		if value, ok := data[s.name]; ok {
+			if err := s.expand(s.name, value, data); err != nil {
+				errs[s.name] = err
+				continue
+			}
+		}
+		if ctx == selecting && len(s.Deprecation.ReplacedWith) > 0 {
+			data[s.name], _ = getPath(data, strings.Join(s.Deprecation.ReplacedWith[0].Path, "."))
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
+}
+
+// expand puts one shorthand's value where it belongs. Of a deprecated field and
+// its replacement the replacement wins, and the two must not contradict each
+// other; any other shorthand wins over the fields it sets.
+func (f *field) expand(name string, value any, data map[string]any) any {
+	if err := f.validate(value); err != nil {
+		return err
+	}
+	if err := f.contradiction(name, value, data); err != "" {
+		return err
+	}
+	delete(data, name)
+	deprecated := f.Deprecation.Message != ""
+	for k, v := range f.spread(value) {
+		old, has := data[k]
+		inner, isTable := v.(map[string]any)
+		switch {
+		case isTable && deprecated:
+			data[k] = overlay(inner, tableOrEmpty(old))
+		case isTable:
+			data[k] = overlay(tableOrEmpty(old), inner)
+		case !deprecated || !has || old == nil:
+			data[k] = v
+		}
+	}
+	return nil
+}
+
+func (f *field) contradiction(name string, value any, data map[string]any) string {
+	if value == nil {
+		return ""
+	}
+	for _, target := range f.Deprecation.ReplacedWith {
+		path := strings.Join(target.Path, ".")
+		v, _ := getPath(data, path)
+		if v != nil && v != false && !equal(v, value) {
+			return fmt.Sprintf("both deprecated and new field are used but their values mismatch: %s = %s vs %s = %s",
+				name, luaString(value), path, luaString(v))
+		}
+	}
+	return ""
+}
+
+// spread returns the fields a shorthand's value stands for.
+func (f *field) spread(value any) map[string]any {
+	if f.Shorthand != "" {
+		return shorthandFuncs[f.Shorthand](value)
+	}
+	path := f.Path
+	if len(f.Deprecation.ReplacedWith) > 0 {
+		path = f.Deprecation.ReplacedWith[0].Path
+	}
+	out := map[string]any{}
+	if len(path) > 0 {
+		setPath(out, strings.Join(path, "."), value)
+	}
+	return out
+}
+
+func tableOrEmpty(v any) map[string]any {
+	if m, ok := v.(map[string]any); ok {
+		return m
+	}
+	return map[string]any{}
+}
+
+// overlay merges two tables deeply; top wins except where it is null.
+func overlay(bottom, top map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range bottom {
+		out[k] = v
+	}
+	for k, v := range top {
+		inner, isTable := v.(map[string]any)
+		old, wasTable := out[k].(map[string]any)
+		switch {
+		case isTable && wasTable:
+			out[k] = overlay(old, inner)
+		case v != nil || out[k] == nil:
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// randomString draws a secret of letters and digits from n random bytes, as Kong
+// makes those it fills in: 24 bytes for a token, 33 for a session secret.
+func randomString(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return strings.NewReplacer("+", "a", "/", "b").Replace(base64.StdEncoding.EncodeToString(b))
+}

@@ -1,0 +1,228 @@
+package schema
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// field is one field definition, in the attributes of Kong's schema files.
+type field struct {
+	Type          string      `json:"type"`
+	Required      bool        `json:"required"`
+	Nilable       bool        `json:"nilable"`
+	Abstract      bool        `json:"abstract"`
+	Auto          bool        `json:"auto"`
+	Referenceable bool        `json:"referenceable"`
+	Default       optional    `json:"default"`
+	Reference     string      `json:"reference"`
+	Elements      *field      `json:"elements"`
+	Keys          *field      `json:"keys"`
+	Values        *field      `json:"values"`
+	Err           string      `json:"err"`
+	Deprecation   deprecation `json:"deprecation"`
+
+	Eq         optional     `json:"eq"`
+	Ne         optional     `json:"ne"`
+	OneOf      []any        `json:"one_of"`
+	NotOneOf   []any        `json:"not_one_of"`
+	Gt         *float64     `json:"gt"`
+	Timestamp  bool         `json:"timestamp"`
+	UUID       bool         `json:"uuid"`
+	IsRegex    bool         `json:"is_regex"`
+	Between    []float64    `json:"between"`
+	LenEq      *int         `json:"len_eq"`
+	LenMin     *int         `json:"len_min"`
+	LenMax     *int         `json:"len_max"`
+	StartsWith string       `json:"starts_with"`
+	NotMatch   string       `json:"not_match"`
+	Match      string       `json:"match"`
+	MatchNone  []patternErr `json:"match_none"`
+	MatchAll   []patternErr `json:"match_all"`
+	MatchAny   *anyPattern  `json:"match_any"`
+	Contains   optional     `json:"contains"`
+	Exclusive  [][]string   `json:"mutually_exclusive_subsets"`
+
+	// Validator and Path stand for Lua functions: a custom validator, and where
+	// a shorthand puts its value when no deprecation says so.
+	Validator string   `json:"x-validator"`
+	Shorthand string   `json:"x-shorthand"`
+	Path      []string `json:"x-path"`
+	rec       *record
+	raw       map[string]json.RawMessage
+}
+
+// optional tells an attribute that is null from one that is not there.
+type optional struct {
+	set   bool
+	value any
+}
+
+// UnmarshalJSON implements json.Unmarshaler; it is called for null too.
+func (o *optional) UnmarshalJSON(b []byte) error {
+	o.set = true
+	return json.Unmarshal(b, &o.value)
+}
+
+type patternErr struct {
+	Pattern string `json:"pattern"`
+	Err     string `json:"err"`
+}
+
+type anyPattern struct {
+	Patterns []string `json:"patterns"`
+	Err      string   `json:"err"`
+}
+
+type deprecation struct {
+	ReplacedWith []struct {
+		Path []string `json:"path"`
+	} `json:"replaced_with"`
+	Message string `json:"message"`
+}
+
+type namedField struct {
+	name string
+	*field
+}
+
+// record is a list of fields with the checks that span them: an entity, or the
+// inside of a field of type record.
+type record struct {
+	fields     []namedField
+	byName     map[string]*field
+	shorthands []namedField
+	checks     []check
+
+	// subKey names the field whose value picks the subschema that overrides
+	// fields and adds checks: "name" for plugins, "protocols" for routes.
+	subKey string
+	subErr string
+	subs   map[string]*record
+}
+
+// definition is the JSON form of a record.
+type definition struct {
+	Fields          []map[string]*field          `json:"fields"`
+	ShorthandFields []map[string]*field          `json:"shorthand_fields"`
+	EntityChecks    []map[string]json.RawMessage `json:"entity_checks"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler: attributes, and for a record the
+// fields inside it.
+func (f *field) UnmarshalJSON(b []byte) error {
+	type plain field
+	if err := json.Unmarshal(b, (*plain)(f)); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &f.raw); err != nil {
+		return err
+	}
+	if f.Type != "record" || f.raw["fields"] == nil {
+		return nil
+	}
+	rec, err := parseRecord(b)
+	f.rec = rec
+	return err
+}
+
+// parseRecord reads a schema: {"fields": [...], "shorthand_fields": [...], "entity_checks": [...]}.
+func parseRecord(b []byte) (*record, error) {
+	var d definition
+	if err := json.Unmarshal(b, &d); err != nil {
+		return nil, err
+	}
+	r := &record{byName: map[string]*field{}}
+	for _, m := range d.Fields {
+		for name, f := range m {
+			r.fields = append(r.fields, namedField{name, f})
+			r.byName[name] = f
+		}
+	}
+	for _, m := range d.ShorthandFields {
+		for name, f := range m {
+			r.shorthands = append(r.shorthands, namedField{name, f})
+		}
+	}
+	return r, r.parseChecks(d.EntityChecks, r.lookup)
+}
+
+func (r *record) parseChecks(defs []map[string]json.RawMessage, lookup func(string) *field) error {
+	for _, m := range defs {
+		for name, arg := range m {
+			c, err := newCheck(name, arg, lookup)
+			if err != nil {
+				return fmt.Errorf("entity check %s: %w", name, err)
+			}
+			r.checks = append(r.checks, c)
+		}
+	}
+	return nil
+}
+
+// lookup finds a field by its dotted path.
+func (r *record) lookup(path string) *field {
+	head, tail, nested := strings.Cut(path, ".")
+	f := r.byName[head]
+	if !nested || f == nil {
+		return f
+	}
+	if f.rec == nil {
+		return nil
+	}
+	return f.rec.lookup(tail)
+}
+
+// refine returns the field with some attributes replaced, as Kong lays the
+// match of a conditional check over the field it is about.
+func (f *field) refine(match json.RawMessage) (*field, error) {
+	attrs := map[string]json.RawMessage{}
+	if f != nil {
+		for k, v := range f.raw {
+			attrs[k] = v
+		}
+	}
+	var over map[string]json.RawMessage
+	if err := json.Unmarshal(match, &over); err != nil {
+		return nil, err
+	}
+	for k, v := range over {
+		attrs[k] = v
+	}
+	if attrs["type"] == nil {
+		attrs["type"] = json.RawMessage(`"any"`)
+	}
+	b, err := json.Marshal(attrs)
+	if err != nil {
+		return nil, err
+	}
+	out := new(field)
+	return out, json.Unmarshal(b, out)
+}
+
+// sub returns the subschema that the entity's key picks, or nil.
+func (r *record) sub(entity map[string]any) *record {
+	if r.subKey == "" {
+		return nil
+	}
+	switch key := entity[r.subKey].(type) {
+	case string:
+		return r.subs[key]
+	case []any:
+		for _, k := range key {
+			if s, ok := k.(string); ok && r.subs[s] != nil {
+				return r.subs[s]
+			}
+		}
+	}
+	return nil
+}
+
+// resolve returns the definition of a field, the subschema's before the record's own.
+func (r *record) resolve(name string, sub *record) *field {
+	f := r.byName[name]
+	if f != nil && sub != nil && sub.byName[name] != nil {
+		return sub.byName[name]
+	}
+	return f
+}

@@ -1,0 +1,269 @@
+package schema
+
+import (
+	"math"
+	"strings"
+)
+
+// Kong's words for what is wrong.
+const (
+	errRequired  = "required field missing"
+	errUnknown   = "unknown field"
+	errMissingPK = "missing primary key"
+)
+
+var typeErrors = map[string]string{
+	"array": "expected an array", "set": "expected a set", "map": "expected a map", "record": "expected a record",
+	"string": "expected a string", "number": "expected a number", "boolean": "expected a boolean",
+	"integer": "expected an integer", "function": "expected a function",
+}
+
+// validateAll checks a filled table: each field, then what is required, then
+// the checks that span fields. full demands a complete entity; it is false for
+// an update. The result is empty when all is well.
+func (r *record) validateAll(data map[string]any, full bool) map[string]any {
+	sub := r.sub(data)
+	if r.subKey != "" && sub == nil {
+		return r.subMissing(data[r.subKey])
+	}
+	errs := r.validateFields(data, sub)
+	for _, nf := range r.fields {
+		v, present := data[nf.name]
+		if nf.Required && v == nil && (present || full) {
+			errs[nf.name] = errRequired
+		}
+	}
+	r.runChecks(data, full, errs)
+	if sub != nil {
+		sub.runChecks(data, full, errs)
+	}
+	return errs
+}
+
+// subMissing refuses an entity whose subschema is unknown; Kong looks no further then.
+func (r *record) subMissing(key any) map[string]any {
+	if key == nil {
+		return map[string]any{r.subKey: errRequired}
+	}
+	if list, ok := key.([]any); ok {
+		key = nil
+		if len(list) > 0 {
+			key = list[0]
+		}
+	}
+	return map[string]any{r.subKey: strings.ReplaceAll(r.subErr, "%s", luaString(key))}
+}
+
+func (r *record) validateFields(data map[string]any, sub *record) map[string]any {
+	errs := map[string]any{}
+	for _, k := range sortedKeys(data) {
+		f := r.resolve(k, sub)
+		if f == nil {
+			errs[k] = errUnknown
+			continue
+		}
+		if err := f.validate(data[k]); err != nil {
+			errs[k] = err
+		}
+	}
+	return errs
+}
+
+// validate checks one value, and what is inside it; nil, a message, or a table
+// of messages.
+func (f *field) validate(v any) any {
+	if v == nil {
+		return f.validateNull()
+	}
+	if f.Eq.set && f.Eq.value == nil {
+		return f.or("value must be null")
+	}
+	if f.Abstract {
+		return "error in schema definition: abstract field was not specialized"
+	}
+	if s, ok := v.(string); ok && f.Referenceable && isReference(s) {
+		return nil
+	}
+	if err := f.validateType(v); err != nil {
+		return err
+	}
+	if msg := f.runValidators(v); msg != "" {
+		return f.or(msg)
+	}
+	return nil
+}
+
+// or returns the field's own message when it has one.
+func (f *field) or(msg string) string {
+	if f.Err != "" {
+		return f.Err
+	}
+	return msg
+}
+
+func (f *field) validateNull() any {
+	switch {
+	case f.Ne.set && f.Ne.value == nil:
+		return f.or("value must not be null")
+	case f.Eq.set && f.Eq.value != nil:
+		return "value must be " + luaString(f.Eq.value)
+	case f.Required:
+		return errRequired
+	}
+	return nil
+}
+
+// isReference tells a vault reference, which Kong stores as it is.
+func isReference(s string) bool {
+	return len(s) > len("{vault://}") && strings.HasPrefix(s, "{vault://") && strings.HasSuffix(s, "}")
+}
+
+func (f *field) validateType(v any) any {
+	ok := true
+	switch f.Type {
+	case "array", "set":
+		list, isList := asList(v)
+		if isList {
+			return f.validateElements(list)
+		}
+		ok = false
+	case "map":
+		table, isTable := asTable(v)
+		if isTable {
+			return f.validateMap(table)
+		}
+		ok = false
+	case "record":
+		table, isTable := asTable(v)
+		if isTable {
+			return f.validateRecord(table)
+		}
+		ok = false
+	case "foreign":
+		return validateForeign(f.Reference, v)
+	default:
+		ok = scalarFits(f.Type, v)
+	}
+	if !ok {
+		return typeErrors[f.Type]
+	}
+	return nil
+}
+
+func scalarFits(kind string, v any) bool {
+	ok := true
+	switch kind {
+	case "string":
+		_, ok = v.(string)
+	case "boolean":
+		_, ok = v.(bool)
+	case "number":
+		_, ok = v.(float64)
+	case "integer":
+		n, isNumber := v.(float64)
+		ok = isNumber && n == math.Floor(n) && !math.IsInf(n, 0)
+	case "function":
+		ok = false
+	}
+	return ok
+}
+
+// need checks a value that may not be null, as the elements of an array may not.
+func (f *field) need(v any) any {
+	if v == nil {
+		if err := f.validateNull(); err != nil {
+			return err
+		}
+		return errRequired
+	}
+	return f.validate(v)
+}
+
+func (f *field) validateElements(list []any) any {
+	errs := map[string]any{}
+	for i, e := range list {
+		if err := f.Elements.need(e); err != nil {
+			errs[indexKey(i)] = err
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
+}
+
+func (f *field) validateMap(table map[string]any) any {
+	for _, k := range sortedKeys(table) {
+		if err := f.Keys.need(mapKey(k)); err != nil {
+			return err
+		}
+		if err := f.Values.need(table[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapKey gives the index of an array that stands in for a map back its number.
+func mapKey(k string) any {
+	if strings.HasPrefix(k, indexMark) {
+		return float64(0)
+	}
+	return k
+}
+
+// validateRecord checks the inside of a record as if it were inserted, so that
+// what a default provides is not missed.
+func (f *field) validateRecord(table map[string]any) any {
+	if f.rec == nil {
+		return nil
+	}
+	data := cloneMap(table)
+	errs := f.rec.fill(data, insert)
+	if errs == nil {
+		errs = f.rec.validateAll(data, true)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
+}
+
+// validateForeign checks a reference: {"id": uuid}, or one unique field that the
+// store resolves to an id.
+func validateForeign(entity string, v any) any {
+	table, isTable := asTable(v)
+	target, known := entities()[entity]
+	if !isTable || !known {
+		return map[string]any{"id": errMissingPK}
+	}
+	id, present := table["id"]
+	switch {
+	case !present || id == false:
+		if byUniqueKey(entity, table) {
+			return nil
+		}
+	case id == nil:
+		return map[string]any{"id": errRequired}
+	case target.rec.byName["id"].validate(id) == nil:
+		return nil
+	}
+	if errs := target.rec.validateAll(table, false); len(errs) > 0 {
+		return errs
+	}
+	return map[string]any{"id": errMissingPK}
+}
+
+// uniqueKeys are the fields by which Kong resolves a reference without an id.
+var uniqueKeys = map[string][]string{
+	"services": {"name"}, "routes": {"name"}, "consumers": {"username", "custom_id"},
+}
+
+func byUniqueKey(entity string, table map[string]any) bool {
+	for _, k := range uniqueKeys[entity] {
+		if s, ok := table[k].(string); ok && s != "" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,184 @@
+package schema
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// In Lua an array and an object are both tables. Where Kong takes one for the
+// other, an array is turned into a table whose keys carry this mark, so that
+// they match no field name and can be told apart from the string "1".
+const indexMark = "\x00"
+
+func indexKey(i int) string { return indexMark + strconv.Itoa(i+1) }
+
+// asTable returns a JSON array or object as a table; false for anything else.
+func asTable(v any) (map[string]any, bool) {
+	switch t := v.(type) {
+	case map[string]any:
+		return t, true
+	case []any:
+		m := make(map[string]any, len(t))
+		for i, e := range t {
+			m[indexKey(i)] = e
+		}
+		return m, true
+	}
+	return nil, false
+}
+
+// asList returns the value as a sequence: an array, or an empty object, which
+// is the same thing to Kong.
+func asList(v any) ([]any, bool) {
+	switch t := v.(type) {
+	case []any:
+		return t, true
+	case map[string]any:
+		if len(t) == 0 {
+			return []any{}, true
+		}
+	}
+	return nil, false
+}
+
+// clone copies a value deeply and brings Go's number types to float64.
+func clone(v any) any {
+	switch t := v.(type) {
+	case map[string]any:
+		return cloneMap(t)
+	case []any:
+		out := make([]any, len(t))
+		for i, e := range t {
+			out[i] = clone(e)
+		}
+		return out
+	case []string:
+		out := make([]any, len(t))
+		for i, e := range t {
+			out[i] = e
+		}
+		return out
+	}
+	return cloneNumber(v)
+}
+
+func cloneNumber(v any) any {
+	switch t := v.(type) {
+	case json.Number:
+		f, err := t.Float64()
+		if err != nil {
+			return string(t)
+		}
+		return f
+	case int:
+		return float64(t)
+	case int64:
+		return float64(t)
+	}
+	return v
+}
+
+func cloneMap(m map[string]any) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, e := range m {
+		out[k] = clone(e)
+	}
+	return out
+}
+
+// getPath follows a dotted path; false when some part of it is absent.
+func getPath(m map[string]any, path string) (any, bool) {
+	head, tail, nested := strings.Cut(path, ".")
+	v, ok := m[head]
+	if !nested || !ok {
+		return v, ok
+	}
+	inner, isMap := v.(map[string]any)
+	if !isMap {
+		return nil, false
+	}
+	return getPath(inner, tail)
+}
+
+// setPath writes at a dotted path, making tables on the way. What stands in the
+// way and is no table is replaced.
+func setPath(m map[string]any, path string, v any) {
+	head, tail, nested := strings.Cut(path, ".")
+	if !nested {
+		m[head] = v
+		return
+	}
+	inner, ok := m[head].(map[string]any)
+	if !ok {
+		inner = map[string]any{}
+		m[head] = inner
+	}
+	setPath(inner, tail, v)
+}
+
+// nonEmpty is Kong's notion of a value that counts as given.
+func nonEmpty(v any) bool {
+	switch t := v.(type) {
+	case nil:
+		return false
+	case string:
+		return t != ""
+	case map[string]any:
+		return len(t) > 0
+	case []any:
+		return len(t) > 0
+	}
+	return true
+}
+
+func sortedKeys(m map[string]any) []string {
+	return slices.SortedFunc(maps.Keys(m), compareKeys)
+}
+
+// compareKeys sorts indexes by number, before names.
+func compareKeys(a, b string) int {
+	ai, aIndex := strings.CutPrefix(a, indexMark)
+	bi, bIndex := strings.CutPrefix(b, indexMark)
+	if aIndex && bIndex && len(ai) != len(bi) {
+		return len(ai) - len(bi)
+	}
+	return strings.Compare(a, b)
+}
+
+func equal(a, b any) bool { return reflect.DeepEqual(a, b) }
+
+// luaString prints a scalar as Lua's tostring does.
+func luaString(v any) string {
+	switch t := v.(type) {
+	case nil:
+		return "null"
+	case string:
+		return t
+	case bool:
+		return strconv.FormatBool(t)
+	case float64:
+		return luaNumber(t)
+	}
+	return "table"
+}
+
+// luaNumber prints a number with C's %.14g.
+func luaNumber(f float64) string {
+	s := strconv.FormatFloat(f, 'g', 14, 64)
+	mantissa, exp, ok := strings.Cut(s, "e")
+	if !ok {
+		return s
+	}
+	return trimZeros(mantissa) + "e" + exp
+}
+
+func trimZeros(s string) string {
+	if !strings.Contains(s, ".") {
+		return s
+	}
+	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
+}

@@ -1,0 +1,119 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Violation is Kong's refusal of an entity, code 2 "schema violation".
+type Violation struct {
+	// Fields tells what is wrong, nested as Kong nests it: a string for a
+	// field, a map for a record, a list with nil holes for the elements of an
+	// array; the key "@entity" holds a list of messages of checks that span fields.
+	Fields map[string]any
+}
+
+// Message is the one-line form in Kong's answer: "schema violation (a.b: text)"
+// or "N schema violations (a; b; c)", checks first, then fields by name, and
+// what is nested deeper printed as a Lua table, as Kong 3.9.1 does.
+func (v *Violation) Message() string {
+	parts := append(v.entityParts(), v.fieldParts()...)
+	if len(parts) == 1 {
+		return fmt.Sprintf("schema violation (%s)", parts[0])
+	}
+	return fmt.Sprintf("%d schema violations (%s)", len(parts), strings.Join(parts, "; "))
+}
+
+// Error implements error with the message.
+func (v *Violation) Error() string { return v.Message() }
+
+func (v *Violation) entityParts() []string {
+	var parts []string
+	list, _ := v.Fields["@entity"].([]any)
+	for _, e := range list {
+		parts = append(parts, luaString(e))
+	}
+	return parts
+}
+
+func (v *Violation) fieldParts() []string {
+	var parts []string
+	for _, name := range sortedKeys(v.Fields) {
+		if name == "@entity" {
+			continue
+		}
+		parts = append(parts, partsOf(name, v.Fields[name])...)
+	}
+	return parts
+}
+
+// partsOf prints the errors of one top-level field.
+func partsOf(name string, err any) []string {
+	var parts []string
+	switch t := err.(type) {
+	case map[string]any:
+		for _, k := range sortedKeys(t) {
+			parts = append(parts, fmt.Sprintf("%s.%s: %s", name, k, leaf(t[k])))
+		}
+	case []any:
+		for i, e := range t {
+			if e != nil {
+				parts = append(parts, fmt.Sprintf("%s.%d: %s", name, i+1, leaf(e)))
+			}
+		}
+	default:
+		parts = append(parts, name+": "+luaString(err))
+	}
+	return parts
+}
+
+func leaf(err any) string {
+	switch err.(type) {
+	case map[string]any, []any:
+		return pretty(err, "")
+	}
+	return luaString(err)
+}
+
+// newViolation turns collected errors into a violation; nil when there are none.
+func newViolation(errs map[string]any) *Violation {
+	if len(errs) == 0 {
+		return nil
+	}
+	fields := map[string]any{}
+	for k, e := range errs {
+		fields[strings.TrimPrefix(k, indexMark)] = unmark(e)
+	}
+	return &Violation{Fields: fields}
+}
+
+// unmark turns tables of errors keyed by index into lists with holes.
+func unmark(err any) any {
+	m, ok := err.(map[string]any)
+	if !ok {
+		return err
+	}
+	if list, ok := unmarkList(m); ok {
+		return list
+	}
+	out := map[string]any{}
+	for k, e := range m {
+		out[strings.TrimPrefix(k, indexMark)] = unmark(e)
+	}
+	return out
+}
+
+func unmarkList(m map[string]any) ([]any, bool) {
+	var list []any
+	for _, k := range sortedKeys(m) {
+		digits, ok := strings.CutPrefix(k, indexMark)
+		if !ok {
+			return nil, false
+		}
+		for i := len(list) + 1; indexKey(i-1) != indexMark+digits; i++ {
+			list = append(list, nil)
+		}
+		list = append(list, unmark(m[k]))
+	}
+	return list, list != nil
+}
