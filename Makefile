@@ -1,0 +1,196 @@
+# What there is to do here: `make help`. Only Go, make, git and bash are needed
+# to start with; every other tool is pinned below and installed by make itself,
+# into the user's cache, so that a second checkout finds it there.
+
+VERSION ?= 0.1.0
+IMG ?= ghcr.io/pluginbinding/kong-plugin-operator:v$(VERSION)
+KUBECTL ?= kubectl
+CONTAINER_TOOL ?= $(firstword $(notdir $(shell command -v docker podman buildah 2>/dev/null)) docker)
+FUZZTIME ?= 20s
+
+SHELL = /usr/bin/env bash -o pipefail
+.SHELLFLAGS = -ec
+
+# The Go on the PATH builds everything: a toolchain that switches itself in the
+# middle would compile it all twice. A go.work of the caller stays out of it.
+export GOTOOLCHAIN ?= local
+export GOWORK = off
+
+MODULE := github.com/pluginbinding/kong-plugin-operator
+LDFLAGS := -X $(MODULE)/internal/version.Version=$(VERSION)
+
+# The race detector needs a C compiler (not on macOS). Tests run without it too.
+RACE = $(shell command -v $$(go env CC) >/dev/null && echo -race)
+
+CONTROLLER_GEN_VERSION := v0.23.0
+CRD_REF_DOCS_VERSION := v0.2.0
+GOLANGCI_LINT_VERSION := v2.15.0
+KUSTOMIZE_VERSION := v5.8.1
+
+# In the path also the Go release that compiled them: a linter cannot read code
+# newer than itself.
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kong-plugin-operator/tools/$(shell go env GOVERSION)
+CONTROLLER_GEN := $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)/controller-gen
+CRD_REF_DOCS := $(TOOLS)/crd-ref-docs-$(CRD_REF_DOCS_VERSION)/crd-ref-docs
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+KUSTOMIZE := $(TOOLS)/kustomize-$(KUSTOMIZE_VERSION)/kustomize
+
+.DEFAULT_GOAL := build
+
+##@ General
+
+.PHONY: help
+help: ## Print this list.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36m<target>\033[0m\n"} \
+		/^[a-zA-Z_0-9-]+:.*?##/ { printf "  \033[36m%-18s\033[0m%s\n", $$1, $$2 } \
+		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+.PHONY: clean
+clean: ## Remove what was built here (the caches of tools and API server stay).
+	rm -rf bin dist cover*.out
+
+##@ Try it
+
+.PHONY: demo
+demo: build ## Show the operator at work: API server, a stand-in for Kong (or KONG_ADMIN_URL), bindings; then stop.
+	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/demo
+
+.PHONY: run
+run: build ## The same, and keep it running to play with.
+	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/demo --keep
+
+.PHONY: kongtest
+kongtest: ## Run the stand-in for Kong's Admin API alone, on port 8001.
+	go run ./test/kongtest/cmd/kongtest --listen 127.0.0.1:8001
+
+##@ Develop
+
+.PHONY: build
+build: ## Build the manager into bin/.
+	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/manager ./cmd/manager
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods of the API.
+	"$(CONTROLLER_GEN)" object:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Generate CRDs and the manager's role.
+	"$(CONTROLLER_GEN)" crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+	"$(CONTROLLER_GEN)" rbac:roleName=manager-role paths=./controllers/... output:rbac:artifacts:config=config/rbac
+
+.PHONY: api-docs
+api-docs: $(CRD_REF_DOCS) ## Generate docs/reference.md from the API's comments.
+	mkdir -p docs
+	"$(CRD_REF_DOCS)" --source-path=api/v1alpha1 --config=hack/crd-ref-docs.yaml \
+		--renderer=markdown --output-path=docs/reference.md
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format the code and its imports.
+	"$(GOLANGCI_LINT)" fmt ./...
+
+.PHONY: vet
+vet: ## Run go vet.
+	go vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters, the layer rules among them.
+	"$(GOLANGCI_LINT)" run ./...
+
+.PHONY: lint-fix
+lint-fix: $(GOLANGCI_LINT) ## Run the linters and let them fix what they can.
+	"$(GOLANGCI_LINT)" run --fix ./...
+
+.PHONY: verify
+verify: ## Fail if anything generated is stale, unformatted, or go.mod untidy.
+	MAKE="$(MAKE)" hack/verify.sh
+
+##@ Test
+
+.PHONY: test
+test: ## Run all tests, those against a real API server included, with the race detector.
+	@[[ -n "$(RACE)" ]] || echo "no C compiler: testing without the race detector" >&2
+	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets \
+		go test $(RACE) -timeout 15m -covermode=atomic -coverprofile=cover.out ./...
+	@hack/coverage.sh cover.out internal/identity internal/plugin
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no API server.
+	go test $$(hack/unit-packages.sh)
+
+.PHONY: contract
+contract: ## Hold the stand-in for Kong to the recorded facts; with KONG_ADMIN_URL, a real Kong.
+	go test -count=1 ./test/contract/...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz test for FUZZTIME (20s).
+	hack/fuzz.sh $(FUZZTIME)
+
+##@ Package
+
+# Kustomize sets images by writing into the tree it builds. The overlay it
+# writes to here is ours to throw away, so that deploying leaves no change behind.
+define with-image
+rm -rf dist/$(1) && mkdir -p dist/$(1) && cd dist/$(1) && \
+	"$(KUSTOMIZE)" create --resources ../../config/$(1) && \
+	"$(KUSTOMIZE)" edit set image controller=$(IMG) && cd ../..
+endef
+
+# With the CRDs go all bindings, and what they hold in Kong: that is not for a
+# make target to decide. Without the operator their finalizers would hang, too.
+define no-bindings
+if [[ -n "$$($(KUBECTL) get pluginbindings.kong.pluginbinding.io -A -o name 2>/dev/null)" ]]; then \
+	echo "There are PluginBindings in this cluster. Delete them first, while the operator runs:" >&2; \
+	echo "  $(KUBECTL) get pluginbindings -A" >&2; \
+	exit 1; \
+fi
+endef
+
+.PHONY: kustomize-verify
+kustomize-verify: $(KUSTOMIZE) ## Build every kustomization below config/.
+	@while read -r file; do \
+		if grep -q '^kind: Component' "$$file"; then continue; fi; \
+		echo "kustomize build $$(dirname "$$file")"; \
+		"$(KUSTOMIZE)" build "$$(dirname "$$file")" >/dev/null; \
+	done < <(find config -name kustomization.yaml | sort)
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG, with docker, podman or buildah.
+	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) $(DOCKER_BUILD_ARGS) -t $(IMG) .
+
+.PHONY: bundle
+bundle: $(KUSTOMIZE) ## Assemble the OLM bundle from config/manifests.
+	$(call with-image,manifests) && "$(KUSTOMIZE)" build dist/manifests | \
+		VERSION=$(VERSION) IMG=$(IMG) go run ./hack/bundle
+
+##@ Deploy to the cluster of the current kubeconfig
+
+.PHONY: install
+install: $(KUSTOMIZE) ## Install the CRDs.
+	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) apply --server-side -f -
+
+.PHONY: uninstall
+uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused while there are bindings.
+	@$(no-bindings)
+	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: deploy
+deploy: $(KUSTOMIZE) ## Deploy CRDs and operator from the image IMG.
+	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused while there are bindings.
+	@$(no-bindings)
+	"$(KUSTOMIZE)" build config/default | $(KUBECTL) delete --ignore-not-found -f -
+
+# install-tool FILE,PACKAGE@VERSION: the directory carries the version, so a new
+# one is a new file and nothing has to compare.
+define install-tool
+$(1):
+	@echo "installing $(2) into $$(@D)" >&2
+	@GOBIN="$$(@D)" GOFLAGS= go install $(2)
+endef
+
+$(eval $(call install-tool,$(CONTROLLER_GEN),sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION)))
+$(eval $(call install-tool,$(CRD_REF_DOCS),github.com/elastic/crd-ref-docs@$(CRD_REF_DOCS_VERSION)))
+$(eval $(call install-tool,$(GOLANGCI_LINT),github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)))
+$(eval $(call install-tool,$(KUSTOMIZE),sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)))

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+#
+# Runs every fuzz test of the module for the given time, one after the other (go
+# test takes one at a time). Inputs that fail are left in testdata, to commit.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+fuzztime=${1:-20s}
+
+count=0
+for dir in $(grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do
+	for target in $(go test -list '^Fuzz' "$dir" | grep '^Fuzz'); do
+		echo "fuzz: $dir $target"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" "$dir"
+		count=$((count + 1))
+	done
+done
+echo "fuzz: $count fuzz tests, $fuzztime each"

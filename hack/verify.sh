@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+#
+# Fails if a generated file is not what its generator makes now, a Go file is not
+# gofmt's, or a go.mod is not tidy. The files are generated in place and compared
+# with what was there before, not with the last commit: so it can be run before
+# committing, and what it leaves behind is what to commit.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# What each make target writes. The bundle is left out while there is none.
+generated=(api config/crd/bases config/rbac docs/reference.md)
+targets=(generate manifests api-docs)
+if [[ -d hack/bundle && -d config/manifests ]]; then
+	generated+=(bundle bundle.Dockerfile)
+	targets+=(bundle)
+fi
+
+before=$(mktemp -d)
+trap 'rm -rf "$before"' EXIT
+for path in "${generated[@]}"; do
+	if [[ -e $path ]]; then
+		mkdir -p "$before/$(dirname "$path")"
+		cp -R "$path" "$before/$path"
+	fi
+done
+
+"${MAKE:-make}" --no-print-directory "${targets[@]}"
+
+stale=0
+for path in "${generated[@]}"; do
+	if [[ ! -e $before/$path && ! -e $path ]]; then continue; fi
+	if ! diff -ruN "$before/$path" "$path"; then stale=1; fi
+done
+if ((stale)); then
+	echo "verify: the files above were stale; they are up to date now, commit them" >&2
+	exit 1
+fi
+
+# In CI, where the checkout was clean, that also finds what nobody ever added.
+if [[ -n ${CI:-} ]]; then
+	new=$(git ls-files --others --exclude-standard -- "${generated[@]}")
+	if [[ -n $new ]]; then
+		printf 'verify: generated, but not in git:\n%s\n' "$new" >&2
+		exit 1
+	fi
+fi
+
+unformatted=$(git ls-files --cached --others --exclude-standard -- '*.go' |
+	while read -r file; do if [[ -e $file ]]; then echo "$file"; fi; done | xargs gofmt -s -l)
+if [[ -n $unformatted ]]; then
+	printf 'verify: not gofmt -s:\n%s\n' "$unformatted" >&2
+	exit 1
+fi
+
+for mod in . hack/tools/*/; do
+	(cd "$mod" && go mod tidy -diff) || {
+		echo "verify: $mod/go.mod is not tidy" >&2
+		exit 1
+	}
+done
+echo "verify: everything generated is up to date"
