@@ -1,0 +1,190 @@
+package kongtest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Plugins are all plugins, in the order of their IDs.
+func (s *Server) Plugins() []map[string]any { return s.Entities("plugins") }
+
+// Plugin is the plugin with this ID or instance name; nil if there is none.
+func (s *Server) Plugin(idOrName string) map[string]any { return s.Entity("plugins", idOrName) }
+
+// Entities are all rows of an entity ("plugins", "services", "routes",
+// "consumers"), of every workspace, in the order of their IDs.
+func (s *Server) Entities(entity string) []map[string]any {
+	s.db.mu.RLock()
+	defer s.db.mu.RUnlock()
+	tab := s.table(entity)
+	out := make([]map[string]any, len(tab.ids))
+	for i, id := range tab.ids {
+		out[i] = cloneMap(tab.rows[id].entity)
+	}
+	return out
+}
+
+// Entity is the row with this ID or name; nil if there is none.
+func (s *Server) Entity(entity, idOrName string) map[string]any {
+	s.db.mu.RLock()
+	defer s.db.mu.RUnlock()
+	e, _ := s.db.store.get(s.table(entity).kind, defaultWorkspace, keyOf(idOrName))
+	return cloneMap(e)
+}
+
+func (s *Server) table(entity string) *table {
+	tab := s.db.store.tables[entity]
+	if tab == nil {
+		panic("kongtest: no entity " + entity)
+	}
+	return tab
+}
+
+func keyOf(idOrName string) key {
+	if isUUID(idOrName) {
+		return key{id: strings.ToLower(idOrName)}
+	}
+	return key{name: idOrName}
+}
+
+// Seed creates an entity as a person would, whatever state the database and the
+// faults are in, and returns it. It panics when Kong would refuse.
+func (s *Server) Seed(entity string, body map[string]any) map[string]any {
+	return s.SeedIn(defaultWorkspace, entity, body)
+}
+
+// SeedIn is Seed in a workspace.
+func (s *Server) SeedIn(workspace, entity string, body map[string]any) map[string]any {
+	k := s.table(entity).kind
+	c := s.backdoor(workspace)
+	var e map[string]any
+	rep := s.behind(workspace, func(t *tx) *reply {
+		resolved := t.resolveNames(k, body)
+		var rep *reply
+		if e, rep = s.validateInsert(k, resolved); rep != nil {
+			return rep
+		}
+		c.stamp(k, e)
+		return t.insert(k, e)
+	})
+	mustNot(rep, "seed "+entity)
+	return cloneMap(e)
+}
+
+// EditPlugin changes a plugin as a PATCH by somebody else would. It panics when
+// there is no such plugin, or when Kong would refuse.
+func (s *Server) EditPlugin(idOrName string, patch map[string]any) map[string]any {
+	return s.Edit("plugins", idOrName, patch)
+}
+
+// Edit is EditPlugin for any entity.
+func (s *Server) Edit(entity, idOrName string, patch map[string]any) map[string]any {
+	k := s.table(entity).kind
+	var e map[string]any
+	rep := s.behind(defaultWorkspace, func(t *tx) *reply {
+		current, found := t.get(k, t.workspace, keyOf(idOrName))
+		if !found {
+			return notFound()
+		}
+		var rep *reply
+		if e, rep = s.validateUpdate(k, current, t.resolveNames(k, patch)); rep != nil {
+			return rep
+		}
+		e["id"] = current["id"]
+		if e["created_at"] == nil {
+			e["created_at"] = current["created_at"]
+		}
+		e["updated_at"] = seconds(s.cfg.clock())
+		return t.replace(k, e)
+	})
+	mustNot(rep, "edit "+entity+" "+idOrName)
+	return cloneMap(e)
+}
+
+// DeletePlugin deletes a plugin behind everybody's back, if it is there.
+func (s *Server) DeletePlugin(idOrName string) { s.Delete("plugins", idOrName) }
+
+// Delete deletes an entity, with what cascades from it, if it is there. It panics
+// when it is a service that has routes.
+func (s *Server) Delete(entity, idOrName string) {
+	k := s.table(entity).kind
+	rep := s.behind(defaultWorkspace, func(t *tx) *reply {
+		e, found := t.get(k, t.workspace, keyOf(idOrName))
+		if !found {
+			return nil
+		}
+		return t.erase(k, str(e["id"]))
+	})
+	mustNot(rep, "delete "+entity+" "+idOrName)
+}
+
+// Truncate deletes everything: an empty database in place of the old one.
+func (s *Server) Truncate() {
+	mustNot(s.behind(defaultWorkspace, func(t *tx) *reply {
+		t.restore(newStore(s.kinds))
+		return nil
+	}), "truncate")
+}
+
+// behind runs a statement of the back door.
+func (s *Server) behind(workspace string, fn func(*tx) *reply) *reply {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	t := &tx{store: s.db.store, workspace: workspace}
+	t.record = func(kind, entity, id string, before, after map[string]any, cascade bool) {
+		s.journal.commit(Change{
+			Time: s.cfg.clock(), Kind: kind, Entity: entity, ID: id, Workspace: workspace,
+			Before: before, After: after, Actor: ActorBackdoor, Cascade: cascade,
+		})
+	}
+	return fn(t)
+}
+
+// backdoor is a call without a request.
+func (s *Server) backdoor(workspace string) *call {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil)
+	if err != nil {
+		panic(fmt.Sprintf("kongtest: %v", err)) // a constant URL
+	}
+	return &call{s: s, r: r, workspace: workspace}
+}
+
+// stamp fills in what the schema leaves to the store.
+func (c *call) stamp(k *kind, e map[string]any) {
+	now := seconds(c.s.cfg.clock())
+	if e["id"] == nil {
+		e["id"] = c.s.newID()
+	}
+	e["id"] = strings.ToLower(str(e["id"]))
+	if e["created_at"] == nil {
+		e["created_at"] = now
+	}
+	e["updated_at"] = now
+	lowerReferences(k, e)
+}
+
+// resolveNames replaces references by name with references by ID where it can;
+// the schema refuses the others.
+func (t *tx) resolveNames(k *kind, body map[string]any) map[string]any {
+	body = cloneMap(body)
+	for _, ref := range k.foreign {
+		value, isMap := body[ref.field].(map[string]any)
+		if !isMap || str(value["id"]) != "" {
+			continue
+		}
+		for _, by := range t.kinds[ref.entity].uniques {
+			if r, found := t.tables[ref.entity].byKey(t.workspace, by, str(value[by])); found {
+				body[ref.field] = map[string]any{"id": r.entity["id"]}
+			}
+		}
+	}
+	return body
+}
+
+func mustNot(rep *reply, what string) {
+	if rep != nil {
+		panic(fmt.Sprintf("kongtest: %s: %d %s", what, rep.status, encode(rep.body)))
+	}
+}

@@ -1,0 +1,203 @@
+package kongtest
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// database is the store behind a lock, together with the ways it can fail.
+type database struct {
+	mu      sync.RWMutex
+	store   *store
+	down    bool
+	frozen  chan struct{} // closed when the database answers again; nil when it does
+	locked  bool
+	waiting []*statement // held up by the lock, in order of arrival
+	late    []*statement // held back by a CommitLate fault
+}
+
+// statement is a write on its way to the database.
+type statement struct {
+	run  func() *reply // called with the database locked
+	done chan *reply   // buffered
+}
+
+func newStatement(run func() *reply) *statement {
+	return &statement{run: run, done: make(chan *reply, 1)}
+}
+
+// finish runs the statements in order.
+func finish(list []*statement) {
+	for _, st := range list {
+		st.done <- st.run()
+	}
+}
+
+// available answers 500 when the database is stopped, and does so after the
+// time-out when it is frozen.
+func (s *Server) available(ctx context.Context) *reply {
+	s.db.mu.RLock()
+	down, frozen := s.db.down, s.db.frozen
+	s.db.mu.RUnlock()
+	if frozen != nil && !s.wait(ctx, frozen) {
+		return unexpected()
+	}
+	if down {
+		return unexpected()
+	}
+	return nil
+}
+
+// wait reports whether c was closed before the database time-out.
+func (s *Server) wait(ctx context.Context, c <-chan struct{}) bool {
+	timer := time.NewTimer(s.cfg.dbTimeout)
+	defer timer.Stop()
+	select {
+	case <-c:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.closing:
+	}
+	return false
+}
+
+// read runs fn with the database open for reading.
+func (s *Server) read(ctx context.Context, fn func(*store)) *reply {
+	if rep := s.available(ctx); rep != nil {
+		return rep
+	}
+	s.db.mu.RLock()
+	defer s.db.mu.RUnlock()
+	fn(s.db.store)
+	return nil
+}
+
+// write runs one statement for a request. When the table is locked it waits for
+// the time-out and then answers 500, but the statement stays in the queue and is
+// run when the lock goes (Kong 3.9.1, measured).
+func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
+	if rep := s.available(c.ctx()); rep != nil {
+		return rep
+	}
+	st := newStatement(nil)
+	givenUp := false
+	st.run = func() *reply { return fn(s.transaction(c, givenUp)) }
+
+	s.db.mu.Lock()
+	switch {
+	case c.late != nil:
+		givenUp = true
+		c.late.statement = st
+		s.db.late = append(s.db.late, st)
+		s.db.mu.Unlock()
+		return &reply{drop: true}
+	case !s.db.locked:
+		defer s.db.mu.Unlock()
+		return st.run()
+	}
+	s.db.waiting = append(s.db.waiting, st)
+	s.db.mu.Unlock()
+
+	timer := time.NewTimer(s.cfg.dbTimeout)
+	defer timer.Stop()
+	select {
+	case rep := <-st.done:
+		return rep
+	case <-timer.C:
+	case <-c.ctx().Done():
+	case <-s.closing:
+	}
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	givenUp = true
+	return unexpected()
+}
+
+// transaction is the statement of a request; the database is locked.
+func (s *Server) transaction(c *call, late bool) *tx {
+	return &tx{store: s.db.store, workspace: c.workspace,
+		record: func(kind, entity, id string, before, after map[string]any, cascade bool) {
+			s.journal.commit(Change{
+				Time: s.cfg.clock(), Kind: kind, Entity: entity, ID: id, Workspace: c.workspace,
+				Before: before, After: after, Actor: ActorAPI, Request: c.seq, Cascade: cascade, Late: late,
+			})
+		}}
+}
+
+// SetDatabaseDown stops PostgreSQL, or starts it again: while it is stopped every
+// request that needs it answers 500 at once, GET /status says "reachable": false,
+// and whatever waited for a lock is lost.
+func (s *Server) SetDatabaseDown(down bool) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	s.db.down = down
+	if down {
+		for _, st := range s.db.waiting {
+			st.done <- unexpected()
+		}
+		s.db.waiting = nil
+	}
+}
+
+// SetDatabaseFrozen makes PostgreSQL stop answering: every request that needs it
+// waits for the time-out and answers 500, and nothing is applied afterwards.
+func (s *Server) SetDatabaseFrozen(frozen bool) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	switch {
+	case frozen && s.db.frozen == nil:
+		s.db.frozen = make(chan struct{})
+	case !frozen && s.db.frozen != nil:
+		close(s.db.frozen)
+		s.db.frozen = nil
+	}
+}
+
+// SetDatabaseLocked locks the tables for writing, or unlocks them. Reads go on.
+// A write waits for the time-out and answers 500, and is applied all the same,
+// in order of arrival, when the lock goes.
+func (s *Server) SetDatabaseLocked(locked bool) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	s.db.locked = locked
+	if !locked {
+		finish(s.db.waiting)
+		s.db.waiting = nil
+	}
+}
+
+// DatabaseQueue is the number of writes that wait for the lock.
+func (s *Server) DatabaseQueue() int {
+	s.db.mu.RLock()
+	defer s.db.mu.RUnlock()
+	return len(s.db.waiting)
+}
+
+// ReleaseLate commits what CommitLate faults held back, in order of arrival.
+func (s *Server) ReleaseLate() {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	if s.db.down {
+		s.db.late = nil
+		return
+	}
+	finish(s.db.late)
+	s.db.late = nil
+}
+
+// releaseOne commits one statement that is still held back.
+func (s *Server) releaseOne(st *statement) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	for i, held := range s.db.late {
+		if held == st {
+			s.db.late = append(s.db.late[:i:i], s.db.late[i+1:]...)
+			if !s.db.down {
+				finish([]*statement{st})
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package kongtest
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
+)
+
+// defaultWorkspace is where everything lives unless the path names another.
+const defaultWorkspace = "default"
+
+// enterpriseFields are plugin fields that only Kong Enterprise knows. The schemas
+// are those of the community edition, so they are taken out before validation and
+// put back after it.
+var enterpriseFields = []string{"consumer_group", "ordering"}
+
+type taken map[string]any
+
+// takeEnterpriseFields removes the Enterprise fields from body and returns them;
+// nil on a community edition, whose schema refuses them.
+func (s *Server) takeEnterpriseFields(body map[string]any) taken {
+	if !s.cfg.enterprise {
+		return nil
+	}
+	out := taken{}
+	for _, f := range enterpriseFields {
+		if v, sent := body[f]; sent {
+			out[f] = v
+			delete(body, f)
+		}
+	}
+	return out
+}
+
+// restore puts the fields into e; those that were not taken come from current, or
+// are null.
+func (x taken) restore(e, current map[string]any) {
+	if x == nil {
+		return
+	}
+	for _, f := range enterpriseFields {
+		v, sent := x[f]
+		if !sent {
+			v = current[f]
+		}
+		e[f] = v
+	}
+}
+
+func insertConsumerGroup(body map[string]any) (map[string]any, *reply) {
+	e := map[string]any{"name": nil, "tags": nil}
+	return updateConsumerGroup(e, body)
+}
+
+func updateConsumerGroup(current, patch map[string]any) (map[string]any, *reply) {
+	e := shallow(current)
+	bad := map[string]any{}
+	for f, v := range patch {
+		if !slices.Contains([]string{"id", "name", "tags", "created_at", "updated_at"}, f) {
+			bad[f] = "unknown field"
+		}
+		e[f] = v
+	}
+	if str(e["name"]) == "" {
+		bad["name"] = "required field missing"
+	}
+	if len(bad) > 0 {
+		return nil, violated(&schema.Violation{Fields: bad})
+	}
+	return e, nil
+}
+
+func (s *Server) workspaceNames() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sortedKeys(s.workspaces)
+}
+
+// getWorkspaces answers GET /workspaces.
+func getWorkspaces(c *call) *reply {
+	list := []any{}
+	for _, name := range c.s.workspaceNames() {
+		list = append(list, map[string]any{"name": name})
+	}
+	return ok(map[string]any{"data": list, "next": nil})
+}
+
+// getWorkspace answers GET /workspaces/{name}.
+func getWorkspace(c *call) *reply {
+	name := unescape(c.params[0], false)
+	if !slices.Contains(c.s.workspaceNames(), name) {
+		return notFound()
+	}
+	return jsonReply(http.StatusOK, map[string]any{"name": name})
+}

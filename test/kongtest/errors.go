@@ -1,0 +1,184 @@
+package kongtest
+
+import (
+	"fmt"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// reply is one answer of the Admin API. A nil *reply from a step means "go on".
+type reply struct {
+	status      int
+	body        any // encoded as JSON unless raw is set
+	raw         []byte
+	contentType string
+	header      http.Header
+	drop        bool // close the connection instead of answering
+}
+
+func jsonReply(status int, body any) *reply { return &reply{status: status, body: body} }
+
+func message(status int, text string) *reply {
+	return jsonReply(status, map[string]any{"message": text})
+}
+
+func ok(body any) *reply       { return jsonReply(http.StatusOK, body) }
+func created(body any) *reply  { return jsonReply(http.StatusCreated, body) }
+func noContent() *reply        { return &reply{status: http.StatusNoContent} }
+func notFound() *reply         { return message(http.StatusNotFound, "Not found") }
+func methodNotAllowed() *reply { return message(http.StatusMethodNotAllowed, "Method not allowed") }
+func cannotParse() *reply      { return message(http.StatusBadRequest, "Cannot parse JSON body") }
+func unauthorized() *reply     { return message(http.StatusUnauthorized, "Invalid RBAC credentials") }
+func unexpected() *reply {
+	return message(http.StatusInternalServerError, "An unexpected error occurred")
+}
+func unexpectedHappened() *reply {
+	return message(http.StatusInternalServerError, "An unexpected error happened")
+}
+
+func unsupportedMediaType() *reply { return htmlPage(http.StatusUnsupportedMediaType) }
+
+// htmlPage is what nginx answers where Kong's own code is not asked.
+func htmlPage(status int) *reply {
+	title := itoa(status) + " " + http.StatusText(status)
+	return &reply{
+		status:      status,
+		contentType: "text/html; charset=UTF-8",
+		raw: []byte("<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n<center><h1>" +
+			title + "</h1></center>\r\n</body>\r\n</html>\r\n"),
+	}
+}
+
+// failure is Kong's error table: message, name and code, mostly with the fields
+// that are to blame.
+func failure(status, code int, name, text string, fields map[string]any) *reply {
+	body := map[string]any{"message": text, "name": name, "code": code}
+	if fields != nil {
+		body["fields"] = fields
+	}
+	return jsonReply(status, body)
+}
+
+func schemaViolation(text string, fields map[string]any) *reply {
+	return failure(http.StatusBadRequest, 2, "schema violation", text, fields)
+}
+
+func primaryKeyViolation(pk map[string]any) *reply {
+	return failure(http.StatusBadRequest, 3, "primary key violation",
+		fmt.Sprintf("primary key violation on key '%s'", luaTable(pk)), pk)
+}
+
+func missingReference(field, entity, id string) *reply {
+	key := map[string]any{"id": id}
+	return failure(http.StatusBadRequest, 4, "foreign key violation",
+		fmt.Sprintf("the foreign key '%s' does not reference an existing '%s' entity.", luaTable(key), entity),
+		map[string]any{field: key})
+}
+
+func stillReferenced(parent, child string) *reply {
+	return failure(http.StatusBadRequest, 4, "foreign key violation",
+		fmt.Sprintf("an existing '%s' entity references this '%s' entity", child, parent),
+		map[string]any{"@referenced_by": child})
+}
+
+func uniqueViolation(key map[string]any) *reply {
+	return failure(http.StatusConflict, 5, "unique constraint violation",
+		fmt.Sprintf("UNIQUE violation detected on '%s'", luaTable(key)), key)
+}
+
+func noSuchID(id string) *reply {
+	key := map[string]any{"id": id}
+	return failure(http.StatusNotFound, 6, "not found",
+		fmt.Sprintf("could not find the entity with primary key '%s'", luaTable(key)), key)
+}
+
+func noSuchKey(field, value string) *reply {
+	key := map[string]any{field: value}
+	return failure(http.StatusNotFound, 6, "not found",
+		fmt.Sprintf("could not find the entity with '%s'", luaTable(key)), key)
+}
+
+func invalidOffset(offset, why string) *reply {
+	return failure(http.StatusBadRequest, 7, "invalid offset",
+		fmt.Sprintf("'%s' is not a valid offset: %s", offset, why), nil)
+}
+
+func invalidSize(why string) *reply {
+	return failure(http.StatusBadRequest, 9, "invalid size", why, nil)
+}
+
+func invalidUnique(field, why string) *reply {
+	return failure(http.StatusBadRequest, 10, "invalid unique "+field, why, nil)
+}
+
+func invalidTags(why string) *reply {
+	rep := failure(http.StatusBadRequest, 11, "invalid options", "invalid option (tags: "+why+")", nil)
+	rep.body.(map[string]any)["options"] = map[string]any{"tags": why}
+	return rep
+}
+
+func withoutDatabase(verb, entity string) *reply {
+	return failure(http.StatusMethodNotAllowed, 12, "operation unsupported",
+		fmt.Sprintf("cannot %s '%s' entities when not using a database", verb, entity), nil)
+}
+
+// unresolved is the answer to references by name that name nothing: field ->
+// looked-up field -> value.
+func unresolved(refs map[string]map[string]string, entities map[string]string) *reply {
+	fields := map[string]any{}
+	var parts []string
+	for _, field := range sortedKeys(refs) {
+		sub := map[string]any{}
+		for _, by := range sortedKeys(refs[field]) {
+			text := fmt.Sprintf("the foreign key cannot be resolved with '%s' for an existing '%s' entity",
+				luaTable(map[string]any{by: refs[field][by]}), entities[field])
+			sub[by] = text
+			parts = append(parts, field+"."+by+": "+text)
+		}
+		fields[field] = sub
+	}
+	text := fmt.Sprintf("foreign key unresolved (%s)", parts[0])
+	if len(parts) > 1 {
+		text = fmt.Sprintf("%d foreign keys unresolved (%s)", len(parts), strings.Join(parts, "; "))
+	}
+	return failure(http.StatusBadRequest, 13, "foreign keys unresolved", text, fields)
+}
+
+// luaTable writes a table the way Kong's messages do: {a="x",b=null,c={id="U"}}.
+func luaTable(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return "null"
+	case string:
+		return `"` + strings.ReplaceAll(strings.ReplaceAll(x, `\`, `\\`), `"`, `\"`) + `"`
+	case bool:
+		return strconv.FormatBool(x)
+	case float64:
+		return strconv.FormatFloat(x, 'g', 14, 64)
+	case []any:
+		parts := make([]string, len(x))
+		for i, e := range x {
+			parts[i] = luaTable(e)
+		}
+		return "{" + strings.Join(parts, ",") + "}"
+	case map[string]any:
+		parts := make([]string, 0, len(x))
+		for _, k := range sortedKeys(x) {
+			parts = append(parts, k+"="+luaTable(x[k]))
+		}
+		return "{" + strings.Join(parts, ",") + "}"
+	default:
+		return fmt.Sprint(x)
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

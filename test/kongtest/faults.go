@@ -1,0 +1,186 @@
+package kongtest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// FaultKind is what a Fault does to a request.
+type FaultKind int
+
+const (
+	// Answer answers Status, Header and Body without doing anything.
+	Answer FaultKind = iota
+	// Delay waits before the request is handled as usual.
+	Delay
+	// DropBefore closes the connection without doing anything. Note that Go's
+	// transport repeats a GET whose reused connection was closed.
+	DropBefore
+	// DropAfter does what was asked, then closes the connection.
+	DropAfter
+	// CommitLate takes the request as far as its write to the database, then
+	// answers Status, or closes the connection if Status is 0. The write is
+	// committed when ReleaseLate is called, or after Delay if that is set.
+	CommitLate
+	// Truncate does what was asked, sends half of the body and closes the connection.
+	Truncate
+	// AnswerAfter does what was asked, then answers Status, Header and Body instead.
+	AnswerAfter
+)
+
+// Fault is something that goes wrong with requests of one method to one path
+// template. The first injected fault that matches and is not used up takes effect.
+type Fault struct {
+	Method   string // empty: any
+	Template string // "/plugins/{id}"; empty: any
+	Skip     int    // let this many matching requests pass first
+	Times    int    // affect this many; 0 means every one
+	Kind     FaultKind
+	Status   int // of Answer, AnswerAfter, CommitLate; 0 is 500 (CommitLate: no answer)
+	Header   http.Header
+	Body     string // empty: {"message":"An unexpected error occurred"}
+	// Delay is waited before the request is handled; for DropAfter and AnswerAfter
+	// after it was handled; for CommitLate it is when the write is committed.
+	Delay time.Duration
+	// Before is called when the fault takes effect, before the request is handled:
+	// a place to change Kong between two requests of a client.
+	Before func(*http.Request)
+}
+
+type armed struct {
+	Fault
+	seen int
+}
+
+type faults struct {
+	mu   sync.Mutex
+	list []*armed
+}
+
+// Inject adds a fault; remove takes it away again.
+func (s *Server) Inject(f Fault) (remove func()) {
+	a := &armed{Fault: f}
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.list = append(s.faults.list, a)
+	return func() {
+		s.faults.mu.Lock()
+		defer s.faults.mu.Unlock()
+		s.faults.list = slices.DeleteFunc(s.faults.list, func(b *armed) bool { return a == b })
+	}
+}
+
+// take returns the fault for a request, nil if there is none.
+func (f *faults) take(method, template string) *Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var hit *Fault
+	for _, a := range f.list {
+		if a.Method != "" && a.Method != method || a.Template != "" && a.Template != template {
+			continue
+		}
+		if hit == nil && a.due() {
+			hit = &a.Fault
+		}
+		a.seen++
+	}
+	return hit
+}
+
+func (a *armed) due() bool {
+	n := a.seen - a.Skip
+	return n >= 0 && (a.Times == 0 || n < a.Times)
+}
+
+// lateness marks a call whose write is held back.
+type lateness struct{ statement *statement }
+
+// answer handles the call, with its fault if it has one; cut says that the body
+// breaks off.
+func (s *Server) answer(c *call) (rep *reply, cut bool) {
+	f := s.faults.take(c.r.Method, c.template())
+	if f == nil {
+		return s.handle(c), false
+	}
+	if f.Before != nil {
+		f.Before(c.r)
+	}
+	switch f.Kind {
+	case Answer:
+		s.pause(c, f.Delay)
+		return f.reply(), false
+	case DropBefore:
+		s.pause(c, f.Delay)
+		return &reply{drop: true}, false
+	case DropAfter:
+		s.handle(c)
+		s.pause(c, f.Delay)
+		return &reply{drop: true}, false
+	case AnswerAfter:
+		s.handle(c)
+		s.pause(c, f.Delay)
+		return f.reply(), false
+	case CommitLate:
+		return s.commitLate(c, f), false
+	default:
+		s.pause(c, f.Delay)
+		rep = s.handle(c)
+		return rep, f.Kind == Truncate && !rep.drop && (rep.body != nil || rep.raw != nil)
+	}
+}
+
+func (f *Fault) reply() *reply {
+	rep := unexpected()
+	if f.Status != 0 {
+		rep.status = f.Status
+	}
+	rep.header = f.Header
+	if f.Body != "" {
+		rep.body, rep.raw = nil, []byte(f.Body)
+		if !json.Valid(rep.raw) {
+			rep.contentType = "text/html; charset=UTF-8"
+		}
+	}
+	if rep.status == http.StatusNoContent || rep.status == http.StatusNotModified {
+		rep.body, rep.raw = nil, nil
+	}
+	return rep
+}
+
+// commitLate takes the call to its write and leaves the write to be released.
+func (s *Server) commitLate(c *call, f *Fault) *reply {
+	c.late = &lateness{}
+	s.handle(c)
+	if st := c.late.statement; st != nil && f.Delay > 0 {
+		s.work.Go(func() {
+			timer := time.NewTimer(f.Delay)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+				s.releaseOne(st)
+			case <-s.closing:
+			}
+		})
+	}
+	if f.Status == 0 {
+		return &reply{drop: true}
+	}
+	return f.reply()
+}
+
+// pause waits, unless the client or the server goes away first.
+func (s *Server) pause(c *call, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx().Done():
+	case <-s.closing:
+	}
+}

@@ -1,0 +1,143 @@
+package kongtest
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
+)
+
+// decodeForm turns form arguments into the body they stand for, once.
+func (c *call) decodeForm(k *kind) { c.decodeWith(k, "") }
+
+// decodePatch is decodeForm for a PATCH, which need not name the plugin.
+func (c *call) decodePatch(k *kind, current map[string]any) {
+	c.decodeWith(k, str(current["name"]))
+}
+
+func (c *call) decodeWith(k *kind, plugin string) {
+	if c.form == nil {
+		return
+	}
+	for name, value := range c.form {
+		place(c.post, strings.Split(name, "."), value)
+	}
+	c.form = nil
+	fields := entityFields(k.name)
+	if k.name == "plugins" {
+		if name := str(c.post["name"]); name != "" {
+			plugin = name
+		}
+		if raw, found := schema.PluginJSON(plugin); found {
+			fields = append(fields, map[string]any{"config": map[string]any{"type": "record", "fields": configFields(raw)}})
+		}
+	}
+	inferRecord(c.post, fields)
+}
+
+var indexed = regexp.MustCompile(`^(.+)\[\d*\]$`)
+
+// place stores a dotted name: "config.a" is a field of config, "tags[]" a list.
+func place(into map[string]any, names []string, value any) {
+	name := names[0]
+	if len(names) > 1 {
+		sub, isMap := into[name].(map[string]any)
+		if !isMap {
+			sub = map[string]any{}
+			into[name] = sub
+		}
+		place(sub, names[1:], value)
+		return
+	}
+	m := indexed.FindStringSubmatch(name)
+	if m == nil {
+		into[name] = value
+		return
+	}
+	list, _ := into[m[1]].([]any)
+	if more, isList := value.([]any); isList {
+		into[m[1]] = append(list, more...)
+		return
+	}
+	into[m[1]] = append(list, value)
+}
+
+// inferRecord gives strings the types that the schema's fields have.
+func inferRecord(record map[string]any, fields []any) {
+	for _, f := range fields {
+		one, _ := f.(map[string]any)
+		for name, def := range one {
+			if v, has := record[name]; has {
+				record[name] = infer(v, def)
+			}
+		}
+	}
+}
+
+func infer(v, def any) any {
+	d, _ := def.(map[string]any)
+	if v == "" {
+		return nil
+	}
+	switch str(d["type"]) {
+	case "number", "integer":
+		if n, isNumber := luaNumber(str(v)); isNumber {
+			return n
+		}
+	case "boolean":
+		if v == "true" || v == "false" {
+			return v == "true"
+		}
+	case "array", "set":
+		return inferList(v, d["elements"])
+	case "record":
+		if m, isMap := v.(map[string]any); isMap {
+			fields, _ := d["fields"].([]any)
+			inferRecord(m, fields)
+		}
+	case "map":
+		if m, isMap := v.(map[string]any); isMap {
+			for key, e := range m {
+				m[key] = infer(e, d["values"])
+			}
+		}
+	}
+	return v
+}
+
+func inferList(v, elements any) any {
+	list, isList := v.([]any)
+	if !isList {
+		list = []any{v}
+	}
+	for i, e := range list {
+		list[i] = infer(e, elements)
+	}
+	return list
+}
+
+func entityFields(entity string) []any {
+	raw, _ := schema.EntityJSON(entity)
+	return schemaFields(raw)
+}
+
+func schemaFields(raw json.RawMessage) []any {
+	var doc struct{ Fields []any }
+	if json.Unmarshal(raw, &doc) != nil {
+		return nil
+	}
+	return doc.Fields
+}
+
+// configFields are the fields of config in a plugin's schema.
+func configFields(raw json.RawMessage) []any {
+	for _, f := range schemaFields(raw) {
+		one, _ := f.(map[string]any)
+		if config, is := one["config"].(map[string]any); is {
+			fields, _ := config["fields"].([]any)
+			return fields
+		}
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package kongtest
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Who made a change.
+const (
+	// ActorAPI marks a change made by a request to the Admin API.
+	ActorAPI = "api"
+	// ActorBackdoor marks a change made by a method of Server, behind the client's back.
+	ActorBackdoor = "backdoor"
+)
+
+// Request is one request as the server saw it.
+type Request struct {
+	Seq       int // position among all requests and changes
+	Time      time.Time
+	Method    string
+	Path      string // without query, as sent
+	Template  string // "/plugins/{id}"; empty for paths Kong does not know
+	Query     string
+	Workspace string
+	UserAgent string
+	Status    int  // answered status; 0 while in flight, or when the connection was closed instead
+	Done      bool // the request was answered, or its connection closed
+}
+
+// Change is one committed change of the database.
+type Change struct {
+	Seq       int // position among all requests and changes
+	Time      time.Time
+	Kind      string // "create", "update" or "delete"
+	Entity    string // "plugins", "services", "routes", "consumers"
+	ID        string
+	Workspace string
+	Before    map[string]any // nil for a create
+	After     map[string]any // nil for a delete
+	Actor     string         // ActorAPI or ActorBackdoor
+	Request   int            // Seq of the request that caused it; 0 for the back door
+	Cascade   bool           // deleted because its service, route or consumer was
+	Late      bool           // committed after its request had been given up
+}
+
+// Entries is a stretch of the journal.
+type Entries struct {
+	Requests []Request
+	Changes  []Change
+}
+
+// Writes are the changes made through the Admin API.
+func (e Entries) Writes() []Change { return apiOnly(e.Changes) }
+
+// Journal records every request and every committed change, in order.
+type Journal struct {
+	mu       sync.Mutex
+	seq      int
+	requests []Request
+	changes  []Change
+}
+
+// Requests are all requests so far.
+func (j *Journal) Requests() []Request { return j.Since(0).Requests }
+
+// Changes are all committed changes so far, whoever made them.
+func (j *Journal) Changes() []Change { return j.Since(0).Changes }
+
+// Writes are all changes committed through the Admin API so far; changes through
+// the back door are left out.
+func (j *Journal) Writes() []Change { return apiOnly(j.Changes()) }
+
+// Count is the number of requests with this method and path template so far; an
+// empty string stands for any.
+func (j *Journal) Count(method, template string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for i := range j.requests {
+		r := &j.requests[i]
+		if (method == "" || r.Method == method) && (template == "" || r.Template == template) {
+			n++
+		}
+	}
+	return n
+}
+
+// Mark is a point in the journal to hand to Since.
+func (j *Journal) Mark() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.seq
+}
+
+// Since is what the journal holds after mark.
+func (j *Journal) Since(mark int) Entries {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r, _ := slices.BinarySearchFunc(j.requests, mark+1, func(r Request, seq int) int { return r.Seq - seq })
+	c, _ := slices.BinarySearchFunc(j.changes, mark+1, func(c Change, seq int) int { return c.Seq - seq })
+	out := Entries{Requests: slices.Clone(j.requests[r:]), Changes: slices.Clone(j.changes[c:])}
+	for i := range out.Changes {
+		out.Changes[i].Before = cloneMap(out.Changes[i].Before)
+		out.Changes[i].After = cloneMap(out.Changes[i].After)
+	}
+	return out
+}
+
+// Reset forgets everything; marks taken before stay valid.
+func (j *Journal) Reset() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.requests, j.changes = nil, nil
+}
+
+// begin records a request and returns its sequence number.
+func (j *Journal) begin(r Request) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.seq++
+	r.Seq = j.seq
+	j.requests = append(j.requests, r)
+	return r.Seq
+}
+
+// finish records the answer to the request seq.
+func (j *Journal) finish(seq, status int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i, found := slices.BinarySearchFunc(j.requests, seq, func(r Request, seq int) int { return r.Seq - seq })
+	if found {
+		j.requests[i].Status, j.requests[i].Done = status, true
+	}
+}
+
+// commit records a change.
+func (j *Journal) commit(c Change) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.seq++
+	c.Seq = j.seq
+	j.changes = append(j.changes, c)
+}
+
+func apiOnly(changes []Change) []Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.Actor != ActorAPI })
+}

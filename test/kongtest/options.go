@@ -1,0 +1,110 @@
+package kongtest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"time"
+)
+
+// DefaultVersion is the Kong version the stand-in was measured against.
+const DefaultVersion = "3.9.1"
+
+// DefaultDatabaseTimeout is how long Kong waits for PostgreSQL before it answers
+// 500 (pg_timeout, Kong 3.9.1).
+const DefaultDatabaseTimeout = 5 * time.Second
+
+type token struct{ header, value string }
+
+type config struct {
+	listen     string
+	version    string
+	dbless     bool
+	enterprise bool
+	workspaces []string
+	seed       int64
+	clock      func() time.Time
+	tls        *tls.Config
+	token      *token
+	dbTimeout  time.Duration
+	logf       func(format string, args ...any)
+}
+
+func newConfig(opts []Option) config {
+	cfg := config{
+		listen:    "127.0.0.1:0",
+		version:   DefaultVersion,
+		seed:      time.Now().UnixNano(),
+		clock:     time.Now,
+		dbTimeout: DefaultDatabaseTimeout,
+		logf:      func(string, ...any) {},
+	}
+	for _, o := range opts {
+		o(&cfg)
+	}
+	return cfg
+}
+
+// Option changes how a Server is made.
+type Option func(*config)
+
+// WithListen sets the address to listen on. The default is a free port of 127.0.0.1.
+func WithListen(addr string) Option { return func(c *config) { c.listen = addr } }
+
+// WithVersion sets the version in GET / and in the Server header.
+func WithVersion(v string) Option { return func(c *config) { c.version = v } }
+
+// WithDBLess makes a Kong without a database: it can be read, and changed only
+// through POST /config.
+func WithDBLess() Option { return func(c *config) { c.dbless = true } }
+
+// WithSeed fixes the generated IDs and the order in which sets are answered.
+func WithSeed(seed int64) Option { return func(c *config) { c.seed = seed } }
+
+// WithClock sets the clock that timestamps come from.
+func WithClock(now func() time.Time) Option { return func(c *config) { c.clock = now } }
+
+// WithTLS serves https with the given certificate. With a pool, clients have to
+// present a certificate signed by one of its authorities.
+func WithTLS(cert tls.Certificate, clientCAs ...*x509.CertPool) Option {
+	return func(c *config) {
+		c.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		for _, pool := range clientCAs {
+			c.tls.ClientCAs = pool
+			c.tls.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+	}
+}
+
+// WithToken asks for the header on every request, as Kong Enterprise does with
+// RBAC; without it the answer is 401 {"message":"Invalid RBAC credentials"}.
+func WithToken(header, value string) Option {
+	return func(c *config) { c.token = &token{header, value} }
+}
+
+// WithEnterprise makes GET / report the enterprise edition, accepts the workspace
+// "default" in front of every path, and knows consumer groups and plugin ordering.
+// Enterprise behaviour follows Kong's documentation; it was not measured.
+func WithEnterprise() Option {
+	return func(c *config) {
+		c.enterprise = true
+		if c.version == DefaultVersion {
+			c.version = "3.9.1.0"
+		}
+	}
+}
+
+// WithWorkspace adds workspaces (and implies WithEnterprise): /{name}/plugins and
+// so on are accepted, and each workspace has its own entities.
+func WithWorkspace(names ...string) Option {
+	return func(c *config) {
+		WithEnterprise()(c)
+		c.workspaces = append(c.workspaces, names...)
+	}
+}
+
+// WithDatabaseTimeout sets how long a request waits for a locked or frozen
+// database before it is answered 500. The default is what Kong does, five seconds.
+func WithDatabaseTimeout(d time.Duration) Option { return func(c *config) { c.dbTimeout = d } }
+
+// WithLog makes the server report every request through logf.
+func WithLog(logf func(format string, args ...any)) Option { return func(c *config) { c.logf = logf } }

@@ -1,0 +1,91 @@
+package kongtest
+
+import (
+	"strings"
+)
+
+// args are query or form arguments as Kong sees them: a string, true for a name
+// without "=", or a []any when the name is repeated.
+type args map[string]any
+
+// parseArgs reads a query string. Kong reads the first hundred arguments.
+func parseArgs(raw string) args {
+	out := args{}
+	n := 0
+	for part := range strings.SplitSeq(raw, "&") {
+		if part == "" {
+			continue
+		}
+		if n++; n > 100 {
+			break
+		}
+		name, value, has := strings.Cut(part, "=")
+		var v any = true
+		if has {
+			v = unescape(value, true)
+		}
+		out.add(unescape(name, true), v)
+	}
+	return out
+}
+
+func (a args) add(name string, v any) {
+	switch old := a[name].(type) {
+	case nil:
+		a[name] = v
+	case []any:
+		a[name] = append(old, v)
+	default:
+		a[name] = []any{old, v}
+	}
+}
+
+// unescape decodes percent escapes, leaving malformed ones as they are.
+func unescape(s string, plusIsSpace bool) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			b.WriteByte(hexValue(s[i+1])<<4 | hexValue(s[i+2]))
+			i += 2
+		case s[i] == '+' && plusIsSpace:
+			b.WriteByte(' ')
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func hexValue(c byte) byte {
+	switch {
+	case c >= 'a':
+		return c - 'a' + 10
+	case c >= 'A':
+		return c - 'A' + 10
+	default:
+		return c - '0'
+	}
+}
+
+// escape is nginx's ngx.escape_uri.
+func escape(s string) string {
+	const plain = "!'()*-._~"
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(plain, c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(digits[c>>4])
+		b.WriteByte(digits[c&15])
+	}
+	return b.String()
+}

@@ -1,0 +1,226 @@
+package kongtest
+
+import (
+	"net/http"
+	"strings"
+)
+
+const (
+	get    = http.MethodGet
+	post   = http.MethodPost
+	put    = http.MethodPut
+	patch  = http.MethodPatch
+	remove = http.MethodDelete
+)
+
+// routes registers every path the stand-in knows.
+func (s *Server) routes() {
+	for _, name := range kindNames {
+		if k := s.kinds[name]; k != nil {
+			s.entityRoutes(k)
+			s.foreignRoutes(k)
+		}
+	}
+	s.router.add("/", map[string]handler{get: getRoot})
+	s.router.add("/status", map[string]handler{get: getStatus})
+	s.router.add("/endpoints", map[string]handler{get: getEndpoints})
+	s.router.add("/plugins/enabled", map[string]handler{get: getEnabled})
+	s.router.add("/plugins/schema/{name}", map[string]handler{get: getConfigSchema})
+	s.router.add("/schemas/plugins/validate", map[string]handler{post: postValidatePlugin})
+	s.router.add("/schemas/plugins/{name}", map[string]handler{get: getPluginSchema})
+	s.router.add("/schemas/{entity}", map[string]handler{get: getEntitySchema})
+	s.router.add("/schemas/{entity}/validate", map[string]handler{post: postValidateEntity})
+	s.router.add("/tags", map[string]handler{get: getTags})
+	s.router.add("/tags/{tag}", map[string]handler{get: getTag})
+	s.router.add("/config", map[string]handler{get: getConfig, post: postConfig})
+	s.staticRoutes()
+	if s.cfg.enterprise {
+		s.router.add("/workspaces", map[string]handler{get: getWorkspaces})
+		s.router.add("/workspaces/{id}", map[string]handler{get: getWorkspace})
+	}
+}
+
+// entityRoutes adds /{kind} and /{kind}/{id}.
+func (s *Server) entityRoutes(k *kind) {
+	s.router.add("/"+k.name, map[string]handler{
+		get:  func(c *call) *reply { return listEntities(c, k) },
+		post: func(c *call) *reply { return postEntity(c, k) },
+	})
+	s.router.add("/"+k.name+"/{id}", map[string]handler{
+		get:    func(c *call) *reply { return getEntity(c, k, c.params[0]) },
+		put:    func(c *call) *reply { return putEntity(c, k, c.params[0]) },
+		patch:  func(c *call) *reply { return patchEntity(c, k, c.params[0]) },
+		remove: func(c *call) *reply { return deleteEntity(c, k, c.params[0]) },
+	})
+}
+
+// foreignRoutes adds, for each reference of the child, /{children}/{id}/{field},
+// /{parents}/{id}/{children} and /{parents}/{id}/{children}/{id}.
+func (s *Server) foreignRoutes(child *kind) {
+	for _, ref := range child.foreign {
+		parent := s.kinds[ref.entity]
+		n := &nested{parent: parent, child: child, field: ref.field}
+		s.router.add("/"+child.name+"/{id}/"+ref.field, map[string]handler{
+			get: n.getParent, put: n.putParent, patch: n.patchParent, remove: n.deleteParent,
+		})
+		under := "/" + parent.name + "/{id}/" + child.name
+		s.router.add(under, map[string]handler{get: n.list, post: n.post})
+		s.router.add(under+"/{id}", map[string]handler{get: n.get, put: n.put, patch: n.patch, remove: n.delete})
+	}
+}
+
+// staticRoutes adds what Kong has beside: collections that are empty here, and
+// fixed answers.
+func (s *Server) staticRoutes() {
+	for _, name := range []string{"ca_certificates", "certificates", "key-sets", "keys", "snis", "targets", "upstreams", "vaults"} {
+		s.router.add("/"+name, map[string]handler{get: emptyList})
+	}
+	refuse := func(text string) map[string]handler {
+		return map[string]handler{get: func(*call) *reply { return message(http.StatusBadRequest, text) }}
+	}
+	const controlPlane = "this endpoint is only available when Kong is configured to run as Control Plane for the cluster"
+	s.router.add("/clustering/data-planes", refuse(controlPlane))
+	s.router.add("/clustering/status", refuse(controlPlane))
+	s.router.add("/filter-chains", refuse("this endpoint is only available when wasm is enabled"))
+	s.router.add("/debug/node/log-level", map[string]handler{
+		get: func(*call) *reply { return message(http.StatusOK, "log level: notice") },
+	})
+	s.router.add("/timers", map[string]handler{get: getTimers})
+}
+
+func emptyList(c *call) *reply {
+	if rep := c.s.available(c.ctx()); rep != nil {
+		return rep
+	}
+	return ok(map[string]any{"data": []any{}, "next": nil})
+}
+
+// nested serves children under a parent, and the parent of a child.
+type nested struct {
+	parent, child *kind
+	field         string
+}
+
+func (n *nested) list(c *call) *reply {
+	p, rep := c.find(n.parent, c.params[0])
+	if rep != nil {
+		return rep
+	}
+	return listChildren(c, n, str(p["id"]))
+}
+
+func (n *nested) post(c *call) *reply {
+	p, rep := c.find(n.parent, c.params[0])
+	if rep != nil {
+		return rep
+	}
+	c.decodeForm(n.child)
+	c.post[n.field] = map[string]any{"id": p["id"]}
+	return postEntity(c, n.child)
+}
+
+// belongs answers 404 unless both exist and the child is the parent's.
+func (n *nested) belongs(c *call) (parent, child map[string]any, rep *reply) {
+	if parent, rep = c.find(n.parent, c.params[0]); rep != nil {
+		return nil, nil, rep
+	}
+	if child, rep = c.find(n.child, c.params[1]); rep != nil {
+		return nil, nil, rep
+	}
+	if refID(child[n.field]) != str(parent["id"]) {
+		return nil, nil, notFound()
+	}
+	return parent, child, nil
+}
+
+func (n *nested) get(c *call) *reply {
+	_, child, rep := n.belongs(c)
+	if rep != nil {
+		return rep
+	}
+	return ok(c.show(n.child, child))
+}
+
+// put creates the child, or moves it to this parent.
+func (n *nested) put(c *call) *reply {
+	p, rep := c.find(n.parent, c.params[0])
+	if rep != nil {
+		return rep
+	}
+	c.decodeForm(n.child)
+	c.post[n.field] = map[string]any{"id": p["id"]}
+	return putEntity(c, n.child, c.params[1])
+}
+
+func (n *nested) patch(c *call) *reply {
+	p, child, rep := n.belongs(c)
+	if rep != nil {
+		return rep
+	}
+	c.decodePatch(n.child, child)
+	if _, sent := c.post[n.field]; !sent {
+		c.post[n.field] = map[string]any{"id": p["id"]}
+	}
+	return patchEntity(c, n.child, c.params[1])
+}
+
+func (n *nested) delete(c *call) *reply {
+	if _, _, rep := n.belongs(c); rep != nil {
+		return rep
+	}
+	return deleteEntity(c, n.child, c.params[1])
+}
+
+// parentID is the ID of the child's parent, "" for none.
+func (n *nested) parentID(c *call) (child map[string]any, id string, rep *reply) {
+	child, rep = c.find(n.child, c.params[0])
+	if rep != nil {
+		return nil, "", rep
+	}
+	return child, refID(child[n.field]), nil
+}
+
+func (n *nested) getParent(c *call) *reply {
+	return n.withParent(c, func(id string) *reply { return getEntity(c, n.parent, id) })
+}
+
+func (n *nested) patchParent(c *call) *reply {
+	return n.withParent(c, func(id string) *reply { return patchEntity(c, n.parent, id) })
+}
+
+func (n *nested) deleteParent(c *call) *reply {
+	return n.withParent(c, func(string) *reply { return methodNotAllowed() })
+}
+
+func (n *nested) withParent(c *call, do func(id string) *reply) *reply {
+	_, id, rep := n.parentID(c)
+	if rep != nil {
+		return rep
+	}
+	if id == "" {
+		return notFound()
+	}
+	return do(id)
+}
+
+// putParent replaces the parent, or makes one and attaches the child to it.
+func (n *nested) putParent(c *call) *reply {
+	child, id, rep := n.parentID(c)
+	if rep != nil {
+		return rep
+	}
+	if id != "" {
+		return putEntity(c, n.parent, id)
+	}
+	answer := putEntity(c, n.parent, c.s.newID())
+	if answer.status != http.StatusOK {
+		return answer
+	}
+	attach := *c
+	attach.post = map[string]any{n.field: map[string]any{"id": answer.body.(map[string]any)["id"]}}
+	attach.form = nil
+	if rep := patchEntity(&attach, n.child, strings.ToLower(str(child["id"]))); rep.status != http.StatusOK {
+		return rep
+	}
+	return answer
+}

@@ -1,0 +1,314 @@
+package kongtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/rand"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Server is a stand-in for Kong's Admin API. Make one with New or Start.
+type Server struct {
+	cfg     config
+	kinds   map[string]*kind
+	router  router
+	db      database
+	journal Journal
+	faults  faults
+	nodeID  string
+
+	http     *http.Server
+	listener net.Listener
+	url      string
+	closing  chan struct{}
+	closed   sync.Once
+	work     sync.WaitGroup
+
+	mu         sync.Mutex // guards what follows
+	rnd        *rand.Rand
+	dbless     bool
+	version    string
+	workspaces map[string]bool
+	disabled   map[string]bool
+	configHash string
+}
+
+// New starts a server on a free port of 127.0.0.1, or where WithListen says. It
+// panics when it cannot listen.
+func New(opts ...Option) *Server {
+	s := &Server{cfg: newConfig(opts), closing: make(chan struct{}), disabled: map[string]bool{}}
+	s.kinds = newKinds(s.cfg.enterprise)
+	s.db.store = newStore(s.kinds)
+	s.rnd = rand.New(rand.NewSource(s.cfg.seed))
+	s.dbless, s.version = s.cfg.dbless, s.cfg.version
+	s.configHash = emptyConfigHash
+	s.nodeID = s.newID()
+	s.workspaces = map[string]bool{}
+	if s.cfg.enterprise {
+		s.workspaces[defaultWorkspace] = true
+	}
+	for _, w := range s.cfg.workspaces {
+		s.workspaces[w] = true
+	}
+	s.routes()
+	s.listen()
+	return s
+}
+
+// Start is New for a test: the server is closed when the test ends, and a failing
+// test logs the seed.
+func Start(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	s := New(opts...)
+	t.Cleanup(func() {
+		s.Close()
+		if t.Failed() {
+			t.Logf("kongtest: seed %d", s.cfg.seed)
+		}
+	})
+	return s
+}
+
+func (s *Server) listen() {
+	l, err := net.Listen("tcp", s.cfg.listen)
+	if err != nil {
+		panic(fmt.Sprintf("kongtest: %v", err))
+	}
+	s.url = "http://" + l.Addr().String()
+	if s.cfg.tls != nil {
+		s.url = "https://" + l.Addr().String()
+		l = tls.NewListener(l, s.cfg.tls)
+	}
+	s.listener = l
+	s.http = &http.Server{Handler: s.Handler(), ErrorLog: log.New(io.Discard, "", 0)}
+	s.work.Go(func() { _ = s.http.Serve(l) }) // always ErrServerClosed
+}
+
+// URL is the base URL, without a slash at the end.
+func (s *Server) URL() string { return s.url }
+
+// Handler serves the Admin API without a listener.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// Journal is the record of all requests and changes.
+func (s *Server) Journal() *Journal { return &s.journal }
+
+// Close drops all connections and waits for everything the server runs.
+func (s *Server) Close() {
+	s.closed.Do(func() {
+		close(s.closing)
+		_ = s.http.Close()
+	})
+	s.work.Wait()
+}
+
+// call is one request on its way through the handlers.
+type call struct {
+	s         *Server
+	r         *http.Request
+	seq       int
+	started   time.Time
+	endpoint  *endpoint
+	workspace string
+	params    []string // path parameters, still escaped
+	query     args
+	post      map[string]any
+	form      args
+	late      *lateness
+}
+
+func (c *call) ctx() context.Context { return c.r.Context() }
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.work.Add(1)
+	defer s.work.Done()
+	c := &call{s: s, r: r, started: time.Now(), query: parseArgs(r.URL.RawQuery)}
+	path := rawPath(r)
+	c.endpoint, c.params, c.workspace = s.find(path)
+	c.seq = s.journal.begin(Request{
+		Time: s.cfg.clock(), Method: r.Method, Path: path, Template: c.template(),
+		Query: r.URL.RawQuery, Workspace: c.workspace, UserAgent: r.UserAgent(),
+	})
+	rep, cut := s.answer(c)
+	status := rep.status
+	if rep.drop {
+		status = 0
+	}
+	s.journal.finish(c.seq, status)
+	s.cfg.logf("%s %s %d", r.Method, r.URL.RequestURI(), status)
+	s.send(w, c, rep, cut)
+}
+
+// rawPath is the path as it was sent: Kong routes on the escaped form.
+func rawPath(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") {
+		path = r.URL.EscapedPath()
+	}
+	return path
+}
+
+func (c *call) template() string {
+	if c.endpoint == nil {
+		return ""
+	}
+	return c.endpoint.template
+}
+
+// find resolves a path, with a workspace in front where there are any.
+func (s *Server) find(path string) (*endpoint, []string, string) {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	s.mu.Lock()
+	known := s.workspaces[first]
+	s.mu.Unlock()
+	if known {
+		e, params := s.router.match("/" + rest)
+		return e, params, first
+	}
+	e, params := s.router.match(path)
+	return e, params, defaultWorkspace
+}
+
+// handle runs a request through the rules that come before any endpoint, then the
+// endpoint.
+func (s *Server) handle(c *call) *reply {
+	body, err := io.ReadAll(c.r.Body)
+	if err != nil {
+		return &reply{drop: true}
+	}
+	if t := s.cfg.token; t != nil && c.r.Header.Get(t.header) != t.value {
+		return unauthorized()
+	}
+	if c.endpoint == nil {
+		return notFound()
+	}
+	if c.r.Method == http.MethodOptions {
+		return c.options()
+	}
+	if rep := checkContentType(c.r, body); rep != nil {
+		return rep
+	}
+	method := c.r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	h := c.endpoint.methods[method]
+	if h == nil {
+		return methodNotAllowed()
+	}
+	var rep *reply
+	if c.post, c.form, rep = parseBody(c.r, body); rep != nil {
+		return rep
+	}
+	return conditional(c.r, h(c))
+}
+
+// conditional does what nginx makes of conditional headers, for an answer that has
+// neither ETag nor Last-Modified: 412 or 304 in place of a 200, with the write
+// done (Kong 3.9.1, measured).
+func conditional(r *http.Request, rep *reply) *reply {
+	if rep.status != http.StatusOK {
+		return rep
+	}
+	match := r.Header.Get("If-Match")
+	switch {
+	case match != "" && match != "*", r.Header.Get("If-Unmodified-Since") != "":
+		return htmlPage(http.StatusPreconditionFailed)
+	case r.Header.Get("If-None-Match") == "*" && r.Header.Get("If-Modified-Since") == "":
+		return &reply{status: http.StatusNotModified}
+	}
+	return rep
+}
+
+func (c *call) options() *reply {
+	allow := c.endpoint.allow()
+	rep := noContent()
+	rep.header = http.Header{
+		"Allow":                        {allow},
+		"Access-Control-Allow-Methods": {allow},
+		"Access-Control-Allow-Headers": {"Content-Type"},
+	}
+	return rep
+}
+
+// send writes the answer; cut sends half of the body and closes the connection.
+func (s *Server) send(w http.ResponseWriter, c *call, rep *reply, cut bool) {
+	if rep.drop {
+		panic(http.ErrAbortHandler)
+	}
+	h := w.Header()
+	s.commonHeaders(h, c)
+	body := rep.raw
+	if rep.raw == nil && rep.body != nil {
+		body = encode(rep.body)
+	}
+	if body != nil {
+		h.Set("Content-Type", "application/json; charset=utf-8")
+		h.Set("Content-Length", itoa(len(body)))
+	}
+	if rep.contentType != "" {
+		h.Set("Content-Type", rep.contentType)
+	}
+	for name, values := range rep.header {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
+	w.WriteHeader(rep.status)
+	if cut {
+		_, _ = w.Write(body[:len(body)/2]) // the connection is closed anyway
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write(body) // a client that went away is no concern of the server
+}
+
+func (s *Server) commonHeaders(h http.Header, c *call) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("X-Kong-Admin-Latency", itoa(int(time.Since(c.started).Milliseconds())))
+	h.Set("Server", "kong/"+s.serverVersion())
+}
+
+// encode writes JSON as Kong does: slashes and angle brackets as they are.
+func encode(v any) []byte {
+	if raw, isRaw := v.(json.RawMessage); isRaw {
+		return raw
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(errors.Join(errors.New("kongtest: answer does not encode"), err))
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// newID is a random version 4 UUID from the server's seed.
+func (s *Server) newID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, err := uuid.NewRandomFromReader(s.rnd)
+	if err != nil {
+		panic(fmt.Sprintf("kongtest: %v", err)) // rand.Rand.Read never fails
+	}
+	return id.String()
+}
+
+// newRand is a source of randomness for one answer.
+func (s *Server) newRand() *rand.Rand {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return rand.New(rand.NewSource(s.rnd.Int63()))
+}

@@ -1,0 +1,66 @@
+package kongtest
+
+import "reflect"
+
+// Snapshot is the database at one moment.
+type Snapshot struct{ store *store }
+
+// Snapshot takes a backup of the database.
+func (s *Server) Snapshot() Snapshot {
+	s.db.mu.RLock()
+	defer s.db.mu.RUnlock()
+	return Snapshot{s.db.store.clone()}
+}
+
+// Restore puts a backup back. Every row it changes is in the journal, as the back
+// door's doing. A snapshot may be restored any number of times, but only into the
+// server it is from.
+func (s *Server) Restore(snap Snapshot) {
+	mustNot(s.behind(defaultWorkspace, func(t *tx) *reply {
+		t.restore(snap.store)
+		return nil
+	}), "restore")
+}
+
+// restore makes the store equal to another, recording the differences: deletions
+// of children first, creations of parents first.
+func (t *tx) restore(to *store) {
+	for i := len(kindNames) - 1; i >= 0; i-- {
+		t.restoreDeletions(kindNames[i], to)
+	}
+	for _, name := range kindNames {
+		t.restoreRows(name, to)
+	}
+}
+
+func (t *tx) restoreDeletions(name string, to *store) {
+	tab := t.tables[name]
+	if tab == nil {
+		return
+	}
+	for _, id := range append([]string(nil), tab.ids...) {
+		if _, kept := to.tables[name].rows[id]; !kept {
+			before := tab.rows[id].entity
+			tab.remove(id)
+			t.record("delete", name, id, before, nil, false)
+		}
+	}
+}
+
+func (t *tx) restoreRows(name string, to *store) {
+	if t.tables[name] == nil {
+		return
+	}
+	old := t.tables[name]
+	t.tables[name] = to.tables[name].clone()
+	for _, id := range to.tables[name].ids {
+		before, existed := old.rows[id]
+		after := to.tables[name].rows[id]
+		switch {
+		case !existed:
+			t.record("create", name, id, nil, after.entity, false)
+		case !reflect.DeepEqual(before, after):
+			t.record("update", name, id, before.entity, after.entity, false)
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package kongtest
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// record is one row. The entity is never changed in place: a write replaces it, so
+// readers may keep it without a lock.
+type record struct {
+	workspace string
+	entity    map[string]any
+}
+
+// table holds the rows of one kind in the order of their IDs, with its unique keys.
+type table struct {
+	kind *kind
+	rows map[string]record
+	ids  []string          // sorted
+	keys map[string]string // unique key -> id
+}
+
+func newTable(k *kind) *table {
+	return &table{kind: k, rows: map[string]record{}, keys: map[string]string{}}
+}
+
+func (t *table) clone() *table {
+	out := newTable(t.kind)
+	out.ids = slices.Clone(t.ids)
+	for id, r := range t.rows {
+		out.rows[id] = r
+	}
+	for k, id := range t.keys {
+		out.keys[k] = id
+	}
+	return out
+}
+
+// uniqueKey is one unique key of an entity: the index entry and what Kong says
+// about it when it is taken.
+type uniqueKey struct {
+	index  string
+	fields map[string]any
+}
+
+func indexKey(workspace, field string, value any) string {
+	b, _ := json.Marshal(value) // JSON values always encode
+	return workspace + "|" + field + "|" + string(b)
+}
+
+// uniqueKeys lists the keys of e in the order PostgreSQL checks them.
+func (k *kind) uniqueKeys(workspace string, e map[string]any) []uniqueKey {
+	var keys []uniqueKey
+	if k.scope != nil {
+		fields := map[string]any{}
+		for _, f := range k.scope {
+			fields[f] = scopeValue(e[f])
+		}
+		keys = append(keys, uniqueKey{indexKey(workspace, "scope", fields), fields})
+	}
+	for _, f := range k.uniques {
+		if e[f] != nil {
+			keys = append(keys, uniqueKey{indexKey(workspace, f, e[f]), map[string]any{f: e[f]}})
+		}
+	}
+	return keys
+}
+
+func scopeValue(v any) any {
+	if id := refID(v); id != "" {
+		return map[string]any{"id": id}
+	}
+	return v
+}
+
+func (t *table) byKey(workspace, field, value string) (record, bool) {
+	id, found := t.keys[indexKey(workspace, field, value)]
+	return t.rows[id], found
+}
+
+// put inserts or replaces the row id.
+func (t *table) put(id, workspace string, e map[string]any) {
+	if old, exists := t.rows[id]; exists {
+		t.unindex(old)
+	} else {
+		i, _ := slices.BinarySearch(t.ids, id)
+		t.ids = slices.Insert(t.ids, i, id)
+	}
+	t.rows[id] = record{workspace, e}
+	for _, k := range t.kind.uniqueKeys(workspace, e) {
+		t.keys[k.index] = id
+	}
+}
+
+func (t *table) remove(id string) {
+	old, exists := t.rows[id]
+	if !exists {
+		return
+	}
+	t.unindex(old)
+	delete(t.rows, id)
+	i, _ := slices.BinarySearch(t.ids, id)
+	t.ids = slices.Delete(t.ids, i, i+1)
+}
+
+func (t *table) unindex(r record) {
+	for _, k := range t.kind.uniqueKeys(r.workspace, r.entity) {
+		delete(t.keys, k.index)
+	}
+}
+
+// after lists up to limit rows of the workspace with an ID greater than id that
+// the filter accepts, in order.
+func (t *table) after(id, workspace string, limit int, accept func(map[string]any) bool) []map[string]any {
+	i, found := slices.BinarySearch(t.ids, id)
+	if found {
+		i++
+	}
+	var out []map[string]any
+	for ; i < len(t.ids) && len(out) < limit; i++ {
+		r := t.rows[t.ids[i]]
+		if r.workspace == workspace && accept(r.entity) {
+			out = append(out, r.entity)
+		}
+	}
+	return out
+}
+
+// store is the database: one table per kind. It is not safe for concurrent use;
+// database guards it.
+type store struct {
+	kinds  map[string]*kind
+	tables map[string]*table
+}
+
+func newStore(kinds map[string]*kind) *store {
+	s := &store{kinds: kinds, tables: map[string]*table{}}
+	for name, k := range kinds {
+		s.tables[name] = newTable(k)
+	}
+	return s
+}
+
+func (s *store) clone() *store {
+	out := &store{kinds: s.kinds, tables: map[string]*table{}}
+	for name, t := range s.tables {
+		out.tables[name] = t.clone()
+	}
+	return out
+}
+
+// tx is one statement: who runs it, and where its changes are recorded.
+type tx struct {
+	*store
+	workspace string
+	record    func(kind, entity, id string, before, after map[string]any, cascade bool)
+}
+
+// insert adds a new row, checking keys and references as PostgreSQL does: primary
+// key, unique keys, then foreign keys.
+func (t *tx) insert(k *kind, e map[string]any) *reply {
+	id := str(e["id"])
+	if _, taken := t.tables[k.name].rows[id]; taken {
+		return primaryKeyViolation(map[string]any{"id": id})
+	}
+	if rep := t.check(k, id, e); rep != nil {
+		return rep
+	}
+	t.tables[k.name].put(id, t.workspace, e)
+	t.record("create", k.name, id, nil, e, false)
+	return nil
+}
+
+// replace overwrites the row with e's ID.
+func (t *tx) replace(k *kind, e map[string]any) *reply {
+	id := str(e["id"])
+	before := t.tables[k.name].rows[id].entity
+	if rep := t.check(k, id, e); rep != nil {
+		return rep
+	}
+	t.tables[k.name].put(id, t.workspace, e)
+	t.record("update", k.name, id, before, e, false)
+	return nil
+}
+
+// check looks for a taken unique key, then for a reference to nothing.
+func (t *tx) check(k *kind, id string, e map[string]any) *reply {
+	for _, key := range k.uniqueKeys(t.workspace, e) {
+		if holder, taken := t.tables[k.name].keys[key.index]; taken && holder != id {
+			return uniqueViolation(key.fields)
+		}
+	}
+	for _, ref := range k.foreign {
+		parent := refID(e[ref.field])
+		if parent == "" {
+			continue
+		}
+		if r, exists := t.tables[ref.entity].rows[parent]; !exists || r.workspace != t.workspace {
+			return missingReference(ref.field, ref.entity, parent)
+		}
+	}
+	return nil
+}
+
+// erase deletes a row and what cascades from it.
+func (t *tx) erase(k *kind, id string) *reply {
+	r, exists := t.tables[k.name].rows[id]
+	if !exists {
+		return nil
+	}
+	if child := t.restricted(k, id); child != "" {
+		return stillReferenced(k.name, child)
+	}
+	t.eraseChildren(k, id)
+	t.tables[k.name].remove(id)
+	t.record("delete", k.name, id, r.entity, nil, false)
+	return nil
+}
+
+// restricted names a kind whose rows keep the row id from being deleted.
+func (t *tx) restricted(k *kind, id string) string {
+	for _, child := range t.children(k, id, false) {
+		return child.kind.name
+	}
+	return ""
+}
+
+func (t *tx) eraseChildren(k *kind, id string) {
+	for _, child := range t.children(k, id, true) {
+		tab := t.tables[child.kind.name]
+		before := tab.rows[child.id].entity
+		tab.remove(child.id)
+		t.record("delete", child.kind.name, child.id, before, nil, true)
+	}
+}
+
+type child struct {
+	kind *kind
+	id   string
+}
+
+// children lists the rows that reference the row id of k.
+func (t *tx) children(k *kind, id string, cascade bool) []child {
+	var out []child
+	for _, name := range kindNames {
+		tab := t.tables[name]
+		if tab == nil {
+			continue
+		}
+		for _, ref := range tab.kind.foreign {
+			if ref.entity != k.name || ref.cascade != cascade {
+				continue
+			}
+			for _, rowID := range tab.ids {
+				if refID(tab.rows[rowID].entity[ref.field]) == id {
+					out = append(out, child{tab.kind, rowID})
+				}
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,61 @@
+package kongtest
+
+import (
+	"strconv"
+	"time"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func cloneMap(m map[string]any) map[string]any {
+	if m == nil {
+		return nil
+	}
+	return clone(m).(map[string]any)
+}
+
+// clone copies a JSON value deeply.
+func clone(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for k, e := range x {
+			out[k] = clone(e)
+		}
+		return out
+	case []any:
+		if x == nil {
+			return x
+		}
+		out := make([]any, len(x))
+		for i, e := range x {
+			out[i] = clone(e)
+		}
+		return out
+	default:
+		return v
+	}
+}
+
+// shallow copies the top level, for entities that differ in a few fields.
+func shallow(m map[string]any) map[string]any {
+	out := make(map[string]any, len(m)+3)
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func str(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// refID is the id in a foreign reference {"id": ...}, "" for none.
+func refID(v any) string {
+	m, _ := v.(map[string]any)
+	return str(m["id"])
+}
+
+// seconds is a timestamp as Kong answers it: whole seconds.
+func seconds(t time.Time) float64 { return float64(t.Unix()) }
