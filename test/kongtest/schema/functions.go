@@ -24,15 +24,33 @@ var validatorFuncs = map[string]func(any) string{
 	"router_path":   onString(checkRouterPath),
 	"header_name":   onString(checkHeaderName),
 	"ip_or_cidr":    onString(checkIPOrCIDR),
-	"limits_order":  onTable(checkLimitsOrder),
+	"plain_header":  onString(checkPlainHeader),
+	"colon_header":  onString(checkColonHeader),
+	"rename_header": onString(checkRenameHeader),
+	"cors_origin":   onString(checkOrigin),
+	"status_range":  onString(checkStatusRange),
+	"shared_dict":   onString(checkSharedDict),
+
+	"acme_namespace": onString(checkACMENamespace),
+	"static_tags":    checkStaticTags,
+
+	"limits_order":          onTable(checkLimitsOrder("The")),
+	"response_limits_order": onTable(checkLimitsOrder("the")),
+	"request_termination":   onTable(checkRequestTermination),
+	"http_log_auth":         onTable(checkHTTPLogAuth),
+	"oauth2_flows":          onTable(checkOAuth2Flows),
 }
 
 // entityFuncs are Kong's custom entity checks; they see the fields they name.
-var entityFuncs = map[string]func(map[string]any) string{}
+var entityFuncs = map[string]func(map[string]any) string{
+	"proxy_cache_dictionary": checkProxyCacheDictionary,
+	"aws_proxy_url":          checkAWSProxyURL,
+}
 
 // shorthandFuncs are the shorthands that are more than another name of a field.
 var shorthandFuncs = map[string]func(any) map[string]any{
-	"service_url": spreadServiceURL,
+	"service_url":       spreadServiceURL,
+	"session_same_site": spreadSameSite,
 }
 
 func onString(check func(string) string) func(any) string {
@@ -247,37 +265,21 @@ func checkIPOrCIDR(s string) string {
 	return fmt.Sprintf("invalid ip or cidr range: '%s'", s)
 }
 
-// checkLimitsOrder: of the limits of rate-limiting, that of a longer period may
-// not be lower.
-func checkLimitsOrder(config map[string]any) string {
-	periods := []string{"second", "minute", "hour", "day", "month", "year"}
-	for i, lower := range periods {
-		low, ok := config[lower].(float64)
-		if !ok {
-			continue
-		}
-		for _, upper := range periods[i+1:] {
-			if high, ok := config[upper].(float64); ok && high < low {
-				return fmt.Sprintf("The limit for %s(%.1f) cannot be lower than the limit for %s(%.1f)", upper, high, lower, low)
-			}
-		}
-	}
-	return ""
-}
-
-// spreadServiceURL takes a service's url apart; a port that is not there follows
-// from the scheme.
+// spreadServiceURL takes a service's url apart; a scheme that is not there
+// follows from the port, and the port from the scheme.
 func spreadServiceURL(v any) map[string]any {
 	s, ok := v.(string)
 	if !ok {
 		return nil
 	}
 	scheme, host, port, path := splitURL(s)
-	out := map[string]any{"host": orNull(host), "path": orNull(path), "port": servicePort(scheme, port)}
-	if scheme != "" {
-		out["protocol"] = scheme
+	if scheme == "" {
+		scheme = "http"
+		if port == "443" {
+			scheme = "https"
+		}
 	}
-	return out
+	return map[string]any{"protocol": scheme, "host": orNull(host), "port": servicePort(scheme, port), "path": orNull(path)}
 }
 
 func orNull(s string) any {
@@ -296,8 +298,6 @@ func servicePort(scheme, port string) any {
 		return port
 	case scheme == "https":
 		return 443.0
-	case scheme == "http":
-		return 80.0
 	}
-	return nil
+	return 80.0
 }

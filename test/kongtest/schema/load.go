@@ -25,14 +25,27 @@ type loaded struct {
 // loads the schema.
 const processSecret = "@process-secret"
 
-// entities and plugins are parsed when first used. The files are part of the
-// program: one that does not parse is a bug, and panics.
-var (
-	plugins  = sync.OnceValue(func() map[string]loaded { return load("plugins") })
-	entities = sync.OnceValue(loadEntities)
-)
+// schemas is everything there is, parsed when first used. The files are part of
+// the program: one that does not parse is a bug, and panics.
+var schemas = sync.OnceValue(func() (all struct{ entities, plugins map[string]loaded }) {
+	all.entities = load("entities", nil)
+	all.plugins = load("plugins", all.entities["plugins"].rec)
+	for name, p := range all.plugins {
+		all.entities["plugins"].rec.subs[name] = p.rec
+	}
+	routes := all.entities["routes"].rec
+	for _, r := range load("routes", routes) {
+		for _, protocol := range r.protocols {
+			routes.subs[protocol] = r.rec
+		}
+	}
+	return all
+})
 
-func load(dir string) map[string]loaded {
+func plugins() map[string]loaded  { return schemas().plugins }
+func entities() map[string]loaded { return schemas().entities }
+
+func load(dir string, base *record) map[string]loaded {
 	out := map[string]loaded{}
 	list, err := files.ReadDir(dir)
 	if err != nil {
@@ -43,7 +56,7 @@ func load(dir string) map[string]loaded {
 		if err != nil {
 			panic(err)
 		}
-		l, err := parse(b)
+		l, err := parse(b, base)
 		if err != nil {
 			panic(fmt.Sprintf("schema: %s/%s: %v", dir, e.Name(), err))
 		}
@@ -52,7 +65,7 @@ func load(dir string) map[string]loaded {
 	return out
 }
 
-func parse(b []byte) (loaded, error) {
+func parse(b []byte, base *record) (loaded, error) {
 	var head struct {
 		Priority  int      `json:"x-priority"`
 		SubKey    string   `json:"x-subschema-key"`
@@ -63,11 +76,11 @@ func parse(b []byte) (loaded, error) {
 	if err := json.Unmarshal(b, &head); err != nil {
 		return loaded{}, err
 	}
-	rec, err := parseRecord(b)
+	rec, err := parseRecord(b, base)
 	if err != nil {
 		return loaded{}, err
 	}
-	rec.subKey, rec.subErr = head.SubKey, head.SubErr
+	rec.subKey, rec.subErr, rec.subs = head.SubKey, head.SubErr, map[string]*record{}
 	public, err := publish(b)
 	return loaded{rec: rec, public: public, priority: head.Priority, protocols: head.Protocols}, err
 }
@@ -97,19 +110,4 @@ func withoutPrivate(v any) any {
 		}
 	}
 	return v
-}
-
-func loadEntities() map[string]loaded {
-	out := load("entities")
-	out["plugins"].rec.subs = map[string]*record{}
-	for name, p := range plugins() {
-		out["plugins"].rec.subs[name] = p.rec
-	}
-	out["routes"].rec.subs = map[string]*record{}
-	for _, r := range load("routes") {
-		for _, protocol := range r.protocols {
-			out["routes"].rec.subs[protocol] = r.rec
-		}
-	}
-	return out
 }

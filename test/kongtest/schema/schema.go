@@ -121,13 +121,14 @@ func (f *field) UnmarshalJSON(b []byte) error {
 	if f.Type != "record" || f.raw["fields"] == nil {
 		return nil
 	}
-	rec, err := parseRecord(b)
+	rec, err := parseRecord(b, nil)
 	f.rec = rec
 	return err
 }
 
-// parseRecord reads a schema: {"fields": [...], "shorthand_fields": [...], "entity_checks": [...]}.
-func parseRecord(b []byte) (*record, error) {
+// parseRecord reads a schema: {"fields": [...], "shorthand_fields": [...],
+// "entity_checks": [...]}. The checks of a subschema may speak of fields of its base.
+func parseRecord(b []byte, base *record) (*record, error) {
 	var d definition
 	if err := json.Unmarshal(b, &d); err != nil {
 		return nil, err
@@ -144,7 +145,12 @@ func parseRecord(b []byte) (*record, error) {
 			r.shorthands = append(r.shorthands, namedField{name, f})
 		}
 	}
-	return r, r.parseChecks(d.EntityChecks, r.lookup)
+	return r, r.parseChecks(d.EntityChecks, func(path string) *field {
+		if f := r.lookup(path); f != nil || base == nil {
+			return f
+		}
+		return base.lookup(path)
+	})
 }
 
 func (r *record) parseChecks(defs []map[string]json.RawMessage, lookup func(string) *field) error {

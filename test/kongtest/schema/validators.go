@@ -153,12 +153,16 @@ func (f *field) checkElements(v any) string {
 	return f.checkExclusive(list)
 }
 
-// checkExclusive wants all elements in one of the subsets.
+// checkExclusive wants all elements in one of the subsets; those hit are told
+// in the order of the elements.
 func (f *field) checkExclusive(list []any) string {
 	var hit []string
-	for _, subset := range f.Exclusive {
-		if slices.ContainsFunc(subset, func(s string) bool { return oneOf(s, list) }) {
-			hit = append(hit, "('"+strings.Join(subset, "', '")+"')")
+	for _, e := range list {
+		for _, subset := range f.Exclusive {
+			name := "('" + strings.Join(subset, "', '") + "')"
+			if s, ok := e.(string); ok && slices.Contains(subset, s) && !slices.Contains(hit, name) {
+				hit = append(hit, name)
+			}
 		}
 	}
 	if len(hit) < 2 {

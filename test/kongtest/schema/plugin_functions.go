@@ -1,0 +1,178 @@
+package schema
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checkLimitsOrder: the limit of a longer period may not be lower. The two
+// plugins that have limits begin the sentence differently.
+func checkLimitsOrder(the string) func(map[string]any) string {
+	periods := []string{"second", "minute", "hour", "day", "month", "year"}
+	return func(config map[string]any) string {
+		for i, lower := range periods {
+			low, ok := config[lower].(float64)
+			if !ok {
+				continue
+			}
+			for _, upper := range periods[i+1:] {
+				if high, ok := config[upper].(float64); ok && high < low {
+					return fmt.Sprintf("%s limit for %s(%.1f) cannot be lower than the limit for %s(%.1f)", the, upper, high, lower, low)
+				}
+			}
+		}
+		return ""
+	}
+}
+
+// checkRequestTermination: a response is either a message, a body, or an echo.
+func checkRequestTermination(config map[string]any) string {
+	message, contentType, body := config["message"] != nil, config["content_type"] != nil, config["body"] != nil
+	switch {
+	case message && (contentType || body):
+		return "message cannot be used with content_type or body"
+	case contentType && !body:
+		return "content_type requires a body"
+	case config["echo"] == true && (contentType || body):
+		return "echo cannot be used with content_type and body"
+	}
+	return ""
+}
+
+// checkHTTPLogAuth: credentials come from the URL or from a header, not both.
+func checkHTTPLogAuth(config map[string]any) string {
+	endpoint, _ := config["http_endpoint"].(string)
+	headers, _ := config["headers"].(map[string]any)
+	_, rest, _ := strings.Cut(endpoint, "//")
+	authority, _, _ := strings.Cut(rest, "/")
+	if !strings.Contains(authority, "@") {
+		return ""
+	}
+	for name := range headers {
+		if strings.EqualFold(name, "authorization") {
+			return "specifying both an 'Authorization' header and user info in 'http_endpoint' is not allowed"
+		}
+	}
+	return ""
+}
+
+var oauth2Flows = []string{
+	"enable_authorization_code", "enable_implicit_grant", "enable_client_credentials", "enable_password_grant",
+}
+
+func checkOAuth2Flows(config map[string]any) string {
+	if slices.ContainsFunc(oauth2Flows, func(flow string) bool { return config[flow] == true }) {
+		return ""
+	}
+	return "at least one of these fields must be true: " + strings.Join(oauth2Flows, ", ")
+}
+
+// sharedDicts are the shared memory zones Kong's nginx has.
+var sharedDicts = []string{
+	"kong", "kong_locks", "kong_healthchecks", "kong_cluster_events", "kong_rate_limiting_counters",
+	"kong_core_db_cache", "kong_core_db_cache_miss", "kong_db_cache", "kong_db_cache_miss", "kong_secrets",
+	"kong_dns_cache", "prometheus_metrics",
+}
+
+func checkSharedDict(name string) string {
+	if slices.Contains(sharedDicts, name) {
+		return ""
+	}
+	return "failed validating: " + name
+}
+
+func checkProxyCacheDictionary(entity map[string]any) string {
+	name, _ := getPath(entity, "config.memory.dictionary_name")
+	strategy, _ := getPath(entity, "config.strategy")
+	s, ok := name.(string)
+	if strategy == "memory" && ok && !slices.Contains(sharedDicts, s) {
+		return fmt.Sprintf("missing shared dictionary '%s'", s)
+	}
+	return ""
+}
+
+func checkAWSProxyURL(entity map[string]any) string {
+	v, _ := getPath(entity, "config.proxy_url")
+	if s, ok := v.(string); ok {
+		if scheme, _, _, _ := splitURL(s); scheme != "http" {
+			return "proxy_url scheme must be http"
+		}
+	}
+	return ""
+}
+
+// The transformers take headers as "name", "name:value" and "old:new".
+func checkPlainHeader(s string) string { return checkHeaderPair(s, false) }
+
+func checkColonHeader(s string) string { return checkHeaderPair(s, false) }
+
+func checkRenameHeader(s string) string { return checkHeaderPair(s, true) }
+
+func checkHeaderPair(s string, valueToo bool) string {
+	name, value, _ := strings.Cut(s, ":")
+	if checkHeaderName(name) != "" {
+		return fmt.Sprintf("'%s' is not a valid header", name)
+	}
+	if valueToo && checkHeaderName(value) != "" {
+		return fmt.Sprintf("'%s' is not a valid header", value)
+	}
+	return ""
+}
+
+// checkOrigin: an origin of cors is "*", a plain string or a regular expression.
+func checkOrigin(s string) string {
+	if s == "*" || validRegex(s) {
+		return ""
+	}
+	return fmt.Sprintf("'%s' is not a valid regex", s)
+}
+
+var statusRange = regexp.MustCompile(`^(\d{3})-(\d{3})$`)
+
+func checkStatusRange(s string) string {
+	m := statusRange.FindStringSubmatch(s)
+	if m == nil {
+		return "invalid status code range: " + s
+	}
+	low, _ := strconv.Atoi(m[1])
+	high, _ := strconv.Atoi(m[2])
+	if low > high || low < 100 || high > 999 {
+		return "invalid status code range: " + s
+	}
+	return ""
+}
+
+func checkACMENamespace(s string) string {
+	for _, word := range []string{"kong_acme:renew_config", "kong_acme:cert_key", "kong_acme:update_lock"} {
+		if strings.HasPrefix(s, word) {
+			return fmt.Sprintf("namespace can't be prefixed with reserved word: %s", word)
+		}
+	}
+	return ""
+}
+
+// checkStaticTags: each tag of zipkin may be set once.
+func checkStaticTags(v any) string {
+	list, _ := v.([]any)
+	seen := map[any]bool{}
+	for _, e := range list {
+		tag, _ := e.(map[string]any)
+		name, ok := tag["name"].(string)
+		if ok && seen[name] {
+			return "repeated tags are not allowed: " + name
+		}
+		seen[name] = true
+	}
+	return ""
+}
+
+// spreadSameSite renames session's cookie_samesite, whose "off" is "Lax" now.
+func spreadSameSite(v any) map[string]any {
+	if v == "off" {
+		v = "Lax"
+	}
+	return map[string]any{"cookie_same_site": v}
+}
