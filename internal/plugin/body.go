@@ -1,0 +1,48 @@
+package plugin
+
+// Body returns the JSON body of a POST or PUT of the plugin. What is not set is left
+// out, since Kong's community edition refuses fields of the enterprise edition even
+// when they are null; id and updated_at are never in it. It shares slices and maps with
+// the plugin.
+func Body(p Plugin) map[string]any {
+	body := map[string]any{
+		"name":    p.Name,
+		"enabled": p.Enabled,
+		"tags":    nonNil(p.Tags),
+		"config":  p.Config,
+	}
+	if p.Config == nil {
+		body["config"] = map[string]any{}
+	}
+	if p.InstanceName != "" {
+		body["instance_name"] = p.InstanceName
+	}
+	if p.Protocols != nil {
+		body["protocols"] = p.Protocols
+	}
+	if len(p.Ordering) > 0 {
+		body["ordering"] = p.Ordering
+	}
+	if p.CreatedAt != 0 {
+		body["created_at"] = p.CreatedAt
+	}
+	for name, id := range map[string]string{
+		"service":        p.Scope.ServiceID,
+		"route":          p.Scope.RouteID,
+		"consumer":       p.Scope.ConsumerID,
+		"consumer_group": p.Scope.ConsumerGroupID,
+	} {
+		if id != "" {
+			body[name] = map[string]any{"id": id}
+		}
+	}
+	return body
+}
+
+// nonNil turns nil, which JSON writes as null, into an empty list.
+func nonNil(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
