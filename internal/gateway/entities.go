@@ -1,0 +1,156 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+)
+
+// EntityKind is a kind of entity that a plugin can be scoped to.
+type EntityKind string
+
+// The kinds of entities that a plugin can be scoped to.
+const (
+	Service       EntityKind = "service"
+	Route         EntityKind = "route"
+	Consumer      EntityKind = "consumer"
+	ConsumerGroup EntityKind = "consumer group"
+)
+
+// collections are the paths of the kinds.
+var collections = map[EntityKind]string{
+	Service:       "/services",
+	Route:         "/routes",
+	Consumer:      "/consumers",
+	ConsumerGroup: "/consumer_groups",
+}
+
+// EntityRef refers to an entity by exactly one of its fields: a consumer by ID, Username or
+// CustomID, anything else by ID or Name.
+type EntityRef struct{ ID, Name, Username, CustomID string }
+
+// Resolve returns the ID of the entity that ref refers to. An ID is looked up, too. An
+// answer with another entity is Unavailable, several consumers of one custom_id are
+// Ambiguous.
+func (c *Client) Resolve(ctx context.Context, kind EntityKind, ref EntityRef) (string, error) {
+	op := "get " + string(kind)
+	collection, ok := collections[kind]
+	if !ok || !ref.fits(kind) {
+		return "", invalid(op, "the reference must have exactly one field that this kind has")
+	}
+	var id string
+	var failed *Error
+	switch {
+	case ref.CustomID != "":
+		id, failed = c.consumerByCustomID(ctx, op, ref.CustomID)
+	case ref.ID != "":
+		id, failed = c.entityByID(ctx, op, collection, ref.ID)
+	default:
+		id, failed = c.entityByName(ctx, op, collection, ref.Name+ref.Username) // one of the two is empty
+	}
+	if failed != nil {
+		return "", failed
+	}
+	return id, nil
+}
+
+// fits says whether exactly one field is set, and that it is one of the kind.
+func (ref EntityRef) fits(kind EntityKind) bool {
+	set := 0
+	for _, field := range []string{ref.ID, ref.Name, ref.Username, ref.CustomID} {
+		if field != "" {
+			set++
+		}
+	}
+	if kind == Consumer {
+		return set == 1 && ref.Name == ""
+	}
+	return set == 1 && ref.Username == "" && ref.CustomID == ""
+}
+
+// named is what services, routes, consumers and consumer groups have in common.
+type named struct {
+	ID       string  `json:"id"`
+	Name     *string `json:"name"`
+	Username *string `json:"username"`
+	CustomID *string `json:"custom_id"`
+}
+
+func (c *Client) entityByID(ctx context.Context, op, collection, id string) (string, *Error) {
+	id, failed := idSegment(op, id)
+	if failed != nil {
+		return "", failed
+	}
+	return c.entity(ctx, op, collection+"/"+id, func(e named) bool { return e.ID == id })
+}
+
+func (c *Client) entityByName(ctx context.Context, op, collection, name string) (string, *Error) {
+	segment, failed := nameSegment(op, "name", name)
+	if failed != nil {
+		return "", failed
+	}
+	return c.entity(ctx, op, collection+"/"+segment, func(e named) bool {
+		if collection == collections[Consumer] {
+			return value(e.Username) == name
+		}
+		return value(e.Name) == name
+	})
+}
+
+// entity gets one entity, which has to be the one that was asked for.
+func (c *Client) entity(ctx context.Context, op, path string, asked func(named) bool) (string, *Error) {
+	r := request{op: op, method: http.MethodGet, path: path}
+	a, failed := c.call(ctx, r, http.StatusOK)
+	if failed != nil {
+		return "", failed
+	}
+	e, failed := decodeNamed(r, a, a.body)
+	if failed != nil {
+		return "", failed
+	}
+	if !asked(e) {
+		return "", r.malformed(a, "Kong answered with another entity")
+	}
+	return e.ID, nil
+}
+
+// consumerByCustomID uses Kong's filter, and does not rely on it.
+func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (string, *Error) {
+	if problem := textProblem(customID); problem != "" {
+		return "", invalid(op, "custom_id %s", problem)
+	}
+	found := map[string]bool{}
+	id := ""
+	filter := url.Values{"custom_id": {customID}}
+	failed := c.list(ctx, op, collections[Consumer], filter, func(r request, a answer, row json.RawMessage) (bool, *Error) {
+		e, failed := decodeNamed(r, a, row)
+		if failed == nil && value(e.CustomID) == customID {
+			id = e.ID
+			found[id] = true
+		}
+		return true, failed
+	})
+	switch {
+	case failed != nil:
+		return "", failed
+	case len(found) == 0:
+		return "", c.absent(op, "consumer")
+	case len(found) > 1:
+		return "", &Error{Kind: Ambiguous, Op: op, Message: "more than one consumer has this custom_id"}
+	}
+	return id, nil
+}
+
+func decodeNamed(r request, a answer, raw []byte) (named, *Error) {
+	var e named
+	if json.Unmarshal(raw, &e) != nil {
+		return named{}, r.malformed(a, "the answer is not an entity of Kong")
+	}
+	id, ok := uuid(e.ID)
+	if !ok {
+		return named{}, r.malformed(a, "Kong answered with an entity without a valid id")
+	}
+	e.ID = id
+	return e, nil
+}

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+var errTooLarge = errors.New("the answer is too large")
+
+// connectionError says what is known after a request without a complete answer. A write
+// whose header was not on the wire did not happen.
+func (c *Client) connectionError(r request, err error, sent bool) *Error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	e := &Error{Kind: Unavailable, Op: r.op, err: err}
+	if text := tlsProblem(err, sent); text != "" {
+		e.Kind, e.Message = TLS, c.redact(text)
+		return e
+	}
+	e.Message = c.redact(networkText(err))
+	if sent {
+		e.Kind = r.unknown()
+	} else {
+		e.Message = "connect to " + c.base.Host + ": " + e.Message
+	}
+	return e
+}
+
+// networkText says what went wrong on the wire, without addresses of ours or times.
+func networkText(err error) string {
+	var dns *net.DNSError
+	var errno syscall.Errno
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "cancelled"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "no such host"
+	case errors.As(err, &dns):
+		return "the host name could not be looked up"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed before the end of the answer"
+	}
+	text := err.Error()
+	if strings.Contains(text, "malformed") { // the rest repeats what was read
+		return "the answer is not HTTP"
+	}
+	return addresses.ReplaceAllString(text, "")
+}
+
+// addresses of both ends, as package net puts them into its errors.
+var addresses = regexp.MustCompile(`(\[[0-9a-fA-F:.%\w]+\]|\d{1,3}(\.\d{1,3}){3}):\d+(->)?:? ?`)
+
+// tlsProblem says why a connection was refused by TLS, "" if it was not.
+func tlsProblem(err error, sent bool) string {
+	var (
+		expired  x509.CertificateInvalidError
+		verify   *tls.CertificateVerificationError
+		record   tls.RecordHeaderError
+		conn     *net.OpError
+		isExpiry = errors.As(err, &expired) && expired.Reason == x509.Expired
+	)
+	switch {
+	case isExpiry: // the text has the current time in it
+		return "the server's certificate has expired or is not yet valid"
+	case errors.As(err, &verify):
+		return verify.Err.Error()
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
+		return "adminURL is https, and the server does not speak TLS"
+	case !errors.As(err, &conn) || conn.Err == nil || !strings.HasPrefix(conn.Err.Error(), "tls: "):
+		return ""
+	case !sent:
+		return conn.Op + ": " + conn.Err.Error()
+	case conn.Op == "remote error" && strings.Contains(conn.Err.Error(), "certificate"):
+		// TLS 1.3: the server looks at our certificate after we may send, and before
+		// it reads a request.
+		return "the server refused the client certificate: " + conn.Err.Error()
+	}
+	return ""
+}

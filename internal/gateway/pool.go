@@ -1,0 +1,60 @@
+package gateway
+
+import "sync"
+
+// Pool keeps one Client per gateway for as long as its Settings stay the same. It is safe
+// for concurrent use. A nil Metrics is fine.
+type Pool struct {
+	metrics *Metrics
+
+	mu      sync.Mutex
+	clients map[string]*Client
+}
+
+// NewPool returns an empty Pool whose clients report to m.
+func NewPool(m *Metrics) *Pool {
+	return &Pool{metrics: m, clients: map[string]*Client{}}
+}
+
+// Set returns the client for key: the one it has when the Settings are equal (Transport is
+// not compared), and otherwise a new one, which knows nothing of Kong before its first
+// Probe; changed says so. Requests of a replaced client run to their end. Settings that
+// cannot be used are an error of kind Invalid, and the pool has no client for key then: the
+// old one speaks for something that nobody asks for any more.
+func (p *Pool) Set(key string, s Settings) (client *Client, changed bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old, ok := p.clients[key]
+	if ok && old.asked.equal(s) {
+		return old, false, nil
+	}
+	if ok {
+		delete(p.clients, key)
+		old.Close()
+	}
+	client, err = New(s, p.metrics)
+	if err != nil {
+		return nil, ok, err
+	}
+	p.clients[key] = client
+	return client, true, nil
+}
+
+// Get returns the client for key, if there is one.
+func (p *Pool) Get(key string) (*Client, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, ok := p.clients[key]
+	return c, ok
+}
+
+// Remove closes the client for key, if there is one, and forgets its metrics.
+func (p *Pool) Remove(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c, ok := p.clients[key]; ok {
+		delete(p.clients, key)
+		c.Close()
+		p.metrics.Forget(c.asked.Name)
+	}
+}

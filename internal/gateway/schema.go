@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+)
+
+const (
+	opGetSchema = "get schema"
+	maxSchemas  = 256
+)
+
+// Schema returns the schema of a plugin, NotFound when Kong does not have that plugin
+// installed. Schemas are kept until a probe shows another version of Kong or of a plugin;
+// concurrent calls for one plugin share a request. The schema is shared: do not change it.
+func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema, error) {
+	segment, failed := endpointSegment(opGetSchema, "the plugin's name", pluginName, "validate")
+	if failed != nil {
+		return nil, failed
+	}
+	if schema, ok := c.schemas.get(pluginName); ok {
+		return schema, nil
+	}
+	done := c.schemas.flight.DoChan(pluginName, func() (any, error) {
+		// Not the context of the first caller, on whom the others do not depend.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.settings.RequestTimeout+time.Second)
+		defer cancel()
+		schema, failed := c.fetchSchema(ctx, pluginName, segment)
+		if failed != nil {
+			return nil, failed
+		}
+		return schema, nil
+	})
+	select {
+	case result := <-done:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(*plugin.Schema), nil
+	case <-ctx.Done():
+		return nil, &Error{Kind: Unavailable, Op: opGetSchema, Message: "cancelled", err: ctx.Err()}
+	}
+}
+
+func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin.Schema, *Error) {
+	generation := c.schemas.generation()
+	r := request{op: opGetSchema, method: http.MethodGet, path: "/schemas/plugins/" + segment}
+	a, failed := c.call(ctx, r, http.StatusOK)
+	if failed != nil {
+		if failed.Status == http.StatusNotFound && c.trusted.Load() && a.isExactly("No plugin named '"+name+"'") {
+			failed.Kind, failed.Message = NotFound, "the plugin is not installed"
+		}
+		return nil, failed
+	}
+	schema, err := plugin.ParseSchema(a.body)
+	if err != nil {
+		failed = r.malformed(a, "the answer is not the schema of a plugin")
+		failed.err = err
+		return nil, failed
+	}
+	c.schemas.put(generation, name, schema)
+	return schema, nil
+}
+
+// schemaCache keeps the schemas of one state of Kong. The zero value is ready for use.
+type schemaCache struct {
+	flight singleflight.Group
+
+	mu    sync.Mutex
+	state string // of Kong: its version and those of its plugins
+	gen   int    // counts the changes of state
+	byKey map[string]*plugin.Schema
+	order []string // oldest first
+}
+
+// belongTo forgets everything when Kong is not what it was.
+func (s *schemaCache) belongTo(state string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != state {
+		s.state, s.byKey, s.order = state, nil, nil
+		s.gen++
+	}
+}
+
+func (s *schemaCache) generation() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gen
+}
+
+func (s *schemaCache) get(name string) (*plugin.Schema, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	schema, ok := s.byKey[name]
+	return schema, ok
+}
+
+// put keeps a schema that was asked for in generation gen, unless Kong has changed since.
+func (s *schemaCache) put(gen int, name string, schema *plugin.Schema) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if gen != s.gen || s.state == "" {
+		return
+	}
+	if _, ok := s.byKey[name]; !ok {
+		if len(s.order) == maxSchemas {
+			delete(s.byKey, s.order[0])
+			s.order = s.order[1:]
+		}
+		s.order = append(s.order, name)
+	}
+	if s.byKey == nil {
+		s.byKey = map[string]*plugin.Schema{}
+	}
+	s.byKey[name] = schema
+}
