@@ -1,0 +1,282 @@
+package identity_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/pluginbinding/kong-plugin-operator/internal/identity"
+)
+
+// The table of the package comment once more, as data, and written without a look at the
+// switch that it is compared with. The order is the comment's: the first match wins.
+
+// A truth of a cell: a fact that is not known may turn out either way.
+type truth int
+
+const (
+	no truth = iota
+	perhaps
+	yes
+)
+
+// A cell is what a row asks of one sighting; f is there for what it is compared with.
+type cell func(f *Facts, s *Sighting) truth
+
+func anything(*Facts, *Sighting) truth { return yes }
+
+// that is a cell that needs its fact.
+func that(holds func(f *Facts, s *Sighting) bool) cell {
+	return func(f *Facts, s *Sighting) truth {
+		switch {
+		case s.Standing == Unknown:
+			return perhaps
+		case holds(f, s):
+			return yes
+		default:
+			return no
+		}
+	}
+}
+
+var (
+	known    = that(func(*Facts, *Sighting) bool { return true })
+	absent   = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Absent })
+	exists   = that(func(_ *Facts, s *Sighting) bool { return s.Standing != Absent })
+	ours     = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Ours })
+	nobodys  = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Nobodys })
+	another  = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Others })
+	notOurs  = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Nobodys || s.Standing == Others })
+	usable   = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Ours || s.Standing == Nobodys })
+	declared = that(func(_ *Facts, s *Sighting) bool { return s.SamePlugin })
+	equal    = that(func(_ *Facts, s *Sighting) bool { return s.Equal })
+	harmless = that(func(f *Facts, s *Sighting) bool {
+		return f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && s.SameTraffic
+	})
+	isRecorded = that(func(f *Facts, s *Sighting) bool { return s.ID == f.Recorded })
+	isImported = that(func(f *Facts, s *Sighting) bool { return s.ID == f.Import })
+	// holdsKey and isNamed compare two sightings, and so need both.
+	holdsKey = that(func(f *Facts, s *Sighting) bool { return f.ByKey.Standing.Found() && s.ID == f.ByKey.ID })
+	isNamed  = that(func(f *Facts, s *Sighting) bool { return s.Standing != Absent && s.ID == f.ByName.ID })
+)
+
+func and(cells ...cell) cell {
+	return func(f *Facts, s *Sighting) truth {
+		least := yes
+		for _, c := range cells {
+			least = min(least, c(f, s))
+		}
+		return least
+	}
+}
+
+func or(cells ...cell) cell {
+	return func(f *Facts, s *Sighting) truth {
+		most := no
+		for _, c := range cells {
+			most = max(most, c(f, s))
+		}
+		return most
+	}
+}
+
+func not(c cell) cell {
+	return func(f *Facts, s *Sighting) truth { return yes - c(f, s) }
+}
+
+// What a binding brings along; always known.
+type premise func(f *Facts) bool
+
+func always(*Facts) bool       { return true }
+func recorded(f *Facts) bool   { return f.Recorded != "" }
+func unrecorded(f *Facts) bool { return f.Recorded == "" }
+func importing(f *Facts) bool  { return f.Recorded == "" && f.Import != "" }
+func override(f *Facts) bool   { return f.Recorded == "" && f.Adoption == AdoptOverride }
+
+type row struct {
+	// name begins with the label in the comment.
+	name                string
+	when                premise
+	byID, byName, byKey cell
+	then                func(f *Facts) Action
+}
+
+func (r *row) label() string { return strings.Fields(r.name)[0] }
+
+// matches is no as soon as one fact speaks against the row, even when others are missing:
+// then the row does not need those.
+func (r *row) matches(f *Facts) truth {
+	if !r.when(f) {
+		return no
+	}
+	return min(r.byID(f, &f.ByID), r.byName(f, &f.ByName), r.byKey(f, &f.ByKey))
+}
+
+// Targets of actions.
+func none(*Facts) (string, Owner)        { return "", Owner{} }
+func p(f *Facts) (string, Owner)         { return f.Recorded, Owner{} }
+func imported(f *Facts) (string, Owner)  { return f.Import, Owner{} }
+func named(f *Facts) (string, Owner)     { return f.ByName.ID, Owner{} }
+func holder(f *Facts) (string, Owner)    { return f.ByKey.ID, Owner{} }
+func withID(f *Facts) (string, Owner)    { return f.ByID.ID, f.ByID.Owner }
+func withNamed(f *Facts) (string, Owner) { return f.ByName.ID, f.ByName.Owner }
+func withHolder(f *Facts) (string, Owner) {
+	return f.ByKey.ID, f.ByKey.Owner
+}
+
+func do(verb Verb, target func(*Facts) (string, Owner)) func(*Facts) Action {
+	return func(f *Facts) Action {
+		id, owner := target(f)
+		return Action{Verb: verb, ID: id, Owner: owner}
+	}
+}
+
+var decisionTable = []row{
+	{"2 in sync", recorded, and(usable, declared, equal), anything, or(absent, isRecorded), do(None, p)},
+	{"3 differs", recorded, and(usable, declared, not(equal)), anything, or(absent, isRecorded), do(Put, p)},
+	{"4 place is taken", recorded, exists, anything, and(exists, not(isRecorded)), do(Conflict, withHolder)},
+	{"5 ID is another's", recorded, or(another, and(exists, not(declared))), anything, or(absent, isRecorded), do(Conflict, withID)},
+	{"6 lost, and a second one made", recorded, absent, ours, anything, do(Delete, named)},
+	{"6a lost, and name is taken", recorded, absent, notOurs, anything, do(Conflict, withNamed)},
+	{"7 lost", recorded, absent, absent, absent, do(Put, p)},
+	{"8 lost, and place is taken", recorded, absent, absent, exists, do(Conflict, withHolder)},
+	{"9 ours by name", unrecorded, anything, ours, anything, do(Recover, named)},
+	{"9a import", importing, and(usable, declared), or(absent, and(notOurs, isImported)), anything, do(Adopt, imported)},
+	{"9a import is not there", importing, absent, or(absent, and(notOurs, isImported)), anything, do(Wait, imported)},
+	{"9a import, and name is taken", importing, known, and(notOurs, not(isImported)), anything, do(Conflict, withNamed)},
+	{"9a import is another's", importing, or(another, and(exists, not(declared))), or(absent, and(notOurs, isImported)), anything, do(Conflict, withID)},
+	{"9b name is taken", unrecorded, anything, and(notOurs, not(holdsKey)), not(isNamed), do(Conflict, withNamed)},
+	{"9 ours by place", unrecorded, anything, or(absent, and(notOurs, holdsKey)), ours, do(Recover, holder)},
+	{"10 adopt", unrecorded, anything, or(absent, and(notOurs, holdsKey)), and(nobodys, harmless), do(Adopt, holder)},
+	{"10 may not adopt", unrecorded, anything, or(absent, and(notOurs, holdsKey)), and(nobodys, not(harmless)), do(Conflict, withHolder)},
+	{"11 take over", override, anything, or(absent, and(notOurs, holdsKey)), another, do(TakeOver, holder)},
+	{"11 may not take over", unrecorded, anything, or(absent, and(notOurs, holdsKey)), another, do(Conflict, withHolder)},
+	{"12 free", unrecorded, anything, absent, absent, do(Create, none)},
+}
+
+func deletionTable(end Verb) []row {
+	return []row{
+		{"D2 ours under its ID", recorded, ours, anything, anything, do(end, p)},
+		{"D3 ours by name only", recorded, not(ours), ours, anything, do(end, named)},
+		{"D3 ours by name, nothing recorded", unrecorded, anything, ours, anything, do(end, named)},
+		{"D4 nothing of ours", recorded, not(ours), not(ours), anything, do(Release, none)},
+		{"D4 nothing of ours, nothing recorded", unrecorded, anything, not(ours), anything, do(Release, none)},
+	}
+}
+
+// expected is the action of the first row that matches. A row that only may match, for want
+// of a fact, is the end of it: that is row 1.
+func expected(table []row, waiting string, f *Facts) (Action, int) {
+	for i := range table {
+		switch table[i].matches(f) {
+		case yes:
+			action := table[i].then(f)
+			action.Row = table[i].label()
+			return action, i
+		case perhaps:
+			return Action{Verb: Wait, Row: waiting}, -1
+		}
+	}
+	return Action{Row: "none"}, -1
+}
+
+// compare walks the product and returns how often each verb came out.
+func compare(t *testing.T, table []row, waiting string, decide func(Facts) Action) map[Verb]int {
+	t.Helper()
+	var combinations, waits int
+	hits := make([]int, len(table))
+	verbs := map[Verb]int{}
+	for f := range everything() {
+		got := decide(*f)
+		want, at := expected(table, waiting, f)
+		if got != want {
+			t.Fatalf("facts %+v\n got %+v\nwant %+v", *f, got, want)
+		}
+		if at < 0 {
+			waits++
+		} else {
+			hits[at]++
+		}
+		verbs[got.Verb]++
+		combinations++
+	}
+	t.Logf("%d combinations, %d rows, %d combinations lack a fact", combinations, len(table), waits)
+	for i, n := range hits {
+		t.Logf("%9d  %s", n, table[i].name)
+		if n == 0 {
+			t.Errorf("no combination of facts reaches the row %q", table[i].name)
+		}
+	}
+	if waits == 0 {
+		t.Error("no combination of facts reaches the row of what is unknown")
+	}
+	return verbs
+}
+
+func TestDecideMatchesTable(t *testing.T) {
+	t.Parallel()
+	verbs := compare(t, decisionTable, "1", Decide)
+	wantVerbs(t, verbs, Wait, None, Put, Create, Recover, Adopt, TakeOver, Delete, Conflict)
+}
+
+func TestDecideDeletionMatchesTable(t *testing.T) {
+	for _, end := range []Verb{Delete, Unmark} {
+		t.Run(end.String(), func(t *testing.T) {
+			t.Parallel()
+			verbs := compare(t, deletionTable(end), "D1", func(f Facts) Action {
+				return DecideDeletion(f, end == Unmark)
+			})
+			wantVerbs(t, verbs, Wait, end, Release)
+		})
+	}
+}
+
+// wantVerbs fails unless exactly these verbs came out.
+func wantVerbs(t *testing.T, got map[Verb]int, want ...Verb) {
+	t.Helper()
+	if verbs := slices.Sorted(maps.Keys(got)); !slices.Equal(verbs, want) {
+		t.Errorf("verbs %v came out, want %v", verbs, want)
+	}
+}
+
+// The comments are what people read: a row there that is not above, or one above that is
+// not there, would make them wrong.
+func TestCommentHasTheSameRows(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("decide.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"1": true, "D1": true}
+	for _, r := range slices.Concat(decisionTable, deletionTable(Delete)) {
+		want[r.label()] = true
+	}
+	got := map[string]bool{}
+	for _, match := range regexp.MustCompile(`(?m)^//\t(D?\d+[a-z]?) `).FindAllSubmatch(source, -1) {
+		if label := string(match[1]); got[label] {
+			t.Errorf("row %s is in the comments twice", label)
+		} else {
+			got[label] = true
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("rows in the comments: %v\nrows in this test: %v",
+			slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+	}
+}
+
+func TestVerbsHaveNames(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for verb := Wait; verb <= Release; verb++ {
+		name := fmt.Sprint(verb)
+		if name == "" || seen[name] {
+			t.Errorf("verb %d is called %q, which is empty or another's", int(verb), name)
+		}
+		seen[name] = true
+	}
+}
