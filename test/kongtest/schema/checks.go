@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -147,7 +148,7 @@ func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	}
 	if len(missing) > 0 {
 		for _, name := range missing {
-			setPath(errs, name, "field required for entity check"+whenUpdating(full, " when updating", ""))
+			setPath(errs, name, "field required for entity check"+onUpdate(full, " when updating"))
 		}
 		return
 	}
@@ -165,7 +166,7 @@ func (c *check) gather(data map[string]any, full bool, errs map[string]any) (sub
 	for _, name := range c.fields {
 		v, present := getPath(data, name)
 		if !present {
-			if !c.runsMissing() && contains(c.must, name) {
+			if !c.runsMissing() && slices.Contains(c.must, name) {
 				missing = append(missing, name)
 			}
 		} else {
@@ -197,25 +198,17 @@ func (c *check) isReference(name string, v any) bool {
 	return f != nil && f.Type == "string" && f.Referenceable
 }
 
-func whenUpdating(full bool, onUpdate, onInsert string) string {
+// onUpdate returns the words Kong adds when a PATCH is judged.
+func onUpdate(full bool, words string) string {
 	if full {
-		return onInsert
+		return ""
 	}
-	return onUpdate
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
+	return words
 }
 
 // apply runs the rule itself; the message is empty when the entity passes.
 func (c *check) apply(sub map[string]any, full bool, errs map[string]any) string {
-	prefix := whenUpdating(full, "when updating, ", "")
+	prefix := onUpdate(full, "when updating, ")
 	switch c.name {
 	case "at_least_one_of":
 		if len(given(sub, c.arg.Names)) == 0 {

@@ -30,7 +30,7 @@ func checkLimitsOrder(the string) func(map[string]any) string {
 
 // checkRequestTermination: a response is either a message, a body, or an echo.
 func checkRequestTermination(config map[string]any) string {
-	message, contentType, body := config["message"] != nil, config["content_type"] != nil, config["body"] != nil
+	message, contentType, body := nonEmpty(config["message"]), nonEmpty(config["content_type"]), nonEmpty(config["body"])
 	switch {
 	case message && (contentType || body):
 		return "message cannot be used with content_type or body"
@@ -104,12 +104,11 @@ func checkAWSProxyURL(entity map[string]any) string {
 	return ""
 }
 
-// The transformers take headers as "name", "name:value" and "old:new".
-func checkPlainHeader(s string) string { return checkHeaderPair(s, false) }
+// checkTransformedHeader and checkRenamedHeader: the transformers take headers
+// as "name" or "name:value", and as "old:new".
+func checkTransformedHeader(s string) string { return checkHeaderPair(s, false) }
 
-func checkColonHeader(s string) string { return checkHeaderPair(s, false) }
-
-func checkRenameHeader(s string) string { return checkHeaderPair(s, true) }
+func checkRenamedHeader(s string) string { return checkHeaderPair(s, true) }
 
 func checkHeaderPair(s string, valueToo bool) string {
 	name, value, _ := strings.Cut(s, ":")

@@ -233,8 +233,7 @@ func (f *field) validateRecord(table map[string]any) any {
 // store resolves to an id.
 func validateForeign(entity string, v any) any {
 	table, isTable := asTable(v)
-	target, known := entities()[entity]
-	if !isTable || !known {
+	if !isTable {
 		return map[string]any{"id": errMissingPK}
 	}
 	id, present := table["id"]
@@ -245,11 +244,23 @@ func validateForeign(entity string, v any) any {
 		}
 	case id == nil:
 		return map[string]any{"id": errRequired}
-	case target.rec.byName["id"].validate(id) == nil:
+	case primaryKey.validate(id) == nil:
 		return nil
 	}
-	if errs := target.rec.validateAll(table, false); len(errs) > 0 {
-		return errs
+	return wrongReference(entity, table)
+}
+
+var primaryKey = field{Type: "string", UUID: true}
+
+// wrongReference tells what is wrong with a reference that names nothing: what
+// its fields would be refused for as an entity, or else the missing id.
+func wrongReference(entity string, table map[string]any) map[string]any {
+	if target, known := entities()[entity]; known {
+		if errs := target.rec.validateAll(table, false); len(errs) > 0 {
+			return errs
+		}
+	} else if id, ok := table["id"]; ok {
+		return map[string]any{"id": primaryKey.validate(id)}
 	}
 	return map[string]any{"id": errMissingPK}
 }
