@@ -158,9 +158,15 @@ func luaTable(v any) string {
 	case float64:
 		return strconv.FormatFloat(x, 'g', 14, 64)
 	case []any:
-		parts := make([]string, len(x))
+		var parts []string
 		for i, e := range x {
-			parts[i] = luaTable(e)
+			switch {
+			case e == nil: // a hole
+			case len(parts) == i:
+				parts = append(parts, luaTable(e))
+			default:
+				parts = append(parts, "["+itoa(i+1)+"]="+luaTable(e))
+			}
 		}
 		return "{" + strings.Join(parts, ",") + "}"
 	case map[string]any:

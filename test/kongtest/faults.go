@@ -154,8 +154,9 @@ func (f *Fault) reply() *reply {
 func (s *Server) commitLate(c *call, f *Fault) *reply {
 	c.late = &lateness{}
 	s.handle(c)
-	if st := c.late.statement; st != nil && f.Delay > 0 {
-		s.work.Go(func() {
+	if st := c.late.statement; st != nil && f.Delay > 0 && s.enter() {
+		go func() {
+			defer s.work.Done()
 			timer := time.NewTimer(f.Delay)
 			defer timer.Stop()
 			select {
@@ -163,7 +164,7 @@ func (s *Server) commitLate(c *call, f *Fault) *reply {
 				s.releaseOne(st)
 			case <-s.closing:
 			}
-		})
+		}()
 	}
 	if f.Status == 0 {
 		return &reply{drop: true}

@@ -33,11 +33,11 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	url      string
-	closing  chan struct{}
-	closed   sync.Once
-	work     sync.WaitGroup
+	closing  chan struct{}  // closed by Close
+	work     sync.WaitGroup // whatever runs; grows only under mu, before Close
 
 	mu         sync.Mutex // guards what follows
+	closed     bool
 	rnd        *rand.Rand
 	dbless     bool
 	version    string
@@ -108,11 +108,26 @@ func (s *Server) Journal() *Journal { return &s.journal }
 
 // Close drops all connections and waits for everything the server runs.
 func (s *Server) Close() {
-	s.closed.Do(func() {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
 		close(s.closing)
 		_ = s.http.Close()
-	})
+	}
 	s.work.Wait()
+}
+
+// enter counts a piece of work, unless the server is closed.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.work.Add(1)
+	return true
 }
 
 // call is one request on its way through the handlers.
@@ -133,7 +148,9 @@ type call struct {
 func (c *call) ctx() context.Context { return c.r.Context() }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	s.work.Add(1)
+	if !s.enter() {
+		panic(http.ErrAbortHandler)
+	}
 	defer s.work.Done()
 	c := &call{s: s, r: r, started: time.Now(), query: parseArgs(r.URL.RawQuery)}
 	path := rawPath(r)
