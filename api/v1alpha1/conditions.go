@@ -105,6 +105,10 @@ const (
 	ReasonUnsupportedEdition = "UnsupportedEdition"
 	// ReasonInvalidConnection: a certificate, key or URL that cannot be used.
 	ReasonInvalidConnection = "InvalidConnection"
+	// ReasonInvalidSelector: the selector of allowedBindings.namespaces cannot be read.
+	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonWorkspaceNotFound: this Kong has no workspace of that name.
+	ReasonWorkspaceNotFound = "WorkspaceNotFound"
 	// ReasonInUse: the gateway is being deleted and bindings still refer to it.
 	ReasonInUse = "InUse"
 )

@@ -1,0 +1,183 @@
+// Command manager is the operator: it keeps the plugins that PluginBindings declare in the
+// Kongs that KongGateways name.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/version"
+)
+
+// The lease outlasts any request of the leader that lost it: the longest request time-out
+// (9 s) and Kong's own database time-out (5 s) together are shorter. All of it is shorter
+// than the pod's grace period.
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+	shutdownGrace = 20 * time.Second
+)
+
+func main() {
+	o, err := parseOptions(os.Args[1:], os.Getenv, os.Stderr)
+	if err != nil {
+		os.Exit(exitOf(err))
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
+	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+		ctrl.Log.Error(err, "the operator stops")
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o *options) error {
+	log := ctrl.Log.WithName("setup")
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("no Kubernetes to talk to: %w", err)
+	}
+	// The API server's priority and fairness throttles; a limit of our own would only
+	// slow a restart down.
+	config.QPS = -1
+	config.UserAgent = controllers.UserAgent + "/" + version.String()
+
+	mgr, err := ctrl.NewManager(config, managerOptions(o))
+	if err != nil {
+		return err
+	}
+	clusterID, err := clusterIDOf(ctx, mgr.GetAPIReader(), o.clusterID)
+	if err != nil {
+		return err
+	}
+	if err := setUp(ctx, mgr, o, clusterID); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	log.Info("starting", "version", version.String(), "clusterID", clusterID, "namespaces", o.namespaces)
+	return mgr.Start(ctx)
+}
+
+func managerOptions(o *options) ctrl.Options {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+
+	serving := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
+	if o.metricsSecure {
+		serving.FilterProvider = filters.WithAuthenticationAndAuthorization
+		// HTTP/2 is off for CVE-2023-44487 and CVE-2023-39325.
+		serving.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+	}
+	options := ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       serving,
+		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.pprofAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "kong-plugin-operator.pluginbinding.io",
+		LeaderElectionNamespace:       o.leaderElectNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 ptr.To(leaseDuration),
+		RenewDeadline:                 ptr.To(renewDeadline),
+		RetryPeriod:                   ptr.To(retryPeriod),
+		GracefulShutdownTimeout:       ptr.To(shutdownGrace),
+		Cache: cache.Options{
+			// Nothing reads managedFields, and they are half of an object.
+			DefaultTransform: cache.TransformStripManagedFields(),
+		},
+		Client: client.Options{Cache: &client.CacheOptions{
+			// Secrets are read live and never kept.
+			DisableFor: []client.Object{&corev1.Secret{}},
+		}},
+	}
+	if len(o.namespaces) > 0 {
+		options.Cache.DefaultNamespaces = map[string]cache.Config{}
+		for _, namespace := range o.namespaces {
+			options.Cache.DefaultNamespaces[namespace] = cache.Config{}
+		}
+	}
+	return options
+}
+
+// clusterIDOf is the id by which this cluster's plugins are marked in Kong.
+func clusterIDOf(ctx context.Context, reader client.Reader, given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	system := &corev1.Namespace{}
+	if err := reader.Get(ctx, types.NamespacedName{Name: "kube-system"}, system); err != nil {
+		return "", fmt.Errorf("the UID of namespace kube-system, which marks this cluster's plugins, cannot be read; set --cluster-id or allow it: %w", err)
+	}
+	return string(system.UID), nil
+}
+
+// setUp wires the two controllers together.
+func setUp(ctx context.Context, mgr ctrl.Manager, o *options, clusterID string) error {
+	if err := controllers.SetupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	var (
+		clock       = clock.RealClock{}
+		connections = controllers.NewConnections()
+		ledger      = controllers.NewLedger(clock)
+		counters    = controllers.NewMetrics(metrics.Registry)
+		pool        = gateway.NewPool(gateway.NewMetrics(metrics.Registry))
+	)
+	metrics.Registry.MustRegister(&controllers.BindingCollector{Reader: mgr.GetCache()})
+
+	gateways := &controllers.KongGatewayReconciler{
+		Client:      mgr.GetClient(),
+		Live:        mgr.GetAPIReader(),
+		Events:      mgr.GetEventRecorder("konggateway-controller"),
+		Cluster:     clusterID,
+		Namespaces:  sets.New(o.namespaces...),
+		Connections: connections,
+		Ledger:      ledger,
+		Metrics:     counters,
+		Dialer:      controllers.PoolDialer{Pool: pool},
+		Clock:       clock,
+	}
+	if err := gateways.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	bindings := &controllers.PluginBindingReconciler{
+		Client:      mgr.GetClient(),
+		Live:        mgr.GetAPIReader(),
+		Events:      mgr.GetEventRecorder("pluginbinding-controller"),
+		Cluster:     clusterID,
+		Connections: connections,
+		Ledger:      ledger,
+		Metrics:     counters,
+		Clock:       clock,
+	}
+	return bindings.SetupWithManager(mgr, o.workers)
+}

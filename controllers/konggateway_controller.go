@@ -1,0 +1,322 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+)
+
+// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways/status,verbs=update;patch
+// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways/finalizers,verbs=update
+
+// Dialer makes connections. *gateway.Pool does, through PoolDialer.
+type Dialer interface {
+	// Dial returns the connection for these settings: the one that is there if they are
+	// unchanged. It makes no request. Its error says why the settings cannot be used.
+	Dial(key types.NamespacedName, settings gateway.Settings) (Kong, error)
+	// Hangup drops the connection.
+	Hangup(key types.NamespacedName)
+}
+
+// KongGatewayReconciler keeps one connection per KongGateway, probes it, reads all that
+// Kong holds of this cluster from time to time, and wakes the bindings that this concerns.
+type KongGatewayReconciler struct {
+	Client client.Client
+	// Live reads Secrets, which are not cached.
+	Live   client.Reader
+	Events events.EventRecorder
+	// Cluster is the cluster id that marks this cluster's plugins.
+	Cluster string
+	// Namespaces that are watched; empty for all.
+	Namespaces  sets.Set[string]
+	Connections *Connections
+	Ledger      *Ledger
+	Metrics     *Metrics
+	Dialer      Dialer
+	Clock       clock.PassiveClock
+
+	backoff workqueue.TypedRateLimiter[types.NamespacedName]
+	rounds  rounds
+}
+
+// gatewayPass is one reconcile of one gateway.
+type gatewayPass struct {
+	gateway    *v1alpha1.KongGateway
+	key        types.NamespacedName
+	kong       Kong
+	bindings   []v1alpha1.PluginBinding
+	verdict    verdict
+	sweep      *v1alpha1.SweepStatus
+	orphans    []string
+	lastRound  round
+	probed     bool
+	retryAfter time.Duration
+}
+
+// Reconcile brings one gateway's connection and status up to date.
+func (r *KongGatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.Ledger.Begin()
+	gw := &v1alpha1.KongGateway{}
+	if err := r.Client.Get(ctx, req.NamespacedName, gw); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(ctx, req.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	g := &gatewayPass{gateway: gw.DeepCopy(), key: req.NamespacedName}
+	for _, step := range []func(context.Context, *gatewayPass) error{
+		r.hold,    // the finalizer
+		r.gather,  // the bindings that refer to it
+		r.inspect, // settings from spec and Secrets, and a probe when one is due
+		r.publish, // the connection, to the bindings
+		r.survey,  // all that Kong holds of this cluster, when that is due
+		r.report,  // status
+		r.letGo,   // the finalizer, when it is being deleted and nothing refers to it
+	} {
+		if err := step(ctx, g); err != nil {
+			if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+				return ctrl.Result{RequeueAfter: r.backoff.When(g.key)}, nil
+			}
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{RequeueAfter: r.nextRound(g)}, nil
+}
+
+func (r *KongGatewayReconciler) forget(ctx context.Context, key types.NamespacedName) {
+	r.Dialer.Hangup(key)
+	r.Connections.remove(key)
+	r.Metrics.forget(key)
+	r.rounds.forget(key)
+	r.backoff.Forget(key)
+	r.Connections.announce(ctx, key)
+}
+
+func (r *KongGatewayReconciler) hold(ctx context.Context, g *gatewayPass) error {
+	if !g.gateway.DeletionTimestamp.IsZero() || controllerutil.ContainsFinalizer(g.gateway, v1alpha1.GatewayFinalizer) {
+		return nil
+	}
+	base := g.gateway.DeepCopy()
+	controllerutil.AddFinalizer(g.gateway, v1alpha1.GatewayFinalizer)
+	return r.Client.Patch(ctx, g.gateway, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+}
+
+func (r *KongGatewayReconciler) gather(ctx context.Context, g *gatewayPass) error {
+	bindings := &v1alpha1.PluginBindingList{}
+	// The items are only read.
+	if err := r.Client.List(ctx, bindings, client.MatchingFields{indexGateway: g.key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	g.bindings = bindings.Items
+	return nil
+}
+
+// inspect finds out whether bindings can be programmed. Between probes the last verdict
+// stands, so that bindings that come and go cost Kong nothing.
+func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) error {
+	g.lastRound = r.rounds.get(g.key)
+	settings, v, err := r.settings(ctx, g)
+	if err != nil {
+		return err
+	}
+	if v != nil {
+		return r.withoutSettings(g, *v)
+	}
+	kong, err := r.Dialer.Dial(g.key, settings)
+	if err != nil {
+		g.verdict = verdict{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection, message: err.Error()}
+		return nil
+	}
+	g.kong = kong
+	suspected := r.Connections.takeSuspicion(g.key)
+	due := !r.Clock.Now().Before(g.lastRound.next)
+	if g.lastRound.kong == kong && g.lastRound.generation == g.gateway.Generation && !due && !suspected {
+		g.verdict = g.lastRound.verdict
+		return nil
+	}
+	info, err := kong.Probe(ctx)
+	if gateway.KindOf(err) == gateway.Throttled && g.lastRound.kong == kong {
+		g.verdict, g.retryAfter = g.lastRound.verdict, retryAfter(err)
+		return nil
+	}
+	g.probed = true
+	g.verdict = judge(info, err)
+	return nil
+}
+
+// withoutSettings is for a gateway whose Secrets are missing or whose spec cannot be used.
+// One that is being deleted together with its Secrets keeps the connection it had, so that
+// the plugins of its bindings can still be removed.
+func (r *KongGatewayReconciler) withoutSettings(g *gatewayPass, v verdict) error {
+	if !g.gateway.DeletionTimestamp.IsZero() && g.lastRound.kong != nil {
+		g.kong, g.verdict = g.lastRound.kong, g.lastRound.verdict
+		return nil
+	}
+	g.verdict, g.probed = v, true
+	return nil
+}
+
+// publish tells the bindings.
+func (r *KongGatewayReconciler) publish(ctx context.Context, g *gatewayPass) error {
+	connection := Connection{
+		Kong:           g.kong,
+		Info:           g.verdict.info,
+		Problem:        g.verdict.problem(),
+		RequestTimeout: requestTimeoutOf(g.gateway),
+	}
+	if r.Connections.set(g.key, connection) {
+		log.FromContext(ctx).Info("gateway looked at", "ready", connection.Problem == nil,
+			"reason", g.verdict.reasonOr(v1alpha1.ReasonReady), "version", g.verdict.info.Version)
+		r.Connections.announce(ctx, g.key)
+	}
+	return nil
+}
+
+// report is the only writer of a gateway's status.
+func (r *KongGatewayReconciler) report(ctx context.Context, g *gatewayPass) error {
+	base := g.gateway.DeepCopy()
+	g.setStatus()
+	if equality.Semantic.DeepEqual(base.Status, g.gateway.Status) {
+		return nil
+	}
+	if err := r.Client.Status().Patch(ctx, g.gateway, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return err
+	}
+	r.tell(g, base)
+	return nil
+}
+
+// tell makes an event of a gateway that became ready or ceased to be, and of orphans.
+func (r *KongGatewayReconciler) tell(g *gatewayPass, base *v1alpha1.KongGateway) {
+	was, is := readyOf(base), readyOf(g.gateway)
+	if is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason) {
+		kind := corev1.EventTypeNormal
+		if is.Status != "True" {
+			kind = corev1.EventTypeWarning
+		}
+		r.Events.Eventf(g.gateway, nil, kind, is.Reason, "Probe", "%s", is.Message)
+	}
+	if g.sweep != nil && g.sweep.Orphaned > 0 && (base.Status.LastSweep == nil || base.Status.LastSweep.Orphaned != g.sweep.Orphaned) {
+		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "OrphanedPlugins", "Sweep", "%s", g.orphanNote())
+	}
+}
+
+// letGo removes the finalizer of a gateway that is being deleted and that nothing needs.
+func (r *KongGatewayReconciler) letGo(ctx context.Context, g *gatewayPass) error {
+	if g.gateway.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(g.gateway, v1alpha1.GatewayFinalizer) {
+		return nil
+	}
+	if len(g.bindings) > 0 && !g.abandoned() {
+		return nil
+	}
+	if n := len(g.bindings); n > 0 {
+		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "Abandoned", "Delete",
+			"the gateway and its %d bindings are being deleted and its Kong cannot be used (%s): it is let go, and their plugins stay there",
+			n, g.verdict.reason)
+	}
+	base := g.gateway.DeepCopy()
+	controllerutil.RemoveFinalizer(g.gateway, v1alpha1.GatewayFinalizer)
+	err := r.Client.Patch(ctx, g.gateway, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	r.forget(ctx, g.key)
+	return nil
+}
+
+// failuresToAbandon is how many probes in a row have to fail before a gateway is let go
+// whose bindings are all being deleted too: with the pauses between them about a minute.
+const failuresToAbandon = 8
+
+// abandoned reports whether everything that refers to this gateway is being deleted and
+// its Kong cannot be used: then waiting for it would hang a namespace for ever.
+func (g *gatewayPass) abandoned() bool {
+	for i := range g.bindings {
+		if g.bindings[i].DeletionTimestamp.IsZero() {
+			return false
+		}
+	}
+	return g.verdict.problem() != nil && g.lastRound.failures+1 >= failuresToAbandon
+}
+
+// nextRound is when this gateway is to be looked at again.
+func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
+	if g.gateway.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(g.gateway, v1alpha1.GatewayFinalizer) {
+		return 0
+	}
+	if !g.probed {
+		if g.retryAfter > 0 {
+			return g.retryAfter
+		}
+		return max(g.lastRound.next.Sub(r.Clock.Now()), 10*time.Millisecond)
+	}
+	next := round{kong: g.kong, generation: g.gateway.Generation, verdict: g.verdict}
+	var after time.Duration
+	if g.verdict.problem() == nil {
+		r.backoff.Forget(g.key)
+		after = wait.Jitter(resyncOf(g.gateway), 0.1)
+	} else {
+		next.failures = g.lastRound.failures + 1
+		after = wait.Jitter(r.backoff.When(g.key), 0.1)
+	}
+	next.next = r.Clock.Now().Add(after)
+	r.rounds.set(g.key, next)
+	return after
+}
+
+// resyncOf is the gateway's resync interval.
+func resyncOf(gw *v1alpha1.KongGateway) time.Duration {
+	return durationOr(gw.Spec.ResyncInterval, time.Minute)
+}
+
+func requestTimeoutOf(gw *v1alpha1.KongGateway) time.Duration {
+	if gw.Spec.Limits == nil {
+		return defaultRequestTimeout
+	}
+	return durationOr(gw.Spec.Limits.RequestTimeout, defaultRequestTimeout)
+}
+
+const defaultRequestTimeout = 5 * time.Second
+
+// durationOr parses a duration that the API server has checked.
+func durationOr(d v1alpha1.Duration, otherwise time.Duration) time.Duration {
+	if parsed, err := time.ParseDuration(string(d)); err == nil {
+		return parsed
+	}
+	return otherwise
+}
+
+func (g *gatewayPass) orphanNote() string {
+	const most = 5
+	note := fmt.Sprintf("Kong holds %d plugins with this cluster's marks that belong to no PluginBinding", len(g.orphans))
+	for i, orphan := range g.orphans {
+		if i == most {
+			return note + ", ..."
+		}
+		if i == 0 {
+			note += ": "
+		} else {
+			note += ", "
+		}
+		note += orphan
+	}
+	return note
+}

@@ -1,0 +1,161 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+)
+
+// observe gathers the facts that the decision will look at, and no others: each is a
+// request. Whatever Kong could not answer stops the pass, since nothing may be decided on
+// it.
+func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
+	p.facts = identity.Facts{
+		Recorded: string(p.binding.Status.PluginID),
+		Import:   string(p.binding.Spec.PluginID),
+		Adoption: adoptionOf(p.binding),
+	}
+	var err error
+	if p.facts.Recorded != "" {
+		err = p.observeRecorded(ctx)
+	} else {
+		err = p.observeUnrecorded(ctx)
+	}
+	if err != nil {
+		return r.kongFailed(p, err)
+	}
+	return nil
+}
+
+func adoptionOf(binding *v1alpha1.PluginBinding) identity.Adoption {
+	switch binding.Spec.AdoptionPolicy {
+	case v1alpha1.AdoptOverride:
+		return identity.AdoptOverride
+	case v1alpha1.AdoptNever:
+		return identity.AdoptNever
+	default:
+		return identity.AdoptIfIdentical
+	}
+}
+
+func (p *pass) observeRecorded(ctx context.Context) (err error) {
+	f := &p.facts
+	if f.ByID, err = p.lookByID(ctx, f.Recorded); err != nil {
+		return err
+	}
+	if f.ByID.Standing == identity.Absent {
+		if f.ByName, err = p.lookByName(ctx); err != nil || f.ByName.Standing.Found() {
+			return err
+		}
+	} else if have := p.seen[f.Recorded]; have.Name == p.want.Name && have.Scope == p.want.Scope {
+		// Kong keeps one plugin per name and scope: the holder is this one.
+		f.ByKey = f.ByID
+		return nil
+	}
+	f.ByKey, err = p.lookByKey(ctx)
+	return err
+}
+
+func (p *pass) observeUnrecorded(ctx context.Context) (err error) {
+	f := &p.facts
+	if f.ByName, err = p.lookByName(ctx); err != nil || f.ByName.Standing == identity.Ours {
+		return err
+	}
+	if f.Import != "" {
+		f.ByID, err = p.lookByID(ctx, f.Import)
+		return err
+	}
+	f.ByKey, err = p.lookByKey(ctx)
+	return err
+}
+
+func (p *pass) lookByID(ctx context.Context, id string) (identity.Sighting, error) {
+	return p.sighting(p.connection.Kong.PluginByID(ctx, id))
+}
+
+func (p *pass) lookByKey(ctx context.Context) (identity.Sighting, error) {
+	return p.sighting(p.connection.Kong.PluginAt(ctx, p.want.Name, p.want.Scope))
+}
+
+// lookByName finds what answers to the binding's instance name or, failing that, what
+// bears its owner tags (its instance name was changed by hand, or in the spec).
+func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
+	named, err := p.sighting(p.connection.Kong.PluginByInstanceName(ctx, p.instanceName()))
+	if err != nil || named.Standing == identity.Ours {
+		return named, err
+	}
+	tagged, err := p.connection.Kong.PluginsByTags(ctx, p.identity.LookupTags())
+	if err != nil {
+		return identity.Sighting{}, err
+	}
+	// The oldest first: should there ever be two, the first that Kong made is the one.
+	slices.SortFunc(tagged, func(a, b plugin.Plugin) int {
+		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	for _, candidate := range tagged {
+		if sighting, _ := p.sighting(candidate, nil); sighting.Standing == identity.Ours {
+			return sighting, nil
+		}
+	}
+	return named, nil
+}
+
+// sighting says what an answer means to this binding.
+func (p *pass) sighting(have plugin.Plugin, err error) (identity.Sighting, error) {
+	if gateway.IsNotFound(err) {
+		return identity.Sighting{Standing: identity.Absent}, nil
+	}
+	if err != nil {
+		return identity.Sighting{}, err
+	}
+	p.seen[have.ID] = have
+	standing, owner := identity.StandingOf(p.identity, have.Tags, have.InstanceName)
+	sighting := identity.Sighting{
+		Standing:   standing,
+		ID:         have.ID,
+		Owner:      owner,
+		SamePlugin: have.Name == string(p.binding.Spec.Plugin),
+	}
+	if sighting.SamePlugin && p.schema != nil {
+		differences := plugin.Differences(p.want, have, p.schema)
+		sighting.Equal = len(differences) == 0 || p.settled(have, differences)
+		sighting.SameTraffic = !slices.ContainsFunc(differences, touchesTraffic)
+	}
+	return sighting, nil
+}
+
+// touchesTraffic tells the fields that change what the proxy does from the marks.
+func touchesTraffic(field string) bool {
+	return field != plugin.FieldTags && field != plugin.FieldInstanceName
+}
+
+// settled reports whether these differences are what Kong made of the last write: the
+// plugin has not been touched since, the declaration is the same, and so are its Secrets.
+// It keeps a plugin whose config Kong changes in a way that the comparison does not know
+// from being written for ever.
+func (p *pass) settled(have plugin.Plugin, differences []string) bool {
+	last := p.binding.Status.Settled
+	if last == nil || last.Generation != p.binding.Generation || last.UpdatedAt != have.UpdatedAt {
+		return false
+	}
+	if !slices.Equal(last.SecretVersions, p.secretVersions) {
+		return false
+	}
+	for _, field := range bounded(differences) {
+		if !slices.Contains(last.Fields, field) {
+			return false
+		}
+	}
+	return true
+}
+
+// decide asks the pure function.
+func (r *PluginBindingReconciler) decide(_ context.Context, p *pass) *stop {
+	p.action = identity.Decide(p.facts)
+	return nil
+}

@@ -1,0 +1,245 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+)
+
+// resolve turns names and Secrets into the plugin that should be.
+func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
+	secrets := &secretReader{ctx: ctx, reader: r.Live, namespace: p.binding.Namespace, read: map[string]*corev1.Secret{}}
+	if s := r.render(p, secrets); s != nil {
+		return s
+	}
+	p.secretVersions = secrets.versions()
+	if s := r.resolveScope(ctx, p); s != nil {
+		return s
+	}
+	p.want.Scope = p.scope
+	return r.fetchSchema(ctx, p)
+}
+
+func (r *PluginBindingReconciler) render(p *pass, secrets *secretReader) *stop {
+	rendered, err := plugin.Render(plugin.Inputs{
+		Spec:         &p.binding.Spec,
+		InstanceName: p.instanceName(),
+		OwnerTags:    p.identity.Tags(),
+		Secret:       secrets.get,
+	})
+	var (
+		missing *missingSecretError
+		config  *plugin.ConfigError
+	)
+	switch {
+	case err == nil:
+		p.want, p.redactor = rendered.Plugin, rendered.Redactor
+		return nil
+	case errors.As(err, &missing):
+		return &stop{
+			condition: v1alpha1.ConditionResolvedRefs,
+			reason:    v1alpha1.ReasonSecretNotFound,
+			message:   missing.Error(),
+		}
+	case errors.As(err, &config):
+		return refused(v1alpha1.ReasonInvalidConfig, config.Error())
+	default:
+		return kubernetesStop(err)
+	}
+}
+
+// instanceName of the plugin in Kong.
+func (p *pass) instanceName() string {
+	if name := p.binding.Spec.InstanceName; name != "" {
+		return string(name)
+	}
+	return p.identity.InstanceName()
+}
+
+// resolveScope finds the IDs of the entities that the scope names.
+func (r *PluginBindingReconciler) resolveScope(ctx context.Context, p *pass) *stop {
+	scope := p.binding.Spec.Scope
+	if scope == nil {
+		return nil
+	}
+	for _, part := range []struct {
+		kind gateway.EntityKind
+		ref  *gateway.EntityRef
+		id   *string
+	}{
+		{gateway.Service, entityRef(scope.Service), &p.scope.ServiceID},
+		{gateway.Route, entityRef(scope.Route), &p.scope.RouteID},
+		{gateway.Consumer, consumerRef(scope.Consumer), &p.scope.ConsumerID},
+		{gateway.ConsumerGroup, entityRef(scope.ConsumerGroup), &p.scope.ConsumerGroupID},
+	} {
+		if part.ref == nil {
+			continue
+		}
+		id, err := p.connection.Kong.Resolve(ctx, part.kind, *part.ref)
+		if gateway.IsNotFound(err) {
+			return &stop{
+				condition: v1alpha1.ConditionResolvedRefs,
+				reason:    v1alpha1.ReasonScopeNotFound,
+				message: fmt.Sprintf("KongGateway %s has no %s; Kong removes a plugin together with what it applies to, and the operator brings it back under its ID when that exists again",
+					p.gateway, scopeWord(part.kind, part.ref)),
+				after: resyncOf(p.kgw),
+			}
+		}
+		if err != nil {
+			return r.kongFailed(p, err)
+		}
+		*part.id = id
+	}
+	return nil
+}
+
+func entityRef(ref *v1alpha1.EntityRef) *gateway.EntityRef {
+	if ref == nil {
+		return nil
+	}
+	return &gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}
+}
+
+func consumerRef(ref *v1alpha1.ConsumerRef) *gateway.EntityRef {
+	if ref == nil {
+		return nil
+	}
+	return &gateway.EntityRef{ID: string(ref.ID), Username: ref.Username, CustomID: ref.CustomID}
+}
+
+// kindWords are the words of Kong's documentation for its entities.
+var kindWords = map[gateway.EntityKind]string{
+	gateway.Service:       "service",
+	gateway.Route:         "route",
+	gateway.Consumer:      "consumer",
+	gateway.ConsumerGroup: "consumer group",
+}
+
+func scopeWord(kind gateway.EntityKind, ref *gateway.EntityRef) string {
+	word := kindWords[kind]
+	switch {
+	case ref.ID != "":
+		return fmt.Sprintf("%s with the id %s", word, ref.ID)
+	case ref.Username != "":
+		return fmt.Sprintf("%s with the username %q", word, ref.Username)
+	case ref.CustomID != "":
+		return fmt.Sprintf("%s with the custom id %q", word, ref.CustomID)
+	default:
+		return fmt.Sprintf("%s named %q", word, ref.Name)
+	}
+}
+
+// scopeSummary says in a few characters what a binding's scope is, as it is declared.
+func scopeSummary(scope *v1alpha1.Scope) string {
+	if scope == nil {
+		return "global"
+	}
+	var parts []string
+	add := func(word string, values ...string) {
+		for _, value := range values {
+			if value != "" {
+				parts = append(parts, word+"/"+value)
+				return
+			}
+		}
+	}
+	if ref := scope.Service; ref != nil {
+		add("service", string(ref.Name), string(ref.ID))
+	}
+	if ref := scope.Route; ref != nil {
+		add("route", string(ref.Name), string(ref.ID))
+	}
+	if ref := scope.Consumer; ref != nil {
+		add("consumer", ref.Username, ref.CustomID, string(ref.ID))
+	}
+	if ref := scope.ConsumerGroup; ref != nil {
+		add("consumer-group", string(ref.Name), string(ref.ID))
+	}
+	return strings.Join(parts, "+")
+}
+
+func (r *PluginBindingReconciler) fetchSchema(ctx context.Context, p *pass) *stop {
+	schema, err := p.connection.Kong.Schema(ctx, string(p.binding.Spec.Plugin))
+	if gateway.IsNotFound(err) {
+		return &stop{
+			condition: v1alpha1.ConditionProgrammed,
+			reason:    v1alpha1.ReasonPluginNotInstalled,
+			message: fmt.Sprintf("the Kong of KongGateway %s has no plugin %q; install it and add it to Kong's plugins setting, or correct spec.plugin in a new binding",
+				p.gateway, p.binding.Spec.Plugin),
+			after: slowRetry,
+		}
+	}
+	if err != nil {
+		return r.kongFailed(p, err)
+	}
+	p.schema = schema
+	return nil
+}
+
+// missingSecretError says which Secret or key is not there.
+type missingSecretError struct{ namespace, name, key string }
+
+func (e *missingSecretError) Error() string {
+	if e.key == "" {
+		return fmt.Sprintf("there is no Secret %s in namespace %s", e.name, e.namespace)
+	}
+	return fmt.Sprintf("Secret %s in namespace %s has no key %s", e.name, e.namespace, e.key)
+}
+
+// secretReader reads each Secret of one pass once, from the API server itself, so that
+// all keys of a pass are of one version.
+type secretReader struct {
+	ctx       context.Context //nolint:containedctx // lives as long as the pass, and plugin.Render's callback has none
+	reader    client.Reader
+	namespace string
+	read      map[string]*corev1.Secret
+}
+
+func (s *secretReader) get(ref v1alpha1.SecretKeyRef) ([]byte, error) {
+	secret, err := s.secret(ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	value, ok := secret.Data[ref.Key]
+	if !ok {
+		return nil, &missingSecretError{s.namespace, ref.Name, ref.Key}
+	}
+	return value, nil
+}
+
+func (s *secretReader) secret(name string) (*corev1.Secret, error) {
+	if secret, ok := s.read[name]; ok {
+		return secret, nil
+	}
+	secret := &corev1.Secret{}
+	err := s.reader.Get(s.ctx, types.NamespacedName{Namespace: s.namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, &missingSecretError{s.namespace, name, ""}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.read[name] = secret
+	return secret, nil
+}
+
+// versions names the Secrets that were read, with their resource versions, sorted.
+func (s *secretReader) versions() []string {
+	versions := make([]string, 0, len(s.read))
+	for name, secret := range s.read {
+		versions = append(versions, name+"@"+secret.ResourceVersion)
+	}
+	slices.Sort(versions)
+	return versions
+}

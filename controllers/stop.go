@@ -1,0 +1,111 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+)
+
+// stop ends a pass before the declared plugin was found in force: which condition is not
+// True and why, and when to look again. A stop without a condition changes no condition.
+type stop struct {
+	condition string
+	// unknown sets the condition to Unknown, for what could not be found out; otherwise
+	// it is False.
+	unknown bool
+	reason  string
+	message string
+
+	// transient: nothing is wrong with the binding, and if it was in force and has not
+	// changed since, its conditions stay.
+	transient bool
+	// after: when to look again. Zero with again unset: when an input changes.
+	after time.Duration
+	// again: look again with a growing pause.
+	again bool
+	// err is an error of the Kubernetes API that nobody's conditions can tell.
+	err error
+}
+
+// lookAgain ends a pass whose picture of the world is behind.
+func lookAgain() *stop { return &stop{again: true} }
+
+// kubernetesStop is for errors of the API server. Conflicts are the cache's lag and are
+// retried without a word.
+func kubernetesStop(err error) *stop {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return lookAgain()
+	}
+	if apierrors.IsForbidden(err) {
+		// For a person with access to the logs; an RBAC rule is missing.
+		return &stop{err: fmt.Errorf("the API server refuses the operator: %w", err)}
+	}
+	return &stop{err: err}
+}
+
+// How an error of Kong shows, by its kind. A kind that is missing is a mistake which
+// TestEveryKindOfErrorHasARow finds.
+var kongErrors = map[gateway.Kind]struct {
+	condition string
+	unknown   bool
+	reason    string
+	transient bool
+	again     bool
+}{
+	gateway.NotFound:         {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
+	gateway.Unavailable:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
+	gateway.UnknownOutcome:   {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
+	gateway.NotKong:          {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
+	gateway.TLS:              {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
+	gateway.NotDatabase:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
+	gateway.Throttled:        {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
+	gateway.Denied:           {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonDenied, true, true},
+	gateway.Conflict:         {"", false, "", true, true},
+	gateway.Rejected:         {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonRejected, false, false},
+	gateway.ReferenceMissing: {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeNotFound, false, true},
+	gateway.Ambiguous:        {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeAmbiguous, false, true},
+	gateway.Invalid:          {v1alpha1.ConditionAccepted, false, v1alpha1.ReasonInvalidConfig, false, false},
+}
+
+// kongStop turns an error of Kong into a stop. Its text is Kong's, without anything that
+// came from a Secret.
+func kongStop(err error, redactor *plugin.Redactor) *stop {
+	row := kongErrors[gateway.KindOf(err)]
+	s := &stop{
+		condition: row.condition,
+		unknown:   row.unknown,
+		reason:    row.reason,
+		transient: row.transient,
+		again:     row.again,
+		message:   redactor.Redact(describe(err)),
+	}
+	var kongErr *gateway.Error
+	if errors.As(err, &kongErr) && kongErr.RetryAfter > 0 {
+		s.again, s.after = false, kongErr.RetryAfter
+	}
+	return s
+}
+
+// describe says what Kong answered: the fields at fault where it names them.
+func describe(err error) string {
+	var kongErr *gateway.Error
+	if !errors.As(err, &kongErr) || len(kongErr.Fields) == 0 {
+		return err.Error()
+	}
+	parts := make([]string, 0, len(kongErr.Fields))
+	for _, field := range kongErr.Fields {
+		if field.Path == "" {
+			parts = append(parts, field.Message)
+			continue
+		}
+		parts = append(parts, field.Path+": "+field.Message)
+	}
+	return "Kong refused the plugin: " + strings.Join(parts, "; ")
+}
