@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSamplesReadsOneMetric(t *testing.T) {
+	page := `# HELP requests_total Requests.
+requests_total{verb="PATCH",path="a b"} 3
+requests_total{verb="GET"} 1.5e+02
+requests_total_created{verb="GET"} 9
+up 1
+`
+	want := map[string]float64{`{verb="PATCH",path="a b"}`: 3, `{verb="GET"}`: 150}
+	if diff := cmp.Diff(want, samples(page, "requests_total")); diff != "" {
+		t.Error(diff)
+	}
+	if got := sum(samples(page, "up")); got != 1 {
+		t.Errorf("up is %v", got)
+	}
+	if got := sum(want, `verb="GET"`); got != 150 {
+		t.Errorf("sum of GET is %v", got)
+	}
+}
+
+func parse(t *testing.T, text string) entity {
+	t.Helper()
+	var e entity
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestCanonicalIgnoresTheOrderOfSetsAndNothingElse(t *testing.T) {
+	one := parse(t, `{"id":"1","protocols":["http","https"],"config":{"minute":5,"list":[{"a":1},{"b":2}]}}`)
+	same := parse(t, `{"config":{"list":[{"b":2},{"a":1}],"minute":5},"protocols":["https","http"],"id":"1"}`)
+	other := parse(t, `{"id":"1","protocols":["http","https"],"config":{"minute":6,"list":[{"a":1},{"b":2}]}}`)
+	if one.canonical() != same.canonical() {
+		t.Errorf("%s is not %s", one.canonical(), same.canonical())
+	}
+	if one.canonical() == other.canonical() {
+		t.Error("another minute, and the same text")
+	}
+}
+
+func TestDifferenceTellsWhatBecameOfPlugins(t *testing.T) {
+	before := map[string]entity{"a": {"id": "a", "updated_at": 1.0}, "b": {"id": "b"}, "c": {"id": "c"}}
+	after := map[string]entity{"a": {"id": "a", "updated_at": 2.0}, "b": {"id": "b"}, "d": {"id": "d"}}
+	got := map[string]string{}
+	for _, c := range difference(before, after) {
+		got[c.plugin.id()] = c.kind
+	}
+	if diff := cmp.Diff(map[string]string{"a": "update", "c": "delete", "d": "create"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTellerCountsClaims(t *testing.T) {
+	var out strings.Builder
+	tell := &teller{out: &out, evidence: func() string { return "the last line" }}
+	tell.claim(nil, "this holds")
+	tell.claim(errors.New("it is otherwise"), "this does not")
+	if tell.held != 1 || tell.broken != 1 {
+		t.Errorf("held %d, broken %d", tell.held, tell.broken)
+	}
+	want := "   ✓ this holds\n   ✗ this does not\n     it is otherwise\n     | the last line\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The stand-in tells the demo's own requests from the operator's.
+func TestStandInWatchesTheOperator(t *testing.T) {
+	s := newStandIn()
+	defer s.shut()
+	demo := newAdmin(s.URL())
+	seen, err := s.watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := demo.do(t.Context(), "POST", "/plugins", entity{"name": "correlation-id"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	operator := operatorsRequest(t, "POST", s.URL()+"/plugins", `{"name":"cors"}`)
+	if _, err := io.Copy(io.Discard, operator.Body); err != nil {
+		t.Fatal(err)
+	}
+	got, err := seen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.of("create")) != 1 || got.of("create")[0].plugin.text("name") != "cors" || got.writes != 1 || got.reads != 0 {
+		t.Errorf("saw %+v", got)
+	}
+}
+
+func operatorsRequest(t *testing.T, method, url, body string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	return res
+}

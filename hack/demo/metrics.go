@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// fetch reads a page that is there for machines: metrics, or readiness.
+func fetch(ctx context.Context, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, res.Status)
+	}
+	return string(page), err
+}
+
+// samples are the values of one metric in Prometheus' text format, by their labels.
+func samples(page, metric string) map[string]float64 {
+	found := map[string]float64{}
+	for line := range strings.Lines(page) {
+		rest, isIt := strings.CutPrefix(strings.TrimSpace(line), metric)
+		// Values hold no blank, labels may.
+		cut := strings.LastIndexByte(rest, ' ')
+		if !isIt || cut < 0 || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		if value, err := strconv.ParseFloat(rest[cut+1:], 64); err == nil {
+			found[rest[:cut]] = value
+		}
+	}
+	return found
+}
+
+// sum adds up the values whose labels have one of the texts in them, or all values.
+func sum(values map[string]float64, having ...string) float64 {
+	total := 0.0
+	for labels, value := range values {
+		matches := len(having) == 0
+		for _, text := range having {
+			matches = matches || strings.Contains(labels, text)
+		}
+		if matches {
+			total += value
+		}
+	}
+	return total
+}
+
+// writesSeen is how many requests to change a binding, a gateway or an event the API
+// server has had, whether or not something changed by them.
+func (c *cluster) writesSeen(ctx context.Context) (int, error) {
+	page, err := c.kubectl(ctx, "", "get", "--raw", "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	writes := map[string]float64{}
+	for labels, value := range samples(page, "apiserver_request_total") {
+		for _, verb := range []string{"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"} {
+			if strings.Contains(labels, `verb="`+verb+`"`) {
+				writes[labels] = value
+			}
+		}
+	}
+	return int(sum(writes, `group="kong.pluginbinding.io"`, `resource="events"`)), nil
+}
+
+// activity is what the operator's own metrics tell about how busy it is.
+type activity struct {
+	passes  int     // of the reconcilers so far
+	waiting int     // objects in their queues
+	swept   float64 // when the last sweep ended, in seconds since 1970; 0 before the first
+}
+
+func (o *operator) activity(ctx context.Context) (activity, error) {
+	page, err := fetch(ctx, o.metrics)
+	return activity{
+		passes:  int(sum(samples(page, "controller_runtime_reconcile_total"))),
+		waiting: int(sum(samples(page, "workqueue_depth"))),
+		swept:   sum(samples(page, "kong_operator_gateway_last_sweep_timestamp_seconds")),
+	}, err
+}

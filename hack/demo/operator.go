@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// operator is the operator's process.
+type operator struct {
+	binary    string
+	args      []string
+	logFile   string
+	metrics   string // URL
+	ready     string // URL
+	cmd       *exec.Cmd
+	exited    chan struct{} // closed when cmd ended, with this error
+	exitErr   error
+	expecting bool // that it ends
+}
+
+func newOperator(binary, kubeconfig, clusterID, logFile string) *operator {
+	return &operator{
+		binary:  binary,
+		logFile: logFile,
+		// One replica: whoever is killed leaves a lease behind that the next one would
+		// wait for.
+		args: []string{"--kubeconfig=" + kubeconfig, "--cluster-id=" + clusterID, "--leader-elect=false", "--metrics-secure=false"},
+	}
+}
+
+func (o *operator) String() string {
+	return fmt.Sprintf("%s %s (pid %d)", o.binary, o.args[1], o.cmd.Process.Pid)
+}
+
+// start starts the process and waits until it says that it is ready.
+func (o *operator) start(ctx context.Context) error {
+	metrics, health, err := twoFreePorts()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(o.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	o.metrics, o.ready = "http://"+metrics+"/metrics", "http://"+health+"/readyz"
+	o.cmd = exec.Command(o.binary, append([]string{
+		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
+	}, o.args...)...)
+	o.cmd.Stdout, o.cmd.Stderr = log, log
+	// Ctrl-C is for the demo alone, which then stops the operator.
+	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	o.expecting = false
+	if err := o.cmd.Start(); err != nil {
+		o.cmd = nil
+		return fmt.Errorf("start the operator: %w", err)
+	}
+	o.await()
+	return o.becomeReady(ctx)
+}
+
+// await notes the end of the process, whenever it comes.
+func (o *operator) await() {
+	cmd, exited := o.cmd, make(chan struct{})
+	o.exited = exited
+	go func() {
+		o.exitErr = cmd.Wait()
+		close(exited)
+	}()
+}
+
+func (o *operator) becomeReady(ctx context.Context) error {
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		if err := o.died(); err != nil {
+			return false, err
+		}
+		_, err := fetch(ctx, o.ready)
+		return err == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("the operator did not become ready: %w; its log ends with\n%s", err, indent("  ", o.tail()))
+	}
+	return nil
+}
+
+// died says so when the process ended and nobody had asked it to.
+func (o *operator) died() error {
+	if o == nil || o.cmd == nil || o.expecting {
+		return nil
+	}
+	select {
+	case <-o.exited:
+		return fmt.Errorf("the operator ended by itself: %v", o.exitErr)
+	default:
+		return nil
+	}
+}
+
+// kill ends the process as a node loss would.
+func (o *operator) kill() error {
+	o.expecting = true
+	if err := o.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-o.exited
+	return nil
+}
+
+// stop ends the process as a rolling update does: SIGTERM, a grace period, SIGKILL.
+func (o *operator) stop() error {
+	if o.cmd == nil {
+		return nil
+	}
+	o.expecting = true
+	select {
+	case <-o.exited:
+		return nil
+	default:
+	}
+	if err := o.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-o.exited:
+		if o.exitErr != nil {
+			return fmt.Errorf("the operator, told to stop, ended with: %w", o.exitErr)
+		}
+		return nil
+	case <-time.After(clearing):
+		return errors.Join(fmt.Errorf("the operator did not stop within %s of a SIGTERM", clearing), o.kill())
+	}
+}
+
+// tail is the end of the log.
+func (o *operator) tail() string {
+	const lines = 15
+	log, err := os.ReadFile(o.logFile)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// twoFreePorts are two addresses of 127.0.0.1 where nobody listens now.
+func twoFreePorts() (string, string, error) {
+	var found [2]string
+	for i := range found {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", "", err
+		}
+		defer l.Close()
+		found[i] = l.Addr().String()
+	}
+	return found[0], found[1], nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// clearing is how long taking everything down may take, part by part.
+const clearing = 30 * time.Second
+
+// stage is what the story plays on: a cluster, a Kong, and the operator between them.
+type stage struct {
+	options
+	tell     *teller
+	dir      string // everything that is written down is in here, and goes with it
+	cluster  *cluster
+	kong     *kong
+	operator *operator
+}
+
+// setUp starts everything. After an error, tearDown clears away what was started.
+func (s *stage) setUp(ctx context.Context) error {
+	if err := s.checkFiles(); err != nil {
+		return err
+	}
+	if err := s.makeDir(); err != nil {
+		return err
+	}
+	var err error
+	if s.kong, err = openKong(ctx, s.options); err != nil {
+		return err
+	}
+	s.tell.say("Kong        %s", s.kong)
+
+	s.cluster = newCluster(s.dir)
+	if err := s.cluster.start(); err != nil {
+		return err
+	}
+	s.tell.say("Kubernetes  %s", s.cluster)
+
+	s.operator = newOperator(s.manager, s.cluster.kubeconfig, s.kong.clusterID, filepath.Join(s.dir, "manager.log"))
+	s.tell.evidence = s.operator.tail
+	if err := s.operator.start(ctx); err != nil {
+		return err
+	}
+	s.tell.say("operator    %s", s.operator)
+	return nil
+}
+
+func (s *stage) checkFiles() error {
+	if s.assets == "" {
+		return errors.New("KUBEBUILDER_ASSETS is not set: run `make demo`, or set it to the directory that hack/envtest.sh prints")
+	}
+	for path, hint := range map[string]string{
+		"config/crd/bases": "run this from the root of the repository",
+		s.manager:          "`make build` makes it",
+		filepath.Join(s.assets, "kube-apiserver"): "KUBEBUILDER_ASSETS is to be the directory that hack/envtest.sh prints",
+	} {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%s is missing: %s", path, hint)
+		}
+	}
+	return nil
+}
+
+// makeDir makes the directory, and has the API server's and etcd's in it too.
+func (s *stage) makeDir() error {
+	dir, err := os.MkdirTemp("", "kong-plugin-operator-demo-")
+	if err != nil {
+		return err
+	}
+	s.dir = dir
+	return os.Setenv("TMPDIR", dir)
+}
+
+// tearDown stops what runs and removes what was made, last things first. It does not
+// depend on the story's context, which may have been cancelled.
+func (s *stage) tearDown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), clearing)
+	defer cancel()
+	var errs []error
+	if s.operator != nil {
+		errs = append(errs, s.operator.stop())
+	}
+	if s.kong != nil {
+		errs = append(errs, s.kong.close(ctx))
+	}
+	if s.cluster != nil {
+		errs = append(errs, s.cluster.stop())
+	}
+	if s.dir != "" {
+		errs = append(errs, os.RemoveAll(s.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// eventually looks until check has nothing to complain about, and returns its last
+// complaint if that does not come within the time.
+func (s *stage) eventually(ctx context.Context, within time.Duration, check func(context.Context) error) error {
+	return s.eventuallyEvery(ctx, 100*time.Millisecond, within, check)
+}
+
+func (s *stage) eventuallyEvery(ctx context.Context, interval, within time.Duration, check func(context.Context) error) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, interval, within, true, func(ctx context.Context) (bool, error) {
+		if died := s.operator.died(); died != nil {
+			last = died
+			return false, died
+		}
+		complaint := check(ctx)
+		if ctx.Err() == nil || last == nil { // else it only says that the time is up
+			last = complaint
+		}
+		return complaint == nil, nil
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case wait.Interrupted(err):
+		return fmt.Errorf("not within %s: %w", within, last)
+	default:
+		return last
+	}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+// quiet is how long nothing has to happen before things count as settled.
+const quiet = 2 * time.Second
+
+// counts is what the API server holds, and how often somebody wanted to change it.
+type counts struct {
+	versions map[string]string // resource versions of all bindings and gateways
+	events   int
+	writes   int // requests
+}
+
+func (s *stage) count(ctx context.Context) (counts, error) {
+	c := counts{versions: map[string]string{}}
+	var (
+		bindings v1alpha1.PluginBindingList
+		gateways v1alpha1.KongGatewayList
+		events   corev1.EventList
+	)
+	for _, list := range []client.ObjectList{&bindings, &gateways, &events} {
+		if err := s.cluster.List(ctx, list); err != nil {
+			return c, err
+		}
+	}
+	for i := range bindings.Items {
+		c.add("PluginBinding", &bindings.Items[i])
+	}
+	for i := range gateways.Items {
+		c.add("KongGateway", &gateways.Items[i])
+	}
+	c.events = len(events.Items)
+	var err error
+	c.writes, err = s.cluster.writesSeen(ctx)
+	return c, err
+}
+
+func (c counts) add(kind string, o client.Object) {
+	c.versions[kind+" "+o.GetNamespace()+"/"+o.GetName()] = o.GetResourceVersion()
+}
+
+// differenceTo complains of everything that is not as before.
+func (c counts) differenceTo(before counts) error {
+	var errs []error
+	for name, version := range c.versions {
+		if before.versions[name] != version {
+			errs = append(errs, fmt.Errorf("%s was written", name))
+		}
+	}
+	for name := range before.versions {
+		if _, still := c.versions[name]; !still {
+			errs = append(errs, fmt.Errorf("%s is gone", name))
+		}
+	}
+	if c.events != before.events {
+		errs = append(errs, fmt.Errorf("there are %d new events", c.events-before.events))
+	}
+	if c.writes != before.writes {
+		errs = append(errs, fmt.Errorf("the API server had %d requests to write", c.writes-before.writes))
+	}
+	return errors.Join(errs...)
+}
+
+// settle waits until the gateway's status speaks of a Kong in which nothing differs, and
+// until nothing has been written for a while.
+func (s *story) settle(ctx context.Context) error {
+	last, since := counts{}, s.now()
+	return s.eventually(ctx, allReady, func(ctx context.Context) error {
+		if err := s.inSync(ctx); err != nil {
+			return err
+		}
+		now, err := s.count(ctx)
+		if err != nil {
+			return err
+		}
+		if changed := now.differenceTo(last); changed != nil {
+			last, since = now, s.now()
+			return changed
+		}
+		if s.now().Sub(since) < quiet {
+			return errors.New("there was a change a moment ago")
+		}
+		return nil
+	})
+}
+
+// inSync complains while the last sweep still speaks of a difference: the sweep after it
+// has to write that there is none.
+func (s *story) inSync(ctx context.Context) error {
+	if err := s.everyBindingReady(ctx); err != nil {
+		return err
+	}
+	gateway, err := s.cluster.gateway(ctx)
+	if err != nil {
+		return err
+	}
+	plugins, err := s.kong.owned(ctx)
+	if err != nil {
+		return err
+	}
+	sweep := gateway.Status.LastSweep
+	if sweep == nil || sweep.Drifted != 0 || sweep.Orphaned != 0 || int(sweep.Plugins) != len(plugins) {
+		return fmt.Errorf("the gateway's last sweep was %+v, with %d plugins in Kong", sweep, len(plugins))
+	}
+	return nil
+}
+
+// looksAround waits until the operator has been through all objects and has swept Kong
+// twice since it started.
+func (s *story) looksAround(ctx context.Context, objects int) error {
+	var first float64
+	return s.eventually(ctx, allReady, func(ctx context.Context) error {
+		is, err := s.operator.activity(ctx)
+		if err != nil {
+			return err
+		}
+		if first == 0 {
+			first = is.swept
+		}
+		if is.passes < objects || is.waiting > 0 || is.swept == first {
+			return fmt.Errorf("%d passes for %d objects, %d waiting, first sweep at %.3f, last at %.3f",
+				is.passes, objects, is.waiting, first, is.swept)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+)
+
+// sight is what was seen of the operator in Kong.
+type sight struct {
+	changes []change
+	// Requests, where they can be seen; writes count whether or not they changed something.
+	requests      bool
+	reads, writes int
+}
+
+func (s sight) String() string {
+	if !s.requests {
+		return "every plugin is as it was, updated_at included"
+	}
+	return fmt.Sprintf("%d requests to read, %d to write", s.reads, s.writes)
+}
+
+// anyWrite complains of writes.
+func (s sight) anyWrite() error {
+	if len(s.changes) == 0 && s.writes == 0 {
+		return nil
+	}
+	return fmt.Errorf("requests to write: %d; changes: %v", s.writes, s.changes)
+}
+
+// change is one change of a plugin.
+type change struct {
+	kind   string // create, update or delete
+	plugin entity // as it became, or was before a delete
+}
+
+func (c change) String() string {
+	return fmt.Sprintf("%s %s %s", c.kind, c.plugin.text("name"), c.plugin.id())
+}
+
+func (s sight) of(kind string) []change {
+	var found []change
+	for _, c := range s.changes {
+		if c.kind == kind {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// standIn is the stand-in for Kong, in this process. It keeps a journal.
+type standIn struct{ *kongtest.Server }
+
+func newStandIn() standIn { return standIn{kongtest.New()} }
+
+func (standIn) name() string       { return "a stand-in for the Admin API" }
+func (standIn) keepsPlugins() bool { return false }
+func (s standIn) shut()            { s.Close() }
+
+// stall lets five creates pass. The sixth is committed and its answer never arrives,
+// which is the worst moment to die: Kong has a plugin whose ID nobody wrote down. The
+// others never get to the database.
+func (s standIn) stall() (after int, undo func()) {
+	const answered = 5
+	forEver := time.Hour // until the client is gone
+	lost := s.Inject(kongtest.Fault{
+		Method: http.MethodPost, Template: "/plugins", Skip: answered, Times: 1,
+		Kind: kongtest.AnswerAfter, Delay: forEver,
+	})
+	dropped := s.Inject(kongtest.Fault{
+		Method: http.MethodPost, Template: "/plugins", Skip: answered + 1,
+		Kind: kongtest.DropBefore, Delay: forEver,
+	})
+	return answered + 1, func() { lost(); dropped() }
+}
+
+// conflicts counts what Kong answers when a write would break a unique key.
+func (s standIn) conflicts() int {
+	n := 0
+	for _, r := range s.Journal().Requests() {
+		if r.UserAgent != userAgent && r.Status == http.StatusConflict {
+			n++
+		}
+	}
+	return n
+}
+
+func (s standIn) watch(context.Context) (func(context.Context) (sight, error), error) {
+	mark := s.Journal().Mark()
+	return func(context.Context) (sight, error) { return s.since(mark), nil }, nil
+}
+
+func (s standIn) since(mark int) sight {
+	seen := sight{requests: true}
+	ours := map[int]bool{}
+	for _, r := range s.Journal().Requests() {
+		if r.UserAgent == userAgent {
+			continue
+		}
+		ours[r.Seq] = true
+		switch {
+		case r.Seq <= mark:
+		case r.Method == http.MethodGet || r.Method == http.MethodHead:
+			seen.reads++
+		default:
+			seen.writes++
+		}
+	}
+	for _, c := range s.Journal().Since(mark).Changes {
+		if !ours[c.Request] {
+			continue
+		}
+		plugin := c.After
+		if plugin == nil {
+			plugin = c.Before
+		}
+		seen.changes = append(seen.changes, change{c.Kind, plugin})
+	}
+	return seen
+}
+
+// realGateway is a real Kong: what the operator did is seen by comparing all plugins.
+type realGateway struct{ *admin }
+
+func (realGateway) name() string       { return "the gateway of KONG_ADMIN_URL" }
+func (realGateway) keepsPlugins() bool { return true }
+func (realGateway) shut()              {}
+func (realGateway) conflicts() int     { return -1 }
+
+func (realGateway) stall() (after int, undo func()) { return 4, func() {} }
+
+func (g realGateway) watch(ctx context.Context) (func(context.Context) (sight, error), error) {
+	before, err := g.snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (sight, error) {
+		after, err := g.snapshot(ctx)
+		return sight{changes: difference(before, after)}, err
+	}, nil
+}
+
+func (g realGateway) snapshot(ctx context.Context) (map[string]entity, error) {
+	plugins, err := g.list(ctx, "/plugins")
+	byID := make(map[string]entity, len(plugins))
+	for _, plugin := range plugins {
+		byID[plugin.id()] = plugin
+	}
+	return byID, err
+}
+
+func difference(before, after map[string]entity) []change {
+	var changes []change
+	for id, plugin := range after {
+		switch was, known := before[id]; {
+		case !known:
+			changes = append(changes, change{"create", plugin})
+		case was.canonical() != plugin.canonical(): // updated_at included
+			changes = append(changes, change{"update", plugin})
+		}
+	}
+	for id, plugin := range before {
+		if _, still := after[id]; !still {
+			changes = append(changes, change{"delete", plugin})
+		}
+	}
+	return changes
+}
