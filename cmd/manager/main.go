@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/apimachinery/pkg/util/sets"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -28,7 +27,6 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 
@@ -73,7 +71,13 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	if err := setUp(ctx, mgr, o, clusterID); err != nil {
+	if err := controllers.AddToManager(ctx, mgr, controllers.Options{
+		Cluster:    clusterID,
+		Namespaces: o.namespaces,
+		Workers:    o.workers,
+		Registry:   metrics.Registry,
+		Clock:      clock.RealClock{},
+	}); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
@@ -138,46 +142,4 @@ func clusterIDOf(ctx context.Context, reader client.Reader, given string) (strin
 		return "", fmt.Errorf("the UID of namespace kube-system, which marks this cluster's plugins, cannot be read; set --cluster-id or allow it: %w", err)
 	}
 	return string(system.UID), nil
-}
-
-// setUp wires the two controllers together.
-func setUp(ctx context.Context, mgr ctrl.Manager, o *options, clusterID string) error {
-	if err := controllers.SetupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
-		return err
-	}
-	var (
-		clock       = clock.RealClock{}
-		connections = controllers.NewConnections()
-		ledger      = controllers.NewLedger(clock)
-		counters    = controllers.NewMetrics(metrics.Registry)
-		pool        = gateway.NewPool(gateway.NewMetrics(metrics.Registry))
-	)
-	metrics.Registry.MustRegister(&controllers.BindingCollector{Reader: mgr.GetCache()})
-
-	gateways := &controllers.KongGatewayReconciler{
-		Client:      mgr.GetClient(),
-		Live:        mgr.GetAPIReader(),
-		Events:      mgr.GetEventRecorder("konggateway-controller"),
-		Cluster:     clusterID,
-		Namespaces:  sets.New(o.namespaces...),
-		Connections: connections,
-		Ledger:      ledger,
-		Metrics:     counters,
-		Dialer:      controllers.PoolDialer{Pool: pool},
-		Clock:       clock,
-	}
-	if err := gateways.SetupWithManager(mgr); err != nil {
-		return err
-	}
-	bindings := &controllers.PluginBindingReconciler{
-		Client:      mgr.GetClient(),
-		Live:        mgr.GetAPIReader(),
-		Events:      mgr.GetEventRecorder("pluginbinding-controller"),
-		Cluster:     clusterID,
-		Connections: connections,
-		Ledger:      ledger,
-		Metrics:     counters,
-		Clock:       clock,
-	}
-	return bindings.SetupWithManager(mgr, o.workers)
 }

@@ -1,0 +1,59 @@
+package integration
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+var _ = Describe("One plugin, one ID", func() {
+	It("creates the plugin once and records the ID that Kong assigned", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+
+		Expect(binding.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDCreated))
+		Expect(s.owned(binding)).To(HaveLen(1))
+		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("name", "rate-limiting"))
+		Expect(s.kong.Journal().Count("POST", "/plugins")).To(Equal(1))
+		Eventually(s.events).WithArguments(binding).Should(ConsistOf("Created"))
+	})
+
+	It("keeps the ID, and writes nothing, when the operator starts again", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		id, version := binding.Status.PluginID, binding.ResourceVersion
+		s.stopOperator()
+		before := len(s.kong.Journal().Writes())
+
+		s.startOperator()
+		mark := s.kong.Journal().Mark()
+		Eventually(func() int {
+			return len(s.kong.Journal().Since(mark).Requests)
+		}).Should(BeNumerically(">=", 3), "it looks")
+		Consistently(func(g Gomega) {
+			s.reload(g, binding)
+			g.Expect(binding.ResourceVersion).To(Equal(version))
+			g.Expect(s.kong.Journal().Writes()).To(HaveLen(before))
+		}, "1s").Should(Succeed())
+		Expect(binding.Status.PluginID).To(Equal(id))
+	})
+
+	It("brings a plugin that was deleted in Kong back under its ID", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		s.kong.DeletePlugin(string(binding.Status.PluginID))
+		s.look(binding)
+		Eventually(func() map[string]any { return s.pluginOf(binding) }).ShouldNot(BeNil())
+		Eventually(s.events).WithArguments(binding).Should(ContainElement("Restored"))
+		Expect(s.owned(binding)).To(HaveLen(1))
+	})
+
+	It("removes the plugin with the binding", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+})

@@ -1,0 +1,305 @@
+// Package integration tells the operator's user stories on a real API server: the real
+// controllers in this process, and a stand-in for Kong that keeps a journal. Each story
+// has namespaces, a Kong and an operator of its own.
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+)
+
+// clusterID marks the plugins of these stories.
+const clusterID = "stories"
+
+const (
+	patience = 15 * time.Second
+	interval = 20 * time.Millisecond
+)
+
+var (
+	restConfig *rest.Config
+	k8s        client.Client
+	testScheme = runtime.NewScheme()
+	counter    atomic.Int64
+)
+
+func TestStories(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "User stories")
+}
+
+var _ = BeforeSuite(func() {
+	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyPollingInterval(interval)
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
+	Expect(os.Getenv("KUBEBUILDER_ASSETS")).NotTo(BeEmpty(),
+		"KUBEBUILDER_ASSETS must name a directory with etcd and kube-apiserver; make test provides them")
+	Expect(scheme.AddToScheme(testScheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(testScheme)).To(Succeed())
+
+	environment := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	var err error
+	restConfig, err = environment.Start()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(environment.Stop)
+	restConfig.QPS = -1
+	k8s, err = client.New(restConfig, client.Options{Scheme: testScheme})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+// story is what one story plays in.
+type story struct {
+	ctx        context.Context
+	namespace  string
+	namespaces []string
+	kong       *kongtest.Server
+	operator   *operator
+}
+
+// newStory makes a namespace, a Kong with the service orders, its route orders-v1 and the
+// consumer alice, a KongGateway named kong for it, and starts the operator.
+func newStory(options ...kongtest.Option) *story {
+	s := newQuietStory(options...)
+	s.startOperator()
+	s.gatewayReady()
+	return s
+}
+
+// newQuietStory is newStory without an operator.
+func newQuietStory(options ...kongtest.Option) *story {
+	s := &story{ctx: context.Background()}
+	s.namespace = s.newNamespace(nil)
+	s.kong = kongtest.New(options...)
+	DeferCleanup(s.kong.Close)
+	s.kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
+	s.kong.Seed("routes", map[string]any{"name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"name": "orders"}})
+	s.kong.Seed("consumers", map[string]any{"username": "alice", "custom_id": "crm-1001"})
+	s.create(s.gateway("kong"))
+	return s
+}
+
+func (s *story) newNamespace(labels map[string]string) string {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: fmt.Sprintf("story-%d", counter.Add(1)), Labels: labels,
+	}}
+	Expect(k8s.Create(s.ctx, namespace)).To(Succeed())
+	s.namespaces = append(s.namespaces, namespace.Name)
+	return namespace.Name
+}
+
+// gateway is a KongGateway for the story's Kong, not yet created.
+func (s *story) gateway(name string) *v1alpha1.KongGateway {
+	return &v1alpha1.KongGateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec:       v1alpha1.KongGatewaySpec{AdminURL: s.kong.URL(), ResyncInterval: "10s"},
+	}
+}
+
+// binding is a PluginBinding of rate-limiting on the service orders, not yet created.
+func (s *story) binding(name string, change ...func(*v1alpha1.PluginBinding)) *v1alpha1.PluginBinding {
+	binding := &v1alpha1.PluginBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: v1alpha1.PluginBindingSpec{
+			GatewayRef: v1alpha1.GatewayRef{Name: "kong"},
+			Plugin:     "rate-limiting",
+			Scope:      &v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: "orders"}},
+			Config:     jsonOf(`{"minute": 5, "policy": "local"}`),
+		},
+	}
+	for _, c := range change {
+		c(binding)
+	}
+	return binding
+}
+
+func (s *story) create(objects ...client.Object) {
+	GinkgoHelper()
+	for _, object := range objects {
+		Expect(k8s.Create(s.ctx, object)).To(Succeed())
+	}
+}
+
+// created creates the binding and waits until it is Ready.
+func (s *story) created(binding *v1alpha1.PluginBinding) *v1alpha1.PluginBinding {
+	GinkgoHelper()
+	s.create(binding)
+	return s.ready(binding)
+}
+
+// ready waits until the binding, as it is declared now, is Ready, and returns it.
+func (s *story) ready(binding *v1alpha1.PluginBinding) *v1alpha1.PluginBinding {
+	GinkgoHelper()
+	return s.becomes(binding, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// becomes waits until the summary of the binding is as given for its present generation.
+func (s *story) becomes(binding *v1alpha1.PluginBinding, status metav1.ConditionStatus, reason string) *v1alpha1.PluginBinding {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		s.reload(g, binding)
+		ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
+		g.Expect(ready).NotTo(BeNil(), "no Ready condition yet")
+		g.Expect(ready.Reason).To(Equal(reason), "%s", ready.Message)
+		g.Expect(ready.Status).To(Equal(status))
+		g.Expect(ready.ObservedGeneration).To(Equal(binding.Generation))
+	}).Should(Succeed())
+	return binding
+}
+
+func (s *story) reload(g Gomega, object client.Object) {
+	GinkgoHelper()
+	g.Expect(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+}
+
+// change patches an object's metadata or spec.
+func change[T client.Object](s *story, object T, edit func(T)) {
+	GinkgoHelper()
+	Expect(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+	base := object.DeepCopyObject().(client.Object)
+	edit(object)
+	Expect(k8s.Patch(s.ctx, object, client.MergeFrom(base))).To(Succeed())
+}
+
+// look asks the operator to look at the binding now.
+func (s *story) look(binding *v1alpha1.PluginBinding) {
+	GinkgoHelper()
+	change(s, binding, func(b *v1alpha1.PluginBinding) {
+		metav1.SetMetaDataAnnotation(&b.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
+	})
+}
+
+// gone waits until the object does not exist any more.
+func (s *story) gone(object client.Object) {
+	GinkgoHelper()
+	Eventually(func() bool {
+		return apierrors.IsNotFound(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object))
+	}).Should(BeTrue(), "still there")
+}
+
+func (s *story) gatewayReady() {
+	GinkgoHelper()
+	gw := &v1alpha1.KongGateway{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "kong"}}
+	Eventually(func(g Gomega) {
+		s.reload(g, gw)
+		g.Expect(meta.IsStatusConditionTrue(gw.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue(), "%+v", gw.Status.Conditions)
+	}).Should(Succeed())
+}
+
+// pluginOf is what Kong holds under the binding's recorded ID, nil if nothing.
+func (s *story) pluginOf(binding *v1alpha1.PluginBinding) map[string]any {
+	GinkgoHelper()
+	Expect(binding.Status.PluginID).NotTo(BeEmpty())
+	return s.kong.Plugin(string(binding.Status.PluginID))
+}
+
+// owned are the plugins in Kong that bear the marks of the binding.
+func (s *story) owned(binding *v1alpha1.PluginBinding) []map[string]any {
+	var mine []map[string]any
+	for _, row := range s.kong.Plugins() {
+		tags := stringsOf(row["tags"])
+		instance, _ := row["instance_name"].(string)
+		standing, _ := identity.StandingOf(identity.Binding{Cluster: clusterID, Namespace: binding.Namespace, Name: binding.Name}, tags, instance)
+		if standing == identity.Ours {
+			mine = append(mine, row)
+		}
+	}
+	return mine
+}
+
+// events are the reasons of the events about the object, in no order.
+func (s *story) events(object client.Object) []string {
+	GinkgoHelper()
+	list := &eventsv1.EventList{}
+	Expect(k8s.List(s.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
+	var reasons []string
+	for i := range list.Items {
+		if list.Items[i].Regarding.UID == object.GetUID() {
+			reasons = append(reasons, list.Items[i].Reason)
+		}
+	}
+	return reasons
+}
+
+// operator is one run of the real controllers.
+type operator struct {
+	stop     context.CancelFunc
+	done     chan error
+	registry *prometheus.Registry
+}
+
+// startOperator runs the controllers over the story's namespaces until the story ends or
+// stopOperator.
+func (s *story) startOperator(adjust ...func(*controllers.Options)) {
+	GinkgoHelper()
+	namespaces := map[string]cache.Config{}
+	for _, name := range s.namespaces {
+		namespaces[name] = cache.Config{}
+	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                  testScheme,
+		Metrics:                 metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress:  "0",
+		Cache:                   cache.Options{DefaultNamespaces: namespaces},
+		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},
+		GracefulShutdownTimeout: ptr.To(patience),
+	})
+	Expect(err).NotTo(HaveOccurred())
+	ctx, stop := context.WithCancel(s.ctx)
+	op := &operator{stop: stop, done: make(chan error, 1), registry: prometheus.NewRegistry()}
+	options := controllers.Options{
+		Cluster: clusterID, Namespaces: s.namespaces, Workers: 4,
+		Registry: op.registry, Clock: clock.RealClock{},
+	}
+	for _, a := range adjust {
+		a(&options)
+	}
+	Expect(controllers.AddToManager(ctx, mgr, options)).To(Succeed())
+	go func() { op.done <- mgr.Start(ctx) }()
+	s.operator = op
+	DeferCleanup(s.stopOperator)
+}
+
+// stopOperator stops it as SIGTERM does.
+func (s *story) stopOperator() {
+	GinkgoHelper()
+	if s.operator == nil {
+		return
+	}
+	s.operator.stop()
+	Eventually(s.operator.done, patience).Should(Receive(Succeed()))
+	s.operator = nil
+}
