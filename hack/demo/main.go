@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -69,17 +70,11 @@ func run(o options) int {
 	ctrllog.SetLogger(logr.Discard()) // envtest's; what fails is returned as an error
 
 	tell := newTeller(os.Stdout)
-	err := perform(ctx, o, tell)
-	switch {
-	case ctx.Err() != nil && o.keep && tell.broken == 0 && err == nil:
-		return 0 // Ctrl-C is how it ends
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "demo: interrupted")
-		return 1
-	case err != nil:
+	if err := perform(ctx, o, tell); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		return 1
-	case tell.broken > 0:
+	}
+	if tell.broken > 0 {
 		return 1
 	}
 	return 0
@@ -88,11 +83,7 @@ func run(o options) int {
 // perform sets the stage, plays on it and clears it away, whatever happens.
 func perform(ctx context.Context, o options, tell *teller) (err error) {
 	s := &stage{options: o, tell: tell}
-	defer func() {
-		if failed := s.tearDown(); err == nil {
-			err = failed
-		}
-	}()
+	defer func() { err = errors.Join(err, s.tearDown()) }()
 	began := time.Now()
 	if err := s.setUp(ctx); err != nil {
 		return err

@@ -147,8 +147,13 @@ func (o *operator) tail() string {
 	if err != nil {
 		return err.Error()
 	}
-	all := strings.Split(strings.TrimSpace(string(log)), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	var told []string
+	for line := range strings.Lines(string(log)) {
+		if !strings.Contains(line, "Starting ") { // controller-runtime's watches, many
+			told = append(told, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(told[max(0, len(told)-lines):], "\n")
 }
 
 // twoFreePorts are two addresses of 127.0.0.1 where nobody listens now.

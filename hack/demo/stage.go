@@ -29,6 +29,8 @@ func (s *stage) setUp(ctx context.Context) error {
 	if err := s.checkFiles(); err != nil {
 		return err
 	}
+	s.tell.line(s.tell.paint(bold, "The operator at work. What bears a ✓ was checked."))
+	s.tell.line("")
 	if err := s.makeDir(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (s *story) tellAll(ctx context.Context) error {
 		s.tell.chapter(chapter.title)
 		err := chapter.tell(ctx)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return errors.New("interrupted")
 		}
 		if err != nil {
 			s.tell.claim(err, "this part can be told to its end")
