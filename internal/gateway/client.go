@@ -236,6 +236,9 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (an
 	if limit == 0 {
 		limit = maxEntityBody
 	}
+	if resp.ContentLength > limit {
+		return answer{}, errTooLarge
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return answer{}, err

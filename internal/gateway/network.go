@@ -14,6 +14,23 @@ import (
 	"syscall"
 )
 
+// locationHeader is where refuseRedirects puts the target of a redirect.
+const locationHeader = "Refused-Location"
+
+// refuseRedirects hides the target of redirects from http.Client. A redirect would take
+// the token elsewhere, Kong never sends one, and http.Client fails on a target that it
+// cannot parse, with an error that repeats it.
+type refuseRedirects struct{ http.RoundTripper }
+
+func (rt refuseRedirects) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := rt.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Header.Set(locationHeader, resp.Header.Get("Location"))
+		resp.Header.Del("Location")
+	}
+	return resp, err
+}
+
 var errTooLarge = errors.New("the answer is too large")
 
 // connectionError says what is known after a request without a complete answer. A write
@@ -84,12 +101,12 @@ func tlsProblem(err error, sent bool) string {
 		return "adminURL is https, and the server does not speak TLS"
 	case !errors.As(err, &conn) || conn.Err == nil || !strings.HasPrefix(conn.Err.Error(), "tls: "):
 		return ""
+	case conn.Op == "remote error" && strings.Contains(conn.Err.Error(), "certificate"):
+		// In TLS 1.3 this can come after the request was sent: the server looks at our
+		// certificate after we may send, and before it reads a request.
+		return "the server refused the client certificate: " + conn.Err.Error()
 	case !sent:
 		return conn.Op + ": " + conn.Err.Error()
-	case conn.Op == "remote error" && strings.Contains(conn.Err.Error(), "certificate"):
-		// TLS 1.3: the server looks at our certificate after we may send, and before
-		// it reads a request.
-		return "the server refused the client certificate: " + conn.Err.Error()
 	}
 	return ""
 }

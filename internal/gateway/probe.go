@@ -77,7 +77,10 @@ func (c *Client) Probe(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
-const opProbe = "probe Kong"
+const (
+	opProbe       = "probe Kong"
+	notAnAdminAPI = "this is not an Admin API of Kong"
+)
 
 // probe returns, besides Info, the installed plugins with their versions as Kong wrote
 // them: what the schemas depend on.
@@ -115,9 +118,13 @@ func (c *Client) notRoot(r request, a answer) *Error {
 		return e
 	}
 	e.Kind = NotKong
-	e.Message = "this is not an Admin API of Kong"
-	if strings.HasPrefix(a.header.Get("Server"), "kong/") {
-		e.Message += "; it looks like a proxy port, and adminURL needs the Admin API's"
+	e.Message = notAnAdminAPI
+	body, _ := a.kongError()
+	switch {
+	case a.isExactly("Not found"):
+		e.Message = "not the root of an Admin API of Kong; is the path of adminURL right?"
+	case strings.HasPrefix(body.Message, "no Route matched"):
+		e.Message += "; it looks like a proxy port of Kong, and adminURL needs the Admin API's"
 	}
 	return e
 }
@@ -136,7 +143,7 @@ type root struct {
 }
 
 func decodeRoot(r request, a answer) (Info, string, *Error) {
-	notKong := &Error{Kind: NotKong, Op: r.op, Status: a.status, Message: "this is not an Admin API of Kong"}
+	notKong := &Error{Kind: NotKong, Op: r.op, Status: a.status, Message: notAnAdminAPI}
 	if !a.isJSON() && len(a.body) > 0 {
 		return Info{}, "", notKong
 	}

@@ -52,7 +52,7 @@ func (c *Client) refusal(r request, a answer) *Error {
 	case e.Kind == Throttled:
 		e.RetryAfter = retryAfter(a.header)
 	case isRedirect(a.status):
-		e.Message = c.redirectText(a.header.Get("Location"))
+		e.Message = c.redirectText(a.header.Get(locationHeader))
 	case a.status == http.StatusBadRequest && !ok:
 		if text := plainTextProblem(a.body); text != "" {
 			e.Kind, e.Message = TLS, text

@@ -188,11 +188,7 @@ func (s Settings) httpClient() (*http.Client, *http.Transport, *Error) {
 	if s.Transport != nil {
 		rt = s.Transport(rt)
 	}
-	return &http.Client{
-		Transport: rt,
-		// A redirect would take the token elsewhere, and Kong never sends one.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, transport, nil
+	return &http.Client{Transport: refuseRedirects{rt}}, transport, nil
 }
 
 func (s Settings) limiter() *rate.Limiter {

@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"testing"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+)
+
+func TestResolve(t *testing.T) {
+	srv := kongtest.Start(t, kongtest.WithEnterprise())
+	service := seedID(t, srv, "services", map[string]any{"name": "payments", "url": "http://up:80"})
+	route := seedID(t, srv, "routes", map[string]any{"name": "pay.route-1~x", "paths": []any{"/r"}})
+	consumer := seedID(t, srv, "consumers", map[string]any{"username": "alice+test@example.com", "custom_id": "a b/c?d"})
+	group := seedID(t, srv, "consumer_groups", map[string]any{"name": "gold"})
+	c := probed(t, srv.URL())
+	tests := []struct {
+		kind EntityKind
+		ref  EntityRef
+		want string
+	}{
+		{Service, EntityRef{Name: "payments"}, service},
+		{Service, EntityRef{ID: service}, service},
+		{Route, EntityRef{Name: "pay.route-1~x"}, route},
+		{Route, EntityRef{ID: route}, route},
+		{Consumer, EntityRef{Username: "alice+test@example.com"}, consumer},
+		{Consumer, EntityRef{CustomID: "a b/c?d"}, consumer},
+		{Consumer, EntityRef{ID: consumer}, consumer},
+		{ConsumerGroup, EntityRef{Name: "gold"}, group},
+		{ConsumerGroup, EntityRef{ID: group}, group},
+	}
+	for _, tt := range tests {
+		if got, err := c.Resolve(t.Context(), tt.kind, tt.ref); err != nil || got != tt.want {
+			t.Errorf("%s %+v: got %q, %v", tt.kind, tt.ref, got, err)
+		}
+	}
+	for _, tt := range tests {
+		missing := EntityRef{Name: "nobody"}
+		switch {
+		case tt.ref.ID != "":
+			missing = EntityRef{ID: id1}
+		case tt.ref.CustomID != "":
+			missing = EntityRef{CustomID: "nobody"}
+		case tt.ref.Username != "":
+			missing = EntityRef{Username: "nobody"}
+		}
+		if _, err := c.Resolve(t.Context(), tt.kind, missing); !IsNotFound(err) {
+			t.Errorf("%s %+v: got %v", tt.kind, missing, err)
+		}
+	}
+	invalid := []struct {
+		kind EntityKind
+		ref  EntityRef
+	}{
+		{"upstream", EntityRef{Name: "x"}},
+		{Service, EntityRef{}},
+		{Service, EntityRef{ID: service, Name: "payments"}},
+		{Service, EntityRef{Username: "alice"}},
+		{Route, EntityRef{CustomID: "x"}},
+		{Consumer, EntityRef{Name: "alice"}},
+		{Service, EntityRef{ID: "payments"}},
+		{Service, EntityRef{Name: service}},
+		{Consumer, EntityRef{CustomID: "a\nb"}},
+	}
+	for _, tt := range invalid {
+		_, err := c.Resolve(t.Context(), tt.kind, tt.ref)
+		wantKind(t, err, Invalid)
+	}
+}
+
+func TestResolveRefusesAnotherEntity(t *testing.T) {
+	bodies := map[string]string{
+		"another":        `{"id":"` + id2 + `","name":"other","username":"other"}`,
+		"nameless":       `{"id":"` + id2 + `","name":null}`,
+		"without an id":  `{"name":"mine","username":"mine"}`,
+		"malformed id":   `{"id":"..","name":"mine","username":"mine"}`,
+		"not an entity":  `[]`,
+		"not a JSON end": `{"id":"` + id1 + `"`,
+	}
+	for name, body := range bodies {
+		t.Run(name, func(t *testing.T) {
+			c := trusting(t, answering(t, 200, jsonType, body))
+			for _, err := range []error{
+				second(c.Resolve(t.Context(), Service, EntityRef{ID: id1})),
+				second(c.Resolve(t.Context(), Service, EntityRef{Name: "mine"})),
+				second(c.Resolve(t.Context(), Consumer, EntityRef{Username: "mine"})),
+				second(c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "mine"})),
+			} {
+				wantKind(t, err, Unavailable)
+			}
+		})
+	}
+}
+
+func second(_ string, err error) error { return err }
+
+func TestResolveByCustomID(t *testing.T) {
+	rows := func(customIDs ...string) []map[string]any {
+		ids := []string{id1, id2}
+		var list []map[string]any
+		for i, customID := range customIDs {
+			list = append(list, map[string]any{"id": ids[i], "custom_id": customID})
+		}
+		return list
+	}
+	tests := []struct {
+		name, reason string
+		rows         []map[string]any
+		id           string
+		kind         Kind
+	}{
+		{"none", "nobody has it", rows(), "", NotFound},
+		{"one", "the one", rows("x"), id1, ""},
+		{"filter ignored", "only the one that matches counts", rows("y", "x"), id2, ""},
+		{"filter ignored, none", "nobody has it", rows("y", "z"), "", NotFound},
+		{"two", "which one?", rows("x", "x"), "", Ambiguous},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &pages{rows: tt.rows, size: 1}
+			if tt.rows == nil {
+				p.rows = []map[string]any{}
+			}
+			c := trusting(t, serve(t, p.ServeHTTP))
+			id, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"})
+			if id != tt.id || KindOf(err) != tt.kind {
+				t.Errorf("%s: got %q, %v", tt.reason, id, err)
+			}
+			c.trusted.Store(false)
+			if _, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"}); tt.kind == NotFound && KindOf(err) != Unavailable {
+				t.Errorf("without a probe: got %v", err)
+			}
+		})
+	}
+}
