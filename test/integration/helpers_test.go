@@ -1,7 +1,19 @@
 package integration
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
 )
 
 func jsonOf(text string) *apiextensionsv1.JSON {
@@ -17,4 +29,60 @@ func stringsOf(value any) []string {
 		}
 	}
 	return texts
+}
+
+func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromObject(object) }
+
+// oddDialer dials a Kong that keeps one minute more than it is given: a config that it
+// changes in a way no comparison foresees.
+type oddDialer struct{ controllers.PoolDialer }
+
+func newOddDialer(o *controllers.Options) {
+	o.Dialer = oddDialer{controllers.PoolDialer{Pool: gateway.NewPool(nil)}}
+}
+
+func (d oddDialer) Dial(key types.NamespacedName, settings gateway.Settings) (controllers.Kong, error) {
+	settings.Transport = func(next http.RoundTripper) http.RoundTripper { return oddTransport{next} }
+	return d.PoolDialer.Dial(key, settings)
+}
+
+type oddTransport struct{ next http.RoundTripper }
+
+func (t oddTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodPut && r.Method != http.MethodPost {
+		return t.next.RoundTrip(r)
+	}
+	var body map[string]any
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		return nil, err
+	}
+	config := body["config"].(map[string]any)
+	config["minute"] = config["minute"].(float64) + 1
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Body, r.ContentLength, r.GetBody = io.NopCloser(bytes.NewReader(raw)), int64(len(raw)), nil
+	return t.next.RoundTrip(r)
+}
+
+// jumpingClock is a clock whose hands can be moved.
+type jumpingClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *jumpingClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *jumpingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
+
+func (c *jumpingClock) jump(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(by)
 }
