@@ -187,7 +187,7 @@ undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused while there are bind
 define install-tool
 $(1):
 	@echo "installing $(2) into $$(@D)" >&2
-	@GOBIN="$$(@D)" GOFLAGS= go install $(2)
+	@GOBIN="$$(@D)" GOFLAGS= go install $(2) 2>&1 | sed '/^go: downloading/d' >&2
 endef
 
 $(eval $(call install-tool,$(CONTROLLER_GEN),sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION)))

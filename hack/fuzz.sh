@@ -7,9 +7,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fuzztime=${1:-20s}
 
+# Assigned before they are used, so that a test that does not compile stops this.
+dirs=$(grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u)
 count=0
-for dir in $(grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do
-	for target in $(go test -list '^Fuzz' "$dir" | grep '^Fuzz'); do
+for dir in $dirs; do
+	targets=$(go test -list '^Fuzz' "$dir" | grep '^Fuzz')
+	for target in $targets; do
 		echo "fuzz: $dir $target"
 		go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" "$dir"
 		count=$((count + 1))
