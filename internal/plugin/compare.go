@@ -21,10 +21,10 @@ import (
 func Differences(want, have Plugin, s *Schema) []string {
 	d := &differences{}
 	d.check("plugin", want.Name == have.Name)
-	d.check("instanceName", want.InstanceName == have.InstanceName)
+	d.check(FieldInstanceName, want.InstanceName == have.InstanceName)
 	d.check("enabled", want.Enabled == have.Enabled)
 	d.check("protocols", sameProtocols(want.Protocols, have.Protocols, s))
-	d.check("tags", sameStrings(want.Tags, have.Tags))
+	d.check(FieldTags, sameStrings(want.Tags, have.Tags))
 	d.check("ordering", sameOrdering(want.Ordering, have.Ordering))
 	d.check("scope.service", want.Scope.ServiceID == have.Scope.ServiceID)
 	d.check("scope.route", want.Scope.RouteID == have.Scope.RouteID)
@@ -101,9 +101,9 @@ func at(m map[string]any, name string) optional {
 
 // translate moves declared deprecated fields to where their values live now, as Kong
 // does before it fills in defaults: a value at the new place wins, null there does not.
-// A deprecated field whose value cannot be followed, because its successor is unknown or
-// has another shape, stays when the answer shows it too, to be compared there, and its
-// successors count as they are. The arguments are not changed.
+// One that cannot be followed is compared with its twin in the answer, when there is
+// one, and its successors count as they are; or else with the field in which its value
+// turns up. The arguments are not changed.
 func (r *record) translate(want, have map[string]any) map[string]any {
 	out := want
 	for _, t := range r.twins {
@@ -114,19 +114,41 @@ func (r *record) translate(want, have map[string]any) map[string]any {
 		out = maps.Clone(out)
 		delete(out, t.name)
 		if r.follows(t) {
-			for _, path := range t.paths {
-				out = with(out, path, value)
-			}
+			out = withAll(out, t.paths, func([]string) any { return value })
 			continue
 		}
 		if _, shown := have[t.name]; shown {
+			out = withAll(out, t.paths, func(path []string) any { return valueAt(have, path) })
 			out[t.name] = value
-			for _, path := range t.paths {
-				out = with(out, path, valueAt(have, path))
-			}
+			continue
 		}
+		out[r.landing(t, value, out, have)] = value
 	}
 	return out
+}
+
+// landing finds the field that Kong put a deprecated field's value into without saying
+// so: one of the same shape that nobody declared and that holds the value, rather one
+// that is not at its default. There is none when Kong changed the value or does not
+// have it; then the deprecated field is not as declared.
+func (r *record) landing(t twin, value any, want, have map[string]any) string {
+	landing := t.name
+	for _, name := range r.names {
+		f := r.fields[name]
+		if _, declared := want[name]; declared || f.generated || shape(f.kind) != shape(t.kind) {
+			continue
+		}
+		if !f.same(value, have[name]) {
+			continue
+		}
+		if !f.same(f.missing(), have[name]) {
+			return name
+		}
+		if landing == t.name {
+			landing = name
+		}
+	}
+	return landing
 }
 
 // follows says whether a twin's value can be compared where it lives now.
@@ -152,6 +174,14 @@ func shape(kind string) string {
 		return kindArray
 	}
 	return kind
+}
+
+// withAll returns the object with a value at each path, unless something is there.
+func withAll(m map[string]any, paths [][]string, value func(path []string) any) map[string]any {
+	for _, path := range paths {
+		m = with(m, path, value(path))
+	}
+	return m
 }
 
 // with returns the object with the value at the path, unless something is there.

@@ -189,7 +189,7 @@ func wholeToken(s string, at span) bool {
 }
 
 func isWord(r rune) bool {
-	return r == '_' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r))
+	return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
 // cut replaces the spans; those that overlap or touch become one.

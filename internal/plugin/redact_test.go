@@ -1,0 +1,131 @@
+package plugin
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf8"
+)
+
+func redactor(values ...any) *Redactor {
+	r := &Redactor{}
+	for _, v := range values {
+		r.hide(v)
+	}
+	return r
+}
+
+func TestRedact(t *testing.T) {
+	const pem = "-----BEGIN KEY-----\r\n  MIIEvQIBADANBg\nab\n\n-----END KEY-----\n"
+	for _, tt := range []struct {
+		reason string
+		values []any
+		text   string
+		want   string
+	}{
+		{"nothing to hide", nil, "a text", "a text"},
+		{"nothing found", []any{"hunter2"}, "a text", "a text"},
+		{"an empty value hides nothing", []any{"", " ", "\n"}, "a b\nc", "a b\nc"},
+		{"as it is, every time", []any{"hunter2"}, "hunter2hunter2 xhunter2", "[redacted] x[redacted]"},
+		{"deep inside, booleans and null not", []any{map[string]any{"k": []any{"hunter2", true, nil}}}, "k true null hunter2", "k true null [redacted]"},
+		{"in JSON", []any{`a"b\c<d`}, `{"x":"a\"b\\c<d","y":"a\"b\\c\u003cd"}`, `{"x":"[redacted]","y":"[redacted]"}`},
+		{"in Kong's JSON", []any{"http://x/"}, `{"x":"http:\/\/x\/"}`, `{"x":"[redacted]"}`},
+		{"quoted by Go", []any{"pä\tß\x01"}, `"pä\tß\x01" "p\u00e4\t\u00df\x01"`, `"[redacted]" "[redacted]"`},
+		{"JSON quoted by Go", []any{`a"b\c`}, strconv.Quote(`{"x":"a\"b\\c"}`), `"{\"x\":\"[redacted]\"}"`},
+		{"in a URL", []any{"a b/c?"}, "http://x?q=a+b%2Fc%3F http://x/a%20b%2Fc%3F", "http://x?q=[redacted] http://x/[redacted]"},
+		{"in base64", []any{"\xfb\xff\xbehu?~"}, "+/++aHU/fg== -_--aHU_fg", "[redacted] [redacted]"},
+		{"the longest where values contain each other", []any{"pass", "password"}, "password passing", "[redacted] [redacted]ing"},
+		{"both where values overlap", []any{"abcdef", "efghij"}, "xabcdefghijx", "x[redacted]x"},
+		{"short ones as whole tokens", []any{"ab1"}, "ab1 xab1 ab12 _ab1 'ab1' é ab1é (ab1)", "[redacted] xab1 ab12 _ab1 '[redacted]' é ab1é ([redacted])"},
+		{"short in characters, not in bytes", []any{"äöü"}, "äöü xäöü", "[redacted] xäöü"},
+		{"short punctuation says nothing", []any{",", " : "}, "a, b : c", "a, b : c"},
+		{"numbers", []any{5.0, 1e21, 0.30000000000000004, 123456789012345680000.0}, "5 15 1e+21 0.3 0.30000000000000004 123456789012345680000 1.2345678901235e+20", "[redacted] 15 [redacted] [redacted] [redacted] [redacted] [redacted]"},
+		{"without its newline", []any{"hunter2\n", "x1\n"}, "hunter2 x1", "[redacted] [redacted]"},
+		{"line by line", []any{pem}, "bad -----BEGIN KEY----- MIIEvQIBADANBg ab", "bad [redacted] [redacted] ab"},
+		{"lines in JSON", []any{"a\"bcd\nx"}, `a\"bcd`, "[redacted]"},
+		{"a value that looks like the mark", []any{"acted"}, "redacted [redacted]", "red[redacted] [red[redacted]]"},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			r := redactor(tt.values...)
+			for range 2 {
+				if got := r.Redact(tt.text); got != tt.want {
+					t.Errorf("got  %s\nwant %s", got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestRedactorNil(t *testing.T) {
+	var r *Redactor
+	if got := r.Redact("a text"); got != "a text" {
+		t.Error(got)
+	}
+	if got := fmt.Sprintf("%v %#v", r, r); got != "[redacted] [redacted]" {
+		t.Error(got)
+	}
+}
+
+func TestRedactorConcurrently(t *testing.T) {
+	r := redactor("hunter2")
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if got := r.Redact("hunter2"); got != redacted {
+				t.Error(got)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// No value of four characters or more survives, however it was written.
+func FuzzRedact(f *testing.F) {
+	f.Add("hunter2", "another", "text ")
+	f.Add("pass", "password", "passpassword")
+	f.Add("a\"b\\c/\n<d>", "[redacted]", "\\")
+	f.Add("redacted", "acted]", "[red")
+	f.Fuzz(func(t *testing.T, a, b, text string) {
+		if !utf8.ValidString(a) || !utf8.ValidString(b) {
+			t.Skip("Render refuses these")
+		}
+		r := redactor(a, b)
+		quoted, err := json.Marshal(map[string]any{text: a, "x": []any{b}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []string{
+			text + a + b + text + a, a + text + b, fmt.Sprintf("%q %+q", a, b), string(quoted), strconv.Quote(string(quoted)),
+			url.QueryEscape(a) + text + url.PathEscape(b),
+			base64.StdEncoding.EncodeToString([]byte(a)) + " " + base64.RawURLEncoding.EncodeToString([]byte(b)),
+		} {
+			got := r.Redact(s)
+			if again := r.Redact(s); again != got {
+				t.Fatalf("%q, then %q", got, again)
+			}
+			for _, secret := range []string{a, b} {
+				checkHidden(t, got, secret)
+			}
+		}
+	})
+}
+
+// checkHidden looks for a secret, and its forms, between the marks.
+func checkHidden(t *testing.T, text, secret string) {
+	t.Helper()
+	if utf8.RuneCountInString(secret) < shortest {
+		return
+	}
+	for rest := range strings.SplitSeq(text, redacted) {
+		for _, form := range forms(secret) {
+			if strings.Contains(rest, form) {
+				t.Fatalf("%q shows %q", text, form)
+			}
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package plugin
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseSchemaRefuses(t *testing.T) {
+	for reason, raw := range map[string]string{
+		"nothing":                ``,
+		"no JSON":                `<html>`,
+		"no object":              `[]`,
+		"Kong's answer to no":    `{"message":"No plugin named 'nope'"}`,
+		"no config":              `{"fields":[{"protocols":{"type":"set"}}]}`,
+		"a config that is null":  `{"fields":[{"config":null}]}`,
+		"fields that are a map":  `{"fields":{"config":{"type":"record"}}}`,
+		"a type that is no text": `{"fields":[{"config":{"type":1}}]}`,
+	} {
+		if _, err := ParseSchema([]byte(raw)); err == nil {
+			t.Error(reason)
+		} else if !strings.HasPrefix(err.Error(), "reading the plugin's schema: ") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestParseSchemaTakesEmptyObjectsForLists(t *testing.T) {
+	s := parsed(t, []byte(`{"fields":[{"config":{"type":"record","fields":{ },"shorthand_fields":{}}}],"entity_checks":{}}`))
+	if len(s.config.names) != 0 || len(s.config.twins) != 0 {
+		t.Errorf("%+v", s.config)
+	}
+}
+
+func TestParseSchemaProtocols(t *testing.T) {
+	for reason, tt := range map[string]struct {
+		protocols string
+		want      []string
+	}{
+		"the schema's":       {`{"default":["tcp"]}`, []string{"tcp"}},
+		"no default":         {`{"type":"set"}`, defaultProtocols},
+		"not a list":         {`{"default":"tcp"}`, defaultProtocols},
+		"not strings":        {`{"default":["tcp",1]}`, defaultProtocols},
+		"a default of null":  {`{"default":null}`, defaultProtocols},
+		"no number at all":   {`{"default":1e999}`, defaultProtocols},
+		"no field protocols": {`null`, defaultProtocols},
+	} {
+		s := parsed(t, []byte(`{"fields":[{"protocols":`+tt.protocols+`},{"config":{"type":"record"}}]}`))
+		if !slices.Equal(s.protocols, tt.want) {
+			t.Errorf("%s: %v", reason, s.protocols)
+		}
+	}
+}
+
+func TestParseSchemaTwins(t *testing.T) {
+	s := parsed(t, []byte(`{"fields":[{"config":{"type":"record",
+		"fields":[{"new":{"type":"string"}},{"both":{"type":"string"}}],
+		"shorthand_fields":[
+			{"both":{"type":"string"}},
+			{"a":{"type":"string","deprecation":{"replaced_with":[{"path":["new"]},{"path":[]}],"message":"use config.x instead"}}},
+			{"b":{"type":"string","translate_backwards":["new"]}},
+			{"c":{"type":"string","deprecation":{"replaced_with":{},"message":"please use config.new.deep instead"}}},
+			{"d":{"type":"string","deprecation":{"message":"it is gone"}}}
+		]}}]}`))
+	got := map[string][][]string{}
+	for _, twin := range s.config.twins {
+		got[twin.name] = twin.paths
+	}
+	want := map[string]string{"a": "new", "b": "new", "c": "new/deep", "d": ""}
+	if len(got) != len(want) {
+		t.Fatal(got)
+	}
+	for name, path := range want {
+		if path == "" && len(got[name]) == 0 {
+			continue
+		}
+		if len(got[name]) != 1 || strings.Join(got[name][0], "/") != path {
+			t.Errorf("%s: %v", name, got[name])
+		}
+	}
+}
+
+func FuzzParseSchema(f *testing.F) {
+	// small ones: go test spends its time making large seeds smaller
+	f.Add([]byte(`{"fields":[{"config":{"type":"record","fields":[{"a":{"type":"set"}}],"shorthand_fields":[{"b":{"deprecation":{"replaced_with":[{"path":["a"]}]}}}]}}]}`),
+		[]byte(`{"b":["x"]}`), []byte(`{"a":["x"]}`))
+	f.Add([]byte(`{"fields":[{"config":{"fields":[{"a":{"type":"record","required":true,"fields":[{"b":{"auto":true,"default":1}}]}}]}}]}`),
+		[]byte(`{"a":{}}`), []byte(`{"a":{"b":"x"}}`))
+	f.Fuzz(func(t *testing.T, raw, want, have []byte) {
+		s, err := ParseSchema(raw)
+		if err != nil {
+			return
+		}
+		checkReflexive(t, s, want, have)
+	})
+}
