@@ -154,12 +154,10 @@ func protocolViolation(text string) *reply {
 func (c *call) serviceSpeaks(id string, protocols []any) bool {
 	routes, matches := 0, 0
 	rep := c.s.read(c.ctx(), func(st *store) {
-		for _, r := range st.tables["routes"].rows {
-			if refID(r.entity["service"]) != id {
-				continue
-			}
+		t := st.tables["routes"]
+		for _, routeID := range t.refs[refKey("service", id)] {
 			routes++
-			if common(protocols, r.entity["protocols"]) {
+			if common(protocols, t.rows[routeID].entity["protocols"]) {
 				matches++
 			}
 		}

@@ -59,7 +59,7 @@ func (t *tx) restoreRows(name string, to *store) {
 		switch {
 		case !existed:
 			t.record("create", name, id, nil, after.entity, false)
-		case !reflect.DeepEqual(before, after):
+		case before.workspace != after.workspace || !reflect.DeepEqual(before.entity, after.entity):
 			t.record("update", name, id, before.entity, after.entity, false)
 		}
 	}

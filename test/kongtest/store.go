@@ -10,19 +10,23 @@ import (
 type record struct {
 	workspace string
 	entity    map[string]any
+	encoded   *encodings
 }
 
 // table holds the rows of one kind in the order of their IDs, with its unique keys.
 type table struct {
 	kind *kind
 	rows map[string]record
-	ids  []string          // sorted
-	keys map[string]string // unique key -> id
+	ids  []string            // sorted
+	keys map[string]string   // unique key -> id
+	refs map[string][]string // reference (see refKey) -> ids, sorted
 }
 
 func newTable(k *kind) *table {
-	return &table{kind: k, rows: map[string]record{}, keys: map[string]string{}}
+	return &table{kind: k, rows: map[string]record{}, keys: map[string]string{}, refs: map[string][]string{}}
 }
+
+func refKey(field, parent string) string { return field + "|" + parent }
 
 func (t *table) clone() *table {
 	out := newTable(t.kind)
@@ -32,6 +36,9 @@ func (t *table) clone() *table {
 	}
 	for k, id := range t.keys {
 		out.keys[k] = id
+	}
+	for k, ids := range t.refs {
+		out.refs[k] = slices.Clone(ids)
 	}
 	return out
 }
@@ -81,14 +88,19 @@ func (t *table) byKey(workspace, field, value string) (record, bool) {
 // put inserts or replaces the row id.
 func (t *table) put(id, workspace string, e map[string]any) {
 	if old, exists := t.rows[id]; exists {
-		t.unindex(old)
+		t.unindex(id, old)
 	} else {
-		i, _ := slices.BinarySearch(t.ids, id)
-		t.ids = slices.Insert(t.ids, i, id)
+		t.ids = added(t.ids, id)
 	}
-	t.rows[id] = record{workspace, e}
+	t.rows[id] = record{workspace, e, &encodings{}}
 	for _, k := range t.kind.uniqueKeys(workspace, e) {
 		t.keys[k.index] = id
+	}
+	for _, ref := range t.kind.foreign {
+		if parent := refID(e[ref.field]); parent != "" {
+			k := refKey(ref.field, parent)
+			t.refs[k] = added(t.refs[k], id)
+		}
 	}
 }
 
@@ -97,30 +109,48 @@ func (t *table) remove(id string) {
 	if !exists {
 		return
 	}
-	t.unindex(old)
+	t.unindex(id, old)
 	delete(t.rows, id)
-	i, _ := slices.BinarySearch(t.ids, id)
-	t.ids = slices.Delete(t.ids, i, i+1)
+	t.ids = removed(t.ids, id)
 }
 
-func (t *table) unindex(r record) {
+func (t *table) unindex(id string, r record) {
 	for _, k := range t.kind.uniqueKeys(r.workspace, r.entity) {
 		delete(t.keys, k.index)
 	}
+	for _, ref := range t.kind.foreign {
+		k := refKey(ref.field, refID(r.entity[ref.field]))
+		if t.refs[k] = removed(t.refs[k], id); len(t.refs[k]) == 0 {
+			delete(t.refs, k)
+		}
+	}
 }
 
-// after lists up to limit rows of the workspace with an ID greater than id that
-// the filter accepts, in order.
-func (t *table) after(id, workspace string, limit int, accept func(map[string]any) bool) []map[string]any {
-	i, found := slices.BinarySearch(t.ids, id)
+func added(ids []string, id string) []string {
+	i, _ := slices.BinarySearch(ids, id)
+	return slices.Insert(ids, i, id)
+}
+
+func removed(ids []string, id string) []string {
+	i, found := slices.BinarySearch(ids, id)
+	if !found {
+		return ids
+	}
+	return slices.Delete(ids, i, i+1)
+}
+
+// after lists up to limit rows of the workspace, out of ids, with an ID greater
+// than id that the filter accepts, in order.
+func (t *table) after(ids []string, id, workspace string, limit int, accept func(map[string]any) bool) []record {
+	i, found := slices.BinarySearch(ids, id)
 	if found {
 		i++
 	}
-	var out []map[string]any
-	for ; i < len(t.ids) && len(out) < limit; i++ {
-		r := t.rows[t.ids[i]]
+	var out []record
+	for ; i < len(ids) && len(out) < limit; i++ {
+		r := t.rows[ids[i]]
 		if r.workspace == workspace && accept(r.entity) {
-			out = append(out, r.entity)
+			out = append(out, r)
 		}
 	}
 	return out
@@ -251,10 +281,8 @@ func (t *tx) children(k *kind, id string, cascade bool) []child {
 			if ref.entity != k.name || ref.cascade != cascade {
 				continue
 			}
-			for _, rowID := range tab.ids {
-				if refID(tab.rows[rowID].entity[ref.field]) == id {
-					out = append(out, child{tab.kind, rowID})
-				}
+			for _, rowID := range tab.refs[refKey(ref.field, id)] {
+				out = append(out, child{tab.kind, rowID})
 			}
 		}
 	}
