@@ -84,7 +84,7 @@ if command -v flock >/dev/null; then
 		say "another process is getting Kubernetes $kubernetes; waiting for it"
 		flock 9
 	fi
-	rm -rf "$assets".partial-* # of one that was killed: nobody else is at work
+	rm -rf "$assets".partial-* || true # of one that was killed: nobody else is at work
 fi
 if complete "$assets"; then
 	echo "$assets"
@@ -95,6 +95,7 @@ work=$(mktemp -d "$assets.partial-XXXXXX")
 child=
 cleanup() {
 	if [[ -n $child ]]; then kill "$child" 2>/dev/null || true; fi
+	chmod -R u+w "$work"
 	rm -rf "$work"
 }
 trap cleanup EXIT
@@ -116,7 +117,10 @@ download() {
 	bounded 900 "$tool" use "$major.$minor.x" --bin-dir "$work/download" || return 1
 	found=$("$tool" use "$major.$minor.x" --installed-only --bin-dir "$work/download" -p path) || return 1
 	complete "$found" || return 1
-	mv "$found" "$work/bin"
+	# Copied, because the tool makes its directories read-only: they can be
+	# neither moved nor, without the chmod in cleanup, removed.
+	mkdir "$work/bin"
+	cp "${binaries[@]/#/$found/}" "$work/bin/"
 }
 
 # build compiles all three in one go, so that they share what they have in common.
@@ -142,7 +146,7 @@ build() {
 		cat "$work/log" >&2
 		die "the modules cannot be fetched"
 	}
-	say "modules are there after $((SECONDS - start))s; compiling $((total)) packages into Go's build cache"
+	say "modules are there after $((SECONDS - start))s; compiling up to $((total)) packages into Go's build cache"
 
 	# -v names each package on stderr as it is compiled: that is the progress.
 	mkdir "$work/bin"
@@ -154,7 +158,7 @@ build() {
 		sleep 1
 		if ((SECONDS - told >= 15)); then
 			told=$SECONDS
-			say "$((told - start))s: $(($(wc -l <"$work/log"))) packages compiled"
+			say "$((told - start))s: $(($(wc -l <"$work/log"))) packages compiled, linking comes last"
 		fi
 	done
 	if ! wait "$child"; then
