@@ -2,6 +2,7 @@ package kongtest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -50,7 +51,8 @@ func keyOf(idOrName string) key {
 }
 
 // Seed creates an entity as a person would, whatever state the database and the
-// faults are in, and returns it. It panics when Kong would refuse.
+// faults are in, and returns it. The body may hold any Go values that encode as
+// JSON. It panics when Kong would refuse.
 func (s *Server) Seed(entity string, body map[string]any) map[string]any {
 	return s.SeedIn(defaultWorkspace, entity, body)
 }
@@ -58,6 +60,7 @@ func (s *Server) Seed(entity string, body map[string]any) map[string]any {
 // SeedIn is Seed in a workspace.
 func (s *Server) SeedIn(workspace, entity string, body map[string]any) map[string]any {
 	k := s.table(entity).kind
+	body = plain(body)
 	c := s.backdoor(workspace)
 	var e map[string]any
 	rep := s.behind(workspace, func(t *tx) *reply {
@@ -82,6 +85,7 @@ func (s *Server) EditPlugin(idOrName string, patch map[string]any) map[string]an
 // Edit is EditPlugin for any entity.
 func (s *Server) Edit(entity, idOrName string, patch map[string]any) map[string]any {
 	k := s.table(entity).kind
+	patch = plain(patch)
 	var e map[string]any
 	rep := s.behind(defaultWorkspace, func(t *tx) *reply {
 		current, found := t.get(k, t.workspace, keyOf(idOrName))
@@ -181,6 +185,19 @@ func (t *tx) resolveNames(k *kind, body map[string]any) map[string]any {
 		}
 	}
 	return body
+}
+
+// plain turns Go values into what JSON makes of them.
+func plain(body map[string]any) map[string]any {
+	var out map[string]any
+	b, err := json.Marshal(body)
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("kongtest: %v", err))
+	}
+	return out
 }
 
 func mustNot(rep *reply, what string) {

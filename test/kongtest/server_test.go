@@ -126,7 +126,7 @@ func TestBackdoor(t *testing.T) {
 	s := Start(t)
 	s.SetDatabaseDown(true) // the back door is always open
 	svc := s.Seed("services", map[string]any{"name": "svc", "url": "http://up"})
-	s.Seed("routes", map[string]any{"name": "rt", "paths": []any{"/"}, "service": map[string]any{"name": "svc"}})
+	s.Seed("routes", map[string]any{"name": "rt", "paths": []string{"/"}, "regex_priority": 1, "service": map[string]string{"name": "svc"}})
 	p := s.Seed("plugins", map[string]any{"name": "cors", "route": map[string]any{"name": "rt"}, "instance_name": "mine"})
 	if refID(p["route"]) != s.Entity("routes", "rt")["id"] {
 		t.Fatalf("route %v", p["route"])
