@@ -143,6 +143,7 @@ func (r *PluginBindingReconciler) stillWanted(ctx context.Context, p *pass) *sto
 
 // written looks at the outcome of a write.
 func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action string, err error) *stop {
+	r.Ledger.Wrote(p.binding.UID)
 	if err == nil {
 		p.wrote = true
 		r.Metrics.wrote(p.gateway, action)
@@ -327,6 +328,10 @@ func (r *PluginBindingReconciler) onlyLook(p *pass) *stop {
 // probed at once, so that the other bindings need not find out for themselves.
 func (r *PluginBindingReconciler) kongFailed(p *pass, err error) *stop {
 	s := kongStop(err, p.redactor)
+	if gateway.KindOf(err) == gateway.ReferenceMissing {
+		// The view, or what was resolved a moment ago, is behind: the next pass asks Kong.
+		r.Ledger.Wrote(p.binding.UID)
+	}
 	if s.transient && gateway.KindOf(err) != gateway.Conflict && gateway.KindOf(err) != gateway.Throttled {
 		r.Connections.suspect(p.gateway)
 	}

@@ -23,6 +23,8 @@ type Connection struct {
 	Info gateway.Info
 	// Problem is nil when bindings can be programmed.
 	Problem *Problem
+	// View is the last complete reading of what this Kong holds, nil if there is none.
+	View *View
 	// RequestTimeout is how long a request of this connection may take.
 	RequestTimeout time.Duration
 }

@@ -124,13 +124,9 @@ func (r *PluginBindingReconciler) lookForOurs(ctx context.Context, p *pass) *sto
 }
 
 func (r *PluginBindingReconciler) remove(ctx context.Context, p *pass, action string, write func(context.Context, *pass) error) *stop {
-	if err := write(ctx, p); err != nil {
-		if s := r.written(ctx, p, action, err); s != nil {
-			return deleting(s)
-		}
+	if s := r.written(ctx, p, action, write(ctx, p)); s != nil {
+		return deleting(s)
 	}
-	p.wrote = true
-	r.Metrics.wrote(p.gateway, action)
 	return nil
 }
 

@@ -33,6 +33,9 @@ type Kong interface {
 	// there is none, Ambiguous when there are several.
 	Resolve(ctx context.Context, kind gateway.EntityKind, ref gateway.EntityRef) (string, error)
 
+	// Entities lists the IDs of all entities of a kind by every way to refer to one.
+	Entities(ctx context.Context, kind gateway.EntityKind) (map[gateway.EntityRef]string, error)
+
 	// Schema of a plugin, which a comparison needs. NotFound when it is not installed.
 	Schema(ctx context.Context, pluginName string) (*plugin.Schema, error)
 

@@ -64,10 +64,13 @@ type gatewayPass struct {
 	kong       Kong
 	bindings   []v1alpha1.PluginBinding
 	verdict    verdict
+	view       *View
 	sweep      *v1alpha1.SweepStatus
+	stirred    []types.NamespacedName
 	orphans    []string
 	lastRound  round
 	probed     bool
+	took       time.Duration
 	retryAfter time.Duration
 }
 
@@ -86,8 +89,9 @@ func (r *KongGatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		r.hold,    // the finalizer
 		r.gather,  // the bindings that refer to it
 		r.inspect, // settings from spec and Secrets, and a probe when one is due
-		r.publish, // the connection, to the bindings
 		r.survey,  // all that Kong holds of this cluster, when that is due
+		r.publish, // the connection and what was read, to the bindings
+		r.wake,    // the bindings of which the reading shows something new
 		r.report,  // status
 		r.letGo,   // the finalizer, when it is being deleted and nothing refers to it
 	} {
@@ -176,10 +180,17 @@ func (r *KongGatewayReconciler) withoutSettings(g *gatewayPass, v verdict) error
 
 // publish tells the bindings.
 func (r *KongGatewayReconciler) publish(ctx context.Context, g *gatewayPass) error {
+	if g.view == nil && g.verdict.problem() == nil {
+		// Nothing new was read; what is known of this Kong stays.
+		if last, ok := r.Connections.Get(g.key); ok && last.Kong == g.kong {
+			g.view = last.View
+		}
+	}
 	connection := Connection{
 		Kong:           g.kong,
 		Info:           g.verdict.info,
 		Problem:        g.verdict.problem(),
+		View:           g.view,
 		RequestTimeout: requestTimeoutOf(g.gateway),
 	}
 	if r.Connections.set(g.key, connection) {
@@ -272,7 +283,7 @@ func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
 	var after time.Duration
 	if g.verdict.problem() == nil {
 		r.backoff.Forget(g.key)
-		after = wait.Jitter(resyncOf(g.gateway), 0.1)
+		after = wait.Jitter(max(resyncOf(g.gateway), sweepShare*g.took), 0.1)
 	} else {
 		next.failures = g.lastRound.failures + 1
 		after = wait.Jitter(r.backoff.When(g.key), 0.1)
@@ -281,6 +292,9 @@ func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
 	r.rounds.set(g.key, next)
 	return after
 }
+
+// sweepShare keeps the sweeps to about a fiftieth of the gateway's time.
+const sweepShare = 50
 
 // resyncOf is the gateway's resync interval.
 func resyncOf(gw *v1alpha1.KongGateway) time.Duration {

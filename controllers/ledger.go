@@ -16,6 +16,8 @@ type Ledger struct {
 	clock   clock.PassiveClock
 	// started is when this process began to lead: when a reconcile first came here.
 	started time.Time
+	// ticks orders readings of Kong and writes to it, whatever the clock does.
+	ticks uint64
 }
 
 type entry struct {
@@ -27,6 +29,10 @@ type entry struct {
 	fingerprint uint64
 	// secrets are the versions of the Secrets that it was made from.
 	secrets string
+	// requested is the reconcile-requested-at annotation of that pass.
+	requested string
+	// wrote is the tick of the last write for this binding.
+	wrote uint64
 }
 
 // NewLedger returns an empty ledger.
@@ -76,10 +82,36 @@ func (l *Ledger) QuietAt(uid types.UID, longest time.Duration) time.Time {
 	return e.lands
 }
 
-// InForce notes the plugin as it was found or put in force, and what Secrets it was made
-// from.
-func (l *Ledger) InForce(uid types.UID, fingerprint uint64, secrets string) {
-	l.with(uid, func(e *entry) { e.fingerprint, e.secrets = fingerprint, secrets })
+// Tick is a point in the order of readings and writes; each is later than the one before.
+func (l *Ledger) Tick() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ticks++
+	return l.ticks
+}
+
+// Wrote notes that a write for this binding has ended, in whatever way.
+func (l *Ledger) Wrote(uid types.UID) {
+	l.with(uid, func(e *entry) {
+		l.ticks++
+		e.wrote = l.ticks
+	})
+}
+
+// InForce notes the plugin as it was found or put in force, from what Secrets it was made,
+// and what the reconcile-requested-at annotation was.
+func (l *Ledger) InForce(uid types.UID, fingerprint uint64, secrets, requested string) {
+	l.with(uid, func(e *entry) { e.fingerprint, e.secrets, e.requested = fingerprint, secrets, requested })
+}
+
+// MayRely reports whether a reading of Kong that began at a tick can speak for the
+// binding's plugin: nothing was written for it since, and nobody has asked for a look of
+// its own.
+func (l *Ledger) MayRely(uid types.UID, tick uint64, requested string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[uid]
+	return e == nil || e.wrote < tick && (e.fingerprint == 0 || e.requested == requested)
 }
 
 // Fingerprint of the plugin when it was last in force, 0 if not known.

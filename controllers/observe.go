@@ -20,16 +20,34 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 		Import:   string(p.binding.Spec.PluginID),
 		Adoption: adoptionOf(p.binding),
 	}
-	var err error
-	if p.facts.Recorded != "" {
-		err = p.observeRecorded(ctx)
-	} else {
-		err = p.observeUnrecorded(ctx)
-	}
-	if err != nil {
+	if err := p.gatherFacts(ctx); err != nil {
 		return r.kongFailed(p, err)
 	}
+	if p.mayRely && p.moves() {
+		// A plugin is moved to what its scope means now, not to what it meant at the sweep.
+		p.mayRely = false
+		if s := r.resolveScope(ctx, p); s != nil {
+			return s
+		}
+		p.want.Scope = p.scope
+		if err := p.gatherFacts(ctx); err != nil {
+			return r.kongFailed(p, err)
+		}
+	}
 	return nil
+}
+
+func (p *pass) gatherFacts(ctx context.Context) error {
+	if p.facts.Recorded != "" {
+		return p.observeRecorded(ctx)
+	}
+	return p.observeUnrecorded(ctx)
+}
+
+// moves reports whether the recorded plugin applies to something else than it should.
+func (p *pass) moves() bool {
+	have, ok := p.seen[p.facts.Recorded]
+	return ok && have.Scope != p.want.Scope
 }
 
 func adoptionOf(binding *v1alpha1.PluginBinding) identity.Adoption {
@@ -45,6 +63,10 @@ func adoptionOf(binding *v1alpha1.PluginBinding) identity.Adoption {
 
 func (p *pass) observeRecorded(ctx context.Context) (err error) {
 	f := &p.facts
+	if p.viewShowsInForce() {
+		f.ByKey = f.ByID
+		return nil
+	}
 	if f.ByID, err = p.lookByID(ctx, f.Recorded); err != nil {
 		return err
 	}
@@ -59,6 +81,25 @@ func (p *pass) observeRecorded(ctx context.Context) (err error) {
 	}
 	f.ByKey, err = p.lookByKey(ctx)
 	return err
+}
+
+// viewShowsInForce takes the view's word for a plugin that is just as declared. Any other
+// sight of it is worth a request.
+func (p *pass) viewShowsInForce() bool {
+	if !p.mayRely {
+		return false
+	}
+	row, ok := p.connection.View.row(p.facts.Recorded)
+	if !ok {
+		return false
+	}
+	sighting, _ := p.sighting(row, nil)
+	if sighting.Standing != identity.Ours || !sighting.Equal || row.Scope != p.want.Scope {
+		delete(p.seen, row.ID)
+		return false
+	}
+	p.facts.ByID = sighting
+	return true
 }
 
 func (p *pass) observeUnrecorded(ctx context.Context) (err error) {
@@ -88,6 +129,11 @@ func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
 	named, err := p.sighting(p.connection.Kong.PluginByInstanceName(ctx, p.instanceName()))
 	if err != nil || named.Standing == identity.Ours {
 		return named, err
+	}
+	if p.mayRely && !p.connection.View.owns(p.identity) {
+		// Whoever reads all tags finds none of this binding's: only its instance name, which
+		// was asked for just now, could have come since.
+		return named, nil
 	}
 	tagged, err := p.connection.Kong.PluginsByTags(ctx, p.identity.LookupTags())
 	if err != nil {

@@ -62,7 +62,8 @@ type pass struct {
 	kgw         *v1alpha1.KongGateway
 	gatewayGone bool
 
-	// From resolve.
+	// From resolve. mayRely: the gateway's view can speak for this binding's plugin.
+	mayRely        bool
 	scope          plugin.Scope
 	want           plugin.Plugin
 	redactor       *plugin.Redactor
@@ -196,6 +197,11 @@ func (r *PluginBindingReconciler) hold(ctx context.Context, p *pass) *stop {
 // observes reports whether the operator may only look.
 func (p *pass) observes() bool {
 	return p.binding.Spec.ManagementPolicy == v1alpha1.ObservePlugin
+}
+
+// requested is the request for a look now, as the binding's author last made it.
+func (p *pass) requested() string {
+	return p.binding.Annotations[v1alpha1.ReconcileRequestedAtAnnotation]
 }
 
 // letGo removes the finalizer.

@@ -39,7 +39,8 @@ func (r *PluginBindingReconciler) record(ctx context.Context, p *pass, s *stop) 
 		r.Events.Eventf(p.binding, nil, h.kind, h.reason, h.reason, "%s", h.note)
 	}
 	if p.inForce != nil {
-		r.Ledger.InForce(p.binding.UID, plugin.Fingerprint(*p.inForce), strings.Join(p.secretVersions, ","))
+		r.Ledger.InForce(p.binding.UID, plugin.Fingerprint(*p.inForce), strings.Join(p.secretVersions, ","), p.requested())
+		p.connection.View.release(p.inForce.ID)
 	}
 	return r.next(p, s)
 }
@@ -50,7 +51,8 @@ func (r *PluginBindingReconciler) next(p *pass, s *stop) (ctrl.Result, error) {
 	switch {
 	case s == nil:
 		r.backoff.Forget(key)
-		return ctrl.Result{RequeueAfter: r.revisit(p)}, nil
+		// The sweep tells when something changes in Kong.
+		return ctrl.Result{}, nil
 	case s.err != nil:
 		return ctrl.Result{}, s.err
 	case s.again:
@@ -60,28 +62,6 @@ func (r *PluginBindingReconciler) next(p *pass, s *stop) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: s.after}, nil
 	}
 }
-
-// revisit is when a binding that is in force is looked at again although nothing was
-// heard of it: a name in its scope may have come to mean another entity, which the sweep
-// over the plugins does not show. Otherwise the sweep is enough.
-func (r *PluginBindingReconciler) revisit(p *pass) time.Duration {
-	scope := p.binding.Spec.Scope
-	if scope == nil || p.kgw == nil || !p.binding.DeletionTimestamp.IsZero() {
-		return 0
-	}
-	byName := scope.Service != nil && scope.Service.Name != "" ||
-		scope.Route != nil && scope.Route.Name != "" ||
-		scope.Consumer != nil && scope.Consumer.ID == "" ||
-		scope.ConsumerGroup != nil && scope.ConsumerGroup.Name != ""
-	if !byName {
-		return 0
-	}
-	return wait.Jitter(scopeRevisit*resyncOf(p.kgw), 0.2)
-}
-
-// scopeRevisit is after how many of the gateway's resync intervals the names in a scope
-// are resolved again.
-const scopeRevisit = 5
 
 // writeStatus makes the one status patch of a pass, if anything differs. The stop it
 // returns replaces the pass's own.

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ import (
 
 // resolve turns names and Secrets into the plugin that should be.
 func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
+	if view := p.connection.View; view != nil {
+		p.mayRely = r.Ledger.MayRely(p.binding.UID, view.began, p.requested())
+	}
 	secrets := &secretReader{ctx: ctx, reader: r.Live, namespace: p.binding.Namespace, read: map[string]*corev1.Secret{}}
 	if s := r.render(p, secrets); s != nil {
 		return s
@@ -67,55 +71,35 @@ func (p *pass) instanceName() string {
 	return p.identity.InstanceName()
 }
 
-// resolveScope finds the IDs of the entities that the scope names.
+// resolveScope finds the IDs of the entities that the scope names: in the view, and what it
+// does not show, in Kong.
 func (r *PluginBindingReconciler) resolveScope(ctx context.Context, p *pass) *stop {
-	scope := p.binding.Spec.Scope
-	if scope == nil {
-		return nil
-	}
-	for _, part := range []struct {
-		kind gateway.EntityKind
-		ref  *gateway.EntityRef
-		id   *string
-	}{
-		{gateway.Service, entityRef(scope.Service), &p.scope.ServiceID},
-		{gateway.Route, entityRef(scope.Route), &p.scope.RouteID},
-		{gateway.Consumer, consumerRef(scope.Consumer), &p.scope.ConsumerID},
-		{gateway.ConsumerGroup, entityRef(scope.ConsumerGroup), &p.scope.ConsumerGroupID},
-	} {
-		if part.ref == nil {
-			continue
+	for _, part := range scopeParts(p.binding.Spec.Scope) {
+		id := ""
+		if p.mayRely {
+			id = p.connection.View.resolve(part.kind, part.ref)
 		}
-		id, err := p.connection.Kong.Resolve(ctx, part.kind, *part.ref)
-		if gateway.IsNotFound(err) {
-			return &stop{
-				condition: v1alpha1.ConditionResolvedRefs,
-				reason:    v1alpha1.ReasonScopeNotFound,
-				message: fmt.Sprintf("KongGateway %s has no %s; Kong removes a plugin together with what it applies to, and the operator brings it back under its ID when that exists again",
-					p.gateway, scopeWord(part.kind, part.ref)),
-				after: resyncOf(p.kgw),
+		if id == "" {
+			var err error
+			if id, err = p.connection.Kong.Resolve(ctx, part.kind, part.ref); gateway.IsNotFound(err) {
+				return scopeNotFound(p, part)
+			} else if err != nil {
+				return r.kongFailed(p, err)
 			}
 		}
-		if err != nil {
-			return r.kongFailed(p, err)
-		}
-		*part.id = id
+		part.set(&p.scope, id)
 	}
 	return nil
 }
 
-func entityRef(ref *v1alpha1.EntityRef) *gateway.EntityRef {
-	if ref == nil {
-		return nil
+func scopeNotFound(p *pass, part scopePart) *stop {
+	return &stop{
+		condition: v1alpha1.ConditionResolvedRefs,
+		reason:    v1alpha1.ReasonScopeNotFound,
+		message: fmt.Sprintf("KongGateway %s has no %s; Kong removes a plugin together with what it applies to, and the operator brings it back under its ID when that exists again",
+			p.gateway, scopeWord(part.kind, part.ref)),
+		after: resyncOf(p.kgw),
 	}
-	return &gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}
-}
-
-func consumerRef(ref *v1alpha1.ConsumerRef) *gateway.EntityRef {
-	if ref == nil {
-		return nil
-	}
-	return &gateway.EntityRef{ID: string(ref.ID), Username: ref.Username, CustomID: ref.CustomID}
 }
 
 // kindWords are the words of Kong's documentation for its entities.
@@ -126,7 +110,7 @@ var kindWords = map[gateway.EntityKind]string{
 	gateway.ConsumerGroup: "consumer group",
 }
 
-func scopeWord(kind gateway.EntityKind, ref *gateway.EntityRef) string {
+func scopeWord(kind gateway.EntityKind, ref gateway.EntityRef) string {
 	word := kindWords[kind]
 	switch {
 	case ref.ID != "":
@@ -142,31 +126,12 @@ func scopeWord(kind gateway.EntityKind, ref *gateway.EntityRef) string {
 
 // scopeSummary says in a few characters what a binding's scope is, as it is declared.
 func scopeSummary(scope *v1alpha1.Scope) string {
-	if scope == nil {
-		return "global"
+	var words []string
+	for _, part := range scopeParts(scope) {
+		word := strings.ReplaceAll(kindWords[part.kind], " ", "-")
+		words = append(words, word+"/"+cmp.Or(part.ref.Name, part.ref.Username, part.ref.CustomID, part.ref.ID))
 	}
-	var parts []string
-	add := func(word string, values ...string) {
-		for _, value := range values {
-			if value != "" {
-				parts = append(parts, word+"/"+value)
-				return
-			}
-		}
-	}
-	if ref := scope.Service; ref != nil {
-		add("service", string(ref.Name), string(ref.ID))
-	}
-	if ref := scope.Route; ref != nil {
-		add("route", string(ref.Name), string(ref.ID))
-	}
-	if ref := scope.Consumer; ref != nil {
-		add("consumer", ref.Username, ref.CustomID, string(ref.ID))
-	}
-	if ref := scope.ConsumerGroup; ref != nil {
-		add("consumer-group", string(ref.Name), string(ref.ID))
-	}
-	return strings.Join(parts, "+")
+	return cmp.Or(strings.Join(words, "+"), "global")
 }
 
 func (r *PluginBindingReconciler) fetchSchema(ctx context.Context, p *pass) *stop {

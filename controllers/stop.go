@@ -84,7 +84,7 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 		reason:    row.reason,
 		transient: row.transient,
 		again:     row.again,
-		message:   redactor.Redact(describe(err)),
+		message:   describe(err, redactor),
 	}
 	var kongErr *gateway.Error
 	if errors.As(err, &kongErr) && kongErr.RetryAfter > 0 {
@@ -93,19 +93,20 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 	return s
 }
 
-// describe says what Kong answered: the fields at fault where it names them.
-func describe(err error) string {
+// describe says what Kong answered: the fields at fault where it names them. Names of
+// fields are not redacted: a Secret that holds the word redis must not hide config.redis.
+func describe(err error, redactor *plugin.Redactor) string {
 	var kongErr *gateway.Error
 	if !errors.As(err, &kongErr) || len(kongErr.Fields) == 0 {
-		return err.Error()
+		return redactor.Redact(err.Error())
 	}
 	parts := make([]string, 0, len(kongErr.Fields))
 	for _, field := range kongErr.Fields {
-		if field.Path == "" {
-			parts = append(parts, field.Message)
-			continue
+		message := redactor.Redact(field.Message)
+		if field.Path != "" {
+			message = field.Path + ": " + message
 		}
-		parts = append(parts, field.Path+": "+field.Message)
+		parts = append(parts, message)
 	}
 	return "Kong refused the plugin: " + strings.Join(parts, "; ")
 }

@@ -5,46 +5,89 @@ import (
 	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// survey reads every plugin of this cluster in one list and wakes the bindings whose
-// plugin is not there or is not as it was last seen. The list is a hint: it drives no
-// write, and a list that broke off says nothing.
+// survey reads every plugin of this cluster, and every entity of the kinds that bindings
+// name, in as few lists as there are. A reading that broke off is thrown away whole. What
+// it shows is a hint: it drives no write.
 func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) error {
 	if !g.probed || g.verdict.problem() != nil {
 		return nil
 	}
-	start := r.Clock.Now()
-	rows, err := g.kong.PluginsByTags(ctx, identity.ClusterTags(r.Cluster))
+	start, began := r.Clock.Now(), r.Ledger.Tick()
+	rows, entities, err := r.read(ctx, g)
 	if err != nil {
 		log.FromContext(ctx).Info("the sweep broke off; nothing is concluded from it", "error", err.Error())
 		return nil
 	}
-	result := &v1alpha1.SweepStatus{
-		Plugins:  int32(min(len(rows), 1<<30)), //nolint:gosec // bounded
-		Time:     metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
-		Duration: metav1.Duration{Duration: r.Clock.Since(start).Round(time.Millisecond)},
-	}
+	g.took = r.Clock.Since(start)
+	g.view = newView(began, rows, entities)
 	if g.orphans, err = r.orphans(ctx, rows); err != nil {
 		return err
 	}
-	result.Orphaned = int32(min(len(g.orphans), 1<<30)) //nolint:gosec // bounded
-	for _, key := range r.changed(g, rows) {
-		result.Drifted++
+	g.stirred = r.changed(g)
+	for i := range g.bindings {
+		r.releaseSeen(g, &g.bindings[i])
+	}
+	g.sweep = &v1alpha1.SweepStatus{
+		Time:     metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
+		Duration: metav1.Duration{Duration: g.took.Round(time.Millisecond)},
+		Plugins:  count(len(rows)),
+		Drifted:  count(len(g.stirred)),
+		Orphaned: count(len(g.orphans)),
+	}
+	r.Metrics.swept(g.key, g.sweep.Time, g.sweep.Orphaned)
+	return nil
+}
+
+func count(n int) int32 {
+	return int32(min(n, 1<<30)) //nolint:gosec // bounded
+}
+
+// read asks for the lists.
+func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass) ([]plugin.Plugin, map[gateway.EntityKind]map[gateway.EntityRef]string, error) {
+	entities := map[gateway.EntityKind]map[gateway.EntityRef]string{}
+	for i := range g.bindings {
+		for _, part := range scopeParts(g.bindings[i].Spec.Scope) {
+			if entities[part.kind] != nil || part.kind == gateway.ConsumerGroup && !g.verdict.info.Enterprise() {
+				continue
+			}
+			ids, err := g.kong.Entities(ctx, part.kind)
+			if err != nil {
+				return nil, nil, err
+			}
+			entities[part.kind] = ids
+		}
+	}
+	// Last, so that a plugin is never newer than what it applies to.
+	rows, err := g.kong.PluginsByTags(ctx, identity.ClusterTags(r.Cluster))
+	return rows, entities, err
+}
+
+// releaseSeen drops the row of a plugin that is as it was when it was last in force.
+func (r *KongGatewayReconciler) releaseSeen(g *gatewayPass, binding *v1alpha1.PluginBinding) {
+	id := string(binding.Status.PluginID)
+	if last := r.Ledger.Fingerprint(binding.UID); last != 0 && g.view.fingerprint(id) == last {
+		g.view.release(id)
+	}
+}
+
+// wake makes the bindings look of which the reading shows something new.
+func (r *KongGatewayReconciler) wake(ctx context.Context, g *gatewayPass) error {
+	for _, key := range g.stirred {
 		r.Connections.wake(ctx, key)
 	}
-	g.sweep = result
-	r.Metrics.swept(g.key, result.Time, result.Orphaned)
 	return nil
 }
 
@@ -54,26 +97,54 @@ func sameSweep(a, b *v1alpha1.SweepStatus) bool {
 	return a != nil && a.Plugins == b.Plugins && a.Drifted == b.Drifted && a.Orphaned == b.Orphaned
 }
 
-// changed names the bindings whose plugin is missing from the rows, or other than it was
-// when it was last in force. Bindings that this process has not seen in force are being
-// looked at anyway.
-func (r *KongGatewayReconciler) changed(g *gatewayPass, rows []plugin.Plugin) []types.NamespacedName {
-	byID := make(map[string]uint64, len(rows))
-	for i := range rows {
-		byID[rows[i].ID] = plugin.Fingerprint(rows[i])
-	}
+// changed names the bindings whose plugin is missing from the reading or other than it was
+// when it was last in force, and those of which a name means another entity than before.
+// Bindings that this process has not seen in force are being looked at anyway.
+func (r *KongGatewayReconciler) changed(g *gatewayPass) []types.NamespacedName {
 	var keys []types.NamespacedName
 	for i := range g.bindings {
 		binding := &g.bindings[i]
-		last := r.Ledger.Fingerprint(binding.UID)
-		if last == 0 || binding.Status.PluginID == "" {
-			continue
-		}
-		if fingerprint, there := byID[string(binding.Status.PluginID)]; !there || fingerprint != last {
+		if r.stirred(g.view, binding) {
 			keys = append(keys, client.ObjectKeyFromObject(binding))
 		}
 	}
 	return keys
+}
+
+func (r *KongGatewayReconciler) stirred(view *View, binding *v1alpha1.PluginBinding) bool {
+	if condition := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionResolvedRefs); condition != nil && condition.Reason == v1alpha1.ReasonScopeNotFound {
+		_, found := view.scope(binding.Spec.Scope)
+		return found
+	}
+	last := r.Ledger.Fingerprint(binding.UID)
+	if last == 0 || binding.Status.PluginID == "" || !r.Ledger.MayRely(binding.UID, view.began, binding.Annotations[v1alpha1.ReconcileRequestedAtAnnotation]) {
+		return false
+	}
+	if view.fingerprint(string(binding.Status.PluginID)) != last {
+		return true
+	}
+	scope, found := view.scope(binding.Spec.Scope)
+	return found && binding.Status.Scope != nil && scope != boundScope(binding.Status.Scope)
+}
+
+// scope resolves a declared scope in the view; false if it does not show all of it.
+func (v *View) scope(declared *v1alpha1.Scope) (plugin.Scope, bool) {
+	var scope plugin.Scope
+	for _, part := range scopeParts(declared) {
+		id := v.resolve(part.kind, part.ref)
+		if id == "" {
+			return plugin.Scope{}, false
+		}
+		part.set(&scope, id)
+	}
+	return scope, true
+}
+
+func boundScope(bound *v1alpha1.BoundScope) plugin.Scope {
+	return plugin.Scope{
+		ServiceID: bound.ServiceID, RouteID: bound.RouteID,
+		ConsumerID: bound.ConsumerID, ConsumerGroupID: bound.ConsumerGroupID,
+	}
 }
 
 // orphans are the IDs of plugins that bear the marks of a binding of this cluster which

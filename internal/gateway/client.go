@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -145,8 +144,8 @@ func (c *Client) call(ctx context.Context, r request, want int) (answer, *Error)
 }
 
 // malformed is the Error for an answer that cannot be understood.
-func (r request) malformed(a answer, format string, args ...any) *Error {
-	return &Error{Kind: r.unknown(), Op: r.op, Status: a.status, Message: fmt.Sprintf(format, args...)}
+func (r request) malformed(a answer, why string) *Error {
+	return &Error{Kind: r.unknown(), Op: r.op, Status: a.status, Message: why}
 }
 
 // send waits for its turn, makes one request and reads the answer to its end.

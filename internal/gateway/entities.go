@@ -142,6 +142,52 @@ func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (s
 	return id, nil
 }
 
+// Entities lists every entity of a kind and returns the IDs by every way to refer to one;
+// a custom_id that several consumers have is left out. A list that broke off is an error.
+func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]string, error) {
+	op := "list " + string(kind) + "s"
+	collection, ok := collections[kind]
+	if !ok {
+		return nil, invalid(op, "there is no such kind")
+	}
+	ids, ambiguous := map[EntityRef]string{}, map[EntityRef]bool{}
+	failed := c.list(ctx, op, collection, nil, func(r request, a answer, row json.RawMessage) (bool, *Error) {
+		e, failed := decodeNamed(r, a, row)
+		if failed != nil {
+			return false, failed
+		}
+		for _, ref := range e.refs(kind) {
+			ambiguous[ref] = ambiguous[ref] || ids[ref] != "" && ids[ref] != e.ID
+			ids[ref] = e.ID
+		}
+		return true, nil
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	for ref, several := range ambiguous {
+		if several {
+			delete(ids, ref)
+		}
+	}
+	return ids, nil
+}
+
+// refs are the ways to refer to an entity.
+func (e named) refs(kind EntityKind) []EntityRef {
+	refs := []EntityRef{{ID: e.ID}}
+	switch {
+	case kind == Consumer && value(e.Username) != "":
+		refs = append(refs, EntityRef{Username: value(e.Username)})
+	case kind != Consumer && value(e.Name) != "":
+		refs = append(refs, EntityRef{Name: value(e.Name)})
+	}
+	if kind == Consumer && value(e.CustomID) != "" {
+		refs = append(refs, EntityRef{CustomID: value(e.CustomID)})
+	}
+	return refs
+}
+
 func decodeNamed(r request, a answer, raw []byte) (named, *Error) {
 	var e named
 	if json.Unmarshal(raw, &e) != nil {

@@ -102,7 +102,11 @@ func TestMalformed(t *testing.T) {
 		{"no id", "nothing to record", jsonType, `{"name":"rate-limiting"}`},
 		{"null id", "nothing to record", jsonType, `{"id":null,"name":"rate-limiting"}`},
 		{"malformed id", "not a UUID", jsonType, toJSON(t, wire("../services/x", "rate-limiting"))},
-		{"no name", "not a plugin", jsonType, `{"id":"` + id1 + `"}`},
+		{"no name", "not a plugin", jsonType, toJSON(t, wire(id1, ""))},
+		{"no config", "not the whole plugin", jsonType, toJSON(t, wire(id1, "rate-limiting", map[string]any{"config": nil}))},
+		{"not said whether enabled", "not the whole plugin", jsonType, toJSON(t, wire(id1, "rate-limiting", map[string]any{"enabled": nil}))},
+		{"a service without an id", "not global", jsonType, toJSON(t, wire(id1, "rate-limiting", map[string]any{"service": map[string]any{}}))},
+		{"a malformed scope", "not a UUID", jsonType, toJSON(t, wire(id1, "rate-limiting", map[string]any{"route": map[string]any{"id": "x"}}))},
 		{"wrong types", "not a plugin", jsonType, toJSON(t, wire(id1, "rate-limiting", map[string]any{"tags": "a"}))},
 	}
 	for _, tt := range tests {
@@ -135,7 +139,7 @@ func TestAnotherPluginIsRefused(t *testing.T) {
 		write(w, status, jsonType, toJSON(t, wire(id2, "cors", map[string]any{"instance_name": "other"})))
 	}))
 	_, err := c.PluginByID(t.Context(), id1)
-	if e := wantKind(t, err, Unavailable); e.Message != "Kong answered with another plugin" {
+	if e := failure(t, err, Unavailable); e.Message != "Kong answered with another plugin" {
 		t.Error(e)
 	}
 	_, err = c.PluginByInstanceName(t.Context(), "mine")
@@ -169,7 +173,7 @@ func TestFields(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := trusting(t, answering(t, 400, jsonType, `{"message":"schema violation","code":2,"fields":`+tt.fields+`}`))
 			_, err := c.Create(t.Context(), rateLimiting())
-			e := wantKind(t, err, Rejected)
+			e := failure(t, err, Rejected)
 			if diff := cmp.Diff(tt.want, e.Fields); diff != "" {
 				t.Error(diff)
 			}
@@ -188,7 +192,7 @@ func TestFieldsAreBounded(t *testing.T) {
 	body := toJSON(t, map[string]any{"message": strings.Repeat("ü\n", maxMessage), "code": 2, "fields": fields})
 	c := trusting(t, answering(t, 400, jsonType, body))
 	_, err := c.Create(t.Context(), rateLimiting())
-	e := wantKind(t, err, Rejected)
+	e := failure(t, err, Rejected)
 	if len(e.Fields) != maxFields || len(e.Fields[0].Message) > maxFieldLength || len(e.Message) > maxMessage {
 		t.Errorf("got %d fields, a field of %d bytes and a message of %d bytes", len(e.Fields), len(e.Fields[0].Message), len(e.Message))
 	}
@@ -257,7 +261,7 @@ func TestRetryAfter(t *testing.T) {
 		write(w, 429, jsonType, `{"message":"API rate limit exceeded"}`)
 	}))
 	_, err := c.PluginByID(t.Context(), id1)
-	if e := wantKind(t, err, Throttled); e.RetryAfter != 3*time.Second {
+	if e := failure(t, err, Throttled); e.RetryAfter != 3*time.Second {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -279,7 +283,7 @@ func TestRedirects(t *testing.T) {
 				w.WriteHeader(http.StatusMovedPermanently)
 			}))
 			_, err := c.PluginByID(t.Context(), id1)
-			e := wantKind(t, err, Unavailable)
+			e := failure(t, err, Unavailable)
 			if !strings.HasSuffix(e.Message, tt.want) || strings.Contains(e.Message, "pass") || strings.Contains(e.Message, "next") {
 				t.Errorf("got %q", e.Message)
 			}

@@ -80,7 +80,7 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 	p := plugin.Plugin{ID: id, Name: name, InstanceName: name}
 	check := func(_ any, err error) {
 		if err != nil {
-			wantKind(t, err, KindOf(err))
+			wantKind(t, err, KindOf(err)) // an *Error
 			if text := err.Error(); len(text) > maxErrorText {
 				t.Errorf("an error of %d bytes", len(text))
 			}

@@ -104,16 +104,19 @@ func response(status int, contentType, body string) *http.Response {
 	}
 }
 
-func wantKind(t testing.TB, err error, want Kind) *Error {
+// failure is the *Error of this kind that err has to be.
+func failure(t testing.TB, err error, want Kind) *Error {
 	t.Helper()
-	if KindOf(err) != want {
-		t.Fatalf("got kind %q (%v), want %q", KindOf(err), err, want)
-	}
 	var e *Error
-	if !errors.As(err, &e) && err != nil {
-		t.Fatalf("got a %T, want an *Error", err)
+	if !errors.As(err, &e) || e.Kind != want {
+		t.Fatalf("got kind %q (%T: %v), want %q", KindOf(err), err, err, want)
 	}
 	return e
+}
+
+func wantKind(t testing.TB, err error, want Kind) {
+	t.Helper()
+	_ = failure(t, err, want)
 }
 
 func toJSON(t testing.TB, v any) string {

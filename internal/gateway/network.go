@@ -81,7 +81,7 @@ func networkText(err error) string {
 }
 
 // addresses of both ends, as package net puts them into its errors.
-var addresses = regexp.MustCompile(`(\[[0-9a-fA-F:.%\w]+\]|\d{1,3}(\.\d{1,3}){3}):\d+(->)?:? ?`)
+var addresses = regexp.MustCompile(`(\[[\w:.%]+\]|\d{1,3}(\.\d{1,3}){3}):\d+(->)?:? ?`)
 
 // tlsProblem says why a connection was refused by TLS, "" if it was not.
 func tlsProblem(err error, sent bool) string {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -21,19 +22,19 @@ import (
 )
 
 // readAndWrites makes one GET and every kind of write.
-func readAndWrites(t testing.TB, c *Client) (read error, writes map[string]error) {
+func readAndWrites(t testing.TB, c *Client) (writes map[string]error, read error) {
 	t.Helper()
 	p := rateLimiting()
 	p.ID = id1
 	_, read = c.PluginByID(t.Context(), id1)
 	_, created := c.Create(t.Context(), p)
 	_, put := c.Put(t.Context(), p)
-	return read, map[string]error{"POST": created, "PUT": put, "DELETE": c.Delete(t.Context(), id1)}
+	return map[string]error{"POST": created, "PUT": put, "DELETE": c.Delete(t.Context(), id1)}, read
 }
 
 func wantKinds(t testing.TB, c *Client, read, write Kind) {
 	t.Helper()
-	got, writes := readAndWrites(t, c)
+	writes, got := readAndWrites(t, c)
 	if KindOf(got) != read {
 		t.Errorf("GET: got %q (%v), want %q", KindOf(got), got, read)
 	}
@@ -241,12 +242,15 @@ func TestRateLimit(t *testing.T) {
 
 func TestMaxInFlight(t *testing.T) {
 	const limit = 3
-	var now, most atomic.Int32
+	var now atomic.Int32
+	var mu sync.Mutex
+	var most int32
 	c := trusting(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		n := now.Add(1)
 		defer now.Add(-1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
+		mu.Lock()
+		most = max(most, n)
+		mu.Unlock()
 		write(w, 200, jsonType, toJSON(t, wire(id1, "cors")))
 	}), func(s *Settings) { s.MaxInFlight = limit })
 	done := make(chan error)
@@ -258,8 +262,8 @@ func TestMaxInFlight(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if m := most.Load(); m > limit {
-		t.Errorf("%d requests at a time", m)
+	if most > limit {
+		t.Errorf("%d requests at a time", most)
 	}
 }
 

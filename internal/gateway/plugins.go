@@ -212,22 +212,25 @@ type entity struct {
 	UpdatedAt *int64 `json:"updated_at"`
 }
 
-// decodePlugin reads one plugin. It has a valid ID and a name, or there is an error.
+// decodePlugin reads one plugin. Whatever lacks what every plugin of Kong has is refused:
+// an ID, a name, config, and an ID for every entity of its scope. Taking the lack for a
+// value would make a plugin look as if somebody had changed it.
 func decodePlugin(r request, a answer, raw []byte) (plugin.Plugin, *Error) {
 	var e entity
 	if json.Unmarshal(raw, &e) != nil {
 		return plugin.Plugin{}, r.malformed(a, "the answer is not a plugin of Kong")
 	}
-	id, ok := uuid(value(e.ID))
-	if !ok || value(e.Name) == "" {
-		return plugin.Plugin{}, r.malformed(a, "Kong answered with a plugin without a valid id and name")
+	id, validID := uuid(value(e.ID))
+	scope, validScope := decodeScope(e.Plugin)
+	if !validID || !validScope || value(e.Name) == "" || e.Enabled == nil || e.Config == nil {
+		return plugin.Plugin{}, r.malformed(a, "Kong answered with an incomplete plugin")
 	}
 	return plugin.Plugin{
 		ID:           id,
 		Name:         value(e.Name),
 		InstanceName: value(e.InstanceName),
-		Scope:        decodeScope(e.Plugin),
-		Enabled:      value(e.Enabled),
+		Scope:        scope,
+		Enabled:      *e.Enabled,
 		Protocols:    values(e.Protocols),
 		Tags:         values(e.Tags),
 		Ordering:     decodeOrdering(e.Ordering),
@@ -237,21 +240,27 @@ func decodePlugin(r request, a answer, raw []byte) (plugin.Plugin, *Error) {
 	}, nil
 }
 
-func decodeScope(p kong.Plugin) plugin.Scope {
-	var s plugin.Scope
+// decodeScope says also whether every entity in it has a valid ID.
+func decodeScope(p kong.Plugin) (s plugin.Scope, valid bool) {
+	valid = true
+	set := func(to, id *string) {
+		var ok bool
+		*to, ok = uuid(value(id))
+		valid = valid && ok
+	}
 	if p.Service != nil {
-		s.ServiceID = value(p.Service.ID)
+		set(&s.ServiceID, p.Service.ID)
 	}
 	if p.Route != nil {
-		s.RouteID = value(p.Route.ID)
+		set(&s.RouteID, p.Route.ID)
 	}
 	if p.Consumer != nil {
-		s.ConsumerID = value(p.Consumer.ID)
+		set(&s.ConsumerID, p.Consumer.ID)
 	}
 	if p.ConsumerGroup != nil {
-		s.ConsumerGroupID = value(p.ConsumerGroup.ID)
+		set(&s.ConsumerGroupID, p.ConsumerGroup.ID)
 	}
-	return s
+	return s, valid
 }
 
 func decodeOrdering(o *kong.PluginOrdering) map[string]map[string][]string {

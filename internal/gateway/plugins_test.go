@@ -61,7 +61,7 @@ func TestLifeOfAPlugin(t *testing.T) {
 	}
 
 	_, err = c.Create(t.Context(), want)
-	if e := wantKind(t, err, Conflict); e.Code != codeUnique || len(e.Fields) == 0 {
+	if e := failure(t, err, Conflict); e.Code != codeUnique || len(e.Fields) == 0 {
 		t.Errorf("got %+v", e)
 	}
 
@@ -98,7 +98,7 @@ func TestRefusedWrites(t *testing.T) {
 	bad := rateLimiting()
 	bad.Config = map[string]any{"minute": "five"}
 	_, err := c.Create(t.Context(), bad)
-	e := wantKind(t, err, Rejected)
+	e := failure(t, err, Rejected)
 	if diff := cmp.Diff([]FieldError{{"config.minute", "expected a number"}}, e.Fields); diff != "" {
 		t.Error(diff)
 	}
@@ -109,7 +109,7 @@ func TestRefusedWrites(t *testing.T) {
 	grouped := rateLimiting()
 	grouped.Scope.ConsumerGroupID = id1
 	_, err = c.Create(t.Context(), grouped)
-	e = wantKind(t, err, Rejected)
+	e = failure(t, err, Rejected)
 	if diff := cmp.Diff([]FieldError{{"consumer_group", "unknown field"}}, e.Fields); diff != "" {
 		t.Error(diff)
 	}

@@ -111,7 +111,7 @@ func TestProbeHints(t *testing.T) {
 		`{}`:         "not an Admin API",
 	} {
 		_, err := newClient(t, answering(t, 404, jsonType, body)).Probe(t.Context())
-		if e := wantKind(t, err, NotKong); !strings.Contains(e.Message, hint) {
+		if e := failure(t, err, NotKong); !strings.Contains(e.Message, hint) {
 			t.Error(e)
 		}
 	}

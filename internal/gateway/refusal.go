@@ -75,8 +75,17 @@ func (c *Client) refusalKind(r request, a answer, body kongError, ok bool) Kind 
 	if isRedirect(a.status) {
 		return Unavailable
 	}
+	if ok {
+		if kind := c.kongKind(r, a, body); kind != "" {
+			return kind
+		}
+	}
+	return r.unknown()
+}
+
+// kongKind is the part of the table for errors in Kong's JSON, "" for what is not in it.
+func (c *Client) kongKind(r request, a answer, body kongError) Kind {
 	switch {
-	case !ok:
 	case a.status == http.StatusBadRequest && body.Code != 0:
 		return kindOfCode(body.Code)
 	case a.status == http.StatusConflict && body.Code == codeUnique && r.write():
@@ -86,7 +95,7 @@ func (c *Client) refusalKind(r request, a answer, body kongError, ok bool) Kind 
 	case a.status == http.StatusNotFound && c.trusted.Load() && a.isExactly("Not found"):
 		return NotFound
 	}
-	return r.unknown()
+	return ""
 }
 
 func kindOfCode(code int) Kind {

@@ -55,7 +55,7 @@ func TestSchema(t *testing.T) {
 
 	for range 2 {
 		_, err := c.Schema(t.Context(), "nope")
-		if wantKind(t, err, NotFound).Message == "" {
+		if failure(t, err, NotFound).Message == "" {
 			t.Error("no message")
 		}
 	}
@@ -91,8 +91,8 @@ func TestMalformedSchema(t *testing.T) {
 func TestSchemaSingleFlight(t *testing.T) {
 	var requests atomic.Int32
 	arrived, release := make(chan struct{}, 10), make(chan struct{})
-	real := probed(t, kongtest.Start(t).URL())
-	a, failed := real.call(t.Context(), request{op: opGetSchema, method: http.MethodGet, path: "/schemas/plugins/cors"}, 200)
+	srv := probed(t, kongtest.Start(t).URL())
+	a, failed := srv.call(t.Context(), request{op: opGetSchema, method: http.MethodGet, path: "/schemas/plugins/cors"}, 200)
 	if failed != nil {
 		t.Fatal(failed)
 	}

@@ -1,0 +1,131 @@
+package controllers
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+)
+
+// View is one complete reading of a Kong: every plugin of this cluster, and every entity
+// of the kinds that bindings name. It saves a request per binding: what it shows as
+// declared is in force. Whatever it does not show, or shows otherwise, is asked of Kong
+// before anything is done about it.
+type View struct {
+	// began is the tick before the first page was asked for.
+	began uint64
+
+	mu sync.RWMutex
+	// rows are the plugins that no pass of this process has seen in force as they are.
+	rows         map[string]plugin.Plugin
+	fingerprints map[string]uint64
+	owned        map[types.NamespacedName]bool
+	entities     map[gateway.EntityKind]map[gateway.EntityRef]string
+}
+
+// newView indexes a reading.
+func newView(began uint64, rows []plugin.Plugin, entities map[gateway.EntityKind]map[gateway.EntityRef]string) *View {
+	v := &View{
+		began:        began,
+		rows:         make(map[string]plugin.Plugin, len(rows)),
+		fingerprints: make(map[string]uint64, len(rows)),
+		owned:        make(map[types.NamespacedName]bool, len(rows)),
+		entities:     entities,
+	}
+	for i := range rows {
+		v.rows[rows[i].ID] = rows[i]
+		v.fingerprints[rows[i].ID] = plugin.Fingerprint(rows[i])
+		if owner := identity.OwnerOf(rows[i].Tags).Binding; owner != nil {
+			v.owned[types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}] = true
+		}
+	}
+	return v
+}
+
+// row is the plugin with that ID, if it is still kept.
+func (v *View) row(id string) (plugin.Plugin, bool) {
+	if v == nil {
+		return plugin.Plugin{}, false
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	row, ok := v.rows[id]
+	return row, ok
+}
+
+// fingerprint of the plugin with that ID, 0 if there is none.
+func (v *View) fingerprint(id string) uint64 {
+	if v == nil {
+		return 0
+	}
+	return v.fingerprints[id]
+}
+
+// release drops a row that has been seen in force: its fingerprint is enough from then on,
+// and ten thousand configs need not be kept.
+func (v *View) release(id string) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.rows, id)
+}
+
+// owns reports whether any plugin bears the marks of the binding.
+func (v *View) owns(binding identity.Binding) bool {
+	return v.owned[types.NamespacedName{Namespace: binding.Namespace, Name: binding.Name}]
+}
+
+// resolve is the ID of an entity, empty if the view does not show it.
+func (v *View) resolve(kind gateway.EntityKind, ref gateway.EntityRef) string {
+	if v == nil {
+		return ""
+	}
+	return v.entities[kind][ref]
+}
+
+// scopePart is one dimension of a declared scope.
+type scopePart struct {
+	kind gateway.EntityKind
+	ref  gateway.EntityRef
+}
+
+// scopeParts lists what a scope names.
+func scopeParts(scope *v1alpha1.Scope) []scopePart {
+	if scope == nil {
+		return nil
+	}
+	var parts []scopePart
+	if ref := scope.Service; ref != nil {
+		parts = append(parts, scopePart{gateway.Service, gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
+	}
+	if ref := scope.Route; ref != nil {
+		parts = append(parts, scopePart{gateway.Route, gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
+	}
+	if ref := scope.Consumer; ref != nil {
+		parts = append(parts, scopePart{gateway.Consumer, gateway.EntityRef{ID: string(ref.ID), Username: ref.Username, CustomID: ref.CustomID}})
+	}
+	if ref := scope.ConsumerGroup; ref != nil {
+		parts = append(parts, scopePart{gateway.ConsumerGroup, gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
+	}
+	return parts
+}
+
+// set puts the ID of an entity into a scope.
+func (part scopePart) set(scope *plugin.Scope, id string) {
+	switch part.kind {
+	case gateway.Service:
+		scope.ServiceID = id
+	case gateway.Route:
+		scope.RouteID = id
+	case gateway.Consumer:
+		scope.ConsumerID = id
+	case gateway.ConsumerGroup:
+		scope.ConsumerGroupID = id
+	}
+}
