@@ -45,7 +45,7 @@ var clusterScoped = map[string]bool{
 	"subjectaccessreviews": true,
 }
 
-var semver = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
+var semver = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 
 // input is what kustomize built, sorted by what becomes of it.
 type input struct {
@@ -138,56 +138,68 @@ func assemble(objects []unstructured.Unstructured, version string) (map[string][
 // classify decides about every object, so that none is lost without a word.
 func classify(objects []unstructured.Unstructured) (*input, error) {
 	in := &input{}
-	var clusterRoles []unstructured.Unstructured
+	var roles []unstructured.Unstructured
 	for _, object := range objects {
-		switch kind := object.GetKind(); kind {
-		case "ClusterServiceVersion":
-			in.csv = &object
-		case "Configuration":
-			in.scorecard = &object
-		case "CustomResourceDefinition":
-			in.crds = append(in.crds, object)
-		case "Deployment":
-			in.deployments = append(in.deployments, object)
+		switch object.GetKind() {
 		case "Role", "ClusterRole":
-			clusterRoles = append(clusterRoles, object)
-		case "RoleBinding", "ClusterRoleBinding":
-			bound, err := readBinding(object)
-			if err != nil {
+			roles = append(roles, object) // when all bindings are known
+		default:
+			if err := in.take(object); err != nil {
 				return nil, err
 			}
-			in.bindings = append(in.bindings, bound)
-		case "Service", "PodDisruptionBudget":
-			in.plain = append(in.plain, object)
-		case "ServiceAccount", "Namespace":
-			// OLM makes the account; the namespace is where the Subscription is.
-		case "NetworkPolicy":
-			// The ports of the Admin APIs are the site's to know, and nobody can patch
-			// what is in a bundle.
-		case "Secret":
-			// Belongs to a sample.
-		default:
-			if object.GroupVersionKind().Group != apiGroup {
-				return nil, fmt.Errorf("%s %s: no place for it in the bundle", kind, object.GetName())
-			}
-			in.samples = append(in.samples, object)
 		}
 	}
 	if in.csv == nil || in.scorecard == nil || len(in.crds) == 0 || len(in.deployments) == 0 {
 		return nil, errors.New("a ClusterServiceVersion, a scorecard Configuration, CRDs and a Deployment are needed")
 	}
-	byName := func(a, b unstructured.Unstructured) int {
-		return cmp.Or(cmp.Compare(a.GetKind(), b.GetKind()), cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetName(), b.GetName()))
-	}
 	slices.SortFunc(in.crds, byName)
 	slices.SortFunc(in.samples, byName)
-	slices.SortFunc(clusterRoles, byName)
-	for _, object := range clusterRoles {
+	slices.SortFunc(roles, byName)
+	for _, object := range roles {
 		if err := in.addRole(object); err != nil {
 			return nil, err
 		}
 	}
 	return in, nil
+}
+
+// byName orders objects by what they are, not by the order in which they came.
+func byName(a, b unstructured.Unstructured) int {
+	return cmp.Or(
+		cmp.Compare(a.GetKind(), b.GetKind()),
+		cmp.Compare(a.GetNamespace(), b.GetNamespace()),
+		cmp.Compare(a.GetName(), b.GetName()),
+	)
+}
+
+// take puts one object where it belongs.
+func (in *input) take(object unstructured.Unstructured) error {
+	switch kind := object.GetKind(); kind {
+	case "ClusterServiceVersion":
+		in.csv = &object
+	case "Configuration":
+		in.scorecard = &object
+	case "CustomResourceDefinition":
+		in.crds = append(in.crds, object)
+	case "Deployment":
+		in.deployments = append(in.deployments, object)
+	case "RoleBinding", "ClusterRoleBinding":
+		bound, err := readBinding(object)
+		in.bindings = append(in.bindings, bound)
+		return err
+	case "Service", "PodDisruptionBudget":
+		in.plain = append(in.plain, object)
+	case "ServiceAccount", "Namespace", "Secret", "NetworkPolicy":
+		// OLM makes the account; the namespace is where the Subscription is; Secrets belong
+		// to samples. The ports of the Admin APIs that a network policy has to open are
+		// the site's to know, and nobody can patch what is in a bundle.
+	default:
+		if object.GroupVersionKind().Group != apiGroup {
+			return fmt.Errorf("%s %s: no place for it in the bundle", kind, object.GetName())
+		}
+		in.samples = append(in.samples, object)
+	}
+	return nil
 }
 
 // addRole keeps the rules of a role that is bound to an account of the operator; OLM
@@ -399,7 +411,7 @@ func (in *input) image() (string, error) {
 			return fmt.Sprint(container["image"]), nil
 		}
 	}
-	return "", fmt.Errorf("Deployment %s has no container named manager", in.deployments[0].GetName())
+	return "", fmt.Errorf("no container of Deployment %s is named manager", in.deployments[0].GetName())
 }
 
 func (in *input) examples() []map[string]any {

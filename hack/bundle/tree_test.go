@@ -46,7 +46,7 @@ func readAll(t *testing.T, pattern string) []unstructured.Unstructured {
 
 func bundleCSV(t *testing.T) csv {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root, "bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"))
+	content, err := os.ReadFile(filepath.Join(root, "bundle", "manifests", packageName+".clusterserviceversion.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
