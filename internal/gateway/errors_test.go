@@ -148,6 +148,12 @@ func TestAnotherPluginIsRefused(t *testing.T) {
 	p.ID = id1
 	_, err = c.Put(t.Context(), p)
 	wantKind(t, err, UnknownOutcome)
+	p.Name = "cors" // the ID alone is wrong
+	_, err = c.Put(t.Context(), p)
+	wantKind(t, err, UnknownOutcome)
+	p.Name, p.ID = "rate-limiting", id2 // the name alone is wrong
+	_, err = c.Put(t.Context(), p)
+	wantKind(t, err, UnknownOutcome)
 	status = http.StatusCreated
 	_, err = c.Create(t.Context(), p)
 	wantKind(t, err, UnknownOutcome)

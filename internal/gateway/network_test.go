@@ -141,7 +141,9 @@ func TestTooLargeAnswer(t *testing.T) {
 		}
 	}))
 	_, err = c.PluginByID(t.Context(), id1)
-	wantKind(t, err, Unavailable)
+	if want := "get plugin: the answer is too large"; err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestTimeout(t *testing.T) {
@@ -264,6 +266,41 @@ func TestMaxInFlight(t *testing.T) {
 	}
 	if most > limit {
 		t.Errorf("%d requests at a time", most)
+	}
+}
+
+// TestConnectionsAreReused: the transport that Go gives by default keeps two of them.
+func TestConnectionsAreReused(t *testing.T) {
+	const limit, rounds = 6, 10
+	var opened atomic.Int32
+	var together sync.WaitGroup // makes every request of a round need its own connection
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		together.Done()
+		together.Wait()
+		write(w, 200, jsonType, toJSON(t, wire(id1, "cors")))
+	}))
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	c := trusting(t, srv.URL, func(s *Settings) { s.MaxInFlight = limit })
+	for range rounds {
+		together.Add(limit)
+		var round sync.WaitGroup
+		for range limit {
+			round.Go(func() {
+				if _, err := c.PluginByID(t.Context(), id1); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		round.Wait()
+	}
+	if n := opened.Load(); n > limit*rounds/2 { // a connection may come back a moment too late
+		t.Errorf("%d connections for %d requests, %d at a time", n, limit*rounds, limit)
 	}
 }
 

@@ -3,7 +3,7 @@ package gateway
 import "sync"
 
 // Pool keeps one Client per gateway for as long as its Settings stay the same. It is safe
-// for concurrent use. A nil Metrics is fine.
+// for concurrent use. The zero value is an empty pool without metrics.
 type Pool struct {
 	metrics *Metrics
 
@@ -11,10 +11,8 @@ type Pool struct {
 	clients map[string]*Client
 }
 
-// NewPool returns an empty Pool whose clients report to m.
-func NewPool(m *Metrics) *Pool {
-	return &Pool{metrics: m, clients: map[string]*Client{}}
-}
+// NewPool returns an empty Pool whose clients report to m, which may be nil.
+func NewPool(m *Metrics) *Pool { return &Pool{metrics: m} }
 
 // Set returns the client for key: the one it has when the Settings are equal (Transport is
 // not compared), and otherwise a new one, which knows nothing of Kong before its first
@@ -35,6 +33,9 @@ func (p *Pool) Set(key string, s Settings) (client *Client, changed bool, err er
 	client, err = New(s, p.metrics)
 	if err != nil {
 		return nil, ok, err
+	}
+	if p.clients == nil {
+		p.clients = map[string]*Client{}
 	}
 	p.clients[key] = client
 	return client, true, nil

@@ -170,7 +170,7 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 
 func TestPoolConcurrently(t *testing.T) {
 	kong := kongtest.Start(t)
-	p := NewPool(nil)
+	var p Pool
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
