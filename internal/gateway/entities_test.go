@@ -3,6 +3,8 @@ package gateway
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -130,5 +132,47 @@ func TestResolveByCustomID(t *testing.T) {
 				t.Errorf("without a probe: got %v", err)
 			}
 		})
+	}
+}
+
+func TestEntities(t *testing.T) {
+	srv := kongtest.Start(t, kongtest.WithEnterprise())
+	service := seedID(t, srv, "services", map[string]any{"name": "payments", "url": "http://up:80"})
+	nameless := seedID(t, srv, "services", map[string]any{"url": "http://up:80"})
+	alice := seedID(t, srv, "consumers", map[string]any{"username": "alice", "custom_id": "a"})
+	bob := seedID(t, srv, "consumers", map[string]any{"custom_id": "b"})
+	group := seedID(t, srv, "consumer_groups", map[string]any{"name": "gold"})
+	c := probed(t, srv.URL())
+	want := map[EntityKind]map[EntityRef]string{
+		Service:       {{ID: service}: service, {Name: "payments"}: service, {ID: nameless}: nameless},
+		Route:         {},
+		Consumer:      {{ID: alice}: alice, {Username: "alice"}: alice, {CustomID: "a"}: alice, {ID: bob}: bob, {CustomID: "b"}: bob},
+		ConsumerGroup: {{ID: group}: group, {Name: "gold"}: group},
+	}
+	for kind, refs := range want {
+		got, err := c.Entities(t.Context(), kind)
+		if diff := cmp.Diff(refs, got); err != nil || diff != "" {
+			t.Errorf("%ss: %v\n%s", kind, err, diff)
+		}
+	}
+	_, err := c.Entities(t.Context(), "upstream")
+	wantKind(t, err, Invalid)
+	_, err = probed(t, kongtest.Start(t).URL()).Entities(t.Context(), ConsumerGroup)
+	wantKind(t, err, NotFound) // the community edition has none
+}
+
+func TestEntitiesOfOddLists(t *testing.T) {
+	rows := []map[string]any{{"id": id1, "custom_id": "x", "username": "a"}, {"id": id2, "custom_id": "x", "username": ""}}
+	p := &pages{rows: rows, size: 1}
+	c := trusting(t, serve(t, p.ServeHTTP))
+	got, err := c.Entities(t.Context(), Consumer)
+	want := map[EntityRef]string{{ID: id1}: id1, {ID: id2}: id2, {Username: "a"}: id1}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	p.rows = append(p.rows, map[string]any{"id": "x"})
+	got, err = c.Entities(t.Context(), Consumer)
+	if wantKind(t, err, Unavailable); got != nil {
+		t.Errorf("got %v with an error", got)
 	}
 }

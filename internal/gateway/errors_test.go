@@ -300,7 +300,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-func TestHelpers(t *testing.T) {
+func TestKindOf(t *testing.T) {
 	wrapped := fmt.Errorf("around: %w", &Error{Kind: NotFound, err: context.Canceled})
 	switch {
 	case !IsNotFound(wrapped), IsConflict(wrapped), IsUnknownOutcome(wrapped), IsUnavailable(wrapped), !IsCanceled(wrapped):

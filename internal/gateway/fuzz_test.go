@@ -22,7 +22,7 @@ var pathTemplates = func() *regexp.Regexp {
 		`/`, `/status`, `/kong`, `/plugins`, `/plugins/` + uuid, `/plugins/` + name,
 		`/(services|routes|consumers|consumer_groups)/` + uuid + `/plugins`,
 		`/(services|routes|consumers|consumer_groups)/` + name,
-		`/consumers`, `/schemas/plugins/` + name,
+		`/(services|routes|consumers|consumer_groups)`, `/schemas/plugins/` + name,
 	}, "|") + `)$`)
 }()
 
@@ -101,6 +101,9 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 		check(c.Resolve(ctx, kind, EntityRef{Name: name}))
 		check(c.Resolve(ctx, kind, EntityRef{Username: name}))
 		check(c.Resolve(ctx, kind, EntityRef{CustomID: name}))
+	}
+	for _, kind := range []EntityKind{Service, Route, Consumer, ConsumerGroup, EntityKind(name)} {
+		check(c.Entities(ctx, kind))
 	}
 	check(c.Probe(ctx))
 }
