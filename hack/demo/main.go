@@ -84,17 +84,26 @@ func run(o options) int {
 func perform(ctx context.Context, o options, tell *teller) (err error) {
 	s := &stage{options: o, tell: tell}
 	defer func() { err = errors.Join(err, s.tearDown()) }()
+	if err := play(ctx, s); ctx.Err() == nil {
+		return err
+	} else if err != nil {
+		return errors.New("interrupted") // whatever was under way failed because of that
+	}
+	return nil
+}
+
+func play(ctx context.Context, s *stage) error {
 	began := time.Now()
 	if err := s.setUp(ctx); err != nil {
 		return err
 	}
-	if o.keep {
+	if s.keep {
 		return keep(ctx, s)
 	}
 	if err := newStory(s).tellAll(ctx); err != nil {
 		return err
 	}
-	tell.summary(time.Since(began))
+	s.tell.summary(time.Since(began))
 	return nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -53,7 +52,7 @@ func (s *story) tellAll(ctx context.Context) error {
 		s.tell.chapter(chapter.title)
 		err := chapter.tell(ctx)
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return ctx.Err()
 		}
 		if err != nil {
 			s.tell.claim(err, "this part can be told to its end")

@@ -42,7 +42,8 @@ func (s *stage) count(ctx context.Context) (counts, error) {
 	}
 	c.objects = len(c.versions)
 	for i := range events.Items {
-		c.add("Event", &events.Items[i])
+		event := &events.Items[i]
+		c.add(fmt.Sprintf("Event %q (%s)", event.Message, event.Reason), event)
 	}
 	var err error
 	c.writes, err = s.cluster.writesSeen(ctx)
