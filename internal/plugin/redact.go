@@ -38,7 +38,8 @@ type pattern struct {
 // Redact returns s with "[redacted]" in place of each value from a Secret: as it is,
 // escaped for JSON, for a URL or as a Go string, in base64, and line by line. Shorter
 // ones than four characters are hidden where they stand as a whole token. Where values
-// overlap all of them go. The same input always gives the same output.
+// overlap all of them go. Of a text that was cut short, which ends in "...", the beginning
+// of a value before that goes too. The same input always gives the same output.
 func (r *Redactor) Redact(s string) string {
 	if r == nil || len(r.values) == 0 {
 		return s
@@ -46,7 +47,7 @@ func (r *Redactor) Redact(s string) string {
 	r.once.Do(r.compile)
 	var found []span
 	for _, p := range r.patterns {
-		found = p.find(s, found)
+		found = p.cutOff(s, p.find(s, found))
 	}
 	return cut(s, found)
 }
@@ -179,6 +180,20 @@ func (p pattern) find(s string, found []span) []span {
 		}
 		from = at.start + 1
 	}
+}
+
+// cutOff appends the beginning of the value at the end of a text that was cut short there.
+func (p pattern) cutOff(s string, found []span) []span {
+	text, short := strings.CutSuffix(s, "...")
+	if !short || p.token {
+		return found
+	}
+	for n := min(len(p.text)-1, len(text)); n >= shortest; n-- {
+		if strings.HasSuffix(text, p.text[:n]) {
+			return append(found, span{len(text) - n, len(text)})
+		}
+	}
+	return found
 }
 
 // wholeToken says whether no letter, digit or underscore touches the span.

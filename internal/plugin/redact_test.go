@@ -71,6 +71,24 @@ func TestRedactorNil(t *testing.T) {
 	}
 }
 
+// Kong repeats a whole value, and the one who keeps its words bounded cuts them short.
+func TestRedactorOfATextCutShort(t *testing.T) {
+	long := strings.Repeat("0123456789", 100)
+	r := redactor(long, `"quoted"`, "abc")
+	for text, want := range map[string]string{
+		"invalid range: '" + long[:400] + "...": "invalid range: '[redacted]...",
+		"invalid range: '0123...":               "invalid range: '[redacted]...",
+		"invalid range: '012...":                "invalid range: '012...", // as good as nothing
+		`in JSON: \"quo...`:                     "in JSON: [redacted]...",
+		long[:400] + "... and more":             long[:400] + "... and more", // not cut short
+		"ab...":                                 "ab...",
+	} {
+		if got := r.Redact(text); got != want {
+			t.Errorf("%q: got %q", text, got)
+		}
+	}
+}
+
 func TestRedactorConcurrently(t *testing.T) {
 	r := redactor("hunter2")
 	var group sync.WaitGroup
