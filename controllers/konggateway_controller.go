@@ -137,16 +137,12 @@ func (r *KongGatewayReconciler) gather(ctx context.Context, g *gatewayPass) erro
 // stands, so that bindings that come and go cost Kong nothing.
 func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) error {
 	g.lastRound = r.rounds.get(g.key)
-	settings, v, err := r.settings(ctx, g)
+	kong, v, err := r.dial(ctx, g)
 	if err != nil {
 		return err
 	}
 	if v != nil {
-		return r.withoutSettings(g, *v)
-	}
-	kong, err := r.Dialer.Dial(g.key, settings)
-	if err != nil {
-		g.verdict = verdict{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection, message: err.Error()}
+		g.verdict, g.probed = *v, true
 		return nil
 	}
 	g.kong = kong
@@ -166,16 +162,27 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 	return nil
 }
 
-// withoutSettings is for a gateway whose Secrets are missing or whose spec cannot be used.
-// One that is being deleted together with its Secrets keeps the connection it had, so that
-// the plugins of its bindings can still be removed.
-func (r *KongGatewayReconciler) withoutSettings(g *gatewayPass, v verdict) error {
-	if !g.gateway.DeletionTimestamp.IsZero() && g.lastRound.kong != nil {
-		g.kong, g.verdict = g.lastRound.kong, g.lastRound.verdict
-		return nil
+// dial makes the connection of a gateway; a verdict says why there can be none. A gateway
+// that is being deleted together with its Secrets keeps the connection it had, so that the
+// plugins of its bindings can still be removed.
+func (r *KongGatewayReconciler) dial(ctx context.Context, g *gatewayPass) (Kong, *verdict, error) {
+	settings, v, err := r.settings(ctx, g)
+	if err != nil {
+		return nil, nil, err
 	}
-	g.verdict, g.probed = v, true
-	return nil
+	var kong Kong
+	if v == nil {
+		if kong, err = r.Dialer.Dial(g.key, settings); err != nil {
+			v = &verdict{
+				condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection,
+				message: err.Error() + "; correct spec.adminURL, spec.auth or spec.tls, or the Secret that it names",
+			}
+		}
+	}
+	if v != nil && !g.gateway.DeletionTimestamp.IsZero() && g.lastRound.kong != nil {
+		return g.lastRound.kong, nil, nil
+	}
+	return kong, v, nil
 }
 
 // publish tells the bindings.
