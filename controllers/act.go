@@ -245,7 +245,7 @@ func (r *PluginBindingReconciler) waitForImport(p *pass) *stop {
 	return &stop{
 		condition: v1alpha1.ConditionProgrammed,
 		reason:    v1alpha1.ReasonPluginNotFound,
-		message: fmt.Sprintf("KongGateway %s has no plugin %s, which spec.pluginID asks for; nothing is created in its stead",
+		message: fmt.Sprintf("KongGateway %s has no plugin %s, which spec.pluginID asks for, and nothing is created in its stead; make a new binding with the right ID, or without one",
 			p.gateway, p.binding.Spec.PluginID),
 		after: resyncOf(p.kgw),
 	}
@@ -265,8 +265,12 @@ func (r *PluginBindingReconciler) conflicted(p *pass, id string, owner identity.
 
 // wayOut is the next thing to do about a conflict.
 func (r *PluginBindingReconciler) wayOut(p *pass, id string, owner identity.Owner) string {
-	recorded := p.facts.Recorded
+	recorded, have := p.facts.Recorded, p.seen[id]
 	switch {
+	case recorded == "" && p.facts.Import == id:
+		return wayToImport(p, have)
+	case recorded != id && have.InstanceName == p.instanceName() && (have.Name != p.want.Name || have.Scope != p.want.Scope):
+		return fmt.Sprintf("It has the instance name %s, and Kong takes each only once: set another spec.instanceName, or change that plugin's", have.InstanceName)
 	case recorded == id:
 		return "It has the ID of this binding's plugin: give it back its tags and plugin name, or delete it in Kong"
 	case owner.Tool == "ingress-controller":
@@ -284,6 +288,14 @@ func (r *PluginBindingReconciler) wayOut(p *pass, id string, owner identity.Owne
 	default:
 		return "Its settings differ from this binding's" + differing(p, id) + ": set adoptionPolicy to Override to adopt it and make it as declared, or delete it in Kong"
 	}
+}
+
+// wayToImport is the next thing to do about a plugin that spec.pluginID names in vain.
+func wayToImport(p *pass, have plugin.Plugin) string {
+	if have.Name != p.want.Name {
+		return fmt.Sprintf("spec.pluginID names a plugin %s and this binding declares %s: make a new binding with the right ID, or without one", have.Name, p.want.Name)
+	}
+	return "spec.pluginID takes only what belongs to nobody: have its owner let it go (a PluginBinding that is deleted with deletionPolicy Orphan does), or make a new binding without pluginID"
 }
 
 func differing(p *pass, id string) string {

@@ -64,6 +64,7 @@ type pass struct {
 
 	// From resolve. mayRely: the gateway's view can speak for this binding's plugin.
 	mayRely        bool
+	resolved       bool // every Secret and every part of the scope was found
 	scope          plugin.Scope
 	want           plugin.Plugin
 	redactor       *plugin.Redactor

@@ -281,6 +281,11 @@ func setConditions(next *v1alpha1.PluginBindingStatus, p *pass, s *stop) {
 			set(row.condition, s.status(), s.reason, s.message)
 		case row.condition == v1alpha1.ConditionProgrammed:
 			set(row.condition, metav1.ConditionTrue, v1alpha1.ReasonProgrammed, programmedMessage(p))
+		case row.condition == v1alpha1.ConditionResolvedRefs && !p.resolved:
+			// Nothing was looked up. For a binding that is being deleted that does not matter.
+			if p.binding.DeletionTimestamp.IsZero() {
+				set(row.condition, metav1.ConditionUnknown, v1alpha1.ReasonPending, "waiting for the gateway")
+			}
 		default:
 			set(row.condition, metav1.ConditionTrue, row.reason, row.message)
 		}

@@ -83,12 +83,15 @@ func (r *PluginBindingReconciler) resolveScope(ctx context.Context, p *pass) *st
 			var err error
 			if id, err = p.connection.Kong.Resolve(ctx, part.kind, part.ref); gateway.IsNotFound(err) {
 				return scopeNotFound(p, part)
+			} else if gateway.KindOf(err) == gateway.Ambiguous {
+				return scopeAmbiguous(p, part)
 			} else if err != nil {
 				return r.kongFailed(p, err)
 			}
 		}
 		part.set(&p.scope, id)
 	}
+	p.resolved = true
 	return nil
 }
 
@@ -99,6 +102,15 @@ func scopeNotFound(p *pass, part scopePart) *stop {
 		message: fmt.Sprintf("KongGateway %s has no %s; Kong removes a plugin together with what it applies to, and the operator brings it back under its ID when that exists again",
 			p.gateway, scopeWord(part.kind, part.ref)),
 		after: resyncOf(p.kgw),
+	}
+}
+
+func scopeAmbiguous(p *pass, part scopePart) *stop {
+	return &stop{
+		condition: v1alpha1.ConditionResolvedRefs,
+		reason:    v1alpha1.ReasonScopeAmbiguous,
+		message:   fmt.Sprintf("KongGateway %s has more than one %s; name it by username or id", p.gateway, scopeWord(part.kind, part.ref)),
+		after:     resyncOf(p.kgw),
 	}
 }
 
@@ -157,9 +169,9 @@ type missingSecretError struct{ namespace, name, key string }
 
 func (e *missingSecretError) Error() string {
 	if e.key == "" {
-		return fmt.Sprintf("there is no Secret %s in namespace %s", e.name, e.namespace)
+		return fmt.Sprintf("there is no Secret %s in namespace %s; create it, or correct its name", e.name, e.namespace)
 	}
-	return fmt.Sprintf("Secret %s in namespace %s has no key %s", e.name, e.namespace, e.key)
+	return fmt.Sprintf("Secret %s in namespace %s has no key %s; add it, or correct its name", e.name, e.namespace, e.key)
 }
 
 // secretReader reads each Secret of one pass once, from the API server itself, so that
