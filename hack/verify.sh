@@ -29,8 +29,12 @@ done
 
 stale=0
 for path in "${generated[@]}"; do
-	if [[ ! -e $before/$path && ! -e $path ]]; then continue; fi
-	if ! diff -ruN "$before/$path" "$path"; then stale=1; fi
+	if [[ ! -e $before/$path ]]; then
+		echo "$path was missing"
+		stale=1
+	elif ! diff -ru "$before/$path" "$path"; then
+		stale=1
+	fi
 done
 if ((stale)); then
 	echo "verify: the files above were stale; they are up to date now, commit them" >&2
