@@ -74,7 +74,7 @@ func (s *story) killAmidCreates(ctx context.Context) (map[string]string, error) 
 	failed := s.eventuallyEvery(ctx, 5*time.Millisecond, allReady, func(ctx context.Context) error {
 		inKong, err := s.cartPlugins(ctx)
 		if err == nil && len(inKong) < after {
-			err = fmt.Errorf("Kong has %d plugins of the ten", len(inKong))
+			err = fmt.Errorf("%d plugins of the ten are in Kong", len(inKong))
 		}
 		return err
 	})
@@ -266,7 +266,7 @@ func (s *story) removeNamespace(ctx context.Context, namespace string) error {
 	s.tell.claim(err, "nothing in the namespace held it up: it is gone")
 	left, err := s.kong.owned(ctx, namespace)
 	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("Kong has %d plugins of it", len(left))
+		err = fmt.Errorf("%d plugins of it are in Kong", len(left))
 	}
 	s.tell.claim(err, "and Kong has no plugin of its bindings")
 	return nil

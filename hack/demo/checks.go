@@ -135,7 +135,7 @@ func (s *story) onePluginEach(ctx context.Context) error {
 		names[plugin.tagged("k8s-name")], routes[entity(route).id()] = true, true
 	}
 	if len(plugins) != carts || len(names) != carts || len(routes) != carts {
-		return fmt.Errorf("Kong has %d plugins, for %d bindings on %d routes", len(plugins), len(names), len(routes))
+		return fmt.Errorf("%d plugins are in Kong, for %d bindings on %d routes", len(plugins), len(names), len(routes))
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (s *story) conflicting(ctx context.Context, key client.ObjectKey, pluginID 
 	case condition == nil:
 		return errors.New("there is no condition Programmed")
 	case condition.Status != metav1.ConditionFalse || condition.Reason != v1alpha1.ReasonConflict || !strings.Contains(condition.Message, pluginID):
-		return fmt.Errorf("Programmed is %s, its reason %s, its message: %s", condition.Status, condition.Reason, condition.Message)
+		return fmt.Errorf("the condition Programmed is %s, its reason %s, its message: %s", condition.Status, condition.Reason, condition.Message)
 	case hasID(b):
 		return fmt.Errorf("status.pluginID is %s", b.Status.PluginID)
 	}

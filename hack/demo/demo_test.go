@@ -89,10 +89,7 @@ func TestStandInWatchesTheOperator(t *testing.T) {
 	if err := demo.do(t.Context(), "POST", "/plugins", entity{"name": "correlation-id"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	operator := operatorsRequest(t, "POST", s.URL()+"/plugins", `{"name":"cors"}`)
-	if _, err := io.Copy(io.Discard, operator.Body); err != nil {
-		t.Fatal(err)
-	}
+	postAsOperator(t, s.URL()+"/plugins", `{"name":"cors"}`)
 	got, err := seen(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +99,9 @@ func TestStandInWatchesTheOperator(t *testing.T) {
 	}
 }
 
-func operatorsRequest(t *testing.T, method, url, body string) *http.Response {
+func postAsOperator(t *testing.T, url, body string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +110,8 @@ func operatorsRequest(t *testing.T, method, url, body string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = res.Body.Close() })
-	return res
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -83,7 +83,7 @@ func run(o options) int {
 // perform sets the stage, plays on it and clears it away, whatever happens.
 func perform(ctx context.Context, o options, tell *teller) (err error) {
 	s := &stage{options: o, tell: tell}
-	defer func() { err = errors.Join(err, s.tearDown()) }()
+	defer func() { err = errors.Join(err, s.tearDown(context.WithoutCancel(ctx))) }()
 	if err := play(ctx, s); ctx.Err() == nil {
 		return err
 	} else if err != nil {

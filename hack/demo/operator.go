@@ -43,7 +43,7 @@ func (o *operator) String() string {
 
 // start starts the process and waits until it says that it is ready.
 func (o *operator) start(ctx context.Context) error {
-	metrics, health, err := twoFreePorts()
+	metrics, health, err := twoFreePorts(ctx)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,8 @@ func (o *operator) start(ctx context.Context) error {
 	}
 	defer log.Close()
 	o.metrics, o.ready = "http://"+metrics+"/metrics", "http://"+health+"/readyz"
-	o.cmd = exec.Command(o.binary, append([]string{
+	// It is stopped with a signal, and waited for, not with a context.
+	o.cmd = exec.CommandContext(context.WithoutCancel(ctx), o.binary, append([]string{
 		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
 	}, o.args...)...)
 	o.cmd.Stdout, o.cmd.Stderr = log, log
@@ -99,7 +100,7 @@ func (o *operator) died() error {
 	}
 	select {
 	case <-o.exited:
-		return fmt.Errorf("the operator ended by itself: %v", o.exitErr)
+		return fmt.Errorf("the operator ended by itself: %s", o.cmd.ProcessState)
 	default:
 		return nil
 	}
@@ -157,15 +158,17 @@ func (o *operator) tail() string {
 }
 
 // twoFreePorts are two addresses of 127.0.0.1 where nobody listens now.
-func twoFreePorts() (string, string, error) {
-	var found [2]string
-	for i := range found {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", err
-		}
-		defer l.Close()
-		found[i] = l.Addr().String()
+func twoFreePorts(ctx context.Context) (one, other string, err error) {
+	var config net.ListenConfig
+	first, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", "", err
 	}
-	return found[0], found[1], nil
+	defer first.Close()
+	second, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", "", err
+	}
+	defer second.Close()
+	return first.Addr().String(), second.Addr().String(), nil
 }

@@ -81,10 +81,10 @@ func (s *stage) makeDir() error {
 	return os.Setenv("TMPDIR", dir)
 }
 
-// tearDown stops what runs and removes what was made, last things first. It does not
-// depend on the story's context, which may have been cancelled.
-func (s *stage) tearDown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), clearing)
+// tearDown stops what runs and removes what was made, last things first. Its context is
+// not the story's, which may have been cancelled.
+func (s *stage) tearDown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, clearing)
 	defer cancel()
 	var errs []error
 	if s.operator != nil {

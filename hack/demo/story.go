@@ -85,7 +85,7 @@ func (s *story) end(ctx context.Context) error {
 	s.tell.claim(s.neverChanged(bindings), "every binding has the plugin ID that its status first showed")
 	plugins, err := s.kong.owned(ctx)
 	if err == nil && len(plugins) != count(bindings, hasID) {
-		err = fmt.Errorf("Kong has %d plugins of %d bindings with an ID", len(plugins), count(bindings, hasID))
+		err = fmt.Errorf("%d plugins are in Kong, and %d bindings have an ID", len(plugins), count(bindings, hasID))
 	}
 	s.tell.claim(err, "Kong has %d plugins of the operator, one for each binding that is Ready", len(plugins))
 	if n := s.kong.conflicts(); n >= 0 {
