@@ -166,6 +166,22 @@ var _ = Describe("Bad input: the gateway", func() {
 		s.ready(binding)
 	})
 
+	It("lets a gateway, the Secret of its token and its bindings go together", func() {
+		s := newStory()
+		token := s.secret("token", map[string]string{"token": planted})
+		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+			gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
+		})
+		s.ready(binding)
+		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
+		Eventually(s.events).WithArguments(gw).Should(ContainElement(v1alpha1.ReasonInUse))
+		Expect(k8s.Delete(s.ctx, token)).To(Succeed())
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		s.gone(gw)
+		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+
 	It("says that an HTML page is not Kong's", func() {
 		s := newStory()
 		gw, binding := s.strange(at(somethingElse(func(w http.ResponseWriter, _ *http.Request) {
@@ -284,6 +300,24 @@ var _ = Describe("Bad input: the gateway", func() {
 		s.unusable(gw, binding, symptom{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonWorkspaceNotFound,
 			says: []string{"the workspace does not exist", "create it, or correct spec.workspace"},
+		})
+		unchanged()
+	})
+
+	It("says that a selector cannot be read", func() {
+		s := newStory()
+		unchanged := s.kongAsItWas()
+		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+			gw.Spec.AllowedBindings = &v1alpha1.AllowedBindings{Namespaces: &v1alpha1.BindingNamespaces{
+				From: v1alpha1.NamespacesFromSelector,
+				Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+					{Key: "team", Operator: "Near", Values: []string{"shop"}},
+				}},
+			}}
+		})
+		s.unacceptable(gw, binding, symptom{
+			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidSelector,
+			says: []string{"spec.allowedBindings.namespaces.selector", `"Near" is not a valid label selector operator`},
 		})
 		unchanged()
 	})
