@@ -43,7 +43,7 @@ type witness interface {
 func openKong(ctx context.Context, o options) (*kong, error) {
 	k := &kong{before: map[string]bool{}}
 	if o.kongURL == "" {
-		standIn := newStandIn() //nolint:contextcheck // it ends when it is shut, not with a context
+		standIn := newStandIn()
 		k.admin, k.witness, k.clusterID = newAdmin(standIn.URL()), standIn, "demo"
 	} else {
 		k.admin = newAdmin(o.kongURL)
