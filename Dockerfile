@@ -22,7 +22,7 @@ COPY cmd/ cmd/
 COPY controllers/ controllers/
 COPY internal/ internal/
 
-# TARGETOS and TARGETARCH are set by BuildKit and buildah; empty means the builder's own.
+# Set by the tool that builds for other platforms; empty means the builder's own.
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
       -ldflags "-s -w -X github.com/pluginbinding/kong-plugin-operator/internal/version.Version=${VERSION}" \
       -o manager ./cmd/manager
