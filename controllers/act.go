@@ -154,6 +154,7 @@ func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action s
 		r.Ledger.MayLand(p.binding.UID, r.Clock.Now().Add(longestWrite(p)))
 	case gateway.Conflict:
 		return r.lostTo(ctx, p)
+	default:
 	}
 	s := r.kongFailed(p, err)
 	if s.reason == v1alpha1.ReasonRejected && p.binding.Status.PluginID != "" {
@@ -233,6 +234,9 @@ func (r *PluginBindingReconciler) takeOver(ctx context.Context, p *pass) *stop {
 // deleteStray removes a plugin of this binding that is not the recorded one, so that the
 // recorded ID can come back.
 func (r *PluginBindingReconciler) deleteStray(ctx context.Context, p *pass) *stop {
+	if s := r.stillWanted(ctx, p); s != nil {
+		return s
+	}
 	if s := r.written(ctx, p, "delete", p.connection.Kong.Delete(ctx, p.action.ID)); s != nil {
 		return s
 	}

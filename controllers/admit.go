@@ -52,12 +52,9 @@ func refused(reason, message string) *stop {
 func (r *PluginBindingReconciler) connect(p *pass) *stop {
 	connection, known := r.Connections.Get(p.gateway)
 	if !known {
-		// The gateway controller has not probed it in this process; it will announce it.
-		return &stop{
-			condition: v1alpha1.ConditionProgrammed, unknown: true, transient: true,
-			reason:  v1alpha1.ReasonGatewayNotReady,
-			message: fmt.Sprintf("KongGateway %s has not been reached yet", p.gateway),
-		}
+		// The gateway controller has not probed it in this process and will announce it.
+		// Until then nothing is known that is worth a write.
+		return &stop{}
 	}
 	p.connection = connection
 	switch problem := connection.Problem; {

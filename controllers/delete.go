@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
@@ -82,6 +83,11 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 	if s := r.lookForOurs(ctx, p); s != nil {
 		return s
 	}
+	if p.action.Verb != identity.Release {
+		if s := r.stillDeleting(ctx, p); s != nil {
+			return s
+		}
+	}
 	switch p.action.Verb {
 	case identity.Release:
 		return nil
@@ -100,6 +106,19 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 		return s
 	}
 	if p.action.Verb != identity.Release {
+		return lookAgain()
+	}
+	return nil
+}
+
+// stillDeleting is one live look before something is removed: when the finalizer was taken
+// away by force and a binding of the same name was made since, the plugin is that one's.
+func (r *PluginBindingReconciler) stillDeleting(ctx context.Context, p *pass) *stop {
+	live := &v1alpha1.PluginBinding{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.binding), live); err != nil {
+		return kubernetesStop(err)
+	}
+	if live.UID != p.binding.UID || live.DeletionTimestamp.IsZero() {
 		return lookAgain()
 	}
 	return nil

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,12 +45,16 @@ type KongGatewayReconciler struct {
 	// Cluster is the cluster id that marks this cluster's plugins.
 	Cluster string
 	// Namespaces that are watched; empty for all.
-	Namespaces  sets.Set[string]
-	Connections *Connections
-	Ledger      *Ledger
-	Metrics     *Metrics
-	Dialer      Dialer
-	Clock       clock.PassiveClock
+	Namespaces sets.Set[string]
+	// RemoveOrphans allows the removal of plugins that bear this cluster's marks and belong
+	// to no binding. Only with a cluster id that somebody chose: two clusters that share a
+	// Kong and a default must not clean up after each other.
+	RemoveOrphans bool
+	Connections   *Connections
+	Ledger        *Ledger
+	Metrics       *Metrics
+	Dialer        Dialer
+	Clock         clock.PassiveClock
 
 	backoff workqueue.TypedRateLimiter[types.NamespacedName]
 	rounds  rounds
@@ -67,7 +70,7 @@ type gatewayPass struct {
 	view       *View
 	sweep      *v1alpha1.SweepStatus
 	stirred    []types.NamespacedName
-	orphans    []string
+	orphans    []orphan
 	lastRound  round
 	probed     bool
 	took       time.Duration
@@ -92,6 +95,7 @@ func (r *KongGatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		r.survey,  // all that Kong holds of this cluster, when that is due
 		r.publish, // the connection and what was read, to the bindings
 		r.wake,    // the bindings of which the reading shows something new
+		r.tidy,    // orphans, if that is allowed
 		r.report,  // status
 		r.letGo,   // the finalizer, when it is being deleted and nothing refers to it
 	} {
@@ -137,7 +141,7 @@ func (r *KongGatewayReconciler) gather(ctx context.Context, g *gatewayPass) erro
 // stands, so that bindings that come and go cost Kong nothing.
 func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) error {
 	g.lastRound = r.rounds.get(g.key)
-	kong, v, err := r.dial(ctx, g)
+	v, err := r.dial(ctx, g)
 	if err != nil {
 		return err
 	}
@@ -145,15 +149,14 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 		g.verdict, g.probed = *v, true
 		return nil
 	}
-	g.kong = kong
 	suspected := r.Connections.takeSuspicion(g.key)
 	due := !r.Clock.Now().Before(g.lastRound.next)
-	if g.lastRound.kong == kong && g.lastRound.generation == g.gateway.Generation && !due && !suspected {
+	if g.lastRound.kong == g.kong && g.lastRound.generation == g.gateway.Generation && !due && !suspected {
 		g.verdict = g.lastRound.verdict
 		return nil
 	}
-	info, err := kong.Probe(ctx)
-	if gateway.KindOf(err) == gateway.Throttled && g.lastRound.kong == kong {
+	info, err := g.kong.Probe(ctx)
+	if gateway.KindOf(err) == gateway.Throttled && g.lastRound.kong == g.kong {
 		g.verdict, g.retryAfter = g.lastRound.verdict, retryAfter(err)
 		return nil
 	}
@@ -162,27 +165,30 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 	return nil
 }
 
-// dial makes the connection of a gateway; a verdict says why there can be none. A gateway
-// that is being deleted together with its Secrets keeps the connection it had, so that the
-// plugins of its bindings can still be removed.
-func (r *KongGatewayReconciler) dial(ctx context.Context, g *gatewayPass) (Kong, *verdict, error) {
+// dial makes the connection of spec and Secrets. A verdict says why there is none. A
+// gateway that is being deleted together with its Secrets keeps the connection it had, so
+// that the plugins of its bindings can still be removed.
+func (r *KongGatewayReconciler) dial(ctx context.Context, g *gatewayPass) (*verdict, error) {
 	settings, v, err := r.settings(ctx, g)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var kong Kong
 	if v == nil {
-		if kong, err = r.Dialer.Dial(g.key, settings); err != nil {
-			v = &verdict{
-				condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection,
-				message: err.Error() + "; correct spec.adminURL, spec.auth or spec.tls, or the Secret that it names",
-			}
+		kong, err := r.Dialer.Dial(g.key, settings)
+		if err == nil {
+			g.kong = kong
+			return nil, nil
+		}
+		v = &verdict{
+			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection, permanent: true,
+			message: err.Error(),
 		}
 	}
-	if v != nil && !g.gateway.DeletionTimestamp.IsZero() && g.lastRound.kong != nil {
-		return g.lastRound.kong, nil, nil
+	if !g.gateway.DeletionTimestamp.IsZero() && g.lastRound.kong != nil {
+		g.kong = g.lastRound.kong
+		return nil, nil
 	}
-	return kong, v, nil
+	return v, nil
 }
 
 // publish tells the bindings.
@@ -286,7 +292,7 @@ func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
 		}
 		return max(g.lastRound.next.Sub(r.Clock.Now()), 10*time.Millisecond)
 	}
-	next := round{kong: g.kong, generation: g.gateway.Generation, verdict: g.verdict}
+	next := round{orphans: g.lastRound.orphans, kong: g.kong, generation: g.gateway.Generation, verdict: g.verdict}
 	var after time.Duration
 	if g.verdict.problem() == nil {
 		r.backoff.Forget(g.key)
@@ -294,6 +300,9 @@ func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
 	} else {
 		next.failures = g.lastRound.failures + 1
 		after = wait.Jitter(r.backoff.When(g.key), 0.1)
+	}
+	if g.view != nil {
+		next.orphans = r.sightings(g)
 	}
 	next.next = r.Clock.Now().Add(after)
 	r.rounds.set(g.key, next)
@@ -323,21 +332,4 @@ func durationOr(d v1alpha1.Duration, otherwise time.Duration) time.Duration {
 		return parsed
 	}
 	return otherwise
-}
-
-func (g *gatewayPass) orphanNote() string {
-	const most = 5
-	note := fmt.Sprintf("Kong holds %d plugins with this cluster's marks that belong to no PluginBinding", len(g.orphans))
-	for i, orphan := range g.orphans {
-		if i == most {
-			return note + ", ..."
-		}
-		if i == 0 {
-			note += ": "
-		} else {
-			note += ", "
-		}
-		note += orphan
-	}
-	return note
 }

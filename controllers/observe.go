@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
@@ -20,6 +21,9 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 		Import:   string(p.binding.Spec.PluginID),
 		Adoption: adoptionOf(p.binding),
 	}
+	if r.untouched(p) {
+		return &stop{}
+	}
 	if err := p.gatherFacts(ctx); err != nil {
 		return r.kongFailed(p, err)
 	}
@@ -35,6 +39,17 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 		}
 	}
 	return nil
+}
+
+// untouched reports whether everything is as it was when this process last saw the plugin
+// in force: the declaration with its Secrets, what the scope means, and the plugin in the
+// view. After an outage of the gateway that is most bindings, and none costs a request.
+func (r *PluginBindingReconciler) untouched(p *pass) bool {
+	status := &p.binding.Status
+	return p.mayRely && p.wasInForce() && status.Scope != nil &&
+		r.Ledger.SameSecrets(p.binding.UID, strings.Join(p.secretVersions, ",")) &&
+		r.Ledger.Fingerprint(p.binding.UID) == p.connection.View.fingerprint(p.facts.Recorded) &&
+		p.want.Scope == boundScope(status.Scope)
 }
 
 func (p *pass) gatherFacts(ctx context.Context) error {

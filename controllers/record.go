@@ -190,7 +190,7 @@ func (p *pass) noteTrouble(before, after []metav1.Condition) {
 // nextStatus is the status after this pass. It reads nothing but the pass and the clock.
 func (r *PluginBindingReconciler) nextStatus(p *pass, s *stop) v1alpha1.PluginBindingStatus {
 	next := *p.binding.Status.DeepCopy()
-	if s != nil && (s.condition == "" || s.transient && p.wasInForce()) && p.recordID == "" {
+	if s != nil && (s.condition == "" || s.transient && p.judged()) && p.recordID == "" {
 		if p.wrote {
 			next.LastWriteTime = r.now()
 		}
@@ -242,6 +242,14 @@ func (p *pass) settledStatus() *v1alpha1.SettledStatus {
 		SecretVersions: p.secretVersions,
 		Fields:         bounded(p.unsettled),
 	}
+}
+
+// judged reports whether the status already tells what became of the binding as it is
+// declared now. An outage does not make that untrue, and is told by the gateway: ten
+// thousand bindings need not be written because their gateway was away for a moment.
+func (p *pass) judged() bool {
+	ready := meta.FindStatusCondition(p.binding.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status != metav1.ConditionUnknown && ready.ObservedGeneration == p.binding.Generation
 }
 
 // wasInForce reports whether the binding, as it is declared now, was in force when the

@@ -9,10 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -108,7 +110,7 @@ func (r *PluginBindingReconciler) SetupWithManager(mgr ctrl.Manager, workers int
 		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(r.inConflictWith), builder.WithPredicates(onlyDeletions())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(labelsChanged())).
-		WatchesRawSource(source.Channel(r.Connections.changed, byGateway)).
+		WatchesRawSource(source.Channel(r.Connections.changed, handler.Funcs{GenericFunc: r.queueBindingsOf})).
 		WatchesRawSource(source.Channel(r.Connections.woken, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
@@ -145,6 +147,18 @@ func labelsChanged() predicate.Predicate {
 		CreateFunc: func(event.CreateEvent) bool { return false },
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 	})
+}
+
+// queueBindingsOf queues all bindings of a gateway behind what people have just changed.
+func (r *PluginBindingReconciler) queueBindingsOf(ctx context.Context, e event.GenericEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	requests := r.requests(ctx, client.MatchingFields{indexGateway: client.ObjectKeyFromObject(e.Object).String()})
+	if prioritized, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		prioritized.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(handler.LowPriority)}, requests...)
+		return
+	}
+	for _, request := range requests {
+		queue.Add(request)
+	}
 }
 
 func (r *PluginBindingReconciler) bindingsWhere(fields func(client.Object) client.MatchingFields) handler.MapFunc {

@@ -2,10 +2,8 @@ package controllers
 
 import (
 	"context"
-	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -52,7 +50,7 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 }
 
 func count(n int) int32 {
-	return int32(min(n, 1<<30)) //nolint:gosec // bounded
+	return int32(min(n, 1<<30))
 }
 
 // read asks for the lists.
@@ -145,27 +143,4 @@ func boundScope(bound *v1alpha1.BoundScope) plugin.Scope {
 		ServiceID: bound.ServiceID, RouteID: bound.RouteID,
 		ConsumerID: bound.ConsumerID, ConsumerGroupID: bound.ConsumerGroupID,
 	}
-}
-
-// orphans are the IDs of plugins that bear the marks of a binding of this cluster which
-// does not exist. Only watched namespaces can be judged.
-func (r *KongGatewayReconciler) orphans(ctx context.Context, rows []plugin.Plugin) ([]string, error) {
-	var ids []string
-	for i := range rows {
-		owner := identity.OwnerOf(rows[i].Tags).Binding
-		if owner == nil || owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(owner.Namespace) {
-			continue
-		}
-		key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
-		err := r.Client.Get(ctx, key, &v1alpha1.PluginBinding{}, client.UnsafeDisableDeepCopy)
-		if apierrors.IsNotFound(err) {
-			ids = append(ids, rows[i].ID)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	slices.Sort(ids)
-	return ids, nil
 }

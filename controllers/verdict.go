@@ -193,7 +193,7 @@ func (g *gatewayPass) setCondition(condition metav1.Condition) {
 }
 
 func (g *gatewayPass) countBindings() *v1alpha1.BindingCounts {
-	counts := &v1alpha1.BindingCounts{Total: int32(min(len(g.bindings), 1<<30))} //nolint:gosec // bounded
+	counts := &v1alpha1.BindingCounts{Total: count(len(g.bindings))}
 	for i := range g.bindings {
 		if isTrue(g.bindings[i].Status.Conditions, v1alpha1.ConditionReady) {
 			counts.Ready++
@@ -294,6 +294,8 @@ type round struct {
 	verdict    verdict
 	failures   int
 	next       time.Time
+	// orphans are when plugins without a binding were first seen, by ID.
+	orphans map[string]time.Time
 }
 
 // rounds remembers the last look at each gateway.

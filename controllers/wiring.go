@@ -18,6 +18,9 @@ type Options struct {
 	Cluster string
 	// Namespaces that the manager watches; empty for all.
 	Namespaces []string
+	// RemoveOrphans allows the removal of plugins that bear this cluster's marks and belong
+	// to no binding.
+	RemoveOrphans bool
 	// Workers is how many bindings are reconciled at the same time.
 	Workers int
 	// Registry takes the metrics.
@@ -51,16 +54,17 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	gateways := &KongGatewayReconciler{
-		Client:      o.Client,
-		Live:        o.Live,
-		Events:      mgr.GetEventRecorder("konggateway-controller"),
-		Cluster:     o.Cluster,
-		Namespaces:  sets.New(o.Namespaces...),
-		Connections: connections,
-		Ledger:      ledger,
-		Metrics:     metrics,
-		Dialer:      o.Dialer,
-		Clock:       o.Clock,
+		Client:        o.Client,
+		Live:          o.Live,
+		Events:        mgr.GetEventRecorder("konggateway-controller"),
+		Cluster:       o.Cluster,
+		Namespaces:    sets.New(o.Namespaces...),
+		RemoveOrphans: o.RemoveOrphans,
+		Connections:   connections,
+		Ledger:        ledger,
+		Metrics:       metrics,
+		Dialer:        o.Dialer,
+		Clock:         o.Clock,
 	}
 	if err := gateways.SetupWithManager(mgr); err != nil {
 		return err

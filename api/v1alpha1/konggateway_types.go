@@ -40,7 +40,7 @@ type KongGatewaySpec struct {
 	// what differs, at least 10s.
 	// +optional
 	// +kubebuilder:default="1m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,5}([.][0-9]{1,9})?(ms|s|m|h))+$') || duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
 	ResyncInterval Duration `json:"resyncInterval,omitempty"`
 
 	// limits says how hard the operator may lean on this Admin API.
@@ -98,6 +98,7 @@ type CASecretRef struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"
 	Name string `json:"name"`
 
 	// key within the Secret's data.
@@ -105,6 +106,7 @@ type CASecretRef struct {
 	// +kubebuilder:default=ca.crt
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="must be a key of a Secret: letters, digits, '-', '_' and '.'"
 	Key string `json:"key,omitempty"`
 }
 
@@ -114,6 +116,7 @@ type ClientCertSecretRef struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"
 	Name string `json:"name"`
 }
 
@@ -211,7 +214,7 @@ type GatewayLimits struct {
 	// Kong's own database time-out of 5s it has to fit into the leader's lease.
 	// +optional
 	// +kubebuilder:default="5s"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('100ms') && duration(self) <= duration('9s')",message="must be between 100ms and 9s"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,5}([.][0-9]{1,9})?(ms|s|m|h))+$') || duration(self) >= duration('100ms') && duration(self) <= duration('9s')",message="must be between 100ms and 9s"
 	RequestTimeout Duration `json:"requestTimeout,omitempty"`
 }
 

@@ -74,9 +74,11 @@ func run(ctx context.Context, o *options) error {
 	if err := controllers.AddToManager(ctx, mgr, controllers.Options{
 		Cluster:    clusterID,
 		Namespaces: o.namespaces,
-		Workers:    o.workers,
-		Registry:   metrics.Registry,
-		Clock:      clock.RealClock{},
+		// Only an id that somebody chose is certain to be this cluster's alone.
+		RemoveOrphans: o.clusterID != "",
+		Workers:       o.workers,
+		Registry:      metrics.Registry,
+		Clock:         clock.RealClock{},
 	}); err != nil {
 		return err
 	}

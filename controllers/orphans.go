@@ -1,0 +1,124 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+)
+
+// orphan is a plugin that bears the marks of a binding of this cluster which does not
+// exist.
+type orphan struct {
+	id    string
+	owner types.NamespacedName
+}
+
+// orphanAge is how long before its removal an orphan has to have been seen first, in
+// another sweep: a binding that is being restored may be on its way.
+const orphanAge = time.Minute
+
+// orphans finds the plugins without a binding. Only watched namespaces can be judged.
+func (r *KongGatewayReconciler) orphans(ctx context.Context, rows []plugin.Plugin) ([]orphan, error) {
+	var found []orphan
+	for i := range rows {
+		owner := identity.OwnerOf(rows[i].Tags).Binding
+		if owner == nil || owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(owner.Namespace) {
+			continue
+		}
+		key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
+		err := r.Client.Get(ctx, key, &v1alpha1.PluginBinding{}, client.UnsafeDisableDeepCopy)
+		if apierrors.IsNotFound(err) {
+			found = append(found, orphan{id: rows[i].ID, owner: key})
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(found, func(a, b orphan) int { return cmp.Compare(a.id, b.id) })
+	return found, nil
+}
+
+// sightings carries on when each orphan was first seen.
+func (r *KongGatewayReconciler) sightings(g *gatewayPass) map[string]time.Time {
+	first := make(map[string]time.Time, len(g.orphans))
+	for _, o := range g.orphans {
+		first[o.id] = r.Clock.Now()
+		if earlier, ok := g.lastRound.orphans[o.id]; ok {
+			first[o.id] = earlier
+		}
+	}
+	return first
+}
+
+// tidy removes orphans that were seen before, after a live look at both sides.
+func (r *KongGatewayReconciler) tidy(ctx context.Context, g *gatewayPass) error {
+	if !r.RemoveOrphans {
+		return nil
+	}
+	for _, o := range g.orphans {
+		first, seen := g.lastRound.orphans[o.id]
+		if !seen || r.Clock.Since(first) < orphanAge {
+			continue
+		}
+		if err := r.removeOrphan(ctx, g, o); err != nil {
+			log.FromContext(ctx).Info("an orphaned plugin was not removed", "plugin", o.id, "error", err.Error())
+		}
+	}
+	return nil
+}
+
+// removeOrphan removes one, unless its binding is there after all or Kong shows it as
+// somebody else's by now.
+func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass, o orphan) error {
+	err := r.Live.Get(ctx, o.owner, &v1alpha1.PluginBinding{})
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	have, err := g.kong.PluginByID(ctx, o.id)
+	if gateway.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	self := identity.Binding{Cluster: r.Cluster, Namespace: o.owner.Namespace, Name: o.owner.Name}
+	if standing, _ := identity.StandingOf(self, have.Tags, have.InstanceName); standing != identity.Ours {
+		return nil
+	}
+	if err := g.kong.Delete(ctx, o.id); err != nil {
+		return err
+	}
+	r.Metrics.wrote(g.key, "delete")
+	log.FromContext(ctx).Info("removed an orphaned plugin", "plugin", o.id, "binding", o.owner.String())
+	r.Events.Eventf(g.gateway, nil, corev1.EventTypeNormal, "OrphanRemoved", "Sweep",
+		"plugin %s of PluginBinding %s, which does not exist, was removed from Kong", o.id, o.owner)
+	return nil
+}
+
+func (g *gatewayPass) orphanNote() string {
+	const most = 5
+	var names []string
+	for _, o := range g.orphans[:min(len(g.orphans), most)] {
+		names = append(names, fmt.Sprintf("%s of %s", o.id, o.owner))
+	}
+	if len(g.orphans) > most {
+		names = append(names, "...")
+	}
+	return fmt.Sprintf("Kong holds %d plugins with this cluster's marks that belong to no PluginBinding: %s",
+		len(g.orphans), strings.Join(names, ", "))
+}
