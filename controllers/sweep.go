@@ -50,7 +50,7 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 }
 
 func count(n int) int32 {
-	return int32(min(n, 1<<30))
+	return int32(min(n, 1<<30)) //nolint:gosec // bounded
 }
 
 // read asks for the lists.
