@@ -1,7 +1,6 @@
 package identity_test
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"regexp"
@@ -273,7 +272,7 @@ func TestVerbsHaveNames(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for verb := Wait; verb <= Release; verb++ {
-		name := fmt.Sprint(verb)
+		name := verb.String()
 		if name == "" || seen[name] {
 			t.Errorf("verb %d is called %q, which is empty or another's", int(verb), name)
 		}

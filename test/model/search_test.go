@@ -1,0 +1,191 @@
+package model
+
+import (
+	"fmt"
+	"hash/maphash"
+	"strings"
+
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+)
+
+// judge looks at a world that has come to rest.
+func (w *world) judge(s *state) string {
+	o := &s.etcd
+	switch {
+	case !o.exists:
+		for i := range s.kong.rows {
+			if s.kong.rows[i].ours() && !w.frozen && (s.released || !w.forced) {
+				return fmt.Sprintf("the binding is gone and plugin %d is left behind", i)
+			}
+		}
+		return ""
+	case o.deleting:
+		return "the deletion does not end"
+	case s.wanted(*o) == entityNone:
+		return "" // nothing can be programmed, and the condition says so
+	}
+	switch w.last.Verb {
+	case identity.None:
+		r := &s.kong.rows[o.recorded]
+		if !r.live || r.marks != marksOurs || r.name != w.nameFor(*o) || r.scope != s.wanted(*o) || !r.same {
+			return "in sync with a plugin that is not as declared"
+		}
+		return ""
+	case identity.Conflict:
+		r := &s.kong.rows[w.last.ID[0]-'0']
+		if r.ours() {
+			return "in conflict with its own plugin " + w.last.ID
+		}
+		if !r.stranger && o.recorded != 0 {
+			return "in conflict with its own plugin " + w.last.ID + ", which lost its marks"
+		}
+		return "" // without marks and without a record nothing tells whose it is
+	case identity.Put:
+		// Kong refuses the name, and the refusal tells whose it is.
+		if named := s.kong.byName(o.name()); s.kong.rows[named].stranger {
+			return ""
+		}
+	case identity.Wait:
+		if w.imports != 0 && !s.kong.rows[w.imports].live {
+			return ""
+		}
+	default:
+	}
+	return fmt.Sprintf("it comes to %s %s again and again", w.last.Verb, w.last.ID)
+}
+
+// A violation with the shortest way to it.
+type violation struct {
+	wrong string
+	trace []string
+}
+
+func (v *violation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, after %d steps:\n", v.wrong, len(v.trace))
+	for i, step := range v.trace {
+		fmt.Fprintf(&b, "%3d. %s\n", i+1, step)
+	}
+	return b.String()
+}
+
+type digest [2]uint64
+
+var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func digestOf(s state) digest {
+	return digest{maphash.Comparable(seeds[0], s), maphash.Comparable(seeds[1], s)}
+}
+
+// A node remembers how a state was come by: the n-th step of its parent's.
+type node struct {
+	parent int32
+	choice uint16
+}
+
+type search struct {
+	world   *world
+	start   state
+	nodes   []node
+	visited map[digest]struct{}
+	settled map[digest]struct{}
+}
+
+// explore goes through all states, nearest first, and stops at the first violation, or when
+// there are more than limit.
+func explore(w *world, start state, limit int) (states int, found *violation, complete bool) {
+	x := &search{
+		world: w, start: start,
+		nodes:   []node{{parent: -1}},
+		visited: map[digest]struct{}{digestOf(start): {}},
+		settled: map[digest]struct{}{},
+	}
+	type open struct {
+		at int32
+		s  state
+	}
+	queue := []open{{0, start}}
+	for len(queue) > 0 {
+		var next []open
+		for _, here := range queue {
+			choice := uint16(0)
+			x.successors(here.s, func(_ string, t state, wrong string) {
+				choice++
+				if found != nil {
+					return
+				}
+				key := digestOf(t)
+				if _, ok := x.visited[key]; ok && wrong == "" {
+					return
+				}
+				x.visited[key] = struct{}{}
+				x.nodes = append(x.nodes, node{here.at, choice})
+				at := int32(len(x.nodes) - 1)
+				if wrong == "" {
+					wrong = x.check(t)
+				}
+				if wrong != "" {
+					found = &violation{wrong, x.trace(at)}
+					return
+				}
+				next = append(next, open{at, t})
+			})
+			if found != nil {
+				return len(x.nodes), found, false
+			}
+			if len(x.nodes) > limit {
+				return len(x.nodes), nil, false
+			}
+		}
+		queue = next
+	}
+	return len(x.nodes), nil, true
+}
+
+// successors of a state, always in the same order.
+func (x *search) successors(s state, out emit) {
+	for n := range s.procs {
+		if s.procs[n].up {
+			x.world.step(s, n, true, out)
+		}
+	}
+	x.world.surroundings(&s, out)
+}
+
+// check looks at a state by itself, and at where it leads.
+func (x *search) check(s state) string {
+	if s.kong.oursCount() > 1 {
+		return "two plugins are the binding's"
+	}
+	// What may still happen makes no difference to where this leads.
+	s.left, s.flights = [events]uint8{}, [lateWrites]request{}
+	s.backup, s.uids = object{}, 0
+	key := digestOf(s)
+	if _, ok := x.settled[key]; ok {
+		return ""
+	}
+	if wrong := x.world.settle(s); wrong != "" {
+		return "left alone from here: " + wrong
+	}
+	x.settled[key] = struct{}{}
+	return ""
+}
+
+// trace goes the way again, to name its steps.
+func (x *search) trace(at int32) []string {
+	var choices []uint16
+	for ; x.nodes[at].parent >= 0; at = x.nodes[at].parent {
+		choices = append(choices, x.nodes[at].choice)
+	}
+	s := x.start
+	var steps []string
+	for i := len(choices) - 1; i >= 0; i-- {
+		n := uint16(0)
+		x.successors(s, func(step string, t state, _ string) {
+			if n++; n == choices[i] {
+				steps, s = append(steps, step), t
+			}
+		})
+	}
+	return steps
+}
