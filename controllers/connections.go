@@ -64,6 +64,16 @@ func NewConnections() *Connections {
 	}
 }
 
+// Changed carries the gateways whose bindings have to look again. Whoever runs the
+// controllers reads it; nothing else does.
+func (c *Connections) Changed() <-chan event.GenericEvent { return c.changed }
+
+// Woken carries the bindings of which a sweep saw something new.
+func (c *Connections) Woken() <-chan event.GenericEvent { return c.woken }
+
+// Suspects carries the gateways that have to be probed now.
+func (c *Connections) Suspects() <-chan event.GenericEvent { return c.suspects }
+
 // Get returns the connection of a gateway; false before its first probe.
 func (c *Connections) Get(key types.NamespacedName) (Connection, bool) {
 	c.mu.RLock()

@@ -99,7 +99,6 @@ func gatewaySecrets(gw *v1alpha1.KongGateway) []string {
 // SetupWithManager adds the controller to the manager. Up to workers bindings are
 // reconciled at the same time.
 func (r *PluginBindingReconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
-	r.backoff = workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](retryFirst, retryMost)
 	byGateway := handler.EnqueueRequestsFromMapFunc(r.bindingsWhere(func(o client.Object) client.MatchingFields {
 		return client.MatchingFields{indexGateway: client.ObjectKeyFromObject(o).String()}
 	}))
@@ -110,8 +109,8 @@ func (r *PluginBindingReconciler) SetupWithManager(mgr ctrl.Manager, workers int
 		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(r.inConflictWith), builder.WithPredicates(onlyDeletions())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(labelsChanged())).
-		WatchesRawSource(source.Channel(r.Connections.changed, handler.Funcs{GenericFunc: r.queueBindingsOf})).
-		WatchesRawSource(source.Channel(r.Connections.woken, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.Connections.Changed(), handler.Funcs{GenericFunc: r.queueBindingsOf})).
+		WatchesRawSource(source.Channel(r.Connections.Woken(), &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
@@ -196,14 +195,13 @@ func (r *PluginBindingReconciler) requests(ctx context.Context, options ...clien
 
 // SetupWithManager adds the controller to the manager.
 func (r *KongGatewayReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.backoff = workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](gatewayFirst, gatewayMost)
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("konggateway").
 		For(&v1alpha1.KongGateway{}, builder.WithPredicates(predicate.Or[client.Object](
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&v1alpha1.PluginBinding{}, recount(), builder.WithPredicates(countChanged())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.gatewaysOfSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
-		WatchesRawSource(source.Channel(r.Connections.suspects, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.Connections.Suspects(), &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: gatewayWorkers}).
 		Complete(r)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,8 +37,51 @@ type Options struct {
 	Dialer Dialer
 }
 
+// Operator is the two controllers, wired together.
+type Operator struct {
+	Gateways    *KongGatewayReconciler
+	Bindings    *PluginBindingReconciler
+	Connections *Connections
+}
+
+// Recorders make the events of the two controllers.
+type Recorders struct{ Gateways, Bindings events.EventRecorder }
+
+// New wires the two controllers together. Of the options it needs all but Workers.
+func New(o Options, recorders Recorders) *Operator {
+	connections, ledger, metrics := NewConnections(), NewLedger(o.Clock), NewMetrics(o.Registry)
+	return &Operator{
+		Connections: connections,
+		Gateways: &KongGatewayReconciler{
+			Client:        o.Client,
+			Live:          o.Live,
+			Events:        recorders.Gateways,
+			Cluster:       o.Cluster,
+			Namespaces:    sets.New(o.Namespaces...),
+			RemoveOrphans: o.RemoveOrphans,
+			Connections:   connections,
+			Ledger:        ledger,
+			Metrics:       metrics,
+			Dialer:        o.Dialer,
+			Clock:         o.Clock,
+			backoff:       workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](gatewayFirst, gatewayMost),
+		},
+		Bindings: &PluginBindingReconciler{
+			Client:      o.Client,
+			Live:        o.Live,
+			Events:      recorders.Bindings,
+			Cluster:     o.Cluster,
+			Connections: connections,
+			Ledger:      ledger,
+			Metrics:     metrics,
+			Clock:       o.Clock,
+			backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](retryFirst, retryMost),
+		},
+	}
+}
+
 // AddToManager wires the two controllers together and adds them to a manager that has not
-// started.
+// started. The manager gives what the options leave out.
 func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := SetupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
@@ -49,35 +95,15 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Dialer == nil {
 		o.Dialer = PoolDialer{gateway.NewPool(gateway.NewMetrics(o.Registry))}
 	}
-	connections, ledger, metrics := NewConnections(), NewLedger(o.Clock), NewMetrics(o.Registry)
 	if err := o.Registry.Register(&BindingCollector{Reader: mgr.GetCache()}); err != nil {
 		return err
 	}
-	gateways := &KongGatewayReconciler{
-		Client:        o.Client,
-		Live:          o.Live,
-		Events:        mgr.GetEventRecorder("konggateway-controller"),
-		Cluster:       o.Cluster,
-		Namespaces:    sets.New(o.Namespaces...),
-		RemoveOrphans: o.RemoveOrphans,
-		Connections:   connections,
-		Ledger:        ledger,
-		Metrics:       metrics,
-		Dialer:        o.Dialer,
-		Clock:         o.Clock,
-	}
-	if err := gateways.SetupWithManager(mgr); err != nil {
+	operator := New(o, Recorders{
+		Gateways: mgr.GetEventRecorder("konggateway-controller"),
+		Bindings: mgr.GetEventRecorder("pluginbinding-controller"),
+	})
+	if err := operator.Gateways.SetupWithManager(mgr); err != nil {
 		return err
 	}
-	bindings := &PluginBindingReconciler{
-		Client:      o.Client,
-		Live:        o.Live,
-		Events:      mgr.GetEventRecorder("pluginbinding-controller"),
-		Cluster:     o.Cluster,
-		Connections: connections,
-		Ledger:      ledger,
-		Metrics:     metrics,
-		Clock:       o.Clock,
-	}
-	return bindings.SetupWithManager(mgr, o.Workers)
+	return operator.Bindings.SetupWithManager(mgr, o.Workers)
 }
