@@ -151,7 +151,7 @@ func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action s
 	}
 	switch gateway.KindOf(err) {
 	case gateway.UnknownOutcome:
-		r.Ledger.MayLand(p.binding.UID, r.Clock.Now().Add(longestWrite(p)))
+		r.Ledger.MayLand(client.ObjectKeyFromObject(p.binding), r.Clock.Now().Add(longestWrite(p)))
 	case gateway.Conflict:
 		return r.lostTo(ctx, p)
 	default:

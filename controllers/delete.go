@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -56,13 +57,14 @@ func (r *PluginBindingReconciler) gatewayGone(ctx context.Context, p *pass) (boo
 }
 
 // outwait lets earlier writes land before anything is looked at: a late PUT would bring a
-// deleted plugin back. Without a write of unknown outcome, by this process or by the
-// leader before it, there is nothing to wait for.
+// deleted plugin back. Without a write of unknown outcome by this process, and once it has
+// led for so long that none of the leader before it can be under way, there is nothing to
+// wait for.
 func (r *PluginBindingReconciler) outwait(_ context.Context, p *pass) *stop {
 	if p.gatewayGone || p.observes() {
 		return nil
 	}
-	wait := r.Ledger.QuietAt(p.binding.UID, longestWrite(p)).Sub(r.Clock.Now())
+	wait := r.quietIn(p)
 	if wait <= 0 {
 		return nil
 	}
@@ -73,6 +75,11 @@ func (r *PluginBindingReconciler) outwait(_ context.Context, p *pass) *stop {
 		message:   "waiting until no earlier write to Kong can still be done, before the plugin is removed",
 		after:     wait,
 	}
+}
+
+// quietIn is how long an earlier write for this binding can still be done.
+func (r *PluginBindingReconciler) quietIn(p *pass) time.Duration {
+	return r.Ledger.QuietIn(client.ObjectKeyFromObject(p.binding), longestWrite(p))
 }
 
 // takeAway removes what is ours and looks again, until a look finds nothing of ours.

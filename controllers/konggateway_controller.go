@@ -180,8 +180,8 @@ func (r *KongGatewayReconciler) dial(ctx context.Context, g *gatewayPass) (*verd
 			return nil, nil
 		}
 		v = &verdict{
-			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection, permanent: true,
-			message: err.Error(),
+			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection,
+			message: err.Error() + "; correct spec.adminURL, spec.auth or spec.tls, or the Secret that it names",
 		}
 	}
 	if !g.gateway.DeletionTimestamp.IsZero() && g.lastRound.kong != nil {

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -13,18 +14,19 @@ import (
 type Ledger struct {
 	mu      sync.Mutex
 	entries map[types.UID]*entry
-	clock   clock.PassiveClock
-	// started is when this process began to lead: when a reconcile first came here.
+	// lands is until when a write of unknown outcome may still be done by Kong. By name, not
+	// by UID: a binding that is made again has to reckon with what was sent for the one
+	// before it, should that have gone unseen.
+	lands map[types.NamespacedName]time.Time
+	clock clock.PassiveClock
+	// started is when this process began to lead: when a reconcile first came here, unless
+	// somebody said so.
 	started time.Time
 	// ticks orders readings of Kong and writes to it, whatever the clock does.
 	ticks uint64
 }
 
 type entry struct {
-	// fresh: this process put the finalizer on, so that no earlier one wrote to Kong.
-	fresh bool
-	// lands is until when a write of unknown outcome may still be done by Kong.
-	lands time.Time
 	// fingerprint of the plugin when it was last found or put in force.
 	fingerprint uint64
 	// secrets are the versions of the Secrets that it was made from.
@@ -35,9 +37,13 @@ type entry struct {
 	wrote uint64
 }
 
-// NewLedger returns an empty ledger.
-func NewLedger(c clock.PassiveClock) *Ledger {
-	return &Ledger{entries: map[types.UID]*entry{}, clock: c}
+// NewLedger returns an empty ledger of a process that leads since the given time; since it
+// first reconciles, if that is zero.
+func NewLedger(c clock.PassiveClock, leadingSince time.Time) *Ledger {
+	return &Ledger{
+		entries: map[types.UID]*entry{}, lands: map[types.NamespacedName]time.Time{},
+		clock: c, started: leadingSince,
+	}
 }
 
 // Begin notes that this process leads. Only the first call counts.
@@ -49,37 +55,27 @@ func (l *Ledger) Begin() {
 	}
 }
 
-// Fresh notes that nobody wrote to Kong for this binding before this process.
-func (l *Ledger) Fresh(uid types.UID) {
-	l.with(uid, func(e *entry) { e.fresh = true })
-}
-
-// MayLand notes that a write for this binding may still be done until then.
-func (l *Ledger) MayLand(uid types.UID, until time.Time) {
-	l.with(uid, func(e *entry) {
-		if until.After(e.lands) {
-			e.lands = until
-		}
-	})
-}
-
-// QuietAt is when no earlier write for this binding can still be done, if the longest
-// that a write may take is the given time. Writes of an earlier leader count, unless
-// there can be none.
-func (l *Ledger) QuietAt(uid types.UID, longest time.Duration) time.Time {
+// MayLand notes that a write for the binding of this name may still be done until then.
+func (l *Ledger) MayLand(key types.NamespacedName, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.entries[uid]
-	if e == nil {
-		return l.started.Add(longest)
+	maps.DeleteFunc(l.lands, func(_ types.NamespacedName, t time.Time) bool { return t.Before(l.clock.Now()) })
+	if until.After(l.lands[key]) {
+		l.lands[key] = until
 	}
-	if e.fresh {
-		return e.lands
+}
+
+// QuietIn is how long it takes until no earlier write for the binding of this name can
+// still be done, if the longest that a write may take is the given time; 0 or less if
+// none can. What an earlier leader may have sent counts: nothing tells that it sent none.
+func (l *Ledger) QuietIn(key types.NamespacedName, longest time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	quiet := l.started.Add(longest)
+	if lands := l.lands[key]; lands.After(quiet) {
+		quiet = lands
 	}
-	if handover := l.started.Add(longest); handover.After(e.lands) {
-		return handover
-	}
-	return e.lands
+	return quiet.Sub(l.clock.Now())
 }
 
 // Tick is a point in the order of readings and writes; each is later than the one before.

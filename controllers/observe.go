@@ -24,6 +24,7 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 	if r.untouched(p) {
 		return &stop{}
 	}
+	p.doubt = r.quietIn(p)
 	if err := p.gatherFacts(ctx); err != nil {
 		return r.kongFailed(p, err)
 	}
@@ -215,8 +216,24 @@ func (p *pass) settled(have plugin.Plugin, differences []string) bool {
 	return true
 }
 
-// decide asks the pure function.
+// decide asks the pure function. While an earlier write can still be done, nothing is
+// started that a plugin which appears later would stand beside: that write may have another
+// instance name and another scope than those that were looked at. What bears the binding's
+// marks by now is taken at once.
 func (r *PluginBindingReconciler) decide(_ context.Context, p *pass) *stop {
 	p.action = identity.Decide(p.facts)
-	return nil
+	if p.doubt <= 0 || p.observes() || !slices.Contains(startsOwnership, p.action.Verb) {
+		return nil
+	}
+	return &stop{
+		condition: v1alpha1.ConditionProgrammed,
+		unknown:   true,
+		transient: true,
+		reason:    v1alpha1.ReasonProgramming,
+		message:   "waiting until no earlier write to Kong can still be done, before a plugin is made or adopted",
+		after:     p.doubt,
+	}
 }
+
+// startsOwnership are the verbs that give the binding a plugin that bore none of its marks.
+var startsOwnership = []identity.Verb{identity.Create, identity.Adopt, identity.TakeOver}

@@ -71,7 +71,10 @@ type pass struct {
 	secretVersions []string
 	schema         *plugin.Schema
 
-	// From observe and decide. seen holds the plugins behind the facts by their IDs.
+	// From observe and decide. doubt is how long an earlier write could still have been done
+	// when the looking began, so that the facts may not be all. seen holds the plugins behind
+	// the facts by their IDs.
+	doubt  time.Duration
 	facts  identity.Facts
 	seen   map[string]plugin.Plugin
 	action identity.Action
@@ -189,9 +192,6 @@ func (r *PluginBindingReconciler) hold(ctx context.Context, p *pass) *stop {
 		p.binding = base
 		return kubernetesStop(err)
 	}
-	// Nothing was written to Kong for this binding before: no earlier leader's request
-	// can still be under way.
-	r.Ledger.Fresh(p.binding.UID)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +31,10 @@ type Options struct {
 	Registry prometheus.Registerer
 	// Clock tells the time.
 	Clock clock.PassiveClock
+	// LeadingSince is since when this process leads, if somebody knows better than that it
+	// does when it first reconciles. For a while after that, a write of an earlier leader can
+	// still be done, and nothing is made or removed.
+	LeadingSince time.Time
 	// Client and Live stand in for the manager's own, if set.
 	Client client.Client
 	Live   client.Reader
@@ -49,7 +54,7 @@ type Recorders struct{ Gateways, Bindings events.EventRecorder }
 
 // New wires the two controllers together. Of the options it needs all but Workers.
 func New(o Options, recorders Recorders) *Operator {
-	connections, ledger, metrics := NewConnections(), NewLedger(o.Clock), NewMetrics(o.Registry)
+	connections, ledger, metrics := NewConnections(), NewLedger(o.Clock, o.LeadingSince), NewMetrics(o.Registry)
 	return &Operator{
 		Connections: connections,
 		Gateways: &KongGatewayReconciler{

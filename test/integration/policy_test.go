@@ -420,7 +420,7 @@ var _ = Describe("Time", func() {
 	It("that jumps changes nothing in Kong", func() {
 		s := newQuietStory()
 		clock := &jumpingClock{now: time.Now().Add(-48 * time.Hour)}
-		s.startOperator(func(o *controllers.Options) { o.Clock = clock })
+		s.startOperator(func(o *controllers.Options) { o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour) })
 		binding := s.created(s.binding("limit"))
 		writes := len(s.kong.Journal().Writes())
 		clock.jump(96 * time.Hour)

@@ -283,6 +283,8 @@ func (s *story) startOperator(adjust ...func(*controllers.Options)) {
 	options := controllers.Options{
 		Cluster: clusterID, Namespaces: s.namespaces, Workers: 4,
 		Registry: op.registry, Clock: clock.RealClock{},
+		// For so long that nothing of an earlier leader's can be under way.
+		LeadingSince: time.Now().Add(-time.Hour),
 	}
 	for _, a := range adjust {
 		a(&options)

@@ -149,11 +149,7 @@ func (w *world) begin(s state, n int, say emit) {
 		}
 		return
 	}
-	if p.base.recorded == 0 && s.inFlight() && w.inDoubt(p) && !w.protocol.createInDoubt {
-		// A create of unknown outcome, by this process or the one before it, may still land,
-		// and under another name and place than those that would be looked at.
-		return
-	}
+	p.doubt = s.inFlight() && w.inDoubt(p) && !w.protocol.createInDoubt
 	p.at = lookByName
 	if p.base.recorded != 0 {
 		p.at = lookByID
@@ -262,6 +258,18 @@ func (w *world) decide(s *state, p *process, byKey sight) {
 	}
 	p.exists = identity.Standing(p.byID.standing).Found()
 	p.byID, p.byName = sight{}, sight{}
+	doubt := p.doubt
+	p.doubt = false
+	switch w.last.Verb {
+	case identity.Create, identity.Adopt, identity.TakeOver:
+		if doubt {
+			// A write of unknown outcome, by this process or the one before it, may still land,
+			// and under another name and place than those that were looked at.
+			p.end()
+			return
+		}
+	default:
+	}
 	switch w.last.Verb {
 	case identity.Put:
 		p.at = lookLive

@@ -58,6 +58,7 @@ type process struct {
 
 	// The pass.
 	at     counter
+	doubt  bool // an earlier write could still be done when the looking began
 	base   object
 	scope  uint8
 	byID   sight
