@@ -86,6 +86,10 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 		again:     row.again,
 		message:   describe(err, redactor),
 	}
+	if gateway.KindOf(err) == gateway.Throttled {
+		// The same whichever request was the one too many.
+		s.message = "Kong asks for fewer requests (429); the operator waits as long as it says"
+	}
 	var kongErr *gateway.Error
 	if errors.As(err, &kongErr) && kongErr.RetryAfter > 0 {
 		s.again, s.after = false, kongErr.RetryAfter

@@ -34,6 +34,7 @@ type Client struct {
 
 	limiter  *rate.Limiter
 	inFlight chan struct{}
+	pause    pause
 
 	// trusted says whether the last probe showed a Kong in DB mode.
 	trusted atomic.Bool
@@ -170,6 +171,9 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 	if err != nil {
 		return answer{}, c.connectionError(r, err, sent.Load())
 	}
+	if a.status == http.StatusTooManyRequests {
+		c.pause.keep(retryAfter(a.header))
+	}
 	return a, nil
 }
 
@@ -198,8 +202,11 @@ func (c *Client) newRequest(r request) (*http.Request, *Error) {
 	return req, nil
 }
 
-// enter waits until one more request may be made.
+// enter waits until one more request may be made. While Kong asked for a pause, none may.
 func (c *Client) enter(ctx context.Context, op string) *Error {
+	if paused := c.paused(op); paused != nil {
+		return paused
+	}
 	err := ctx.Err()
 	if err == nil {
 		select {
@@ -215,6 +222,10 @@ func (c *Client) enter(ctx context.Context, op string) *Error {
 	}
 	if err != nil {
 		return &Error{Kind: Unavailable, Op: op, Message: "given up while waiting for a turn", err: err}
+	}
+	if paused := c.paused(op); paused != nil { // since this one began to wait
+		c.leave()
+		return paused
 	}
 	return nil
 }

@@ -27,7 +27,8 @@ const (
 	Ambiguous Kind = "Ambiguous"
 	// Denied: the credentials were refused (401 or 403).
 	Denied Kind = "Denied"
-	// Throttled: too many requests (429). RetryAfter says how long to wait, if Kong did.
+	// Throttled: too many requests (429). RetryAfter says how long to wait; until then the
+	// Client makes no request at all.
 	Throttled Kind = "Throttled"
 	// Unavailable: no answer, or not one of Kong. Nothing is known, and nothing was written.
 	Unavailable Kind = "Unavailable"
@@ -77,7 +78,7 @@ type Error struct {
 	Message string
 	// Fields that Kong complains about, sorted by path.
 	Fields []FieldError
-	// RetryAfter that came with a 429, 0 when none did.
+	// RetryAfter is how long to wait before the next request, with Throttled only.
 	RetryAfter time.Duration
 
 	err error

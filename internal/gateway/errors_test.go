@@ -244,16 +244,16 @@ func TestRetryAfter(t *testing.T) {
 		date   string
 		want   time.Duration
 	}{
-		{"", "", 0},
+		{"", "", shortestPause},
 		{"3", "", 3 * time.Second},
 		{" 1.5 ", "", 1500 * time.Millisecond},
-		{"-4", "", 0},
+		{"-4", "", shortestPause},
 		{"99999999999999999999", "", maxRetryAfter},
-		{"NaN", "", 0},
+		{"NaN", "", shortestPause},
 		{"+Inf", "", maxRetryAfter},
-		{"soon", "", 0},
+		{"soon", "", shortestPause},
 		{"Sun, 22 Nov 2026 21:30:07 GMT", date, 7 * time.Second},
-		{"Sun, 22 Nov 2026 21:29:00 GMT", date, 0},
+		{"Sun, 22 Nov 2026 21:29:00 GMT", date, shortestPause},
 		{"Sun, 22 Nov 2099 21:30:07 GMT", "", maxRetryAfter},
 	}
 	for _, tt := range tests {

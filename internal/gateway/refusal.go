@@ -153,7 +153,8 @@ func plainTextProblem(body []byte) string {
 	return ""
 }
 
-// retryAfter reads the header as seconds or as a date, within bounds.
+// retryAfter reads the header as seconds or as a date, within bounds: whoever answers 429
+// wants some time.
 func retryAfter(h http.Header) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	var wait time.Duration
@@ -166,7 +167,7 @@ func retryAfter(h http.Header) time.Duration {
 		}
 		wait = at.Sub(now)
 	}
-	return min(max(wait, 0), maxRetryAfter)
+	return min(max(wait, shortestPause), maxRetryAfter)
 }
 
 // flatten makes a list of Kong's nested complaints.

@@ -1,0 +1,148 @@
+package controllers
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+)
+
+// kindsOfErrors are read from the source of package gateway, so that none is forgotten.
+func kindsOfErrors(t *testing.T) (kinds []gateway.Kind) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../internal/gateway/errors.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if of, ok := spec.Type.(*ast.Ident); !ok || of.Name != "Kind" {
+			return true
+		}
+		text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, gateway.Kind(text))
+		return true
+	})
+	if len(kinds) < 13 {
+		t.Fatalf("only these kinds were found: %v", kinds)
+	}
+	return kinds
+}
+
+// fromProbes are the kinds that only Probe gives, of which bindings hear through their
+// gateway.
+var fromProbes = map[gateway.Kind]bool{gateway.Unsupported: true}
+
+func TestEveryKindOfErrorHasARow(t *testing.T) {
+	for _, kind := range kindsOfErrors(t) {
+		if _, ok := kongErrors[kind]; ok == fromProbes[kind] {
+			t.Errorf("kind %s: a row for bindings: %v", kind, ok)
+		}
+	}
+}
+
+// What cannot be known must not be told as a fact: a condition is False only where Kong
+// itself said so.
+func TestWhatIsNotKnownIsUnknown(t *testing.T) {
+	for _, kind := range []gateway.Kind{
+		gateway.Unavailable, gateway.UnknownOutcome, gateway.NotKong, gateway.TLS, gateway.NotDatabase, gateway.Throttled,
+	} {
+		s := kongStop(&gateway.Error{Kind: kind, Op: "get plugin", Message: "x"}, nil)
+		if !s.unknown || !s.transient || !s.again && s.after == 0 {
+			t.Errorf("%s: %+v", kind, s)
+		}
+	}
+}
+
+// Only another input helps against these, and every such input wakes the binding.
+func TestWhatOnlyAnotherInputHelps(t *testing.T) {
+	for _, kind := range []gateway.Kind{gateway.Rejected, gateway.Invalid} {
+		s := kongStop(&gateway.Error{Kind: kind, Op: "put plugin", Message: "x"}, nil)
+		if s.unknown || s.transient || s.again || s.after != 0 {
+			t.Errorf("%s: %+v", kind, s)
+		}
+	}
+}
+
+func TestA429IsObeyed(t *testing.T) {
+	refused := &gateway.Error{Kind: gateway.Throttled, Op: "get plugin", Status: 429, Message: "API rate limit exceeded", RetryAfter: 7 * time.Second}
+	notSent := &gateway.Error{Kind: gateway.Throttled, Op: "put plugin", Message: "not sent", RetryAfter: 3 * time.Second}
+	a, b := kongStop(refused, nil), kongStop(notSent, nil)
+	if a.after != 7*time.Second || a.again || b.after != 3*time.Second || b.again {
+		t.Errorf("%+v, %+v", a, b)
+	}
+	if a.message != b.message {
+		t.Errorf("the message depends on which request was asked to wait: %q, %q", a.message, b.message)
+	}
+}
+
+// No message of Kong brings a value of a Secret into a condition, whatever it repeats, and
+// the same error always reads the same.
+func FuzzConditionMessages(f *testing.F) {
+	f.Add("hunter2", "expected a string, got hunter2", "config.redis.password", "schema violation")
+	f.Add("a\"b", `value "a\"b" is bad`, "config[1]", "")
+	f.Add("p@ss w/rd", "p%40ss%20w%2Frd", "", "x")
+	f.Fuzz(func(t *testing.T, secret, complaint, path, message string) {
+		if !utf8.ValidString(secret) || utf8.RuneCountInString(secret) < 8 || strings.Contains("[redacted]", secret) || strings.Contains(secret, "\x00") {
+			return // Render refuses some, and a short one is hidden only as a token
+		}
+		redactor := hiding(t, secret)
+		// Names of fields are Kong's, and are not redacted.
+		path = strings.ReplaceAll(path, secret, "")
+		for _, err := range []*gateway.Error{
+			{Kind: gateway.Rejected, Op: "create plugin", Status: 400, Message: message + secret},
+			{Kind: gateway.Rejected, Op: "put plugin", Fields: []gateway.FieldError{{Path: path, Message: complaint + secret + complaint}}},
+			{Kind: gateway.Unavailable, Op: "get plugin", Message: secret},
+		} {
+			s, again := kongStop(err, redactor), kongStop(err, redactor)
+			if s.message != again.message {
+				t.Fatalf("%q, then %q", s.message, again.message)
+			}
+			for rest := range strings.SplitSeq(strings.TrimPrefix(s.message, "Kong refused the plugin: "+path), "[redacted]") {
+				if strings.Contains(rest, secret) && !strings.Contains(err.Op, secret) {
+					t.Fatalf("%q shows %q", s.message, secret)
+				}
+			}
+			if cut := truncate(s.message, 200); len(cut) > 200 || !utf8.ValidString(cut) && utf8.ValidString(s.message) {
+				t.Fatalf("%q of %q", cut, s.message)
+			}
+		}
+	})
+}
+
+// hiding is the redactor of a plugin whose config has this value from a Secret.
+func hiding(t *testing.T, secret string) *plugin.Redactor {
+	t.Helper()
+	rendered, err := plugin.Render(plugin.Inputs{
+		Spec: &v1alpha1.PluginBindingSpec{
+			Plugin: "http-log",
+			Config: &apiextensionsv1.JSON{Raw: []byte(`{"a":null}`)},
+			ConfigPatches: []v1alpha1.ConfigPatch{{
+				Path:      "/a",
+				ValueFrom: v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: "s", Key: "k"}},
+			}},
+		},
+		Secret: func(v1alpha1.SecretKeyRef) ([]byte, error) { return []byte(secret), nil },
+	})
+	if err != nil {
+		t.Fatal(fmt.Errorf("render: %w", err))
+	}
+	return rendered.Redactor
+}
