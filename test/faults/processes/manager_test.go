@@ -1,0 +1,187 @@
+package processes
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// replica is one place where a manager runs, with a link to the API server of its own. A
+// manager that is started in it again comes back as the same pod's container would.
+type replica struct {
+	stage      *stage
+	name       string
+	link       *link
+	kubeconfig string
+	flags      []string
+	resting    bool // runs and waits for the lease
+	runs       []*run
+
+	mu      sync.Mutex
+	current *run
+}
+
+// run is one process.
+type run struct {
+	cmd    *exec.Cmd
+	log    string
+	exited chan struct{} // closed when it is waited for
+	asked  atomic.Bool   // to end
+}
+
+// newReplica makes a replica that does not run yet.
+func (s *stage) newReplica(name string, flags ...string) *replica {
+	s.t.Helper()
+	target, _, err := rest.DefaultServerURL(suite.config.Host, "", schema.GroupVersion{}, true)
+	must(s.t, err)
+	l := openLink(s.t, s.tape, target, suite.upstream, &suite.certificate, func(r *http.Request, body []byte) call {
+		c := kubernetesCall(r.Method, r.URL, body)
+		c.from = name
+		return c
+	})
+	r := &replica{stage: s, name: name, link: l, kubeconfig: filepath.Join(s.dir, name+".kubeconfig")}
+	r.flags = append([]string{
+		"--kubeconfig=" + r.kubeconfig, "--cluster-id=" + s.cluster, "--watch-namespaces=" + s.namespace,
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-log-level=debug",
+	}, flags...)
+	must(s.t, os.WriteFile(r.kubeconfig, kubeconfigFor(l.address), 0o600))
+	s.replicas = append(s.replicas, r)
+	return r
+}
+
+// kubeconfigFor trusts the link's certificate; the link shows the API server its own.
+func kubeconfigFor(address string) []byte {
+	config := clientcmdapi.Config{
+		APIVersion: "v1", Kind: "Config", CurrentContext: "link",
+		Clusters: []clientcmdapi.NamedCluster{{Name: "link", Cluster: clientcmdapi.Cluster{
+			Server: "https://" + address,
+			CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{
+				Type: "CERTIFICATE", Bytes: suite.certificate.Certificate[0],
+			}),
+		}}},
+		AuthInfos: []clientcmdapi.NamedAuthInfo{{Name: "link", AuthInfo: clientcmdapi.AuthInfo{Token: "unused"}}},
+		Contexts:  []clientcmdapi.NamedContext{{Name: "link", Context: clientcmdapi.Context{Cluster: "link", AuthInfo: "link"}}},
+	}
+	out, err := yaml.Marshal(config)
+	if err != nil {
+		panic(err) // plain strings
+	}
+	return out
+}
+
+// start starts a manager.
+func (r *replica) start(binary string) *run {
+	t := r.stage.t
+	t.Helper()
+	p := &run{
+		cmd:    exec.Command(binary, r.flags...),
+		log:    filepath.Join(r.stage.dir, fmt.Sprintf("%s-%d.log", r.name, len(r.runs)+1)),
+		exited: make(chan struct{}),
+	}
+	log, err := os.Create(p.log)
+	must(t, err)
+	defer log.Close()
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	// Nothing of the caller's environment: it could hold flags of the manager.
+	p.cmd.Env = []string{"HOME=" + r.stage.dir, "GORACE=halt_on_error=0"}
+	p.cmd.SysProcAttr = ownGroup()
+	r.mu.Lock() // its first request may be there before this returns
+	defer r.mu.Unlock()
+	must(t, p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait() // ProcessState says it
+		close(p.exited)
+	}()
+	r.stage.started = r.stage.tape.mark()
+	r.current = p
+	r.runs = append(r.runs, p)
+	t.Cleanup(p.kill)
+	return p
+}
+
+// now is the process that runs here, or ran last; nil if none did.
+func (r *replica) now() *run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current
+}
+
+// running reports whether a process runs here.
+func (r *replica) running() bool { p := r.now(); return p != nil && !p.ended() }
+
+// kill ends what runs here.
+func (r *replica) kill() { r.now().kill() }
+
+func (p *run) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends the process at once, as the loss of its node would, and waits for it.
+func (p *run) kill() {
+	p.asked.Store(true)
+	p.signal(syscall.SIGKILL)
+	<-p.exited
+}
+
+// signal sends a signal; a process that has ended takes none.
+func (p *run) signal(s os.Signal) {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		panic(fmt.Sprintf("signal %s to %d: %v", s, p.cmd.Process.Pid, err)) // a process of ours
+	}
+}
+
+// exit waits for the end of the process and returns its exit code, -1 after a signal.
+func (p *run) exit(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		t.Fatalf("process %d did not end within %s\n%s", p.cmd.Process.Pid, patience, p.tail())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// stop ends the process as a rolling update does, and wants it to end well.
+func (p *run) stop(t *testing.T) {
+	t.Helper()
+	p.asked.Store(true)
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(t); code != 0 {
+		t.Errorf("told to stop, the process ended with %s\n%s", p.cmd.ProcessState, p.tail())
+	}
+}
+
+func (p *run) text() string {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(log)
+}
+
+// tail is the end of the log.
+func (p *run) tail() string {
+	const lines = 30
+	all := strings.Split(strings.TrimSpace(p.text()), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

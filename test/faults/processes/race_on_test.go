@@ -1,0 +1,6 @@
+//go:build race
+
+package processes
+
+// raceDetector: the managers are built as this test is.
+const raceDetector = true

@@ -1,0 +1,83 @@
+package processes
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// tally counts plans.
+type tally struct {
+	mu    sync.Mutex
+	lines map[string]*line
+}
+
+// line is what became of the plans of one scenario.
+type line struct {
+	plans, violations int
+	missed            int // plans whose call was not made this time
+	took              time.Duration
+}
+
+var total = tally{lines: map[string]*line{}}
+
+// plan counts a plan of a scenario when its test ends.
+func (c *tally) plan(t *testing.T, scenario string) {
+	began := time.Now()
+	t.Cleanup(func() {
+		c.change(scenario, func(l *line) {
+			l.plans++
+			l.took += time.Since(began)
+			if t.Failed() {
+				l.violations++
+			}
+		})
+	})
+}
+
+func (c *tally) miss(scenario string) {
+	c.change(scenario, func(l *line) { l.missed++ })
+}
+
+func (c *tally) change(scenario string, do func(*line)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lines[scenario] == nil {
+		c.lines[scenario] = &line{}
+	}
+	do(c.lines[scenario])
+}
+
+// print prints a line per scenario and one for all. The seconds of the scenarios overlap:
+// they add up to more than the whole took.
+func (c *tally) print(out io.Writer, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var sum line
+	names := make([]string, 0, len(c.lines))
+	for name := range c.lines {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		l := c.lines[name]
+		fmt.Fprintf(out, "processes: %-28s %s\n", name, l)
+		sum.plans += l.plans
+		sum.violations += l.violations
+		sum.missed += l.missed
+		sum.took += l.took
+	}
+	fmt.Fprintf(out, "processes: %-28s %s, %.0f s in all\n", "total", &sum, took.Seconds())
+}
+
+func (l *line) String() string {
+	words := []string{fmt.Sprintf("%3d plans", l.plans), fmt.Sprintf("%d violations", l.violations)}
+	if l.missed > 0 {
+		words = append(words, fmt.Sprintf("%d calls not made this time", l.missed))
+	}
+	return strings.Join(append(words, fmt.Sprintf("%.0f s", l.took.Seconds())), ", ")
+}
