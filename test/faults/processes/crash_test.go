@@ -41,7 +41,7 @@ var scenarios = []scenario{
 	{
 		name:    "update",
 		begin:   (*stage).beginInForce,
-		trigger: func(s *stage) { s.edit(`{"minute": 7, "policy": "local"}`) },
+		trigger: func(s *stage) { s.edit(theBinding, `{"minute": 7, "policy": "local"}`) },
 		over:    (*stage).bindingsReady,
 		must:    []string{"G1 get plugin by id", "G5 put plugins", "K5 patch pluginbindings.status"},
 		part:    []string{"G5 put plugins"},
@@ -103,9 +103,13 @@ func (s *stage) beginEmpty() {
 }
 
 // beginInForce: the manager runs and has nothing to do for one binding that is in force.
+// Its plugin was made by an earlier manager: one that has just started waits before it
+// makes any.
 func (s *stage) beginInForce() {
 	s.t.Helper()
-	s.create(s.binding(theBinding))
+	binding := s.binding(theBinding)
+	s.create(binding)
+	s.seedPlugin(string(binding.UID))
 	s.main.start(suite.manager)
 	s.until("the binding", s.bindingsReady)
 	s.quiet()
@@ -115,13 +119,18 @@ func (s *stage) beginInForce() {
 // that will be there again without its status, as a restored backup would bring it.
 func (s *stage) beginWithoutStatus() {
 	s.t.Helper()
-	id := identity.Binding{Cluster: s.cluster, Namespace: s.namespace, Name: theBinding, UID: "00000000-0000-0000-0000-000000000001"}
+	s.seedPlugin("00000000-0000-0000-0000-000000000001")
+	s.beginEmpty()
+}
+
+// seedPlugin makes the plugin of the binding, as a manager would.
+func (s *stage) seedPlugin(uid string) {
+	id := identity.Binding{Cluster: s.cluster, Namespace: s.namespace, Name: theBinding, UID: uid}
 	s.kong.Seed("plugins", map[string]any{
 		"name": "rate-limiting", "service": map[string]any{"name": "orders"},
 		"instance_name": id.InstanceName(), "tags": toAny(id.Tags()),
 		"config": map[string]any{"minute": 5.0, "policy": "local", "redis": map[string]any{"password": s.secrets[1]}},
 	})
-	s.beginEmpty()
 }
 
 // beginStopped: one binding is in force, and the manager was stopped.
@@ -175,6 +184,7 @@ func TestCrashes(t *testing.T) {
 					})
 				}
 			}
+			sc.disturb(t, l)
 		})
 	}
 }
@@ -184,7 +194,7 @@ func (sc *scenario) learn(t *testing.T) (l lesson) {
 	t.Helper()
 	t.Run("no fault", func(t *testing.T) {
 		total.plan(t, sc.name)
-		s := newStage(t, "1s")
+		s := newStage(t, timeout)
 		sc.begin(s)
 		mark := s.tape.mark()
 		sc.trigger(s)
@@ -212,7 +222,7 @@ func (sc *scenario) learn(t *testing.T) (l lesson) {
 // crash plays the scenario and ends the process at a call.
 func (sc *scenario) crash(t *testing.T, l lesson, p point, m moment) {
 	total.plan(t, sc.name)
-	s := newStage(t, "1s")
+	s := newStage(t, timeout)
 	sc.begin(s)
 	do := first(s.main.kill)
 	if m == after {
@@ -235,9 +245,16 @@ func (sc *scenario) crash(t *testing.T, l lesson, p point, m moment) {
 	<-s.main.now().exited
 	s.main.start(suite.manager)
 	s.until(sc.name, func() error { return sc.over(s) })
+	sc.compare(s, l)
+}
+
+// compare waits for the end, asks the oracles, and wants the end of the run without a
+// fault.
+func (sc *scenario) compare(s *stage, l lesson) {
+	s.t.Helper()
 	s.finish()
 	if got := s.outcome(); got != l.outcome {
-		t.Errorf("without the crash the end was\n%s%sand with it\n%s%s", l.outcome.plugins, l.outcome.bindings, got.plugins, got.bindings)
+		s.t.Errorf("without the fault the end was\n%s%sand with it\n%s%s", l.outcome.plugins, l.outcome.bindings, got.plugins, got.bindings)
 	}
 }
 
@@ -259,6 +276,7 @@ func (s *stage) metOr(r *rule, over func() error) (met bool) {
 // finish waits for quiet, stops the managers and asks the oracles.
 func (s *stage) finish() {
 	s.t.Helper()
+	s.until("the first look after the start", s.startedUp)
 	s.quiet()
 	for _, r := range s.replicas {
 		if r.running() {

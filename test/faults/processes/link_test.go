@@ -354,25 +354,41 @@ func answered(status int, body string) fault {
 	}
 }
 
-// heldBack lets a watch begin and passes none of what it tells before the gate is open.
-func heldBack(g *gate) fault {
-	return func(x *exchange) (*http.Response, error) {
-		response, err := x.forward()
-		if err == nil {
-			response.Body = &dammed{ReadCloser: response.Body, pass: func() bool { return g.pass(x) }}
-		}
-		return response, err
+// dam stands in watches: while it is closed, nothing that they tell gets through.
+type dam struct {
+	mu  sync.Mutex
+	way *gate // nil: open
+}
+
+// close closes the dam until the gate is open.
+func (d *dam) close(way *gate) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.way = way
+}
+
+// fault lets a watch begin, and go through the dam.
+func (d *dam) fault(x *exchange) (*http.Response, error) {
+	response, err := x.forward()
+	if err == nil {
+		response.Body = &dammed{ReadCloser: response.Body, dam: d, x: x}
 	}
+	return response, err
 }
 
 type dammed struct {
 	io.ReadCloser
-	pass func() bool
+	dam *dam
+	x   *exchange
 }
 
-func (d *dammed) Read(p []byte) (int, error) {
-	if !d.pass() {
+func (r *dammed) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.dam.mu.Lock()
+	way := r.dam.way
+	r.dam.mu.Unlock()
+	if way != nil && !way.pass(r.x) {
 		return 0, io.ErrUnexpectedEOF
 	}
-	return d.ReadCloser.Read(p)
+	return n, err
 }
