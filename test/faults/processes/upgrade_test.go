@@ -108,7 +108,7 @@ func (s *stage) ids() map[string]string {
 func buildOld(t *testing.T) string {
 	t.Helper()
 	var source, problem bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "git", "-C", suite.root, "archive", "--format=tar", firstComplete)
+	cmd := exec.CommandContext(t.Context(), "git", "-c", "safe.directory="+suite.root, "-C", suite.root, "archive", "--format=tar", firstComplete)
 	cmd.Stdout, cmd.Stderr = &source, &problem
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("the version before this one cannot be taken from the history of this checkout, so that upgrades stay untested.\n"+
