@@ -17,12 +17,12 @@ func (s *stage) term() {
 	s.main.now().signal(syscall.SIGTERM)
 }
 
-// stops waits until the process has begun to stop: then it watches nothing any more. It
-// reports false when that, or the test, is over first.
+// stops waits until the process has begun to stop, by its own word. It reports false when
+// that, or the test, is over first.
 func (s *stage) stops(x *exchange) bool {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for s.tape.seen(0, func(c *call) bool { return c.lasts && !c.ended }) {
+	for !strings.Contains(s.main.now().text(), "Shutdown signal received, waiting for all workers to finish") {
 		select {
 		case <-tick.C:
 		case <-x.gone:
