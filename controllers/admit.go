@@ -23,8 +23,7 @@ func (r *PluginBindingReconciler) admit(ctx context.Context, p *pass) *stop {
 	gw := &v1alpha1.KongGateway{}
 	err := r.Client.Get(ctx, p.gateway, gw)
 	if apierrors.IsNotFound(err) {
-		return refused(v1alpha1.ReasonGatewayNotFound,
-			fmt.Sprintf("there is no KongGateway %s; create it, or delete this binding", p.gateway))
+		return refused(v1alpha1.ReasonGatewayNotFound, r.noGateway(p))
 	}
 	if err != nil {
 		return kubernetesStop(err)
@@ -42,6 +41,14 @@ func (r *PluginBindingReconciler) admit(ctx context.Context, p *pass) *stop {
 		return s
 	}
 	return unsupported(p)
+}
+
+func (r *PluginBindingReconciler) noGateway(p *pass) string {
+	if r.Selector == nil || r.Selector.Empty() {
+		return fmt.Sprintf("there is no KongGateway %s; create it, or delete this binding", p.gateway)
+	}
+	return fmt.Sprintf("there is no KongGateway %s with the labels of what this operator looks after (%s); create it, or give the binding and its gateway the same labels",
+		p.gateway, r.Selector)
 }
 
 func refused(reason, message string) *stop {

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -38,7 +39,8 @@ func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 	// A refused gateway keeps the finalizer just like one that is down.
 	s.condition, s.unknown, s.transient = v1alpha1.ConditionProgrammed, true, false
 	s.reason = v1alpha1.ReasonDeleting
-	s.message = "waiting to remove the plugin from Kong: " + s.message
+	s.message = "waiting to remove the plugin from Kong: " + cmp.Or(s.message,
+		fmt.Sprintf("this operator has not looked at KongGateway %s", p.gateway))
 	return s
 }
 

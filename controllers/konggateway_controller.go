@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -46,6 +47,8 @@ type KongGatewayReconciler struct {
 	Cluster string
 	// Namespaces that are watched; empty for all.
 	Namespaces sets.Set[string]
+	// Selector of what is watched; nil or empty for everything.
+	Selector labels.Selector
 	// RemoveOrphans allows the removal of plugins that bear this cluster's marks and belong
 	// to no binding. Only with a cluster id that somebody chose: two clusters that share a
 	// Kong and a default must not clean up after each other.

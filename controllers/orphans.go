@@ -41,6 +41,10 @@ func (r *KongGatewayReconciler) orphans(ctx context.Context, rows []plugin.Plugi
 		}
 		key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
 		err := r.Client.Get(ctx, key, &v1alpha1.PluginBinding{}, client.UnsafeDisableDeepCopy)
+		if apierrors.IsNotFound(err) && r.Selector != nil && !r.Selector.Empty() {
+			// It may be another operator's, whose bindings the cache does not have.
+			err = r.Live.Get(ctx, key, &v1alpha1.PluginBinding{})
+		}
 		if apierrors.IsNotFound(err) {
 			found = append(found, orphan{id: rows[i].ID, owner: key})
 			continue

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -40,6 +41,8 @@ type PluginBindingReconciler struct {
 	Events events.EventRecorder
 	// Cluster is the cluster id that marks this cluster's plugins.
 	Cluster string
+	// Selector of the KongGateways and PluginBindings that are watched; nil or empty for all.
+	Selector labels.Selector
 	// Connections to the Kongs, kept by the KongGatewayReconciler.
 	Connections *Connections
 	// Ledger of this process, shared with the KongGatewayReconciler.

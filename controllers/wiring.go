@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
@@ -22,6 +23,9 @@ type Options struct {
 	Cluster string
 	// Namespaces that the manager watches; empty for all.
 	Namespaces []string
+	// Selector of the KongGateways and PluginBindings that the manager watches; nil or empty
+	// for all.
+	Selector labels.Selector
 	// RemoveOrphans allows the removal of plugins that bear this cluster's marks and belong
 	// to no binding.
 	RemoveOrphans bool
@@ -63,6 +67,7 @@ func New(o Options, recorders Recorders) *Operator {
 			Events:        recorders.Gateways,
 			Cluster:       o.Cluster,
 			Namespaces:    sets.New(o.Namespaces...),
+			Selector:      o.Selector,
 			RemoveOrphans: o.RemoveOrphans,
 			Connections:   connections,
 			Ledger:        ledger,
@@ -76,6 +81,7 @@ func New(o Options, recorders Recorders) *Operator {
 			Live:        o.Live,
 			Events:      recorders.Bindings,
 			Cluster:     o.Cluster,
+			Selector:    o.Selector,
 			Connections: connections,
 			Ledger:      ledger,
 			Metrics:     metrics,

@@ -74,6 +74,7 @@ func run(ctx context.Context, o *options) error {
 	if err := controllers.AddToManager(ctx, mgr, controllers.Options{
 		Cluster:    clusterID,
 		Namespaces: o.namespaces,
+		Selector:   o.selector,
 		// Only an id that somebody chose is certain to be this cluster's alone.
 		RemoveOrphans: o.clusterID != "",
 		Workers:       o.workers,
@@ -88,7 +89,7 @@ func run(ctx context.Context, o *options) error {
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	log.Info("starting", "version", version.String(), "clusterID", clusterID, "namespaces", o.namespaces)
+	log.Info("starting", "version", version.String(), "clusterID", clusterID, "namespaces", o.namespaces, "selector", o.selector.String())
 	return mgr.Start(ctx)
 }
 
@@ -109,7 +110,7 @@ func managerOptions(o *options) ctrl.Options {
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              "kong-plugin-operator.pluginbinding.io",
+		LeaderElectionID:              o.leaseName(),
 		LeaderElectionNamespace:       o.leaderElectNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 ptr.To(leaseDuration),
@@ -119,6 +120,10 @@ func managerOptions(o *options) ctrl.Options {
 		Cache: cache.Options{
 			// Nothing reads managedFields, and they are half of an object.
 			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&v1alpha1.KongGateway{}:   {Label: o.selector},
+				&v1alpha1.PluginBinding{}: {Label: o.selector},
+			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
 			// Secrets are read live and never kept.

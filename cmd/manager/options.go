@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
@@ -22,6 +26,7 @@ type options struct {
 	leaderElectNamespace string
 	clusterID            string
 	namespaces           []string
+	selector             labels.Selector
 	workers              int
 	zap                  zap.Options
 }
@@ -47,6 +52,7 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	flags.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "", "`namespace` of the lease; the pod's own by default")
 	flags.StringVar(&o.clusterID, "cluster-id", "", "`id` that marks this cluster's plugins in Kong: letters, digits, '-' and '_'; the UID of the namespace kube-system by default. Keep it when a cluster is rebuilt, and its plugins are found again")
 	namespaces := flags.String("watch-namespaces", "", "`namespaces` to watch, separated by commas; all by default")
+	selector := flags.String("selector", "", "label `selector`: only KongGateways and PluginBindings with these labels are this operator's, so that several share a fleet; each has a lease of its own. A binding bears its gateway's labels")
 	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "how `many` bindings are reconciled at the same time")
 	ctrlconfig.RegisterFlags(flags)
 	o.zap.BindFlags(flags)
@@ -60,6 +66,9 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	err := fromEnvironment(flags, getenv)
 	if err == nil {
 		o.namespaces = splitNamespaces(*namespaces)
+		o.selector, err = parseSelector(*selector)
+	}
+	if err == nil {
 		err = o.check(flags.Args())
 	}
 	if err != nil {
@@ -99,6 +108,15 @@ func (o *options) check(rest []string) error {
 	return nil
 }
 
+func parseSelector(text string) (labels.Selector, error) {
+	selector, err := labels.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("--selector %q: %w", text, err)
+	}
+	return selector, nil
+}
+
+// splitNamespaces returns the names sorted, each once.
 func splitNamespaces(list string) []string {
 	var namespaces []string
 	for name := range strings.SplitSeq(list, ",") {
@@ -106,7 +124,19 @@ func splitNamespaces(list string) []string {
 			namespaces = append(namespaces, name)
 		}
 	}
-	return namespaces
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces)
+}
+
+// leaseName is the name of the lease. Operators that watch different things lead at the
+// same time, also where they run in one namespace.
+func (o *options) leaseName() string {
+	const name = "kong-plugin-operator.pluginbinding.io"
+	if len(o.namespaces) == 0 && o.selector.Empty() {
+		return name
+	}
+	share := sha256.Sum256([]byte(strings.Join(o.namespaces, ",") + ";" + o.selector.String()))
+	return hex.EncodeToString(share[:4]) + "." + name
 }
 
 // exitOf is the exit code for an error of parseOptions: asking for help is none.

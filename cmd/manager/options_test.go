@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func environment(values map[string]string) func(string) string {
+	return func(name string) string { return values[name] }
+}
+
+func parse(t *testing.T, env map[string]string, args ...string) *options {
+	t.Helper()
+	o, err := parseOptions(args, environment(env), &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestFlagsWinOverTheEnvironment(t *testing.T) {
+	env := map[string]string{"KONG_OPERATOR_CLUSTER_ID": "from-env", "KONG_OPERATOR_WATCH_NAMESPACES": "shop, kong,,shop"}
+	o := parse(t, env)
+	if o.clusterID != "from-env" || !slices.Equal(o.namespaces, []string{"kong", "shop"}) {
+		t.Errorf("%+v", o)
+	}
+	if o := parse(t, env, "--cluster-id=from-flag"); o.clusterID != "from-flag" {
+		t.Errorf("cluster id %q", o.clusterID)
+	}
+}
+
+func TestBadOptionsSayWhatIsWanted(t *testing.T) {
+	for _, tc := range []struct {
+		env  map[string]string
+		args []string
+		says string
+	}{
+		{args: []string{"--cluster-id=a.b"}, says: "use up to 63 letters, digits"},
+		{args: []string{"--max-concurrent-reconciles=0"}, says: "at least 1"},
+		{args: []string{"--selector=a in (b"}, says: "--selector"},
+		{args: []string{"serve"}, says: `unexpected argument "serve"`},
+		{env: map[string]string{"KONG_OPERATOR_LEADER_ELECT": "maybe"}, says: "KONG_OPERATOR_LEADER_ELECT"},
+	} {
+		var out bytes.Buffer
+		_, err := parseOptions(tc.args, environment(tc.env), &out)
+		if err == nil || !strings.Contains(out.String(), tc.says) || exitOf(err) != 2 {
+			t.Errorf("%v %v: %v, printed %q", tc.env, tc.args, err, out.String())
+		}
+	}
+}
+
+func TestHelpNamesEveryFlag(t *testing.T) {
+	var out bytes.Buffer
+	_, err := parseOptions([]string{"--help"}, environment(nil), &out)
+	if !errors.Is(err, flag.ErrHelp) || exitOf(err) != 0 {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cluster-id", "watch-namespaces", "selector", "leader-elect", "pprof-bind-address", "KONG_OPERATOR_CLUSTER_ID"} {
+		if !strings.Contains(out.String(), name) {
+			t.Errorf("--help does not mention %s", name)
+		}
+	}
+}
+
+// Operators that look after different things do not wait for each other, and those that
+// look after the same things do.
+func TestEachShareHasALeaseOfItsOwn(t *testing.T) {
+	seen := map[string][]string{}
+	for _, args := range [][]string{
+		nil,
+		{"--watch-namespaces=a"},
+		{"--watch-namespaces=a,b"},
+		{"--selector=shard=1"},
+		{"--selector=shard=2"},
+		{"--selector=shard=2", "--watch-namespaces=a"},
+	} {
+		name := parse(t, nil, args...).leaseName()
+		if other, ok := seen[name]; ok {
+			t.Errorf("%v and %v have the lease %s", other, args, name)
+		}
+		seen[name] = args
+	}
+	a := parse(t, nil, "--watch-namespaces=a,b", "--selector=x=1,y=2").leaseName()
+	b := parse(t, nil, "--watch-namespaces=b, a", "--selector=y=2,x=1").leaseName()
+	if a != b {
+		t.Errorf("two replicas of the same share: %s, %s", a, b)
+	}
+}
