@@ -56,6 +56,12 @@ func (p *pass) found(have plugin.Plugin) {
 	p.unsettled = plugin.Differences(p.want, have, p.schema)
 }
 
+// madeOf notes what Kong made of a write. It resolved the names of the scope itself.
+func (p *pass) madeOf(got plugin.Plugin) {
+	p.want.Scope = got.Scope
+	p.found(got)
+}
+
 // put writes the whole plugin under the recorded ID: over what is there, or anew.
 func (r *PluginBindingReconciler) put(ctx context.Context, p *pass) *stop {
 	have, exists := p.seen[p.action.ID]
@@ -73,7 +79,7 @@ func (r *PluginBindingReconciler) put(ctx context.Context, p *pass) *stop {
 	if s := r.written(ctx, p, "put", err); s != nil {
 		return s
 	}
-	p.found(got)
+	p.madeOf(got)
 	r.tellPut(ctx, p, have, exists)
 	return nil
 }
@@ -115,7 +121,7 @@ func (r *PluginBindingReconciler) create(ctx context.Context, p *pass) *stop {
 		return s
 	}
 	p.recordID, p.source = got.ID, v1alpha1.PluginIDCreated
-	p.found(got)
+	p.madeOf(got)
 	p.tell(ctx, "Created", fmt.Sprintf("Kong made plugin %s", got.ID))
 	return nil
 }
@@ -157,8 +163,8 @@ func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action s
 	default:
 	}
 	s := r.kongFailed(p, err)
-	if s.reason == v1alpha1.ReasonRejected && p.binding.Status.PluginID != "" {
-		s.message += "; Kong keeps plugin " + string(p.binding.Status.PluginID) + " as it last was, and that still serves"
+	if _, serves := p.seen[p.facts.Recorded]; serves && (s.reason == v1alpha1.ReasonRejected || s.reason == v1alpha1.ReasonDenied) {
+		s.message += "; Kong keeps plugin " + p.facts.Recorded + " as it last was, and that still serves"
 	}
 	return s
 }
@@ -184,7 +190,6 @@ func (r *PluginBindingReconciler) recover(p *pass) *stop {
 	p.recordID, p.source = p.action.ID, v1alpha1.PluginIDRecovered
 	p.happened = append(p.happened, happening{corev1.EventTypeNormal, "Recovered",
 		fmt.Sprintf("plugin %s bears this binding's marks; its ID is recorded again", p.action.ID)})
-	r.Metrics.recovered(p.gateway)
 	return p.inLineOrNext()
 }
 
@@ -226,7 +231,7 @@ func (r *PluginBindingReconciler) takeOver(ctx context.Context, p *pass) *stop {
 		return s
 	}
 	p.recordID, p.source = got.ID, v1alpha1.PluginIDAdopted
-	p.found(got)
+	p.madeOf(got)
 	p.tell(ctx, "Adopted", fmt.Sprintf("plugin %s was taken over from %s, as adoptionPolicy Override says", got.ID, p.facts.ByKey.Owner.Describe(r.Cluster)))
 	return nil
 }
@@ -343,7 +348,11 @@ func (r *PluginBindingReconciler) onlyLook(p *pass) *stop {
 // kongFailed notes an error of Kong. When Kong did not answer as it should, its gateway is
 // probed at once, so that the other bindings need not find out for themselves.
 func (r *PluginBindingReconciler) kongFailed(p *pass, err error) *stop {
-	s := kongStop(err, p.redactor)
+	redactor := p.redactor
+	if redactor == nil { // a deletion reads no Secrets, and what it writes may hold some
+		redactor = plugin.HideAll(p.seen[p.action.ID].Config)
+	}
+	s := kongStop(err, redactor)
 	if gateway.KindOf(err) == gateway.ReferenceMissing {
 		// The view, or what was resolved a moment ago, is behind: the next pass asks Kong.
 		r.Ledger.Wrote(p.binding.UID)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
@@ -20,6 +22,9 @@ var runsCode = []v1alpha1.PluginName{"pre-function", "post-function"}
 
 // admit finds the gateway, asks whether it allows this binding, and takes its connection.
 func (r *PluginBindingReconciler) admit(ctx context.Context, p *pass) *stop {
+	if !r.watches(p.gateway.Namespace) {
+		return refused(v1alpha1.ReasonGatewayNotWatched, r.unwatched(p))
+	}
 	gw := &v1alpha1.KongGateway{}
 	err := r.Client.Get(ctx, p.gateway, gw)
 	if apierrors.IsNotFound(err) {
@@ -41,6 +46,15 @@ func (r *PluginBindingReconciler) admit(ctx context.Context, p *pass) *stop {
 		return s
 	}
 	return unsupported(p)
+}
+
+func (r *PluginBindingReconciler) watches(namespace string) bool {
+	return r.Namespaces.Len() == 0 || r.Namespaces.Has(namespace)
+}
+
+func (r *PluginBindingReconciler) unwatched(p *pass) string {
+	return fmt.Sprintf("the operator watches only the namespaces %s, and KongGateway %s is in none of them; add its namespace to --watch-namespaces (with OLM, to the OperatorGroup)",
+		strings.Join(sets.List(r.Namespaces), ", "), p.gateway)
 }
 
 func (r *PluginBindingReconciler) noGateway(p *pass) string {

@@ -83,7 +83,8 @@ func (c *Connections) Get(key types.NamespacedName) (Connection, bool) {
 }
 
 // set stores a connection and reports whether bindings have to look again: it became
-// usable or unusable, another Kong answers, or it is another connection altogether.
+// usable or unusable, another Kong or one with other plugins answers, or it is another
+// connection altogether.
 func (c *Connections) set(key types.NamespacedName, next Connection) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +99,7 @@ func (c *Connections) set(key types.NamespacedName, next Connection) bool {
 	if last.Problem != nil {
 		return *last.Problem != *next.Problem
 	}
-	return last.Info.Version != next.Info.Version || last.Info.Edition != next.Info.Edition
+	return last.Info.Version != next.Info.Version || last.Info.Edition != next.Info.Edition || last.Info.Installed != next.Info.Installed
 }
 
 func (c *Connections) remove(key types.NamespacedName) {

@@ -1,13 +1,15 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -19,6 +21,9 @@ import (
 func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 	if p.observes() {
 		return nil
+	}
+	if !r.watches(p.gateway.Namespace) {
+		return deletionWaits(&stop{}, r.unwatched(p))
 	}
 	gone, err := r.gatewayGone(ctx, p)
 	if err != nil {
@@ -37,10 +42,17 @@ func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 		return nil
 	}
 	// A refused gateway keeps the finalizer just like one that is down.
+	return deletionWaits(s, s.message)
+}
+
+// deletionWaits makes a stop of a deletion tell what it waits for, if that is known.
+func deletionWaits(s *stop, what string) *stop {
+	if what == "" {
+		return &stop{}
+	}
 	s.condition, s.unknown, s.transient = v1alpha1.ConditionProgrammed, true, false
 	s.reason = v1alpha1.ReasonDeleting
-	s.message = "waiting to remove the plugin from Kong: " + cmp.Or(s.message,
-		fmt.Sprintf("this operator has not looked at KongGateway %s", p.gateway))
+	s.message = "waiting to remove the plugin from Kong: " + what
 	return s
 }
 
@@ -56,6 +68,39 @@ func (r *PluginBindingReconciler) gatewayGone(ctx context.Context, p *pass) (boo
 	}
 	p.kgw = gw
 	return false, err
+}
+
+// leave is for a binding whose plugin the operator may only look at: it stays, with its
+// marks, which nobody may take off. The gateway keeps its ID, lest a sweep remove it as an
+// orphan.
+func (r *PluginBindingReconciler) leave(ctx context.Context, p *pass) *stop {
+	id := string(p.binding.Status.PluginID)
+	if !p.observes() || id == "" {
+		return nil
+	}
+	gw := &v1alpha1.KongGateway{}
+	if err := r.Client.Get(ctx, p.gateway, gw); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil // and with it goes the sweep
+		}
+		return kubernetesStop(err)
+	}
+	if left := leftPlugins(gw); !left.Has(id) {
+		changed := gw.DeepCopy()
+		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, v1alpha1.LeftPluginsAnnotation, strings.Join(sets.List(left.Insert(id)), ","))
+		if err := r.Client.Patch(ctx, changed, client.MergeFromWithOptions(gw, client.MergeFromWithOptimisticLock{})); err != nil {
+			return kubernetesStop(err)
+		}
+	}
+	p.happened = append(p.happened, happening{corev1.EventTypeNormal, "PluginLeft",
+		fmt.Sprintf("plugin %s stays in Kong with this binding's marks, as managementPolicy Observe says", id)})
+	return nil
+}
+
+// leftPlugins are the IDs of plugins of bindings that are gone and that are to stay.
+func leftPlugins(gw *v1alpha1.KongGateway) sets.Set[string] {
+	left := sets.New(strings.Split(gw.Annotations[v1alpha1.LeftPluginsAnnotation], ",")...)
+	return left.Delete("")
 }
 
 // outwait lets earlier writes land before anything is looked at: a late PUT would bring a
@@ -99,6 +144,7 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 	}
 	switch p.action.Verb {
 	case identity.Release:
+		p.tellLeft()
 		return nil
 	case identity.Delete:
 		if s := r.remove(ctx, p, "delete", r.deleteOurs); s != nil {
@@ -118,6 +164,14 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 		return lookAgain()
 	}
 	return nil
+}
+
+// tellLeft says that the recorded plugin was left alone because it is not this binding's.
+func (p *pass) tellLeft() {
+	if is := p.facts.ByID; is.Standing.Found() && is.Standing != identity.Ours {
+		p.happened = append(p.happened, happening{corev1.EventTypeWarning, "PluginLeft",
+			fmt.Sprintf("plugin %s does not bear this binding's marks any more and was left in Kong; if nobody wants it, delete it there", is.ID)})
+	}
 }
 
 // stillDeleting is one live look before something is removed: when the finalizer was taken

@@ -23,9 +23,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
 )
 
-// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways,verbs=get;list;watch;update;patch
-// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways/status,verbs=update;patch
-// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways/finalizers,verbs=update
+// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways/status,verbs=patch
 
 // Dialer makes connections. *gateway.Pool does, through PoolDialer.
 type Dialer interface {
@@ -76,6 +75,8 @@ type gatewayPass struct {
 	orphans    []orphan
 	lastRound  round
 	probed     bool
+	surveyDue  bool
+	surveyed   bool // whether it was tried, and how long that took
 	took       time.Duration
 	retryAfter time.Duration
 }
@@ -153,7 +154,12 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 		return nil
 	}
 	suspected := r.Connections.takeSuspicion(g.key)
-	due := !r.Clock.Now().Before(g.lastRound.next)
+	now := r.Clock.Now()
+	due := !now.Before(g.lastRound.next)
+	// A probe out of turn, because a binding heard nothing good, brings no reading with it.
+	g.surveyDue = g.lastRound.kong != g.kong || g.lastRound.generation != g.gateway.Generation ||
+		g.lastRound.verdict.problem() != nil || !now.Before(g.lastRound.survey)
+	due = due || g.surveyDue
 	if g.lastRound.kong == g.kong && g.lastRound.generation == g.gateway.Generation && !due && !suspected {
 		g.verdict = g.lastRound.verdict
 		return nil
@@ -239,10 +245,10 @@ func (r *KongGatewayReconciler) tell(g *gatewayPass, base *v1alpha1.KongGateway)
 		if is.Status != "True" {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(g.gateway, nil, kind, is.Reason, "Probe", "%s", is.Message)
+		r.Events.Eventf(g.gateway, nil, kind, is.Reason, "Probe", "%s", truncate(is.Message, longestNote))
 	}
 	if g.sweep != nil && g.sweep.Orphaned > 0 && (base.Status.LastSweep == nil || base.Status.LastSweep.Orphaned != g.sweep.Orphaned) {
-		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "OrphanedPlugins", "Sweep", "%s", g.orphanNote())
+		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "OrphanedPlugins", "Sweep", "%s", truncate(g.orphanNote(), longestNote))
 	}
 }
 
@@ -281,7 +287,7 @@ func (g *gatewayPass) abandoned() bool {
 			return false
 		}
 	}
-	return g.verdict.problem() != nil && g.lastRound.failures+1 >= failuresToAbandon
+	return g.probed && g.verdict.problem() != nil && g.failures() >= failuresToAbandon
 }
 
 // nextRound is when this gateway is to be looked at again.
@@ -293,23 +299,38 @@ func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
 		if g.retryAfter > 0 {
 			return g.retryAfter
 		}
-		return max(g.lastRound.next.Sub(r.Clock.Now()), 10*time.Millisecond)
+		return max(g.lastRound.soonest().Sub(r.Clock.Now()), 10*time.Millisecond)
 	}
-	next := round{orphans: g.lastRound.orphans, kong: g.kong, generation: g.gateway.Generation, verdict: g.verdict}
-	var after time.Duration
+	now := r.Clock.Now()
+	next := round{
+		orphans: g.lastRound.orphans, kong: g.kong, generation: g.gateway.Generation,
+		verdict: g.verdict, survey: g.lastRound.survey,
+		deleting: !g.gateway.DeletionTimestamp.IsZero(),
+	}
 	if g.verdict.problem() == nil {
 		r.backoff.Forget(g.key)
-		after = wait.Jitter(max(resyncOf(g.gateway), sweepShare*g.took), 0.1)
+		next.next = now.Add(wait.Jitter(resyncOf(g.gateway), 0.1))
 	} else {
-		next.failures = g.lastRound.failures + 1
-		after = wait.Jitter(r.backoff.When(g.key), 0.1)
+		next.failures = g.failures()
+		next.next = now.Add(wait.Jitter(r.backoff.When(g.key), 0.1))
 	}
-	if g.view != nil {
+	if g.surveyed {
+		next.survey = now.Add(wait.Jitter(max(resyncOf(g.gateway), sweepShare*g.took), 0.1))
+	}
+	if g.sweep != nil {
 		next.orphans = r.sightings(g)
 	}
-	next.next = r.Clock.Now().Add(after)
 	r.rounds.set(g.key, next)
-	return after
+	return max(next.soonest().Sub(now), 10*time.Millisecond)
+}
+
+// failures counts the probes in a row that showed a gateway that cannot be used; from its
+// deletion on, if it is being deleted.
+func (g *gatewayPass) failures() int {
+	if !g.gateway.DeletionTimestamp.IsZero() && !g.lastRound.deleting {
+		return 1
+	}
+	return g.lastRound.failures + 1
 }
 
 // sweepShare keeps the sweeps to about a fiftieth of the gateway's time.

@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -28,8 +29,8 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 	if err := p.gatherFacts(ctx); err != nil {
 		return r.kongFailed(p, err)
 	}
-	if p.mayRely && p.moves() {
-		// A plugin is moved to what its scope means now, not to what it meant at the sweep.
+	if p.mayRely && !p.confirmed() {
+		// The view only proposes: what its scope means now is asked of Kong.
 		p.mayRely = false
 		if s := r.resolveScope(ctx, p); s != nil {
 			return s
@@ -60,10 +61,19 @@ func (p *pass) gatherFacts(ctx context.Context) error {
 	return p.observeUnrecorded(ctx)
 }
 
-// moves reports whether the recorded plugin applies to something else than it should.
-func (p *pass) moves() bool {
-	have, ok := p.seen[p.facts.Recorded]
-	return ok && have.Scope != p.want.Scope
+// confirmed reports whether these facts may be acted on although the view said what the
+// scope means: nothing is written, or nothing but what Kong itself refuses should another
+// plugin have the place that the declared names mean by then.
+func (p *pass) confirmed() bool {
+	switch identity.Decide(p.facts).Verb {
+	case identity.None, identity.Recover, identity.Create:
+		return true
+	case identity.Put:
+		have, exists := p.seen[p.facts.Recorded]
+		return !exists || have.Scope == p.want.Scope
+	default:
+		return false
+	}
 }
 
 func adoptionOf(binding *v1alpha1.PluginBinding) identity.Adoption {
@@ -143,6 +153,10 @@ func (p *pass) lookByKey(ctx context.Context) (identity.Sighting, error) {
 // bears its owner tags (its instance name was changed by hand, or in the spec).
 func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
 	named, err := p.sighting(p.connection.Kong.PluginByInstanceName(ctx, p.instanceName()))
+	if gateway.KindOf(err) == gateway.Invalid {
+		// What cannot be asked for, no plugin has; a deletion must not wait for it.
+		named, err = identity.Sighting{Standing: identity.Absent}, nil
+	}
 	if err != nil || named.Standing == identity.Ours {
 		return named, err
 	}
@@ -222,6 +236,9 @@ func (p *pass) settled(have plugin.Plugin, differences []string) bool {
 // marks by now is taken at once.
 func (r *PluginBindingReconciler) decide(_ context.Context, p *pass) *stop {
 	p.action = identity.Decide(p.facts)
+	if s := p.importsFromElsewhere(); s != nil {
+		return s
+	}
 	if p.doubt <= 0 || p.observes() || !slices.Contains(startsOwnership, p.action.Verb) {
 		return nil
 	}
@@ -232,6 +249,25 @@ func (r *PluginBindingReconciler) decide(_ context.Context, p *pass) *stop {
 		reason:    v1alpha1.ReasonProgramming,
 		message:   "waiting until no earlier write to Kong can still be done, before a plugin is made or adopted",
 		after:     p.doubt,
+	}
+}
+
+// importsFromElsewhere refuses an import that would move a plugin, unless the binding is in
+// the gateway's own namespace: what a gateway allows speaks of where a plugin applies, and a
+// plugin that is taken away from there protects nothing any more.
+func (p *pass) importsFromElsewhere() *stop {
+	if p.action.Verb != identity.Adopt || p.facts.Import == "" || p.binding.Namespace == p.kgw.Namespace {
+		return nil
+	}
+	if have := p.seen[p.action.ID]; have.Scope == p.want.Scope {
+		return nil
+	}
+	return &stop{
+		condition: v1alpha1.ConditionAccepted,
+		reason:    v1alpha1.ReasonNotAllowedByGateway,
+		message: fmt.Sprintf("plugin %s, which spec.pluginID names, applies to something else than spec.scope; from outside the namespace of KongGateway %s a plugin can be imported only where it is: correct spec.scope, or make the binding there",
+			p.action.ID, p.gateway),
+		after: resyncOf(p.kgw),
 	}
 }
 

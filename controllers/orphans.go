@@ -32,11 +32,12 @@ type orphan struct {
 const orphanAge = time.Minute
 
 // orphans finds the plugins without a binding. Only watched namespaces can be judged.
-func (r *KongGatewayReconciler) orphans(ctx context.Context, rows []plugin.Plugin) ([]orphan, error) {
+func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, rows []plugin.Plugin) ([]orphan, error) {
 	var found []orphan
+	left := leftPlugins(g.gateway)
 	for i := range rows {
 		owner := identity.OwnerOf(rows[i].Tags).Binding
-		if owner == nil || owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(owner.Namespace) {
+		if owner == nil || left.Has(rows[i].ID) || owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(owner.Namespace) {
 			continue
 		}
 		key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -23,9 +24,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=pluginbindings,verbs=get;list;watch;update;patch
-// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=pluginbindings/status,verbs=update;patch
-// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=pluginbindings/finalizers,verbs=update
+// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=pluginbindings,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=pluginbindings/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -41,6 +41,8 @@ type PluginBindingReconciler struct {
 	Events events.EventRecorder
 	// Cluster is the cluster id that marks this cluster's plugins.
 	Cluster string
+	// Namespaces that are watched; empty for all.
+	Namespaces sets.Set[string]
 	// Selector of the KongGateways and PluginBindings that are watched; nil or empty for all.
 	Selector labels.Selector
 	// Connections to the Kongs, kept by the KongGatewayReconciler.
@@ -122,6 +124,7 @@ func (r *PluginBindingReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 			r.reach,    // the gateway's connection, or none any more
 			r.outwait,  // until no earlier write can still land
 			r.takeAway, // look, remove what is ours, look again
+			r.leave,    // or keep note of what is left on purpose
 			r.letGo,    // the finalizer
 		))
 	}

@@ -19,12 +19,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
 // recordTimeout bounds the recording of an ID, which goes on when the process is told to
 // stop: it has to fit into the pod's grace period.
 const recordTimeout = 10 * time.Second
+
+// longestNote is how many bytes an event's note may have (the API server's bound).
+const longestNote = 1024
 
 // record is the only writer of a binding's status, and the end of every pass. It writes
 // when something differs, and says what happened.
@@ -36,7 +40,7 @@ func (r *PluginBindingReconciler) record(ctx context.Context, p *pass, s *stop) 
 		}
 	}
 	for _, h := range p.happened {
-		r.Events.Eventf(p.binding, nil, h.kind, h.reason, h.reason, "%s", h.note)
+		r.Events.Eventf(p.binding, nil, h.kind, h.reason, h.reason, "%s", truncate(h.note, longestNote))
 	}
 	if p.inForce != nil {
 		r.Ledger.InForce(p.binding.UID, plugin.Fingerprint(*p.inForce), strings.Join(p.secretVersions, ","), p.requested())
@@ -71,6 +75,7 @@ func (r *PluginBindingReconciler) writeStatus(ctx context.Context, p *pass, s *s
 	if equality.Semantic.DeepEqual(base.Status, next) {
 		return nil
 	}
+	done := p.happened
 	p.noteTrouble(base.Status.Conditions, next.Conditions)
 	p.binding.Status = next
 	if p.recordID != "" {
@@ -78,7 +83,8 @@ func (r *PluginBindingReconciler) writeStatus(ctx context.Context, p *pass, s *s
 	}
 	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, p.binding, patch); err != nil {
-		p.happened = nil
+		// What was done in Kong is done, and told; the next pass writes the status.
+		p.happened = done
 		return kubernetesStop(err)
 	}
 	return nil
@@ -98,6 +104,9 @@ func (r *PluginBindingReconciler) recordPluginID(ctx context.Context, p *pass, b
 		err := r.Client.Status().Patch(ctx, target, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 		if err == nil {
 			p.binding = target
+			if p.source == v1alpha1.PluginIDRecovered {
+				r.Metrics.recovered(p.gateway)
+			}
 			return nil
 		}
 		if !apierrors.IsConflict(err) {
@@ -184,13 +193,13 @@ func (p *pass) noteTrouble(before, after []metav1.Condition) {
 	if slices.Contains([]string{v1alpha1.ReasonPaused, v1alpha1.ReasonWouldChange, v1alpha1.ReasonDeleting}, is.Reason) {
 		kind = corev1.EventTypeNormal
 	}
-	p.happened = append(p.happened, happening{kind, is.Reason, truncate(is.Message, 1000)})
+	p.happened = append(p.happened, happening{kind, is.Reason, is.Message})
 }
 
 // nextStatus is the status after this pass. It reads nothing but the pass and the clock.
 func (r *PluginBindingReconciler) nextStatus(p *pass, s *stop) v1alpha1.PluginBindingStatus {
 	next := *p.binding.Status.DeepCopy()
-	if s != nil && (s.condition == "" || s.transient && p.judged()) && p.recordID == "" {
+	if s != nil && (s.condition == "" || s.transient && p.judged() && !p.departed()) && p.recordID == "" {
 		if p.wrote {
 			next.LastWriteTime = r.now()
 		}
@@ -207,7 +216,9 @@ func (r *PluginBindingReconciler) nextStatus(p *pass, s *stop) v1alpha1.PluginBi
 	if len(p.drifted) > 0 {
 		next.LastDrift = &v1alpha1.DriftStatus{Time: *r.now(), Fields: p.drifted}
 	}
-	next.Conflict = p.conflict
+	if s == nil || s.condition != v1alpha1.ConditionReady { // a pause tells nothing of it
+		next.Conflict = p.conflict
+	}
 	if p.inForce != nil {
 		next.Settled = p.settledStatus()
 	}
@@ -244,12 +255,25 @@ func (p *pass) settledStatus() *v1alpha1.SettledStatus {
 	}
 }
 
-// judged reports whether the status already tells what became of the binding as it is
-// declared now. An outage does not make that untrue, and is told by the gateway: ten
-// thousand bindings need not be written because their gateway was away for a moment.
+// judged reports whether the status already tells what became of the binding in Kong as it
+// is declared now. An outage does not make that untrue, and is told by the gateway: ten
+// thousand bindings need not be written because their gateway was away for a moment. What
+// was wrong on the side of Kubernetes is another matter: it may be right by now.
 func (p *pass) judged() bool {
 	ready := meta.FindStatusCondition(p.binding.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.Status != metav1.ConditionUnknown && ready.ObservedGeneration == p.binding.Generation
+	if ready == nil || ready.Status == metav1.ConditionUnknown || ready.ObservedGeneration != p.binding.Generation {
+		return false
+	}
+	return isTrue(p.binding.Status.Conditions, v1alpha1.ConditionResolvedRefs) ||
+		ready.Reason == v1alpha1.ReasonScopeNotFound || ready.Reason == v1alpha1.ReasonScopeAmbiguous
+}
+
+// departed reports whether this pass saw that Kong does not hold the recorded plugin as it
+// is declared, while the status says that it does.
+func (p *pass) departed() bool {
+	is := p.facts.ByID
+	return p.facts.Recorded != "" && is.Standing != identity.Unknown && !(is.Standing.Found() && is.Equal) &&
+		isTrue(p.binding.Status.Conditions, v1alpha1.ConditionProgrammed)
 }
 
 // wasInForce reports whether the binding, as it is declared now, was in force when the
@@ -299,11 +323,15 @@ func setConditions(next *v1alpha1.PluginBindingStatus, p *pass, s *stop) {
 		}
 	}
 	if s == nil {
-		set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, programmedMessage(p))
+		reason := v1alpha1.ReasonReady
+		if p.observes() {
+			reason = v1alpha1.ReasonObserved
+		}
+		set(v1alpha1.ConditionReady, metav1.ConditionTrue, reason, programmedMessage(p))
 		return
 	}
 	message := s.message
-	if id := next.PluginID; id != "" && s.condition != v1alpha1.ConditionProgrammed {
+	if id := next.PluginID; id != "" && s.condition != v1alpha1.ConditionProgrammed && s.reason != v1alpha1.ReasonScopeNotFound {
 		message += "; plugin " + string(id) + " stays in Kong as it last was"
 	}
 	set(v1alpha1.ConditionReady, s.status(), s.reason, message)

@@ -31,11 +31,15 @@ func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
 	if s := r.resolveScope(ctx, p); s != nil {
 		return s
 	}
-	p.want.Scope = p.scope
+	p.want.Scope, p.want.Named = p.scope, namesOf(p.binding.Spec.Scope)
 	return r.fetchSchema(ctx, p)
 }
 
 func (r *PluginBindingReconciler) render(p *pass, secrets *secretReader) *stop {
+	if name := p.instanceName(); name != p.identity.InstanceName() && strings.HasPrefix(name, r.Cluster+".") {
+		return refused(v1alpha1.ReasonInvalidConfig,
+			fmt.Sprintf("spec.instanceName begins with %s., which is kept for the names that the operator makes itself; choose another one", r.Cluster))
+	}
 	rendered, err := plugin.Render(plugin.Inputs{
 		Spec:         &p.binding.Spec,
 		InstanceName: p.instanceName(),
@@ -114,6 +118,25 @@ func scopeAmbiguous(p *pass, part scopePart) *stop {
 	}
 }
 
+// namesOf are the names by which a scope is declared. A custom_id is none that Kong
+// resolves.
+func namesOf(scope *v1alpha1.Scope) plugin.Names {
+	var names plugin.Names
+	for _, part := range scopeParts(scope) {
+		switch part.kind {
+		case gateway.Service:
+			names.Service = part.ref.Name
+		case gateway.Route:
+			names.Route = part.ref.Name
+		case gateway.Consumer:
+			names.Consumer = part.ref.Username
+		case gateway.ConsumerGroup:
+			names.ConsumerGroup = part.ref.Name
+		}
+	}
+	return names
+}
+
 // kindWords are the words of Kong's documentation for its entities.
 var kindWords = map[gateway.EntityKind]string{
 	gateway.Service:       "service",
@@ -161,6 +184,7 @@ func (r *PluginBindingReconciler) fetchSchema(ctx context.Context, p *pass) *sto
 		return r.kongFailed(p, err)
 	}
 	p.schema = schema
+	p.redactor.Know(schema)
 	return nil
 }
 

@@ -98,7 +98,8 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 }
 
 // describe says what Kong answered: the fields at fault where it names them. Names of
-// fields are not redacted: a Secret that holds the word redis must not hide config.redis.
+// fields that the plugin has are not redacted: a Secret that holds the word redis must not
+// hide config.redis.
 func describe(err error, redactor *plugin.Redactor) string {
 	var kongErr *gateway.Error
 	if !errors.As(err, &kongErr) || len(kongErr.Fields) == 0 {
@@ -108,7 +109,7 @@ func describe(err error, redactor *plugin.Redactor) string {
 	for _, field := range kongErr.Fields {
 		message := redactor.Redact(field.Message)
 		if field.Path != "" {
-			message = field.Path + ": " + message
+			message = redactor.RedactPath(field.Path) + ": " + message
 		}
 		parts = append(parts, message)
 	}

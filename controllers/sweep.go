@@ -20,18 +20,18 @@ import (
 // name, in as few lists as there are. A reading that broke off is thrown away whole. What
 // it shows is a hint: it drives no write.
 func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) error {
-	if !g.probed || g.verdict.problem() != nil {
+	if !g.probed || !g.surveyDue || g.verdict.problem() != nil {
 		return nil
 	}
 	start, began := r.Clock.Now(), r.Ledger.Tick()
 	rows, entities, err := r.read(ctx, g)
+	g.surveyed, g.took = true, r.Clock.Since(start)
 	if err != nil {
 		log.FromContext(ctx).Info("the sweep broke off; nothing is concluded from it", "error", err.Error())
 		return nil
 	}
-	g.took = r.Clock.Since(start)
 	g.view = newView(began, rows, entities)
-	if g.orphans, err = r.orphans(ctx, rows); err != nil {
+	if g.orphans, err = r.orphans(ctx, g, rows); err != nil {
 		return err
 	}
 	g.stirred = r.changed(g)

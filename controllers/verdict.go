@@ -116,11 +116,16 @@ var gatewayProgress = []struct{ condition, reason, message string }{
 func (g *gatewayPass) setStatus() {
 	status, v := &g.gateway.Status, g.verdict
 	status.ObservedGeneration = g.gateway.Generation
+	another := status.Version != v.info.Version || status.Edition != v.info.Edition || status.Database != v.info.Database
 	if v.info.Version != "" {
 		status.Version = v.info.Version
 	}
 	if v.info.Database != "" {
-		status.Edition, status.Database, status.NodeID = v.info.Edition, v.info.Database, v.info.NodeID
+		status.Edition, status.Database = v.info.Edition, v.info.Database
+		// Behind one address there may be several nodes, another one answering each time.
+		if another || status.NodeID == "" {
+			status.NodeID = v.info.NodeID
+		}
 	}
 	status.Bindings = g.countBindings()
 	if g.sweep != nil && !sameSweep(status.LastSweep, g.sweep) {
@@ -293,9 +298,21 @@ type round struct {
 	generation int64
 	verdict    verdict
 	failures   int
-	next       time.Time
+	// deleting: the gateway was being deleted.
+	deleting bool
+	// next probe, and next survey.
+	next   time.Time
+	survey time.Time
 	// orphans are when plugins without a binding were first seen, by ID.
 	orphans map[string]time.Time
+}
+
+// soonest is when the gateway is to be looked at again.
+func (r round) soonest() time.Time {
+	if r.verdict.problem() == nil && r.survey.Before(r.next) {
+		return r.survey
+	}
+	return r.next
 }
 
 // rounds remembers the last look at each gateway.

@@ -81,6 +81,7 @@ func New(o Options, recorders Recorders) *Operator {
 			Live:        o.Live,
 			Events:      recorders.Bindings,
 			Cluster:     o.Cluster,
+			Namespaces:  sets.New(o.Namespaces...),
 			Selector:    o.Selector,
 			Connections: connections,
 			Ledger:      ledger,

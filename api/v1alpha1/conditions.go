@@ -47,6 +47,8 @@ const (
 	// ReasonWouldChange: managementPolicy is Observe and the operator would write.
 	ReasonWouldChange = "WouldChange"
 
+	// ReasonGatewayNotWatched: the gateway is in a namespace that the operator does not watch.
+	ReasonGatewayNotWatched = "GatewayNotWatched"
 	// ReasonGatewayNotFound: the KongGateway of gatewayRef does not exist.
 	ReasonGatewayNotFound = "GatewayNotFound"
 	// ReasonGatewayNotReady: the KongGateway exists and cannot be used now.

@@ -30,6 +30,7 @@ type PluginBindingSpec struct {
 	// instanceName of the plugin in Kong, unique in its workspace. Without it the
 	// operator uses <cluster id>.<namespace>.<name>.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self != 'enabled'",message="instanceName must not be enabled: Kong has something else at /plugins/enabled"
 	InstanceName Name `json:"instanceName,omitempty"`
 
 	// enabled says whether the plugin is in force.
@@ -383,7 +384,8 @@ type BoundScope struct {
 	// +kubebuilder:validation:MaxLength=1200
 	Summary string `json:"summary,omitempty"`
 
-	// serviceID that the plugin applies to.
+	// serviceID that the plugin applied to when it was last found or written. While a scope
+	// that was changed has not come into force, it is that of the old one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	ServiceID string `json:"serviceID,omitempty"`

@@ -9,6 +9,12 @@ const (
 	// a time stamp is the convention.
 	ReconcileRequestedAtAnnotation = "kong.pluginbinding.io/reconcile-requested-at"
 
+	// LeftPluginsAnnotation on a KongGateway holds the IDs of plugins, separated by commas,
+	// whose bindings were deleted under managementPolicy Observe. The operator writes it. A
+	// sweep takes none of them for an orphan; take an ID out to have it reported and, where
+	// that is allowed, removed.
+	LeftPluginsAnnotation = "kong.pluginbinding.io/left-plugins"
+
 	// PluginFinalizer keeps a PluginBinding until its plugin is gone from Kong.
 	PluginFinalizer = "kong.pluginbinding.io/plugin"
 

@@ -53,7 +53,7 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	flags.StringVar(&o.clusterID, "cluster-id", "", "`id` that marks this cluster's plugins in Kong: letters, digits, '-' and '_'; the UID of the namespace kube-system by default. Keep it when a cluster is rebuilt, and its plugins are found again")
 	namespaces := flags.String("watch-namespaces", "", "`namespaces` to watch, separated by commas; all by default")
 	selector := flags.String("selector", "", "label `selector`: only KongGateways and PluginBindings with these labels are this operator's, so that several share a fleet; each has a lease of its own. A binding bears its gateway's labels")
-	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "how `many` bindings are reconciled at the same time")
+	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings that are reconciled at the same time")
 	ctrlconfig.RegisterFlags(flags)
 	o.zap.BindFlags(flags)
 	flags.Usage = func() {

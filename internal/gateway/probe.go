@@ -34,6 +34,8 @@ type Info struct {
 	DatabaseReachable bool
 	// Plugins that are installed (available_on_server), by name.
 	Plugins map[string]struct{}
+	// Installed are the same with their versions, as text to compare.
+	Installed string
 }
 
 // AtLeast says whether the version is known and not below major.minor.
@@ -174,7 +176,8 @@ func decodeRoot(r request, a answer) (Info, string, *Error) {
 	if err != nil {
 		return Info{}, "", r.malformed(a, "the answer is not JSON")
 	}
-	return info, string(installed), nil
+	info.Installed = string(installed)
+	return info, info.Installed, nil
 }
 
 // edition of a Kong; before 3.0 only the version tells: 2.8.1.4-enterprise-edition.

@@ -26,14 +26,17 @@ func Body(p Plugin) map[string]any {
 	if p.CreatedAt != 0 {
 		body["created_at"] = p.CreatedAt
 	}
-	for name, id := range map[string]string{
-		"service":        p.Scope.ServiceID,
-		"route":          p.Scope.RouteID,
-		"consumer":       p.Scope.ConsumerID,
-		"consumer_group": p.Scope.ConsumerGroupID,
+	for _, part := range []struct{ field, id, by, name string }{
+		{"service", p.Scope.ServiceID, "name", p.Named.Service},
+		{"route", p.Scope.RouteID, "name", p.Named.Route},
+		{"consumer", p.Scope.ConsumerID, "username", p.Named.Consumer},
+		{"consumer_group", p.Scope.ConsumerGroupID, "name", p.Named.ConsumerGroup},
 	} {
-		if id != "" {
-			body[name] = map[string]any{"id": id}
+		switch {
+		case part.name != "":
+			body[part.field] = map[string]any{part.by: part.name}
+		case part.id != "":
+			body[part.field] = map[string]any{"id": part.id}
 		}
 	}
 	return body

@@ -27,6 +27,15 @@ func TestBody(t *testing.T) {
 		want: `{"config":{"a":5,"b":null},"consumer":{"id":"c"},"consumer_group":{"id":"g"},"created_at":7,` +
 			`"enabled":true,"instance_name":"i","name":"cors","ordering":{"before":{"access":["acl"]}},` +
 			`"protocols":["http"],"route":{"id":"r"},"service":{"id":"s"},"tags":["t"]}`,
+	}, {
+		reason: "names go before the IDs that they had",
+		plugin: Plugin{
+			Name:  "cors",
+			Scope: Scope{ServiceID: "s", RouteID: "r", ConsumerID: "c", ConsumerGroupID: "g"},
+			Named: Names{Service: "orders", Consumer: "alice", ConsumerGroup: "gold"},
+		},
+		want: `{"config":{},"consumer":{"username":"alice"},"consumer_group":{"name":"gold"},"enabled":false,"name":"cors",` +
+			`"route":{"id":"r"},"service":{"name":"orders"},"tags":[]}`,
 	}} {
 		raw, err := json.Marshal(Body(tt.plugin))
 		if err != nil {

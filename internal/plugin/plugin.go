@@ -13,6 +13,14 @@ type Scope struct {
 	ConsumerGroupID string
 }
 
+// Names of the entities of a scope. An empty one is not known, or not declared.
+type Names struct {
+	Service       string
+	Route         string
+	Consumer      string // its username
+	ConsumerGroup string
+}
+
 // Plugin is one plugin entity of Kong, in the operator's words: as it should be (from
 // Render; ID, CreatedAt and UpdatedAt empty) or as Kong answers it.
 type Plugin struct {
@@ -23,7 +31,10 @@ type Plugin struct {
 	// InstanceName is unique in the workspace.
 	InstanceName string
 	Scope        Scope
-	Enabled      bool
+	// Named are the names by which the scope was declared. A write sends them instead of the
+	// IDs, so that Kong resolves them when it writes, and not when they were last looked at.
+	Named   Names
+	Enabled bool
 	// Protocols, a set. Nil in a plugin that should be means Kong's default for it.
 	Protocols []string
 	// Tags, a set.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,7 +25,9 @@ const shortest = 4
 // Redactor hides values that came from Secrets. Nil hides nothing. It is safe for
 // concurrent use, and prints as a mark, not as what it hides.
 type Redactor struct {
-	values   []string
+	values []string
+	// keys of objects that came from Secrets, hidden unless the plugin has such fields.
+	keys     map[string]bool
 	once     sync.Once
 	patterns []pattern
 }
@@ -41,7 +44,7 @@ type pattern struct {
 // overlap all of them go. Of a text that was cut short, which ends in "...", the beginning
 // of a value before that goes too. The same input always gives the same output.
 func (r *Redactor) Redact(s string) string {
-	if r == nil || len(r.values) == 0 {
+	if r == nil || len(r.values) == 0 && len(r.keys) == 0 {
 		return s
 	}
 	r.once.Do(r.compile)
@@ -76,17 +79,83 @@ func (r *Redactor) hide(value any) {
 			r.hide(e)
 		}
 	case map[string]any:
-		for _, e := range v {
+		for key, e := range v {
+			if r.keys == nil {
+				r.keys = map[string]bool{}
+			}
+			r.keys[key] = true
 			r.hide(e)
 		}
 	}
+}
+
+// Know says which fields the plugin has: their names are no secrets, wherever they were
+// read. It is not safe for concurrent use, and not to be called after Redact.
+func (r *Redactor) Know(s *Schema) {
+	if r != nil && s != nil {
+		s.config.forget(r.keys)
+	}
+}
+
+// forget takes the names of all fields in the record out of the set.
+func (r *record) forget(names map[string]bool) {
+	for name, f := range r.fields {
+		delete(names, name)
+		f.forget(names)
+	}
+	for _, t := range r.twins {
+		delete(names, t.name)
+	}
+}
+
+func (f *field) forget(names map[string]bool) {
+	if f == nil {
+		return
+	}
+	if f.record != nil {
+		f.record.forget(names)
+	}
+	f.elements.forget(names)
+	f.values.forget(names)
+}
+
+// RedactPath returns the path of a field with "[redacted]" in place of every name in it
+// that is known from a Secret alone.
+func (r *Redactor) RedactPath(path string) string {
+	if r == nil || len(r.keys) == 0 {
+		return path
+	}
+	for key := range r.keys {
+		if strings.Contains(path, key) && strings.ContainsAny(key, ".[]") {
+			return redacted // not to be told from the names around it
+		}
+	}
+	segments := strings.Split(path, ".")
+	for i, segment := range segments {
+		name, _, _ := strings.Cut(segment, "[")
+		if r.keys[name] || r.keys[segment] {
+			segments[i] = redacted
+		}
+	}
+	return strings.Join(segments, ".")
+}
+
+// HideAll is the redactor for a config of which nobody knows any more what came from a
+// Secret: it hides every value.
+func HideAll(config map[string]any) *Redactor {
+	r := &Redactor{}
+	for _, value := range config {
+		r.hide(value)
+	}
+	r.keys = nil
+	return r
 }
 
 // compile works out every form of every value, when the first text is to be redacted:
 // most plugins are rendered and never talked about.
 func (r *Redactor) compile() {
 	seen := map[string]bool{}
-	for _, value := range r.values {
+	for _, value := range slices.Concat(r.values, slices.Sorted(maps.Keys(r.keys))) {
 		for _, part := range parts(value) {
 			if seen[part] {
 				continue

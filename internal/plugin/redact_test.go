@@ -32,7 +32,7 @@ func TestRedact(t *testing.T) {
 		{"nothing found", []any{"hunter2"}, "a text", "a text"},
 		{"an empty value hides nothing", []any{"", " ", "\n"}, "a b\nc", "a b\nc"},
 		{"as it is, every time", []any{"hunter2"}, "hunter2hunter2 xhunter2", "[redacted] x[redacted]"},
-		{"deep inside, booleans and null not", []any{map[string]any{"k": []any{"hunter2", true, nil}}}, "k true null hunter2", "k true null [redacted]"},
+		{"deep inside, booleans and null not", []any{map[string]any{"k": []any{"hunter2", true, nil}}}, "k true null hunter2", "[redacted] true null [redacted]"},
 		{"in JSON", []any{`a"b\c<d`}, `{"x":"a\"b\\c<d","y":"a\"b\\c\u003cd"}`, `{"x":"[redacted]","y":"[redacted]"}`},
 		{"in Kong's JSON", []any{"http://x/"}, `{"x":"http:\/\/x\/"}`, `{"x":"[redacted]"}`},
 		{"quoted by Go", []any{"pä\tß\x01"}, `"pä\tß\x01" "p\u00e4\t\u00df\x01"`, `"[redacted]" "[redacted]"`},
@@ -58,6 +58,53 @@ func TestRedact(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What somebody typed where a field's name belongs can be a password. The names of the
+// plugin's own fields are none, and have to be readable.
+func TestNamesFromSecrets(t *testing.T) {
+	schema := parsed(t, []byte(`{"fields":[{"config":{"type":"record",
+		"fields":[{"redis":{"type":"record","fields":[{"password":{"type":"string"}}]}},
+			{"headers":{"type":"map","values":{"type":"record","fields":[{"inner":{"type":"string"}}]}}},
+			{"list":{"type":"array","elements":{"type":"record","fields":[{"element":{"type":"string"}}]}}}],
+		"shorthand_fields":[{"redis_password":{"type":"string"}}]}}]}`))
+	r := redactor(map[string]any{
+		"hunter2secret": 1.0, "redis": map[string]any{"password": "pa55word", "s3cr3t.key": "x1"}, "redis_password": "x2",
+		"headers": map[string]any{"inner": "x3"}, "list": []any{map[string]any{"element": "x4", "typo": "x5"}},
+	})
+	r.Know(schema)
+	for path, want := range map[string]string{
+		"config.redis.password":    "config.redis.password",
+		"config.redis_password":    "config.redis_password",
+		"config.headers.inner":     "config.headers.inner",
+		"config.list[1].element":   "config.list[1].element",
+		"config.list[1].typo":      "config.list[1].[redacted]",
+		"config.hunter2secret":     "config.[redacted]",
+		"config.hunter2secret[2]":  "config.[redacted]",
+		"config.redis.s3cr3t.key":  "[redacted]",
+		"config.hunter2secretmore": "config.hunter2secretmore",
+	} {
+		if got := r.RedactPath(path); got != want {
+			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+	const text = "schema violation (config.hunter2secret: unknown field; config.redis.password: pa55word)"
+	if got, want := r.Redact(text), "schema violation (config.[redacted]: unknown field; config.redis.password: [redacted])"; got != want {
+		t.Errorf("got %s", got)
+	}
+	var none *Redactor
+	none.Know(schema)
+	redactor().Know(nil)
+	if got := none.RedactPath("config.x") + redactor("x").RedactPath("config.x"); got != "config.xconfig.x" {
+		t.Error(got)
+	}
+}
+
+func TestHideAll(t *testing.T) {
+	r := HideAll(map[string]any{"policy": "redis-cluster", "redis": map[string]any{"password": "hunter2"}})
+	if got := r.RedactPath("config.redis.password") + ": " + r.Redact("not hunter2, and no redis-cluster"); got != "config.redis.password: not [redacted], and no [redacted]" {
+		t.Error(got)
 	}
 }
 

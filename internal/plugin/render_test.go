@@ -322,7 +322,7 @@ func TestRenderRedacts(t *testing.T) {
 	}
 	text := "redis.internal:63790 deep-value true hunter2 another 12345678901234567890 k"
 	if got := rendered.Redactor.Redact(text); got !=
-		"[redacted]:[redacted] [redacted] true [redacted] [redacted] [redacted] k" {
+		"[redacted]:[redacted] [redacted] true [redacted] [redacted] [redacted] [redacted]" {
 		t.Error(got)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
