@@ -125,6 +125,18 @@ contract: ## Hold the stand-in for Kong to the recorded facts; with KONG_ADMIN_U
 fuzz: ## Run every fuzz test for FUZZTIME (20s).
 	hack/fuzz.sh $(FUZZTIME)
 
+.PHONY: model
+model: ## Search the states of the whole protocol, all sets of up to four events (an hour).
+	MODEL_FULL=1 go test -count=1 -v -timeout 3h ./test/model
+
+.PHONY: test-faults
+test-faults: ## Break every call of every scenario, alone and in pairs, in process and in real processes.
+	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets hack/test-faults.sh
+
+.PHONY: mutants
+mutants: ## Break one rule of the operator at a time and show which tests notice (an hour).
+	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/mutants $(MUTANTS)
+
 ##@ Package
 
 # Kustomize sets images by writing into the tree it builds. The overlay it

@@ -159,6 +159,7 @@ func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action s
 	case gateway.UnknownOutcome:
 		r.Ledger.MayLand(client.ObjectKeyFromObject(p.binding), r.Clock.Now().Add(longestWrite(p)))
 	case gateway.Conflict:
+		r.Ledger.Misled(p.binding.UID)
 		return r.lostTo(ctx, p)
 	default:
 	}
@@ -355,7 +356,7 @@ func (r *PluginBindingReconciler) kongFailed(p *pass, err error) *stop {
 	s := kongStop(err, redactor)
 	if gateway.KindOf(err) == gateway.ReferenceMissing {
 		// The view, or what was resolved a moment ago, is behind: the next pass asks Kong.
-		r.Ledger.Wrote(p.binding.UID)
+		r.Ledger.Misled(p.binding.UID)
 	}
 	if s.transient && gateway.KindOf(err) != gateway.Conflict && gateway.KindOf(err) != gateway.Throttled {
 		r.Connections.suspect(p.gateway)

@@ -33,8 +33,9 @@ type entry struct {
 	secrets string
 	// requested is the reconcile-requested-at annotation of that pass.
 	requested string
-	// wrote is the tick of the last write for this binding.
-	wrote uint64
+	// wrote is the tick of the last write for this binding, misled that of the last time at
+	// which Kong did not have the entities of its scope as a reading had them.
+	wrote, misled uint64
 }
 
 // NewLedger returns an empty ledger of a process that leads since the given time; since it
@@ -94,6 +95,14 @@ func (l *Ledger) Wrote(uid types.UID) {
 	})
 }
 
+// Misled notes that what a reading says of the binding's scope is not so any more.
+func (l *Ledger) Misled(uid types.UID) {
+	l.with(uid, func(e *entry) {
+		l.ticks++
+		e.misled = l.ticks
+	})
+}
+
 // InForce notes the plugin as it was found or put in force, from what Secrets it was made,
 // and what the reconcile-requested-at annotation was.
 func (l *Ledger) InForce(uid types.UID, fingerprint uint64, secrets, requested string) {
@@ -107,7 +116,16 @@ func (l *Ledger) MayRely(uid types.UID, tick uint64, requested string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.entries[uid]
-	return e == nil || e.wrote < tick && (e.fingerprint == 0 || e.requested == requested)
+	return e == nil || max(e.wrote, e.misled) < tick && (e.fingerprint == 0 || e.requested == requested)
+}
+
+// MayResolve reports whether such a reading can say what the binding's scope means: a write
+// for the plugin does not change that.
+func (l *Ledger) MayResolve(uid types.UID, tick uint64, requested string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[uid]
+	return e == nil || e.misled < tick && (e.fingerprint == 0 || e.requested == requested)
 }
 
 // Fingerprint of the plugin when it was last in force, 0 if not known.

@@ -64,6 +64,13 @@ func TestAReadingFromBeforeAWriteDoesNotCount(t *testing.T) {
 	if l.MayRely("uid-1", before, "") || !l.MayRely("uid-1", after, "") || !l.MayRely("uid-2", before, "") {
 		t.Error("the order of readings and writes is not kept")
 	}
+	if !l.MayResolve("uid-1", before, "") {
+		t.Error("a write does not change what the scope means")
+	}
+	l.Misled("uid-3")
+	if l.MayResolve("uid-3", after, "") || l.MayRely("uid-3", after, "") || !l.MayResolve("uid-3", l.Tick(), "") {
+		t.Error("a reading that was found wrong is believed")
+	}
 	l.InForce("uid-1", 42, "s@1", "")
 	if l.MayRely("uid-1", after, "now") {
 		t.Error("somebody has asked for a look since")

@@ -29,9 +29,9 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 	if err := p.gatherFacts(ctx); err != nil {
 		return r.kongFailed(p, err)
 	}
-	if p.mayRely && !p.confirmed() {
-		// The view only proposes: what its scope means now is asked of Kong.
-		p.mayRely = false
+	if p.mayResolve && !p.confirmed() {
+		// The view only proposes: what the scope means now is asked of Kong.
+		p.mayRely, p.mayResolve = false, false
 		if s := r.resolveScope(ctx, p); s != nil {
 			return s
 		}

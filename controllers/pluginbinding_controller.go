@@ -67,8 +67,10 @@ type pass struct {
 	kgw         *v1alpha1.KongGateway
 	gatewayGone bool
 
-	// From resolve. mayRely: the gateway's view can speak for this binding's plugin.
+	// From resolve. mayRely: the gateway's view can speak for this binding's plugin;
+	// mayResolve: for what its scope means.
 	mayRely        bool
+	mayResolve     bool
 	resolved       bool // every Secret and every part of the scope was found
 	scope          plugin.Scope
 	want           plugin.Plugin

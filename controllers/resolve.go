@@ -22,6 +22,7 @@ import (
 func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
 	if view := p.connection.View; view != nil {
 		p.mayRely = r.Ledger.MayRely(p.binding.UID, view.began, p.requested())
+		p.mayResolve = r.Ledger.MayResolve(p.binding.UID, view.began, p.requested())
 	}
 	secrets := &secretReader{ctx: ctx, reader: r.Live, namespace: p.binding.Namespace, read: map[string]*corev1.Secret{}}
 	if s := r.render(p, secrets); s != nil {
@@ -80,7 +81,7 @@ func (p *pass) instanceName() string {
 func (r *PluginBindingReconciler) resolveScope(ctx context.Context, p *pass) *stop {
 	for _, part := range scopeParts(p.binding.Spec.Scope) {
 		id := ""
-		if p.mayRely {
+		if p.mayResolve {
 			id = p.connection.View.resolve(part.kind, part.ref)
 		}
 		if id == "" {

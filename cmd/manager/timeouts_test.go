@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// When another replica leads, nothing of the former leader's can still be done by Kong; and
+// a leader that is told to stop has the time to end what it began.
+func TestTimeOutsFit(t *testing.T) {
+	request, database := longestRequest(t), 5*time.Second // Kong's pg_timeout, by default
+	if request+database >= leaseDuration {
+		t.Errorf("a request of %v and %v of Kong's database do not fit into a lease of %v", request, database, leaseDuration)
+	}
+	if retryPeriod >= renewDeadline || renewDeadline >= leaseDuration {
+		t.Errorf("a lease of %v is renewed every %v for %v", leaseDuration, retryPeriod, renewDeadline)
+	}
+	if grace := gracePeriod(t); leaseDuration >= grace || shutdownGrace >= grace {
+		t.Errorf("the pod gets %v: the lease %v, the shutdown %v", grace, leaseDuration, shutdownGrace)
+	}
+}
+
+// longestRequest is the longest limits.requestTimeout that a KongGateway takes.
+func longestRequest(t *testing.T) time.Duration {
+	t.Helper()
+	crd := read(t, "config", "crd", "bases", "kong.pluginbinding.io_konggateways.yaml")
+	m := regexp.MustCompile(`must be between 100ms and (\d+s)`).FindSubmatch(crd)
+	if m == nil {
+		t.Fatal("the CRD does not bound limits.requestTimeout")
+	}
+	longest, err := time.ParseDuration(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return longest
+}
+
+func gracePeriod(t *testing.T) time.Duration {
+	t.Helper()
+	var deployment struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					TerminationGracePeriodSeconds int64 `json:"terminationGracePeriodSeconds"`
+				} `json:"spec"`
+			} `json:"template"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(read(t, "config", "manager", "manager.yaml"), &deployment); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(deployment.Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
+}
+
+func read(t *testing.T, path ...string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(append([]string{"..", ".."}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}

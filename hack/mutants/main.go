@@ -1,0 +1,204 @@
+// Command mutants breaks one rule of the operator at a time and shows which layer of tests
+// notices. A rule that can be broken without a test going red is not tested. Nothing in the
+// checkout is changed: the broken file is laid over the real one for one run of go test.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	only := flag.String("run", "", "only the mutants whose name matches this `expression`")
+	every := flag.Bool("all-layers", false, "run every layer for every mutant, not only up to the first that goes red")
+	compile := flag.Bool("compile", false, "only see that every mutant compiles")
+	flag.Parse()
+	if *compile {
+		layers = nil
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *only, *every); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, only string, every bool) error {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "mutants-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	// A layer that is red by itself would kill every mutant.
+	for _, l := range layers {
+		if out, err := l.test(ctx, ""); err != nil {
+			return fmt.Errorf("layer %q is red without any mutant:\n%s", l.name, out)
+		}
+	}
+	var results []result
+	for _, m := range mutants {
+		if !pattern.MatchString(m.name) {
+			continue
+		}
+		r, err := m.try(ctx, dir, every)
+		if err != nil {
+			return fmt.Errorf("mutant %q: %w", m.name, err)
+		}
+		if len(layers) > 0 {
+			fmt.Printf("%-60s %s\n", m.name, r.verdict())
+		}
+		results = append(results, r)
+	}
+	if len(layers) == 0 {
+		fmt.Printf("%d mutants compile\n", len(results))
+		return nil
+	}
+	return report(results)
+}
+
+type result struct {
+	mutant mutant
+	killed []string // the layers that went red
+	took   time.Duration
+}
+
+func (r result) verdict() string {
+	if len(r.killed) == 0 {
+		return "SURVIVED"
+	}
+	return "killed by " + strings.Join(r.killed, ", ")
+}
+
+func report(results []result) error {
+	fmt.Println()
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "RULE\tBROKEN\tLAYER\tSECONDS")
+	survived := 0
+	for _, r := range results {
+		if len(r.killed) == 0 {
+			survived++
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\n", r.mutant.rule, r.mutant.name, r.verdict(), r.took.Seconds())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Printf("\nmutants: %d, killed %d, survived %d\n", len(results), len(results)-survived, survived)
+	if survived > 0 {
+		return fmt.Errorf("%d mutants survived", survived)
+	}
+	return nil
+}
+
+// A layer is a set of tests; those that are quick come first.
+type layer struct {
+	name     string
+	packages []string
+	args     []string
+}
+
+var layers = []layer{
+	{name: "pure", packages: []string{"./internal/...", "./controllers/...", "./cmd/..."}},
+	{name: "model", packages: []string{"./test/model/..."}},
+	{name: "in process", packages: []string{"./test/faults"}},
+	{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.fail-fast"}},
+	{name: "processes", packages: []string{"./test/faults/processes"}},
+}
+
+// test runs the layer with an overlay, if one is given. Its error says that it went red.
+func (l layer) test(ctx context.Context, overlay string) (output string, err error) {
+	args := []string{"test", "-vet=off", "-failfast", "-timeout=15m"}
+	if overlay != "" {
+		args = append(args, "-overlay="+overlay)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(append(args, l.packages...), l.args...)...)
+	cmd.Env = os.Environ()
+	if overlay != "" {
+		// The binary that layer "processes" builds for itself.
+		cmd.Env = append(cmd.Env, "GOFLAGS=-overlay="+overlay)
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	return string(out), err
+}
+
+// A mutant is one rule, broken.
+type mutant struct {
+	// rule that is broken, in a word.
+	rule string
+	name string
+	file string
+	// from stands exactly once in the file, and to takes its place.
+	from, to string
+}
+
+// try finds the layers that notice.
+func (m mutant) try(ctx context.Context, dir string, every bool) (result, error) {
+	began := time.Now()
+	overlay, err := m.overlay(dir)
+	if err != nil {
+		return result{}, err
+	}
+	if out, err := exec.CommandContext(ctx, "go", "build", "-overlay="+overlay, "-o", os.DevNull, "./cmd/manager").CombinedOutput(); err != nil {
+		return result{}, fmt.Errorf("it does not compile, so it says nothing: %s", out)
+	}
+	r := result{mutant: m}
+	for _, l := range layers {
+		if _, err := l.test(ctx, overlay); err != nil {
+			if ctx.Err() != nil {
+				return result{}, ctx.Err()
+			}
+			r.killed = append(r.killed, l.name)
+			if !every {
+				break
+			}
+		}
+	}
+	r.took = time.Since(began)
+	return r, nil
+}
+
+// overlay writes the broken file, and what tells go to read it instead of the real one.
+func (m mutant) overlay(dir string) (string, error) {
+	source, err := os.ReadFile(m.file)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(source), m.from); n != 1 {
+		return "", fmt.Errorf("%s has %q %d times, not once: the mutant has to follow the code", m.file, m.from, n)
+	}
+	broken := filepath.Join(dir, filepath.Base(m.file))
+	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.from, m.to, 1)), 0o600); err != nil {
+		return "", err
+	}
+	real, err := filepath.Abs(m.file)
+	if err != nil {
+		return "", err
+	}
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{real: broken}})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "overlay.json")
+	return path, os.WriteFile(path, list, 0o600)
+}

@@ -1,0 +1,174 @@
+package main
+
+// mutants break, one each, the lines of the protocol around the decision, and the rules
+// that keep the operator from other people's plugins, from noise and from secrets.
+var mutants = []mutant{
+	{
+		rule: "finalizer first", name: "no finalizer before the first write",
+		file: "controllers/pluginbinding_controller.go",
+		from: "		r.hold,     // the finalizer", to: "		// the finalizer",
+	},
+	{
+		rule: "live look", name: "a create and a restore rest on the cache",
+		file: "controllers/act.go",
+		from: "	same := live.UID == p.binding.UID &&", to: "	same := true || live.UID == p.binding.UID &&",
+	},
+	{
+		rule: "record", name: "recording an ID ends with the process's context",
+		file: "controllers/record.go",
+		from: "context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)", to: "context.WithTimeout(ctx, recordTimeout)",
+	},
+	{
+		rule: "record", name: "recording an ID is not tried again",
+		file: "controllers/record.go",
+		from: "wait.Backoff{Steps: 8,", to: "wait.Backoff{Steps: 1,",
+	},
+	{
+		rule: "record", name: "a plugin made for a binding that is gone stays",
+		file: "controllers/record.go",
+		from: "	if p.source != v1alpha1.PluginIDCreated {", to: "	if p.source != \"\" {",
+	},
+	{
+		rule: "wait, look, release", name: "nothing is waited for before a deletion",
+		file: "controllers/delete.go",
+		from: "	wait := r.quietIn(p)\n	if wait <= 0 {", to: "	wait := r.quietIn(p)\n	if wait <= 0 || true {",
+	},
+	{
+		rule: "wait, look, release", name: "Kong's own time-out is not waited for",
+		file: "controllers/act.go",
+		from: "return p.connection.RequestTimeout + databaseTimeout", to: "return p.connection.RequestTimeout",
+	},
+	{
+		rule: "wait, look, release", name: "released before looking",
+		file: "controllers/delete.go",
+		from: "	if s := r.lookForOurs(ctx, p); s != nil {\n		return s\n	}\n	if p.action.Verb != identity.Release {\n		if s := r.stillDeleting",
+		to:   "	if true {\n		return nil\n	}\n	if p.action.Verb != identity.Release {\n		if s := r.stillDeleting",
+	},
+	{
+		rule: "wait, look, release", name: "not looked again after a deletion",
+		file: "controllers/delete.go",
+		from: "	if s := r.lookForOurs(ctx, p); s != nil {\n		return s\n	}\n	if p.action.Verb != identity.Release {\n		return lookAgain()",
+		to:   "	if p.action.Verb == identity.Wait {\n		return lookAgain()",
+	},
+	{
+		rule: "wait, look, release", name: "a failed look releases",
+		file: "controllers/delete.go",
+		from: "	return deleting(r.kongFailed(p, err))", to: "	_ = deleting(r.kongFailed(p, err))\n	return nil",
+	},
+	{
+		rule: "live look", name: "a deletion rests on the cache",
+		file: "controllers/delete.go",
+		from: "	if live.UID != p.binding.UID || live.DeletionTimestamp.IsZero() {", to: "	if false && live.UID != p.binding.UID {",
+	},
+	{
+		rule: "in doubt", name: "created while an earlier create may still land",
+		file: "controllers/observe.go",
+		from: "	if p.doubt <= 0 ||", to: "	if true || p.doubt <= 0 ||",
+	},
+	{
+		rule: "in doubt", name: "a write of unknown outcome is forgotten",
+		file: "controllers/act.go",
+		from: "	case gateway.UnknownOutcome:\n		r.Ledger.MayLand", to: "	case gateway.UnknownOutcome:\n		if false {\n			break\n		}\n		go func() {}()\n	case gateway.NotDatabase:\n		r.Ledger.MayLand",
+	},
+	{
+		rule: "look by name", name: "not looked up by name before a create",
+		file: "controllers/observe.go",
+		from: "	if err != nil || named.Standing == identity.Ours {\n		return named, err\n	}",
+		to:   "	if named.Standing == identity.Ours || err == nil {\n		return identity.Sighting{Standing: identity.Absent}, nil\n	}",
+	},
+	{
+		rule: "recorded ID", name: "a second plugin is recorded instead of deleted for the recorded ID",
+		file: "internal/identity/decide.go",
+		from: "		return Action{Verb: Delete, ID: f.ByName.ID, Row: \"6\"}", to: "		return Action{Verb: Recover, ID: f.ByName.ID, Row: \"6\"}",
+	},
+	{
+		rule: "recorded ID", name: "a lost plugin gets a new ID",
+		file: "internal/identity/decide.go",
+		from: "		return Action{Verb: Put, ID: f.Recorded, Row: \"7\"}", to: "		return Action{Verb: Create, Row: \"7\"}",
+	},
+	{
+		rule: "owner check", name: "a binding of the same name in another namespace is the same",
+		file: "internal/identity/owner.go",
+		from: "b.Cluster == other.Cluster && b.Namespace == other.Namespace && b.Name == other.Name", to: "b.Cluster == other.Cluster && b.Name == other.Name",
+	},
+	{
+		rule: "owner check", name: "what bears another's marks is nobody's",
+		file: "internal/identity/owner.go",
+		from: "	default:\n		return Others, owner", to: "	default:\n		return Nobodys, owner",
+	},
+	{
+		rule: "owner check", name: "a plugin that differs is adopted under IfIdentical",
+		file: "internal/identity/decide.go",
+		from: "f.Adoption == AdoptIfIdentical && holder.SameTraffic", to: "f.Adoption == AdoptIfIdentical",
+	},
+	{
+		rule: "owner check", name: "what the view says of a name is not asked again",
+		file: "controllers/observe.go",
+		from: "	if p.mayResolve && !p.confirmed() {", to: "	if false && !p.confirmed() {",
+	},
+	{
+		rule: "unknown is not absent", name: "no answer is taken for absence",
+		file: "controllers/observe.go",
+		from: "	if gateway.IsNotFound(err) {\n		return identity.Sighting{Standing: identity.Absent}, nil", to: "	if err != nil {\n		return identity.Sighting{Standing: identity.Absent}, nil",
+	},
+	{
+		rule: "unknown is not absent", name: "a 404 is believed from whoever gives it",
+		file: "internal/gateway/refusal.go",
+		from: "a.status == http.StatusNotFound && c.trusted.Load() && a.isExactly(\"Not found\")", to: "a.status == http.StatusNotFound",
+	},
+	{
+		rule: "unknown is not absent", name: "a list that broke off is a list",
+		file: "internal/gateway/list.go",
+		from: "	if last != (p.offset == \"\") {", to: "	if false && last != (p.offset == \"\") {",
+	},
+	{
+		rule: "write guard", name: "what Kong normalises is written again and again",
+		file: "controllers/observe.go",
+		from: "	if last == nil || last.Generation != p.binding.Generation ||", to: "	if true || last == nil || last.Generation != p.binding.Generation ||",
+	},
+	{
+		rule: "write guard", name: "a status that does not differ is written",
+		file: "controllers/record.go",
+		from: "	if equality.Semantic.DeepEqual(base.Status, next) {", to: "	if false && equality.Semantic.DeepEqual(base.Status, next) {",
+	},
+	{
+		rule: "write guard", name: "created_at is not kept",
+		file: "internal/plugin/carry.go",
+		from: "	out.CreatedAt = have.CreatedAt\n", to: "",
+	},
+	{
+		rule: "secrets", name: "nothing is redacted",
+		file: "internal/plugin/redact.go",
+		from: "	if r == nil || len(r.values) == 0 && len(r.keys) == 0 {", to: "	if true || r == nil {",
+	},
+	{
+		rule: "secrets", name: "names from Secrets are shown",
+		file: "internal/plugin/redact.go",
+		from: "	if r == nil || len(r.keys) == 0 {", to: "	if true || r == nil {",
+	},
+	{
+		rule: "orphans", name: "an orphan is removed at its first sighting",
+		file: "controllers/orphans.go",
+		from: "		if !seen || r.Clock.Since(first) < orphanAge {", to: "		if _ = first; !seen && false {",
+	},
+	{
+		rule: "orphans", name: "an orphan is removed without asking the API server",
+		file: "controllers/orphans.go",
+		from: "	err := r.Live.Get(ctx, o.owner, &v1alpha1.PluginBinding{})\n	if !apierrors.IsNotFound(err) {\n		return err\n	}", to: "	var err error",
+	},
+	{
+		rule: "orphans", name: "orphans are removed without leave",
+		file: "controllers/orphans.go",
+		from: "	if !r.RemoveOrphans {", to: "	if false && !r.RemoveOrphans {",
+	},
+	{
+		rule: "time-outs fit", name: "the lease is shorter than a request",
+		file: "cmd/manager/main.go",
+		from: "leaseDuration = 15 * time.Second", to: "leaseDuration = 12 * time.Second",
+	},
+	{
+		rule: "one writer", name: "a reading from before a write speaks for the plugin",
+		file: "controllers/ledger.go",
+		from: "max(e.wrote, e.misled) < tick", to: "e.misled < tick",
+	},
+}
