@@ -118,6 +118,7 @@ var bindingRules = []ruleCase{
 	// instanceName
 	{name: "instance name as a path", with: `spec: {instanceName: a/b}`, field: "spec.instanceName", message: badName},
 	{name: "instance name like an id", with: `spec: {instanceName: "` + uuid + `"}`, field: "spec.instanceName", message: likeUUID},
+	{name: "instance name where Kong has something else", with: `spec: {instanceName: enabled}`, field: "spec.instanceName", message: "instanceName must not be enabled: Kong has something else at /plugins/enabled"},
 	{name: "instance name as Kong takes it", with: `spec: {instanceName: A.b_c~d-1}`},
 
 	// ordering

@@ -1,0 +1,135 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+)
+
+// twoNodes stands before a Kong as a Service does before two nodes: each GET / is answered
+// by the other one. It returns its address, and how many answers of the root there were.
+func twoNodes(kong string) (address string, answers func() int64) {
+	GinkgoHelper()
+	target, err := url.Parse(kong)
+	Expect(err).NotTo(HaveOccurred())
+	var roots atomic.Int64
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: func(response *http.Response) error {
+			if response.Request.URL.Path != "/" {
+				return nil
+			}
+			var root map[string]any
+			if err := json.NewDecoder(response.Body).Decode(&root); err != nil {
+				return err
+			}
+			root["node_id"] = []string{unmadeID, otherID}[roots.Add(1)%2]
+			body, err := json.Marshal(root)
+			response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			response.Header.Set("Content-Length", strconv.Itoa(len(body)))
+			return err
+		},
+	}
+	server := httptest.NewServer(proxy)
+	DeferCleanup(server.Close)
+	return server.URL, roots.Load
+}
+
+var _ = Describe("The load on a gateway", func() {
+	It("of two nodes is one: another node that answers is nothing new", func() {
+		s := newQuietStory()
+		address, answers := twoNodes(s.kong.URL())
+		change(s, s.gateway("kong"), at(address))
+		t := s.steer()
+		binding := t.created(t.binding("limit"))
+		Eventually(func(g Gomega) {
+			gw := t.gateway("kong")
+			t.reload(g, gw)
+			g.Expect(gw.Status.Bindings.Ready).To(BeEquivalentTo(1))
+		}).Should(Succeed())
+		settled := t.sweep(time.Minute) // which counts its plugin
+		version, seen := binding.ResourceVersion, answers()
+		for range 4 {
+			Expect(t.sweep(time.Minute).Status).To(Equal(settled.Status))
+		}
+		Expect(answers()).To(BeNumerically(">=", seen+4), "or the story tells nothing")
+		t.reload(Default, binding)
+		Expect(binding.ResourceVersion).To(Equal(version))
+	})
+
+	It("does not grow with a binding whose writes are all refused", func() {
+		s := newSlowStory()
+		s.startOperator()
+		binding := s.created(s.binding("limit"))
+		s.refusing(http.MethodPut, http.StatusForbidden, denied)
+		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
+		mark, swept := s.kong.Journal().Mark(), s.sweeps()
+		since := func(method, template string) (n int) {
+			for _, request := range s.kong.Journal().Since(mark).Requests {
+				if request.Method == method && request.Template == template {
+					n++
+				}
+			}
+			return n
+		}
+		s.look(binding)
+		s.shows(binding, symptom{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonDenied})
+		Eventually(since).WithArguments(http.MethodPut, "/plugins/{id}").Should(BeNumerically(">=", 5), "refused again and again")
+		Eventually(since).WithArguments(http.MethodGet, "/").Should(BeNumerically(">=", 2), "each has the gateway probed")
+		Expect(s.sweeps()).To(Equal(swept), "and not everything read again")
+		Expect(since(http.MethodGet, "/services")).To(BeZero())
+	})
+
+	It("ends for as long as it asks, and its bindings stay as they are", func() {
+		s := newStory()
+		first := s.created(s.binding("first"))
+		second := s.created(s.binding("second", declaring("correlation-id", "")))
+		told := []v1alpha1.PluginBindingStatus{*first.Status.DeepCopy(), *second.Status.DeepCopy()}
+		const wait = 2 * time.Second
+		var asked atomic.Int64
+		s.kong.Inject(kongtest.Fault{
+			Method: http.MethodGet, Template: "/plugins/{id}", Times: 1,
+			Kind: kongtest.Answer, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"2"}},
+			Body:   `{"message":"API rate limit exceeded"}`,
+			Before: func(*http.Request) { asked.Store(time.Now().UnixNano()) },
+		})
+		s.look(first)
+		Eventually(asked.Load).ShouldNot(BeZero())
+		mark := s.kong.Journal().Mark()
+		s.look(second)
+		s.look(first)
+		Eventually(func() []kongtest.Request { return s.kong.Journal().Since(mark).Requests }).ShouldNot(BeEmpty(), "it goes on")
+		quiet := s.kong.Journal().Since(mark).Requests[0].Time.Sub(time.Unix(0, asked.Load()))
+		Expect(quiet).To(BeNumerically(">=", wait), "for both bindings")
+		Expect(quiet).To(BeNumerically("<", 2*wait))
+
+		By("going on with both")
+		for i, binding := range []*v1alpha1.PluginBinding{first, second} {
+			Eventually(func(g Gomega) {
+				asked := false
+				for _, request := range s.kong.Journal().Since(mark).Requests {
+					asked = asked || request.Path == "/plugins/"+string(binding.Status.PluginID)
+				}
+				g.Expect(asked).To(BeTrue(), "%s", binding.Name)
+			}).Should(Succeed())
+			s.reload(Default, binding)
+			Expect(binding.Status).To(Equal(told[i]))
+		}
+		gw := s.gateway("kong")
+		s.reload(Default, gw)
+		Expect(s.events(gw)).To(ConsistOf(v1alpha1.ReasonReady))
+	})
+})

@@ -1,0 +1,102 @@
+package integration
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+)
+
+var _ = Describe("A plugin that is left in Kong", func() {
+	It("under managementPolicy Observe keeps its marks, and no sweep takes it for an orphan", func() {
+		s := newQuietStory().steer(func(o *controllers.Options) { o.RemoveOrphans = true })
+		binding := s.created(s.binding("limit"))
+		change(s.story, binding, observing)
+		s.becomes(binding, metav1.ConditionTrue, v1alpha1.ReasonObserved)
+		unchanged := s.kongAsItWas()
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		id := string(binding.Status.PluginID)
+		Eventually(s.notes).WithArguments(binding, "PluginLeft").Should(ConsistOf(And(ContainSubstring(id), ContainSubstring("Observe"))))
+
+		gw := s.gateway("kong")
+		s.reload(Default, gw)
+		Expect(gw.Annotations).To(HaveKeyWithValue(v1alpha1.LeftPluginsAnnotation, id))
+		for range 3 {
+			gw = s.sweep(2 * time.Minute)
+		}
+		unchanged()
+		Expect(s.owned(binding)).To(HaveLen(1))
+		Expect(gw.Status.LastSweep.Plugins).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(s.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
+
+		By("reporting it once a person takes its ID out of the annotation")
+		change(s.story, gw, func(gw *v1alpha1.KongGateway) { delete(gw.Annotations, v1alpha1.LeftPluginsAnnotation) })
+		gw = s.sweep(2 * time.Minute)
+		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Eventually(s.notes).WithArguments(gw, "OrphanedPlugins").Should(ConsistOf(ContainSubstring(id)))
+	})
+
+	It("of several bindings is noted with all of them, and found again by a binding of its name", func() {
+		s := newStory()
+		first := s.created(s.binding("first"))
+		second := s.created(s.binding("second", declaring("correlation-id", "")))
+		for _, binding := range []*v1alpha1.PluginBinding{first, second} {
+			change(s, binding, observing)
+			s.becomes(binding, metav1.ConditionTrue, v1alpha1.ReasonObserved)
+			Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+			s.gone(binding)
+		}
+		gw := s.gateway("kong")
+		s.reload(Default, gw)
+		Expect(gw.Annotations[v1alpha1.LeftPluginsAnnotation]).To(And(
+			ContainSubstring(string(first.Status.PluginID)), ContainSubstring(string(second.Status.PluginID)), ContainSubstring(",")))
+
+		again := s.created(s.binding("first"))
+		Expect(again.Status.PluginID).To(Equal(first.Status.PluginID))
+		Expect(again.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDRecovered))
+	})
+
+	It("because its marks were taken off by hand is named in an event", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		id := string(binding.Status.PluginID)
+		taken := s.kong.EditPlugin(id, map[string]any{"tags": []any{"team:orders"}, "instance_name": "ours-now"})
+		unchanged := s.kongAsItWas()
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		unchanged()
+		Expect(s.kong.Plugin(id)).To(Equal(taken))
+		Eventually(s.notes).WithArguments(binding, "PluginLeft").Should(ConsistOf(And(
+			ContainSubstring(id), ContainSubstring("does not bear this binding's marks any more"), ContainSubstring("delete it there"))))
+	})
+})
+
+var _ = Describe("managementPolicy Observe, in sync", func() {
+	It("is Ready with a reason of its own, and says so again after a restart", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		change(s, binding, observing)
+		s.becomes(binding, metav1.ConditionTrue, v1alpha1.ReasonObserved)
+		Expect(readyMessage(binding)).To(ContainSubstring(string(binding.Status.PluginID)))
+		unchanged := s.kongAsItWas()
+		s.steady(binding)
+		s.stopOperator()
+		s.startOperator()
+		s.gatewayReady()
+		s.steady(binding)
+		unchanged()
+
+		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"config": map[string]any{"minute": 7}})
+		s.look(binding)
+		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ManagePlugin })
+		s.ready(binding)
+		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("config", HaveKeyWithValue("minute", BeEquivalentTo(5))))
+	})
+})

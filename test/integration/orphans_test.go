@@ -1,0 +1,164 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+)
+
+// liveLook stands in for the API server where the operator asks it for one binding itself.
+type liveLook struct {
+	client.Reader
+	key    client.ObjectKey
+	answer func(asked func() error) error
+}
+
+func (l liveLook) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	asked := func() error { return l.Reader.Get(ctx, key, object, options...) }
+	if _, isBinding := object.(*v1alpha1.PluginBinding); isBinding && key == l.key {
+		return l.answer(asked)
+	}
+	return asked()
+}
+
+var _ = Describe("An orphan: a plugin with the marks of a binding that does not exist", func() {
+	removing := func(o *controllers.Options) { o.RemoveOrphans = true }
+	abandon := func(s *story, namespace, name string) string {
+		return s.kong.Seed("plugins", map[string]any{"name": "cors", "tags": owner(namespace, name)})["id"].(string)
+	}
+	reported := func(s steered, gw *v1alpha1.KongGateway, id, name string) {
+		GinkgoHelper()
+		Eventually(s.notes).WithArguments(gw, "OrphanedPlugins").Should(ConsistOf(And(
+			ContainSubstring(id), ContainSubstring(s.namespace+"/"+name))))
+	}
+
+	It("is reported at once, and removed a minute later, when a live look finds no binding either", func() {
+		looked := 0
+		s := newQuietStory()
+		id := abandon(s, s.namespace, "never-was")
+		mine := s.binding("mine")
+		s.create(mine)
+		t := s.steer(removing, func(o *controllers.Options) {
+			o.Live = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "never-was"}, func(asked func() error) error {
+				looked++
+				return asked()
+			}}
+		})
+		t.ready(mine)
+		gw := t.gateway("kong")
+		t.reload(Default, gw)
+		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		reported(t, gw, id, "never-was")
+
+		t.sweep(30 * time.Second)
+		Expect(t.kong.Plugin(id)).NotTo(BeNil(), "it was first seen half a minute ago")
+		Expect(looked).To(BeZero())
+
+		gw = t.sweep(31 * time.Second)
+		Expect(t.kong.Plugin(id)).To(BeNil())
+		Expect(looked).To(Equal(1))
+		Eventually(t.notes).WithArguments(gw, "OrphanRemoved").Should(ConsistOf(And(ContainSubstring(id), ContainSubstring(t.namespace+"/never-was"))))
+
+		gw = t.sweep(time.Minute)
+		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(t.owned(mine)).To(HaveLen(1), "and nothing else")
+		Expect(t.kong.Plugins()).To(HaveLen(1))
+	})
+
+	It("is only reported unless its removal is allowed", func() {
+		s := newQuietStory()
+		id := abandon(s, s.namespace, "never-was")
+		t := s.steer()
+		unchanged := t.kongAsItWas()
+		var gw *v1alpha1.KongGateway
+		for range 3 {
+			gw = t.sweep(2 * time.Minute)
+		}
+		unchanged()
+		reported(t, gw, id, "never-was")
+		Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
+	})
+
+	It("is none when its binding exists, whatever state that is in", func() {
+		s := newQuietStory()
+		binding := s.binding("limit", pausing)
+		s.create(binding)
+		id := abandon(s, s.namespace, "limit")
+		t := s.steer(removing)
+		unchanged := t.kongAsItWas()
+		var gw *v1alpha1.KongGateway
+		for range 3 {
+			gw = t.sweep(2 * time.Minute)
+		}
+		unchanged()
+		Expect(t.kong.Plugin(id)).NotTo(BeNil())
+		Expect(gw.Status.LastSweep.Plugins).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(t.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
+	})
+
+	It("is none that can be judged when its namespace is not watched, or its cluster is another", func() {
+		s := newQuietStory()
+		abandon(s, "elsewhere", "never-was")
+		s.kong.Seed("plugins", map[string]any{"name": "acl", "config": map[string]any{"allow": []any{"a"}}, "tags": []any{
+			"managed-by:plugin-binding-operator", "k8s-cluster:another", "k8s-kind:PluginBinding",
+			"k8s-namespace:" + s.namespace, "k8s-name:never-was", "k8s-uid:0",
+		}})
+		t := s.steer(removing)
+		unchanged := t.kongAsItWas()
+		var gw *v1alpha1.KongGateway
+		for range 3 {
+			gw = t.sweep(2 * time.Minute)
+		}
+		unchanged()
+		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(t.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
+	})
+
+	DescribeTable("stays when the live look does not say that there is no binding",
+		func(answer error) {
+			s := newQuietStory()
+			id := abandon(s, s.namespace, "just-made")
+			looked := 0
+			t := s.steer(removing, func(o *controllers.Options) {
+				o.Live = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "just-made"}, func(func() error) error {
+					looked++
+					return answer
+				}}
+			})
+			unchanged := t.kongAsItWas()
+			var gw *v1alpha1.KongGateway
+			for range 2 {
+				gw = t.sweep(2 * time.Minute)
+			}
+			Expect(looked).To(Equal(2))
+			unchanged()
+			reported(t, gw, id, "just-made")
+			Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
+		},
+		Entry("but that there is one, which the cache does not show yet", nil),
+		Entry("but nothing", errors.New("the API server is busy")),
+	)
+
+	It("stays when it bears somebody else's marks by the time it would be removed", func() {
+		s := newQuietStory()
+		id := abandon(s, s.namespace, "never-was")
+		t := s.steer(removing, func(o *controllers.Options) {
+			o.Live = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "never-was"}, func(asked func() error) error {
+				s.kong.EditPlugin(id, map[string]any{"tags": []any{"managed-by:terraform"}})
+				return asked()
+			}}
+		})
+		gw := t.sweep(2 * time.Minute)
+		Expect(t.kong.Plugin(id)).To(HaveKeyWithValue("tags", ConsistOf("managed-by:terraform")))
+		Expect(t.kong.Journal().Writes()).To(BeEmpty())
+		Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
+	})
+})

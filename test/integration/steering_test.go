@@ -1,0 +1,139 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+)
+
+// newSlowStory is a story without an operator, whose gateway is swept when the operator
+// starts, and then not for an hour.
+func newSlowStory(options ...kongtest.Option) *story {
+	GinkgoHelper()
+	s := newQuietStory(options...)
+	change(s, s.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Spec.ResyncInterval = "1h" })
+	return s
+}
+
+// sweeps is how often all plugins of the cluster have been listed.
+func (s *story) sweeps() int {
+	n := 0
+	for _, request := range s.kong.Journal().Requests() {
+		if isSweep(request) {
+			n++
+		}
+	}
+	return n
+}
+
+// isSweep tells the list of the cluster's plugins from the search for one binding's.
+func isSweep(request kongtest.Request) bool {
+	return request.Method == http.MethodGet && request.Template == "/plugins" &&
+		strings.Contains(request.Query, "tags=") && !strings.Contains(request.Query, "k8s-name")
+}
+
+// steered is a story whose operator has a clock that stands still until sweep moves it, so
+// that minutes pass at once.
+type steered struct {
+	*story
+	clock *jumpingClock
+}
+
+// steer starts the operator of a story that has none, under such a clock.
+func (s *story) steer(adjust ...func(*controllers.Options)) steered {
+	GinkgoHelper()
+	clock := &jumpingClock{now: time.Now()}
+	s.startOperator(append(adjust, func(o *controllers.Options) {
+		o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour)
+	})...)
+	s.gatewayReady()
+	return steered{s, clock}
+}
+
+// sweep lets at least the resync interval pass, waits until the gateway has been swept, and
+// returns it.
+func (s steered) sweep(after time.Duration) *v1alpha1.KongGateway {
+	GinkgoHelper()
+	swept := s.sweeps()
+	s.clock.jump(after)
+	gw := s.gateway("kong")
+	touch := func() {
+		change(s.story, gw, func(gw *v1alpha1.KongGateway) {
+			metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
+		})
+	}
+	touch()
+	Eventually(s.sweeps).Should(BeNumerically(">", swept), "a sweep")
+	// A pass of one gateway begins when the one before it has ended.
+	before := passes("konggateway")
+	touch()
+	Eventually(passes).WithArguments("konggateway").Should(BeNumerically(">", before))
+	s.reload(Default, gw)
+	return gw
+}
+
+// owner are the marks of a binding's plugin.
+func owner(namespace, name string) []any {
+	return []any{
+		"managed-by:plugin-binding-operator", "k8s-cluster:" + clusterID, "k8s-kind:PluginBinding",
+		"k8s-namespace:" + namespace, "k8s-name:" + name, "k8s-uid:0",
+	}
+}
+
+// notes are the texts of the events of one reason about an object.
+func (s *story) notes(object client.Object, reason string) []string {
+	GinkgoHelper()
+	list := &eventsv1.EventList{}
+	Expect(k8s.List(s.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
+	var notes []string
+	for i := range list.Items {
+		if list.Items[i].Regarding.UID == object.GetUID() && list.Items[i].Reason == reason {
+			notes = append(notes, list.Items[i].Note)
+		}
+	}
+	return notes
+}
+
+// refusing has every write of a plugin by its ID answered with a status and a message.
+func (s *story) refusing(method string, status int, body string) (mend func()) {
+	return s.kong.Inject(kongtest.Fault{
+		Method: method, Template: "/plugins/{id}", Kind: kongtest.Answer, Status: status, Body: body,
+	})
+}
+
+const (
+	denied     = `{"message":"you do not have permission to update this resource"}`
+	unexpected = `{"message":"An unexpected error occurred"}`
+	invalid    = `{"message":"schema violation (config.minute: is odd)","fields":{"config":{"minute":"is odd"}},"name":"schema violation","code":2}`
+)
+
+// observing changes the management policy of a binding.
+func observing(binding *v1alpha1.PluginBinding) {
+	binding.Spec.ManagementPolicy = v1alpha1.ObservePlugin
+}
+
+// pausing pauses a binding.
+func pausing(binding *v1alpha1.PluginBinding) {
+	metav1.SetMetaDataAnnotation(&binding.ObjectMeta, v1alpha1.PausedAnnotation, "true")
+}
+
+// onService gives the binding another service.
+func onService(name string) func(*v1alpha1.PluginBinding) {
+	return scoped(&v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}})
+}
+
+// importing adopts the plugin with that ID.
+func importing(id any) func(*v1alpha1.PluginBinding) {
+	return func(binding *v1alpha1.PluginBinding) { binding.Spec.PluginID = v1alpha1.UUID(id.(string)) }
+}
