@@ -1,0 +1,93 @@
+package faults
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"time"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+)
+
+// IDs of what every play finds in Kong.
+const (
+	ordersID   = "11111111-1111-4111-8111-111111111111"
+	paymentsID = "22222222-2222-4222-8222-222222222222"
+	routeID    = "33333333-3333-4333-8333-333333333333"
+	corsID     = "44444444-4444-4444-8444-444444444444"
+	ingressID  = "55555555-5555-4555-8555-555555555555"
+)
+
+// bench is a Kong that plays use one after another: its schemas take longer to load than a
+// play takes.
+type bench struct {
+	server *kongtest.Server
+	fresh  kongtest.Snapshot
+	now    atomic.Pointer[func() time.Time]
+}
+
+// benches are as many as plays run at the same time.
+var benches = make(chan *bench, 64)
+
+func newBench() *bench {
+	b := &bench{}
+	b.server = kongtest.New(kongtest.WithSeed(1), kongtest.WithClock(func() time.Time {
+		if now := b.now.Load(); now != nil {
+			return (*now)()
+		}
+		return epoch
+	}))
+	b.server.Seed("services", map[string]any{"id": ordersID, "name": "orders", "url": "http://127.0.0.1:9"})
+	b.server.Seed("services", map[string]any{"id": paymentsID, "name": "payments", "url": "http://127.0.0.1:9"})
+	b.server.Seed("routes", map[string]any{"id": routeID, "name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"id": ordersID}})
+	// Other people's.
+	b.server.Seed("plugins", map[string]any{"id": corsID, "name": "cors", "service": map[string]any{"id": ordersID}})
+	b.server.Seed("plugins", map[string]any{"id": ingressID, "name": "key-auth", "tags": []any{"managed-by-ingress-controller"}, "route": map[string]any{"id": routeID}})
+	b.fresh = b.server.Snapshot()
+	return b
+}
+
+// reset makes the Kong as it was when it was new.
+func (b *bench) reset(now func() time.Time) {
+	b.server.SetDatabaseDown(true)
+	b.server.ReleaseLate() // thrown away, since the database is down
+	b.server.SetDatabaseDown(false)
+	b.server.Restore(b.fresh)
+	b.server.Journal().Reset()
+	b.now.Store(&now)
+}
+
+// serve answers a request without a network in between. A connection that is closed
+// instead is the error.
+func (b *bench) serve(r *http.Request) (answer *http.Response, err error) {
+	in := r.Clone(r.Context())
+	in.RequestURI = r.URL.RequestURI()
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	recorder := httptest.NewRecorder()
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			answer, err = nil, errClosed
+		default:
+			panic(p)
+		}
+	}()
+	b.server.Handler().ServeHTTP(recorder, in)
+	answer = recorder.Result()
+	answer.Request = r
+	return answer, nil
+}
+
+func closeBenches() {
+	for {
+		select {
+		case b := <-benches:
+			b.server.Close()
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package faults
+
+import (
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+// expect holds a fault against what is special about it.
+func (w *world) expect(f *planned) {
+	if !f.fired {
+		return
+	}
+	wants := map[string]string{
+		"G4/400":        v1alpha1.ReasonRejected,
+		"G5/400":        v1alpha1.ReasonRejected,
+		"G3/404":        v1alpha1.ReasonScopeNotFound,
+		"G7/404-schema": v1alpha1.ReasonPluginNotInstalled,
+	}
+	if reason := wants[f.call.name+"/"+f.fault.name]; reason != "" && !w.reasons[reason] {
+		w.violation("no condition ever had the reason %s", reason)
+	}
+	if f.call.name+"/"+f.fault.name == "G5/400" && !strings.Contains(strings.Join(w.texts, "\n"), "still serves") {
+		w.violation("nobody was told that the plugin serves as it last was")
+	}
+}
+
+// nudge asks for a look where only a new input helps, and lets it settle again.
+func (w *world) nudge(faults []*planned) {
+	if nudged(faults) {
+		for _, id := range w.truth.sorted(kindBinding) {
+			binding := &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Name: id.Name}}
+			change(w, binding, func(b *v1alpha1.PluginBinding) {
+				metav1.SetMetaDataAnnotation(&b.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, "now")
+			})
+		}
+		w.settle(true)
+	}
+}
+
+func nudged(faults []*planned) bool {
+	for _, f := range faults {
+		if f.fired && f.fault.nudged {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,90 @@
+package faults
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+// apiServer speaks to the API server of this run, past every fault.
+var apiServer client.Client
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctrl.SetLogger(logr.Discard())
+	stop, err := start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	printTotal()
+	closeBenches()
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping the API server:", err)
+		code = 1
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
+}
+
+func start() (stop func() error, err error) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		return nil, fmt.Errorf("KUBEBUILDER_ASSETS must name a directory with etcd and kube-apiserver; make test provides them")
+	}
+	if err := v1alpha1.AddToScheme(scheme.Scheme); err != nil {
+		return nil, err
+	}
+	environment := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	config, err := environment.Start()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	if apiServer, err = client.New(config, client.Options{Scheme: scheme.Scheme}); err != nil {
+		return nil, err
+	}
+	for range runtime.GOMAXPROCS(0) + 1 {
+		benches <- newBench()
+	}
+	return func() error {
+		config.Dial = nil
+		return environment.Stop()
+	}, nil
+}
+
+// objectID names an object of the kinds that the operator reads.
+type objectID struct {
+	kind string
+	types.NamespacedName
+}
+
+const (
+	kindBinding   = "binding"
+	kindGateway   = "gateway"
+	kindSecret    = "secret"
+	kindNamespace = "namespace"
+)

@@ -1,0 +1,285 @@
+package faults
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+)
+
+// idPolicy says which ID a plugin has to have at the end.
+type idPolicy int
+
+const (
+	// idOfName is the first that Kong ever gave to a binding of that name.
+	idOfName idPolicy = iota
+	// idOfUID is the first of that very object: an earlier one of its name was deleted.
+	idOfUID
+)
+
+// scenario is a story that is told once without faults, and then with each.
+type scenario struct {
+	name string
+	// configure changes the operator's options.
+	configure func(*controllers.Options)
+	// before happens without faults; then act, with them.
+	before func(*world)
+	act    func(*world)
+	ids    idPolicy
+	// readOnly: nothing is written to Kong, whatever fails.
+	readOnly bool
+	// paired: pairs of faults are tried, too.
+	paired bool
+	// check looks at the end, in every play.
+	check func(*world)
+}
+
+// outcome of a play.
+type outcome struct {
+	calls      []callID
+	state      string
+	violations []string
+	trace      string
+	fired      bool
+}
+
+// play tells a scenario once.
+func (s scenario) play(faults ...*planned) (o outcome) {
+	b := <-benches
+	defer func() { benches <- b }()
+	w := newWorld(b, s.configure)
+	defer func() {
+		if p := recover(); p != nil {
+			a, ok := p.(abort)
+			if !ok {
+				panic(p)
+			}
+			w.violation("%s", a.reason)
+		}
+		o.violations, o.trace, o.calls, o.fired = w.violations, w.report(), w.calls, true
+		for _, f := range faults {
+			o.fired = o.fired && f.fired
+		}
+	}()
+	s.before(w)
+	mark := b.server.Journal().Mark()
+	w.arm(faults...)
+	s.act(w)
+	w.calm()
+	w.disarm()
+	w.note("disarmed")
+	w.settle(!nudged(faults))
+	for _, f := range faults {
+		w.expect(f)
+	}
+	w.nudge(faults)
+	w.hearMetrics()
+	w.audit(s.ids)
+	w.auditStatus()
+	if writes := b.server.Journal().Since(mark).Writes(); s.readOnly && len(writes) > 0 {
+		w.violation("%d writes to Kong, and there is nothing to be written", len(writes))
+	}
+	if s.check != nil {
+		s.check(w)
+	}
+	o.state = w.endState()
+	return o
+}
+
+// judge adds what can only be told beside the play without faults.
+func (o *outcome) judge(clean outcome) {
+	if !o.fired {
+		o.violations = append(o.violations, "a fault never happened: its call did not come")
+	}
+	if len(o.violations) == 0 && o.state != clean.state {
+		o.violations = append(o.violations, "the end differs from that of the play without faults (-without +with):\n"+cmp.Diff(clean.state, o.state))
+	}
+}
+
+// report of the plans of a scenario.
+type report struct {
+	mu                sync.Mutex
+	calls, plans, bad int
+}
+
+func (r *report) add(bad bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plans++
+	if bad {
+		r.bad++
+	}
+}
+
+var (
+	total report
+	began = time.Now()
+)
+
+func printTotal() {
+	fmt.Printf("faults: %-8s %-28s calls %3d  plans %5d  violations %3d  %6.1f s\n", "total", "", total.calls, total.plans, total.bad, time.Since(began).Seconds())
+}
+
+func (r *report) print(kind, name string, start time.Time) {
+	fmt.Printf("faults: %-8s %-28s calls %3d  plans %5d  violations %3d  %6.1f s\n", kind, name, r.calls, r.plans, r.bad, time.Since(start).Seconds())
+	total.mu.Lock()
+	defer total.mu.Unlock()
+	total.calls, total.plans, total.bad = total.calls+r.calls, total.plans+r.plans, total.bad+r.bad
+}
+
+// selection says how much is tried: FAULTS_FULL=1 means everything, and otherwise every
+// call is tried with what tells most. FAULTS_PAIRS says it for pairs alone: full, some or
+// none.
+func selection() (allSingles bool, pairs string) {
+	allSingles = os.Getenv("FAULTS_FULL") != ""
+	pairs = "some"
+	if allSingles {
+		pairs = "full"
+	}
+	if asked := os.Getenv("FAULTS_PAIRS"); asked != "" {
+		pairs = asked
+	}
+	return allSingles, pairs
+}
+
+// TestFaults tries every call of every scenario with every fault.
+func TestFaults(t *testing.T) {
+	all, _ := selection()
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			start := time.Now()
+			r := &report{}
+			t.Cleanup(func() { r.print("single", s.name, start) })
+			clean := s.clean(t)
+			r.calls = len(clean.calls)
+			for i, call := range clean.calls {
+				t.Run(call.String(), func(t *testing.T) {
+					t.Parallel()
+					for _, f := range faultsFor(call, i, all) {
+						t.Run(f.name, func(t *testing.T) {
+							o := s.play(&planned{call: call, fault: f})
+							o.judge(clean)
+							r.add(len(o.violations) > 0)
+							o.fail(t)
+						})
+					}
+				})
+			}
+		})
+	}
+}
+
+// clean is the play without faults, which has to be beyond reproach.
+func (s scenario) clean(t *testing.T) outcome {
+	t.Helper()
+	o := s.play()
+	o.fail(t)
+	if t.Failed() {
+		t.FailNow()
+	}
+	return o
+}
+
+func (o *outcome) fail(t *testing.T) {
+	t.Helper()
+	if len(o.violations) > 0 {
+		t.Errorf("%s\n\n%s", strings.Join(o.violations, "\n"), o.trace)
+	}
+}
+
+// faultsFor are the faults to try with the i-th call: all, or those that tell most and two
+// of the others by turns.
+func faultsFor(call callID, i int, all bool) []*fault {
+	var chosen, others []*fault
+	for _, f := range allFaults {
+		switch {
+		case !f.applies(call):
+		case all || f.telling:
+			chosen = append(chosen, f)
+		default:
+			others = append(others, f)
+		}
+	}
+	for k := range min(2, len(others)) {
+		chosen = append(chosen, others[(2*i+k)%len(others)])
+	}
+	return chosen
+}
+
+// TestFaultPairs tries two faults in one play: the second at every call that comes after
+// the first.
+func TestFaultPairs(t *testing.T) {
+	_, pairs := selection()
+	if pairs == "none" {
+		return
+	}
+	for _, s := range scenarios {
+		if !s.paired {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			start := time.Now()
+			r := &report{}
+			t.Cleanup(func() { r.print("pairs", s.name, start) })
+			clean := s.clean(t)
+			r.calls = len(clean.calls)
+			nth := 0
+			for _, call := range clean.calls {
+				for _, f := range allFaults {
+					if !f.paired || !f.applies(call) {
+						continue
+					}
+					nth++
+					t.Run(call.String()+"/"+f.name, func(t *testing.T) {
+						t.Parallel()
+						s.second(t, planned{call: call, fault: f}, clean, r, nth, pairs == "full")
+					})
+				}
+			}
+		})
+	}
+}
+
+// second plays with one fault to learn what calls come after it, and then with another at
+// each of these.
+func (s scenario) second(t *testing.T, first planned, clean outcome, r *report, nth int, all bool) {
+	t.Helper()
+	f := first
+	after := callsAfter(s.play(&f).calls, first.call)
+	k := 0
+	for _, call := range after {
+		for _, g := range allFaults {
+			if !g.paired || !g.applies(call) {
+				continue
+			}
+			if k++; !all && (k+nth)%pairsSkipped != 0 {
+				continue
+			}
+			t.Run(call.String()+"/"+g.name, func(t *testing.T) {
+				f := first
+				o := s.play(&f, &planned{call: call, fault: g})
+				o.judge(clean)
+				r.add(len(o.violations) > 0)
+				o.fail(t)
+			})
+		}
+	}
+}
+
+// pairsSkipped is how many pairs the short run passes over for each that it tries.
+const pairsSkipped = 61
+
+func callsAfter(calls []callID, call callID) []callID {
+	for i := range calls {
+		if calls[i] == call {
+			return calls[i+1:]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,472 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+)
+
+// cluster is the cluster id that marks the plugins of these plays. Somebody chose it.
+const cluster = "faults"
+
+// epoch is when every play begins.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+const (
+	recountAfter = time.Second // the pause before a gateway counts its bindings again
+	mostPasses   = 600         // of a play that ends
+)
+
+// world is one play: namespaces of its own, a Kong of its own, one operator after another.
+type world struct {
+	ctx       context.Context
+	bench     *bench
+	clock     *clocktesting.FakeClock
+	namespace string
+	configure func(*controllers.Options)
+
+	// truth is what the API server holds, cache what the operator sees of it. While stale
+	// is not 0 nothing reaches the cache; it counts down with every pass.
+	truth, cache objects
+	stale        int
+
+	// operator that runs, and when it is to reconcile what.
+	operator *incarnation
+	lives    int
+	due      map[objectID]appointment
+	order    int
+	timers   []timer
+	hooks    []func() // after the next pass
+	passes   int
+	current  string // what is being reconciled
+	failures workqueue.TypedRateLimiter[objectID]
+	slow     workqueue.TypedRateLimiter[objectID]
+
+	// calls are those since arm.
+	armed  bool
+	counts map[string]int
+	calls  []callID
+	faults []*planned
+
+	// What is looked at afterwards.
+	names      map[string]bool // of bindings
+	taken      map[string]bool // IDs of plugins that a binding may take from others
+	ghosts     map[string]bool // IDs of plugins without a binding that may be removed
+	secrets    []string        // values that must appear nowhere
+	texts      []string        // everything that the operator said
+	reasons    map[string]bool // of conditions it wrote
+	kubeWrites int
+	readFailed bool // in this pass a question to Kong was not answered
+	trace      []string
+	violations []string
+	mu         sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
+}
+
+type appointment struct {
+	at    time.Time
+	order int
+}
+
+type timer struct {
+	at time.Time
+	do func()
+}
+
+// incarnation is one life of the operator's process.
+type incarnation struct {
+	*controllers.Operator
+	world    *world
+	dead     bool
+	registry *prometheus.Registry
+}
+
+var namespaces atomic.Int64
+
+// newWorld makes a namespace and an operator that has seen nothing.
+func newWorld(b *bench, configure func(*controllers.Options)) *world {
+	w := &world{
+		ctx: context.Background(), bench: b, configure: configure,
+		clock:     clocktesting.NewFakeClock(epoch),
+		namespace: fmt.Sprintf("play-%d", namespaces.Add(1)),
+		truth:     objects{}, cache: objects{},
+		names: map[string]bool{}, taken: map[string]bool{}, ghosts: map[string]bool{}, reasons: map[string]bool{},
+	}
+	b.reset(w.clock.Now)
+	w.must(apiServer.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
+	w.restart()
+	return w
+}
+
+// abort ends a play that cannot go on.
+type abort struct{ reason string }
+
+func (w *world) must(err error) {
+	if err != nil {
+		panic(abort{"the play itself failed: " + err.Error()})
+	}
+}
+
+func (w *world) violation(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	w.violations = append(w.violations, text)
+	w.trace = append(w.trace, "VIOLATION: "+text)
+}
+
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trace = append(w.trace, fmt.Sprintf("%7.1fs %s", w.clock.Since(epoch).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+func (w *world) said(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.texts = append(w.texts, text)
+}
+
+// restart begins another life: new reconcilers, an empty ledger, and a cache that is what
+// the API server holds, unless that one is behind.
+func (w *world) restart() {
+	if w.operator != nil {
+		w.hearMetrics()
+		w.note("a new process starts")
+	}
+	w.lives++
+	life := &incarnation{world: w, registry: prometheus.NewRegistry()}
+	options := controllers.Options{
+		Cluster: cluster, Namespaces: []string{w.namespace}, Registry: life.registry, Clock: w.clock,
+		Client: cachedClient{life: life}, Live: liveReader{life},
+		Dialer: dialer{controllers.PoolDialer{Pool: gateway.NewPool(gateway.NewMetrics(life.registry))}, life},
+	}
+	if w.configure != nil {
+		w.configure(&options)
+	}
+	life.Operator = controllers.New(options, controllers.Recorders{Gateways: recorder{life}, Bindings: recorder{life}})
+	w.operator = life
+	w.due = map[objectID]appointment{}
+	w.failures = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
+	w.slow = workqueue.DefaultTypedControllerRateLimiter[objectID]()
+	if w.stale == 0 {
+		w.cache = objects{}
+		for id, object := range w.truth {
+			w.cache[id] = object
+		}
+	}
+	w.enqueueAll()
+}
+
+// hearMetrics takes note of what the process would have shown to Prometheus.
+func (w *world) hearMetrics() {
+	families, err := w.operator.registry.Gather()
+	w.must(err)
+	for _, family := range families {
+		w.said(family.String())
+	}
+}
+
+func (w *world) enqueueAll() {
+	for _, kind := range []string{kindGateway, kindBinding} {
+		for _, id := range w.cache.sorted(kind) {
+			w.enqueue(id)
+		}
+	}
+}
+
+func (w *world) enqueue(id objectID) { w.enqueueAfter(id, 0) }
+
+// enqueueAfter keeps the earlier of two appointments, as the real queue does.
+func (w *world) enqueueAfter(id objectID, after time.Duration) {
+	at := w.clock.Now().Add(after)
+	if have, ok := w.due[id]; ok && !at.Before(have.at) {
+		return
+	}
+	w.order++
+	w.due[id] = appointment{at, w.order}
+}
+
+// next is what is due first.
+func (w *world) next() (id objectID, at time.Time, ok bool) {
+	order := 0
+	for candidate, appointment := range w.due {
+		if !ok || appointment.at.Before(at) || appointment.at.Equal(at) && appointment.order < order {
+			id, at, order, ok = candidate, appointment.at, appointment.order, true
+		}
+	}
+	return id, at, ok
+}
+
+// run does everything that is due until then.
+func (w *world) run(until time.Time) {
+	for {
+		if w.operator.dead {
+			w.restart()
+		}
+		id, at, ok := w.next()
+		if w.ring(at, ok, until) {
+			continue
+		}
+		if !ok || at.After(until) {
+			if until.After(w.clock.Now()) {
+				w.clock.SetTime(until)
+			}
+			return
+		}
+		if at.After(w.clock.Now()) {
+			w.clock.SetTime(at)
+		}
+		w.pass(id)
+	}
+}
+
+// ring does what was put off, if that is due before the next reconcile.
+func (w *world) ring(at time.Time, ok bool, until time.Time) bool {
+	first := -1
+	for i := range w.timers {
+		if first < 0 || w.timers[i].at.Before(w.timers[first].at) {
+			first = i
+		}
+	}
+	if first < 0 || w.timers[first].at.After(until) || ok && at.Before(w.timers[first].at) {
+		return false
+	}
+	t := w.timers[first]
+	w.timers = append(w.timers[:first:first], w.timers[first+1:]...)
+	if t.at.After(w.clock.Now()) {
+		w.clock.SetTime(t.at)
+	}
+	t.do()
+	return true
+}
+
+func (w *world) runFor(d time.Duration) { w.run(w.clock.Now().Add(d)) }
+
+// calm runs until nothing is due for a while but the next sweep.
+func (w *world) calm() {
+	for {
+		w.run(w.clock.Now())
+		_, at, ok := w.next()
+		for _, t := range w.timers {
+			if !ok || t.at.Before(at) {
+				at, ok = t.at, true
+			}
+		}
+		if !ok || at.Sub(w.clock.Now()) > 20*time.Second {
+			return
+		}
+		w.run(at)
+	}
+}
+
+// sweep brings the gateway's next sweep forward to now.
+func (w *world) sweep() {
+	w.run(w.clock.Now())
+	id := w.gatewayID()
+	if appointment, ok := w.due[id]; ok {
+		w.run(appointment.at)
+	}
+	w.calm()
+}
+
+func (w *world) gatewayID() objectID {
+	return objectID{kindGateway, types.NamespacedName{Namespace: w.namespace, Name: "kong"}}
+}
+
+func (w *world) bindingID(name string) objectID {
+	return objectID{kindBinding, types.NamespacedName{Namespace: w.namespace, Name: name}}
+}
+
+// pass is one reconcile.
+func (w *world) pass(id objectID) {
+	delete(w.due, id)
+	if w.passes++; w.passes > mostPasses {
+		panic(abort{fmt.Sprintf("it does not settle: %d passes", w.passes)})
+	}
+	w.current, w.readFailed = id.kind+" "+id.Name, false
+	w.note("- %s", w.current)
+	life := w.operator
+	result, err := w.reconcile(id)
+	hooks := w.hooks
+	w.hooks = nil
+	for _, hook := range hooks {
+		hook()
+	}
+	if life.dead {
+		w.note("the process is dead")
+		return
+	}
+	limiter := w.failures
+	if id.kind == kindGateway {
+		limiter = w.slow
+	}
+	switch {
+	case err != nil:
+		w.said(err.Error())
+		w.note("  error: %v", err)
+		w.enqueueAfter(id, limiter.When(id))
+	case result.RequeueAfter > 0:
+		limiter.Forget(id)
+		w.enqueueAfter(id, result.RequeueAfter)
+	default:
+		limiter.Forget(id)
+	}
+	w.drain()
+	if w.stale > 0 {
+		w.stale--
+		w.enqueueAll()
+	}
+	w.deliver()
+}
+
+func (w *world) reconcile(id objectID) (result ctrl.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if a, ok := p.(abort); ok {
+				panic(a)
+			}
+			panic(abort{fmt.Sprintf("panic: %v\n%s", p, debug.Stack())})
+		}
+	}()
+	ctx := logr.NewContext(w.ctx, funcr.New(func(prefix, args string) {
+		w.said(prefix + " " + args)
+	}, funcr.Options{}))
+	request := reconcile.Request{NamespacedName: id.NamespacedName}
+	if id.kind == kindGateway {
+		return w.operator.Gateways.Reconcile(ctx, request)
+	}
+	return w.operator.Bindings.Reconcile(ctx, request)
+}
+
+// drain hands on what the two controllers told each other.
+func (w *world) drain() {
+	c := w.operator.Connections
+	for {
+		select {
+		case e := <-c.Changed():
+			w.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": keyOf(e).String()})
+		case e := <-c.Woken():
+			w.enqueue(objectID{kindBinding, keyOf(e)})
+		case e := <-c.Suspects():
+			w.enqueue(objectID{kindGateway, keyOf(e)})
+		default:
+			return
+		}
+	}
+}
+
+func keyOf(e event.GenericEvent) types.NamespacedName { return client.ObjectKeyFromObject(e.Object) }
+
+// learn brings the truth up to date with what the API server holds.
+func (w *world) learn(id objectID) {
+	object := newObject(id.kind)
+	err := apiServer.Get(w.ctx, id.NamespacedName, object)
+	switch {
+	case apierrors.IsNotFound(err):
+		delete(w.truth, id)
+	case err != nil:
+		w.must(err)
+	default:
+		w.truth[id] = object
+	}
+}
+
+// deliver lets the cache see the truth, unless it is held back.
+func (w *world) deliver() {
+	if w.stale > 0 || w.operator.dead {
+		return
+	}
+	for _, kind := range []string{kindSecret, kindGateway, kindBinding} {
+		ids := map[objectID]bool{}
+		for _, from := range []objects{w.cache, w.truth} {
+			for _, id := range from.sorted(kind) {
+				ids[id] = true
+			}
+		}
+		for id := range ids {
+			was, is := w.cache[id], w.truth[id]
+			switch {
+			case was == nil && is == nil:
+			case is == nil:
+				delete(w.cache, id)
+				w.tell(id, was, nil)
+			case was == nil:
+				w.cache[id] = is
+				w.tell(id, nil, is)
+			case was.GetUID() != is.GetUID():
+				w.cache[id] = is
+				w.tell(id, was, nil)
+				w.tell(id, nil, is)
+			case was.GetResourceVersion() != is.GetResourceVersion():
+				w.cache[id] = is
+				w.tell(id, was, is)
+			}
+		}
+	}
+}
+
+// What people do.
+
+func (w *world) create(object client.Object) {
+	object.SetNamespace(w.namespace)
+	w.must(apiServer.Create(w.ctx, object))
+	w.happened("somebody creates", object)
+}
+
+// change edits metadata or spec.
+func change[T client.Object](w *world, object T, edit func(T)) {
+	object.SetNamespace(w.namespace)
+	w.must(apiServer.Get(w.ctx, client.ObjectKeyFromObject(object), object))
+	base := object.DeepCopyObject().(client.Object)
+	edit(object)
+	w.must(apiServer.Patch(w.ctx, object, client.MergeFrom(base)))
+	w.happened("somebody changes", object)
+}
+
+func (w *world) delete(object client.Object) {
+	object.SetNamespace(w.namespace)
+	w.must(client.IgnoreNotFound(apiServer.Delete(w.ctx, object)))
+	w.happened("somebody deletes", object)
+}
+
+func (w *world) happened(what string, object client.Object) {
+	id := idOf(object)
+	if id.kind == kindBinding {
+		w.names[id.Name] = true
+	}
+	w.note("%s %s %s", what, id.kind, id.Name)
+	w.learn(id)
+	w.deliver()
+}
+
+// kill ends the process between two passes.
+func (w *world) kill() {
+	w.operator.dead = true
+	w.note("the process is killed")
+}
+
+// report is the trace of a play.
+func (w *world) report() string {
+	return strings.Join(w.trace, "\n")
+}
