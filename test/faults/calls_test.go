@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,6 +44,7 @@ type planned struct {
 // arm begins to count calls, and lets faults happen.
 func (w *world) arm(faults ...*planned) {
 	w.armed, w.counts, w.faults = true, map[string]int{}, faults
+	w.kubeWritesBefore = w.kubeWrites
 	w.note("armed")
 }
 
@@ -126,7 +129,14 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (c *kongCall) meet(hit *fault) (*http.Response, error) {
-	if hit == nil {
+	switch {
+	case hit != nil:
+	case c.down:
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	case c.token != "" && c.request.Header.Get(gateway.DefaultTokenHeader) != c.token:
+		c.sent()
+		return c.answer(http.StatusUnauthorized, `{"message":"Invalid RBAC credentials"}`), nil
+	default:
 		return c.forward()
 	}
 	if !c.isWrite() && !hit.deadly && !hit.truthful {

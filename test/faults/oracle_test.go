@@ -280,7 +280,7 @@ func (w *world) auditStatus() {
 // how an ID came to be recorded.
 func (w *world) endState() string {
 	state := map[string]any{}
-	replace := []string{w.namespace, "NS"}
+	replace := append([]string{w.namespace, "NS"}, w.random...)
 	for _, id := range w.truth.sorted(kindBinding) {
 		binding := asBinding(w.truth[id])
 		replace = append(replace, string(binding.UID), "UID")

@@ -25,6 +25,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
 // cluster is the cluster id that marks the plugins of these plays. Somebody chose it.
@@ -50,6 +51,7 @@ type world struct {
 	// is not 0 nothing reaches the cache; it counts down with every pass.
 	truth, cache objects
 	stale        int
+	frozen       bool // nothing reaches the cache until it is false again
 
 	// operator that runs, and when it is to reconcile what.
 	operator *incarnation
@@ -59,7 +61,8 @@ type world struct {
 	timers   []timer
 	hooks    []func() // after the next pass
 	passes   int
-	current  string // what is being reconciled
+	down     bool   // Kong cannot be reached
+	token    string // that Kong asks for, if any
 	failures workqueue.TypedRateLimiter[objectID]
 	slow     workqueue.TypedRateLimiter[objectID]
 
@@ -76,11 +79,15 @@ type world struct {
 	secrets    []string        // values that must appear nowhere
 	texts      []string        // everything that the operator said
 	reasons    map[string]bool // of conditions it wrote
+	random     []string        // pairs of what differs between plays, and what to read instead
 	kubeWrites int
-	readFailed bool // in this pass a question to Kong was not answered
-	trace      []string
-	violations []string
-	mu         sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
+	// kubeWritesBefore are those before the play was armed, older a backup of Kong.
+	kubeWritesBefore int
+	older            kongtest.Snapshot
+	readFailed       bool // in this pass a question to Kong was not answered
+	trace            []string
+	violations       []string
+	mu               sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
 }
 
 type appointment struct {
@@ -169,7 +176,7 @@ func (w *world) restart() {
 	w.due = map[objectID]appointment{}
 	w.failures = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
 	w.slow = workqueue.DefaultTypedControllerRateLimiter[objectID]()
-	if w.stale == 0 {
+	if w.stale == 0 && !w.frozen {
 		w.cache = objects{}
 		for id, object := range w.truth {
 			w.cache[id] = object
@@ -304,8 +311,8 @@ func (w *world) pass(id objectID) {
 	if w.passes++; w.passes > mostPasses {
 		panic(abort{fmt.Sprintf("it does not settle: %d passes", w.passes)})
 	}
-	w.current, w.readFailed = id.kind+" "+id.Name, false
-	w.note("- %s", w.current)
+	w.readFailed = false
+	w.note("- %s %s", id.kind, id.Name)
 	life := w.operator
 	result, err := w.reconcile(id)
 	hooks := w.hooks
@@ -394,7 +401,7 @@ func (w *world) learn(id objectID) {
 
 // deliver lets the cache see the truth, unless it is held back.
 func (w *world) deliver() {
-	if w.stale > 0 || w.operator.dead {
+	if w.stale > 0 || w.frozen || w.operator.dead {
 		return
 	}
 	for _, kind := range []string{kindSecret, kindGateway, kindBinding} {
@@ -464,6 +471,35 @@ func (w *world) happened(what string, object client.Object) {
 func (w *world) kill() {
 	w.operator.dead = true
 	w.note("the process is killed")
+}
+
+// strip takes the finalizer away by force, with the object.
+func (w *world) strip(object client.Object) {
+	change(w, object, func(o client.Object) { o.SetFinalizers(nil) })
+	w.delete(object)
+}
+
+// step makes one pass after another, as long as something is due now, until something is so.
+func (w *world) step(until func() bool) {
+	for !until() {
+		if w.operator.dead {
+			w.restart()
+		}
+		id, at, ok := w.next()
+		if !ok || at.Sub(w.clock.Now()) > 15*time.Second {
+			return
+		}
+		if at.After(w.clock.Now()) {
+			w.clock.SetTime(at)
+		}
+		w.pass(id)
+	}
+}
+
+// thaw lets the cache see again.
+func (w *world) thaw() {
+	w.frozen = false
+	w.deliver()
 }
 
 // report is the trace of a play.
