@@ -115,6 +115,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		c.body = body
 	}
+	c.probed = c.probed || c.name == "G9"
 	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()))
 	answer, err := c.meet(hit)
 	switch {

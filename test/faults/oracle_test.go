@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -310,18 +311,29 @@ func (w *world) endState() string {
 func (w *world) rowsInOrder() []map[string]any {
 	rows := w.bench.server.Plugins()
 	slices.SortStableFunc(rows, func(a, b map[string]any) int {
-		return strings.Compare(w.ownerOf(a), w.ownerOf(b))
+		return cmp.Or(strings.Compare(w.ownerOf(a), w.ownerOf(b)), strings.Compare(fmt.Sprint(a["name"]), fmt.Sprint(b["name"])))
 	})
 	for _, row := range rows {
 		tags := texts(row["tags"])
-		slices.Sort(tags)
-		row["tags"] = tags
+		sortSets(row)
 		if w.ownerOf(row) != "" || w.taken[fmt.Sprint(row["id"])] || len(tags) == 0 {
 			delete(row, "created_at")
 			delete(row, "updated_at")
 		}
 	}
 	return rows
+}
+
+// sortSets puts every list of words in order: Kong answers sets in any.
+func sortSets(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, element := range value {
+			sortSets(element)
+		}
+	case []any:
+		slices.SortFunc(value, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	}
 }
 
 func describeBinding(binding *v1alpha1.PluginBinding) map[string]any {

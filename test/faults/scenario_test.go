@@ -499,7 +499,7 @@ var scenarios = []scenario{
 		name: "orphan-with-binding", configure: removing, before: ready,
 		act: func(w *world) {
 			seedOrphan(w, w.namespace, "limit")
-			w.frozen = true
+			w.frozen = kindBinding
 			w.create(newBinding("limit"))
 			w.sweep()
 			w.sweep()
@@ -511,7 +511,8 @@ var scenarios = []scenario{
 
 func orphanReported(w *world) {
 	told := strings.Join(w.texts, "\n")
-	if !strings.Contains(told, "OrphanedPlugins") {
+	// An event is lost with the process, or with the status that it goes with.
+	if len(w.faults) == 0 && !strings.Contains(told, "OrphanedPlugins") {
 		w.violation("no event told of the orphan")
 	}
 	if !strings.Contains(told, `name:"kong_operator_orphaned_plugins"`) {

@@ -51,7 +51,7 @@ type world struct {
 	// is not 0 nothing reaches the cache; it counts down with every pass.
 	truth, cache objects
 	stale        int
-	frozen       bool // nothing reaches the cache until it is false again
+	frozen       string // nothing of this kind reaches the cache
 
 	// operator that runs, and when it is to reconcile what.
 	operator *incarnation
@@ -61,8 +61,9 @@ type world struct {
 	timers   []timer
 	hooks    []func() // after the next pass
 	passes   int
-	down     bool   // Kong cannot be reached
-	token    string // that Kong asks for, if any
+	round    [2]time.Time // when the next look at the gateway is at the earliest and at the latest
+	down     bool         // Kong cannot be reached
+	token    string       // that Kong asks for, if any
 	failures workqueue.TypedRateLimiter[objectID]
 	slow     workqueue.TypedRateLimiter[objectID]
 
@@ -85,6 +86,7 @@ type world struct {
 	kubeWritesBefore int
 	older            kongtest.Snapshot
 	readFailed       bool // in this pass a question to Kong was not answered
+	probed           bool // in this pass the gateway was probed
 	trace            []string
 	violations       []string
 	mu               sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
@@ -176,7 +178,7 @@ func (w *world) restart() {
 	w.due = map[objectID]appointment{}
 	w.failures = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
 	w.slow = workqueue.DefaultTypedControllerRateLimiter[objectID]()
-	if w.stale == 0 && !w.frozen {
+	if w.stale == 0 && w.frozen == "" {
 		w.cache = objects{}
 		for id, object := range w.truth {
 			w.cache[id] = object
@@ -270,9 +272,11 @@ func (w *world) ring(at time.Time, ok bool, until time.Time) bool {
 
 func (w *world) runFor(d time.Duration) { w.run(w.clock.Now().Add(d)) }
 
-// calm runs until nothing is due for a while but the next sweep.
+// calm runs until nothing is due for a while but the next sweep. Something that is tried
+// again and again is not waited for.
 func (w *world) calm() {
-	for {
+	const soon, most = 20 * time.Second, 40 * time.Second
+	for end := w.clock.Now().Add(most); ; {
 		w.run(w.clock.Now())
 		_, at, ok := w.next()
 		for _, t := range w.timers {
@@ -280,7 +284,7 @@ func (w *world) calm() {
 				at, ok = t.at, true
 			}
 		}
-		if !ok || at.Sub(w.clock.Now()) > 20*time.Second {
+		if !ok || at.Sub(w.clock.Now()) > soon || at.After(end) {
 			return
 		}
 		w.run(at)
@@ -311,7 +315,7 @@ func (w *world) pass(id objectID) {
 	if w.passes++; w.passes > mostPasses {
 		panic(abort{fmt.Sprintf("it does not settle: %d passes", w.passes)})
 	}
-	w.readFailed = false
+	w.readFailed, w.probed = false, false
 	w.note("- %s %s", id.kind, id.Name)
 	life := w.operator
 	result, err := w.reconcile(id)
@@ -335,7 +339,7 @@ func (w *world) pass(id objectID) {
 		w.enqueueAfter(id, limiter.When(id))
 	case result.RequeueAfter > 0:
 		limiter.Forget(id)
-		w.enqueueAfter(id, result.RequeueAfter)
+		w.enqueueAfter(id, w.unjittered(id, result.RequeueAfter))
 	default:
 		limiter.Forget(id)
 	}
@@ -345,6 +349,27 @@ func (w *world) pass(id objectID) {
 		w.enqueueAll()
 	}
 	w.deliver()
+}
+
+// unjittered makes every play the same: the pauses between two looks at a gateway are up
+// to a tenth longer than meant, at random, and are made all of that here.
+func (w *world) unjittered(id objectID, after time.Duration) time.Duration {
+	if id.kind != kindGateway {
+		return after
+	}
+	at := w.clock.Now().Add(after)
+	if w.probed {
+		for _, meant := range []time.Duration{1, 2, 4, 8, 15, 60} {
+			meant *= time.Second
+			if most := meant + meant/10; after >= meant && after <= most {
+				w.round = [2]time.Time{w.clock.Now().Add(meant), w.clock.Now().Add(most)}
+			}
+		}
+	}
+	if !at.Before(w.round[0]) && !at.After(w.round[1]) {
+		at = w.round[1]
+	}
+	return at.Sub(w.clock.Now())
 }
 
 func (w *world) reconcile(id objectID) (result ctrl.Result, err error) {
@@ -401,10 +426,13 @@ func (w *world) learn(id objectID) {
 
 // deliver lets the cache see the truth, unless it is held back.
 func (w *world) deliver() {
-	if w.stale > 0 || w.frozen || w.operator.dead {
+	if w.stale > 0 || w.operator.dead {
 		return
 	}
 	for _, kind := range []string{kindSecret, kindGateway, kindBinding} {
+		if kind == w.frozen {
+			continue
+		}
 		ids := map[objectID]bool{}
 		for _, from := range []objects{w.cache, w.truth} {
 			for _, id := range from.sorted(kind) {
@@ -498,7 +526,7 @@ func (w *world) step(until func() bool) {
 
 // thaw lets the cache see again.
 func (w *world) thaw() {
-	w.frozen = false
+	w.frozen = ""
 	w.deliver()
 }
 
