@@ -86,9 +86,40 @@ type dialer struct {
 	life *incarnation
 }
 
+// link is a connection whose client can be changed for another that knows of no pause:
+// after a 429 a client is quiet by the real clock, for which no play can wait.
+type link struct {
+	controllers.Kong
+	pooled   controllers.Kong
+	settings gateway.Settings
+}
+
 func (d dialer) Dial(key types.NamespacedName, settings gateway.Settings) (controllers.Kong, error) {
 	settings.Transport = func(http.RoundTripper) http.RoundTripper { return transport{d.life} }
-	return d.PoolDialer.Dial(key, settings)
+	pooled, err := d.PoolDialer.Dial(key, settings)
+	if err != nil {
+		return nil, err
+	}
+	if have := d.life.link; have == nil || have.pooled != pooled {
+		d.life.link = &link{Kong: pooled, pooled: pooled, settings: settings}
+	}
+	return d.life.link, nil
+}
+
+// endPause ends the pause after a 429.
+func (l *incarnation) endPause() {
+	if l.link == nil || l.dead {
+		return
+	}
+	next, err := gateway.New(l.link.settings, nil)
+	l.world.must(err)
+	l.silent = true
+	_, err = next.Probe(l.world.ctx)
+	l.silent = false
+	if err != nil { // it is not reached now, so that the pause is no matter
+		return
+	}
+	l.link.Kong = next
 }
 
 // transport is the link to Kong.
@@ -114,6 +145,9 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		c.body = body
+	}
+	if t.life.silent {
+		return c.meet(nil)
 	}
 	c.probed = c.probed || c.name == "G9"
 	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()))

@@ -129,6 +129,7 @@ var faultsOfKong = []*fault{
 		`{"message":"UNIQUE violation detected on '{name=\"rate-limiting\"}'","fields":{"name":"rate-limiting"},"name":"unique constraint violation","code":5}`)},
 	{name: "429", on: kongCalls, kong: func(c *kongCall) (*http.Response, error) {
 		c.sent()
+		c.in(6900*time.Millisecond, c.life.endPause)
 		a := c.answer(429, `{"message":"API rate limit exceeded"}`)
 		a.Header.Set("Retry-After", "7")
 		return a, nil

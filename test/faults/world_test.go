@@ -107,6 +107,8 @@ type incarnation struct {
 	*controllers.Operator
 	world    *world
 	dead     bool
+	link     *link
+	silent   bool // what is asked now is not the operator's doing
 	registry *prometheus.Registry
 }
 
@@ -516,6 +518,9 @@ func (w *world) step(until func() bool) {
 		id, at, ok := w.next()
 		if !ok || at.Sub(w.clock.Now()) > 15*time.Second {
 			return
+		}
+		if w.ring(at, ok, at) {
+			continue
 		}
 		if at.After(w.clock.Now()) {
 			w.clock.SetTime(at)
