@@ -45,6 +45,9 @@ type planned struct {
 func (w *world) arm(faults ...*planned) {
 	w.armed, w.counts, w.faults = true, map[string]int{}, faults
 	w.kubeWritesBefore = w.kubeWrites
+	for _, id := range w.truth.sorted(kindBinding) {
+		w.hadID = w.hadID || asBinding(w.truth[id]).Status.PluginID != ""
+	}
 	w.note("armed")
 }
 
@@ -116,7 +119,7 @@ func (l *incarnation) endPause() {
 	l.silent = true
 	_, err = next.Probe(l.world.ctx)
 	l.silent = false
-	if err != nil { // it is not reached now, so that the pause is no matter
+	if err != nil { // its database is down, so that the pause is no matter
 		return
 	}
 	l.link.Kong = next
@@ -147,7 +150,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		c.body = body
 	}
 	if t.life.silent {
-		return c.meet(nil)
+		return c.deliverRequest()
 	}
 	c.probed = c.probed || c.name == "G9"
 	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()))

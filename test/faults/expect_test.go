@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,17 +14,22 @@ func (w *world) expect(f *planned) {
 	if !f.fired {
 		return
 	}
-	wants := map[string]string{
-		"G4/400":        v1alpha1.ReasonRejected,
-		"G5/400":        v1alpha1.ReasonRejected,
-		"G3/404":        v1alpha1.ReasonScopeNotFound,
-		"G7/404-schema": v1alpha1.ReasonPluginNotInstalled,
+	what := f.call.name + "/" + f.fault.name
+	wants := map[string][]string{
+		"G4/400":        {v1alpha1.ReasonRejected},
+		"G5/400":        {v1alpha1.ReasonRejected, v1alpha1.ReasonDeleting},
+		"G3/404":        {v1alpha1.ReasonScopeNotFound},
+		"G7/404-schema": {v1alpha1.ReasonPluginNotInstalled},
 	}
-	if reason := wants[f.call.name+"/"+f.fault.name]; reason != "" && !w.reasons[reason] {
-		w.violation("no condition ever had the reason %s", reason)
+	if reasons := wants[what]; len(reasons) > 0 && !slices.ContainsFunc(reasons, func(reason string) bool { return w.reasons[reason] }) {
+		w.violation("no condition ever had the reason %s", reasons)
 	}
-	if f.call.name+"/"+f.fault.name == "G5/400" && !strings.Contains(strings.Join(w.texts, "\n"), "still serves") {
+	told := strings.Join(w.texts, "\n")
+	if what == "G5/400" && w.hadID && w.reasons[v1alpha1.ReasonRejected] && !strings.Contains(told, "still serves") {
 		w.violation("nobody was told that the plugin serves as it last was")
+	}
+	if f.call.name == "G6" && !f.fault.deadly && f.fault.name != "429" && len(w.names) > 0 && !w.reasons[v1alpha1.ReasonDeleting] {
+		w.violation("no condition said why the plugin is not removed")
 	}
 }
 

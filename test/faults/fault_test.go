@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"strings"
 	"syscall"
 	"time"
@@ -137,7 +138,10 @@ var faultsOfKong = []*fault{
 	// Kong itself says that it is not there. For what a plugin applies to, and for its
 	// schema, that may be so for a moment.
 	{name: "404", on: []string{"G3"}, kong: answers(404, `{"message":"Not found"}`)},
-	{name: "404-schema", on: []string{"G7"}, kong: answers(404, `{"message":"No plugin named 'rate-limiting'"}`)},
+	{name: "404-schema", on: []string{"G7"}, kong: func(c *kongCall) (*http.Response, error) {
+		c.sent()
+		return c.answer(404, `{"message":"No plugin named '`+path.Base(c.request.URL.Path)+`'"}`), nil
+	}},
 	// Somebody else says so, whom nobody believes.
 	{name: "404-foreign", on: kongCalls, kong: answers(404, `{"message":"no Route matched with those values"}`)},
 	{name: "404-html", on: kongCalls, kong: answers(404, "<html><body>Not Found</body></html>")},
@@ -195,11 +199,10 @@ var faultsOfKubernetes = []*fault{
 	{name: "conflict", on: kubeWrites, kube: func(c *kubeCall) error {
 		return apierrors.NewConflict(resource(c.id), c.id.Name, errors.New("the object has been modified"))
 	}},
-	{name: "not-found", on: []string{"K3", "K3g", "K5g", "K6g"}, kube: func(c *kubeCall) error {
+	{name: "not-found", on: []string{"K3", "K3g", "K5g"}, kube: func(c *kubeCall) error {
 		return apierrors.NewNotFound(resource(c.id), c.id.Name)
 	}},
 	// It is there, so that only something new shows it again.
-	// (Where that means that a plugin may be removed it would be two lies in one.)
 	{name: "not-found-there", on: []string{"K2", "K4", "K5"}, nudged: true, kube: func(c *kubeCall) error {
 		return apierrors.NewNotFound(resource(c.id), c.id.Name)
 	}},

@@ -166,22 +166,35 @@ func (w *world) declaredConfig(binding *v1alpha1.PluginBinding) map[string]any {
 }
 
 // settle runs without faults until it is quiet: no write on either side, also after
-// everything was looked at once more.
+// everything was looked at once more (again).
 func (w *world) settle(again bool) {
-	const round, long = 70 * time.Second, 370 * time.Second
 	for range 12 {
-		if w.writes(func() { w.runFor(round) }) == 0 && w.writes(func() { w.runFor(long) }) == 0 {
-			if !again {
-				return
-			}
-			w.enqueueAll()
-			if n := w.writes(func() { w.runFor(round) }); n > 0 {
-				w.violation("%d writes when everything was looked at once more", n)
-			}
+		if w.writes(w.sweepOnce) > 0 {
+			continue
+		}
+		if !again {
 			return
 		}
+		w.enqueueAll()
+		if n := w.writes(w.sweepOnce); n > 0 {
+			w.violation("%d writes when everything was looked at once more", n)
+		}
+		return
 	}
 	w.violation("it never is quiet")
+}
+
+// sweepOnce runs over at least one sweep, and until no binding waits any more for a time
+// that comes later than that.
+func (w *world) sweepOnce() {
+	w.runFor(70 * time.Second)
+	until := w.clock.Now()
+	for id, appointment := range w.due {
+		if id.kind == kindBinding && appointment.at.Sub(until) > time.Minute {
+			until = appointment.at
+		}
+	}
+	w.run(until)
 }
 
 // writes counts those of both sides while something is done.

@@ -3,6 +3,7 @@ package faults
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,8 @@ type scenario struct {
 	readOnly bool
 	// paired: pairs of faults are tried, too.
 	paired bool
+	// spared are faults that mean nothing here.
+	spared []string
 	// check looks at the end, in every play.
 	check func(*world)
 }
@@ -178,7 +181,7 @@ func TestFaults(t *testing.T) {
 			for i, call := range clean.calls {
 				t.Run(call.String(), func(t *testing.T) {
 					t.Parallel()
-					for _, f := range faultsFor(call, i, all) {
+					for _, f := range s.faultsFor(call, i, all) {
 						t.Run(f.name, func(t *testing.T) {
 							o := s.play(planned{call, f, false})
 							o.judge(clean)
@@ -212,11 +215,11 @@ func (o *outcome) fail(t *testing.T) {
 
 // faultsFor are the faults to try with the i-th call: all, or those that tell most and two
 // of the others by turns.
-func faultsFor(call callID, i int, all bool) []*fault {
+func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 	var chosen, others []*fault
 	for _, f := range allFaults {
 		switch {
-		case !f.applies(call):
+		case !f.applies(call) || slices.Contains(s.spared, call.name+"/"+f.name):
 		case all || f.telling:
 			chosen = append(chosen, f)
 		default:

@@ -75,6 +75,7 @@ type world struct {
 
 	// What is looked at afterwards.
 	names      map[string]bool // of bindings
+	hadID      bool            // a binding had an ID when the play was armed
 	taken      map[string]bool // IDs of plugins that a binding may take from others
 	ghosts     map[string]bool // IDs of plugins without a binding that may be removed
 	secrets    []string        // values that must appear nowhere
@@ -301,6 +302,15 @@ func (w *world) sweep() {
 		w.run(appointment.at)
 	}
 	w.calm()
+}
+
+// sweepUntil is sweep up to a moment.
+func (w *world) sweepUntil(until func() bool) {
+	id := w.gatewayID()
+	if appointment, ok := w.due[id]; ok {
+		w.clock.SetTime(appointment.at)
+	}
+	w.step(until)
 }
 
 func (w *world) gatewayID() objectID {
