@@ -169,14 +169,14 @@ func (w *world) declaredConfig(binding *v1alpha1.PluginBinding) map[string]any {
 // everything was looked at once more (again).
 func (w *world) settle(again bool) {
 	for range 12 {
-		if w.writes(w.sweepOnce) > 0 {
+		if w.writes(w.sweeps) > 0 {
 			continue
 		}
 		if !again {
 			return
 		}
 		w.enqueueAll()
-		if n := w.writes(w.sweepOnce); n > 0 {
+		if n := w.writes(w.sweeps); n > 0 {
 			w.violation("%d writes when everything was looked at once more", n)
 		}
 		return
@@ -184,10 +184,11 @@ func (w *world) settle(again bool) {
 	w.violation("it never is quiet")
 }
 
-// sweepOnce runs over at least one sweep, and until no binding waits any more for a time
+// sweeps runs over at least two sweeps (the first may see something that the one before
+// it saw too, and the second not), and until no binding waits any more for a time
 // that comes later than that.
-func (w *world) sweepOnce() {
-	w.runFor(70 * time.Second)
+func (w *world) sweeps() {
+	w.runFor(136 * time.Second)
 	until := w.clock.Now()
 	for id, appointment := range w.due {
 		if id.kind == kindBinding && appointment.at.Sub(until) > time.Minute {

@@ -1,0 +1,57 @@
+package faults
+
+import "testing"
+
+// regressions are plays in which the operator once went wrong.
+var regressions = []struct {
+	name     string
+	scenario string
+	faults   []planned // none: the scenario itself
+	was      string
+}{
+	{
+		name: "a-view-read-before-a-late-post", scenario: "create-changed-in-doubt",
+		faults: []planned{{call: callID{"G4", 1}, fault: faultNamed("crash-late", "G4")}},
+		was: "The first reading of a new process, begun before the POST of the one before it had landed, was taken for proof that " +
+			"nothing bears the binding's marks: a second plugin was made on the scope to which the binding had moved.",
+	},
+	{
+		name: "a-view-read-before-the-binding-of-that-name-wrote", scenario: "create-recreated-in-doubt",
+		was: "What was written for a binding was remembered by its UID. For another object of its name an older reading was taken " +
+			"for proof that nothing bears its marks: a second plugin was made beside the first.",
+	},
+}
+
+func faultNamed(name, call string) *fault {
+	for _, f := range allFaults {
+		if f.name == name && f.applies(callID{name: call}) {
+			return f
+		}
+	}
+	panic("faults: there is no " + name + " of " + call)
+}
+
+func scenarioNamed(name string) scenario {
+	for _, s := range scenarios {
+		if s.name == name {
+			return s
+		}
+	}
+	panic("faults: there is no scenario " + name)
+}
+
+// TestRegressions plays what once went wrong.
+func TestRegressions(t *testing.T) {
+	for _, r := range regressions {
+		t.Run(r.name, func(t *testing.T) {
+			s := scenarioNamed(r.scenario)
+			clean := s.clean(t)
+			o := s.play(r.faults...)
+			o.judge(clean)
+			if len(o.violations) > 0 {
+				t.Log("it is as it was once: " + r.was)
+			}
+			o.fail(t)
+		})
+	}
+}
