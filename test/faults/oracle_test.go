@@ -184,11 +184,15 @@ func (w *world) settle(again bool) {
 	w.violation("it never is quiet")
 }
 
-// sweeps runs over at least two sweeps (the first may see something that the one before
-// it saw too, and the second not), and until no binding waits any more for a time
-// that comes later than that.
+// sweeps runs over at least two readings of Kong (the first may see something that the one
+// before it saw too, and the second not), which come later after one that took long, and
+// until no binding waits any more for a time that comes later than that.
 func (w *world) sweeps() {
-	w.runFor(136 * time.Second)
+	const round, most = 68 * time.Second, 15 * time.Minute
+	start, end := w.readings, w.clock.Now().Add(most)
+	for w.runFor(2 * round); w.readings < start+2 && len(w.due) > 0 && w.clock.Now().Before(end); {
+		w.runFor(round)
+	}
 	until := w.clock.Now()
 	for id, appointment := range w.due {
 		if id.kind == kindBinding && appointment.at.Sub(until) > time.Minute {

@@ -61,6 +61,8 @@ type world struct {
 	timers   []timer
 	hooks    []func() // after the next pass
 	passes   int
+	current  objectID     // what is being reconciled
+	readings int          // of all that Kong holds
 	round    [2]time.Time // when the next look at the gateway is at the earliest and at the latest
 	down     bool         // Kong cannot be reached
 	token    string       // that Kong asks for, if any
@@ -329,6 +331,7 @@ func (w *world) pass(id objectID) {
 	}
 	w.readFailed, w.probed = false, false
 	w.note("- %s %s", id.kind, id.Name)
+	w.current = id
 	life := w.operator
 	result, err := w.reconcile(id)
 	hooks := w.hooks
