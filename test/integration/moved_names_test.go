@@ -3,7 +3,6 @@ package integration
 import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
@@ -76,6 +75,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		},
 		Entry("to take it over", v1alpha1.AdoptOverride, map[string]any{"credentials": false}),
 		Entry("to adopt it", v1alpha1.AdoptIfIdentical, map[string]any{"credentials": true}),
+		Entry("to call it a conflict", v1alpha1.AdoptIfIdentical, map[string]any{"credentials": false}),
 	)
 
 	It("leave alone who holds the place that is meant now", func() {
@@ -89,6 +89,12 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 			says: []string{stranger["id"].(string), "config.credentials", "nothing was changed"},
 		})
 		unchanged()
-		Expect(meta.IsStatusConditionTrue(binding.Status.Conditions, v1alpha1.ConditionResolvedRefs)).To(BeTrue())
+
+		By("writing nothing over it either, under the ID of a plugin that was in force")
+		s.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "service": map[string]any{"id": s.orders}, "config": map[string]any{"minute": 100}})
+		unchanged = s.kongAsItWas()
+		change(s.story, s.first, declaring("rate-limiting", `{"minute": 6, "policy": "local"}`))
+		s.shows(s.first, symptom{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict, says: []string{"nothing was changed"}})
+		unchanged()
 	})
 })
