@@ -65,7 +65,9 @@ var _ = Describe("Metrics", func() {
 	It("count what was done, and show how things are", func() {
 		s := newQuietStory()
 		gateway := s.namespace + "/kong"
-		read := func(name string, labels ...string) float64 { return s.metric(name, append(labels, "gateway", gateway)...) }
+		read := func(name string, labels ...string) float64 {
+			return s.metric(name, append(labels, "gateway", gateway)...)
+		}
 		writes := func(action string) float64 { return read("kong_operator_plugin_writes_total", "action", action) }
 		t := s.steer()
 

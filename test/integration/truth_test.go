@@ -167,7 +167,9 @@ var _ = Describe("What a binding says is true", func() {
 		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("instance_name", string(thief.Spec.InstanceName)))
 
 		By("taking the name that would be its own anyway")
-		change(s, thief, func(b *v1alpha1.PluginBinding) { b.Spec.InstanceName = v1alpha1.Name(clusterID + "." + s.namespace + ".thief") })
+		change(s, thief, func(b *v1alpha1.PluginBinding) {
+			b.Spec.InstanceName = v1alpha1.Name(clusterID + "." + s.namespace + ".thief")
+		})
 		s.ready(thief)
 		change(s, thief, func(b *v1alpha1.PluginBinding) { b.Spec.InstanceName = v1alpha1.Name(clusterID + ".x") })
 		s.becomes(thief, metav1.ConditionFalse, v1alpha1.ReasonInvalidConfig)
