@@ -74,7 +74,7 @@ var _ = Describe("The load on a gateway", func() {
 		s := newSlowStory()
 		s.startOperator()
 		binding := s.created(s.binding("limit"))
-		s.refusing(http.MethodPut, http.StatusForbidden, denied)
+		s.refusing(http.StatusForbidden, denied)
 		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
 		mark, swept := s.kong.Journal().Mark(), s.sweeps()
 		since := func(method, template string) (n int) {

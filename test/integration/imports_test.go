@@ -54,7 +54,7 @@ var _ = Describe("Importing a plugin that applies to something else", func() {
 		binding := t.request(importing(id))
 		t.create(binding)
 		t.shows(binding, symptom{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonNotAllowedByGateway})
-		change(t.story, binding, onService("billing"))
+		change(t.story, binding, scoped(&v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: "billing"}}))
 		t.ready(binding)
 		Expect(string(binding.Status.PluginID)).To(Equal(id))
 		Expect(binding.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDAdopted))

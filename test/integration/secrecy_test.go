@@ -21,7 +21,7 @@ var _ = Describe("A value from a Secret", func() {
 			func(b *v1alpha1.PluginBinding) { b.Spec.DeletionPolicy = v1alpha1.OrphanPlugin }))
 		Expect(s.pluginOf(binding)["config"].(map[string]any)["redis"]).To(HaveKeyWithValue("password", planted), "or the story tells nothing")
 
-		mend := s.refusing(http.MethodPut, http.StatusBadRequest, fmt.Sprintf(
+		mend := s.refusing(http.StatusBadRequest, fmt.Sprintf(
 			`{"message":"schema violation (config.redis.password: %[1]s is too short)","fields":{"config":{"redis":{"password":"%[1]s is too short"}}},"name":"schema violation","code":2}`, planted))
 		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
 		s.shows(binding, symptom{

@@ -105,10 +105,10 @@ func (s *story) notes(object client.Object, reason string) []string {
 	return notes
 }
 
-// refusing has every write of a plugin by its ID answered with a status and a message.
-func (s *story) refusing(method string, status int, body string) (mend func()) {
+// refusing has every PUT of a plugin answered with a status and a message.
+func (s *story) refusing(status int, body string) (mend func()) {
 	return s.kong.Inject(kongtest.Fault{
-		Method: method, Template: "/plugins/{id}", Kind: kongtest.Answer, Status: status, Body: body,
+		Method: http.MethodPut, Template: "/plugins/{id}", Kind: kongtest.Answer, Status: status, Body: body,
 	})
 }
 
@@ -126,11 +126,6 @@ func observing(binding *v1alpha1.PluginBinding) {
 // pausing pauses a binding.
 func pausing(binding *v1alpha1.PluginBinding) {
 	metav1.SetMetaDataAnnotation(&binding.ObjectMeta, v1alpha1.PausedAnnotation, "true")
-}
-
-// onService gives the binding another service.
-func onService(name string) func(*v1alpha1.PluginBinding) {
-	return scoped(&v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}})
 }
 
 // importing adopts the plugin with that ID.

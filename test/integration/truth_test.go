@@ -28,7 +28,7 @@ var _ = Describe("What a binding says is true", func() {
 			s := newStory()
 			binding := s.created(s.binding("limit"))
 			id := binding.Status.PluginID
-			mend := s.refusing(http.MethodPut, status, body)
+			mend := s.refusing(status, body)
 			s.kong.DeletePlugin(string(id))
 			s.look(binding)
 			s.shows(binding, want)
@@ -59,7 +59,7 @@ var _ = Describe("What a binding says is true", func() {
 			s := newStory()
 			binding := s.created(s.binding("limit"))
 			id := string(binding.Status.PluginID)
-			mend := s.refusing(http.MethodPut, status, body)
+			mend := s.refusing(status, body)
 			edited := s.kong.EditPlugin(id, map[string]any{"enabled": false})
 			s.look(binding)
 			s.shows(binding, want)
