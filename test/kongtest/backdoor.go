@@ -148,7 +148,7 @@ func (s *Server) behind(workspace string, fn func(*tx) *reply) *reply {
 
 // backdoor is a call without a request.
 func (s *Server) backdoor(workspace string) *call {
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil)
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "/", http.NoBody)
 	if err != nil {
 		panic(fmt.Sprintf("kongtest: %v", err)) // a constant URL
 	}

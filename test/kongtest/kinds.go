@@ -23,15 +23,6 @@ type kind struct {
 	scope       []string    // fields of the composite unique key, if any
 }
 
-func (k *kind) reference(field string) *reference {
-	for i := range k.foreign {
-		if k.foreign[i].field == field {
-			return &k.foreign[i]
-		}
-	}
-	return nil
-}
-
 // Order of entities whose keys are checked or listed; parents come first.
 var kindNames = []string{"services", "routes", "consumers", "plugins", "consumer_groups"}
 

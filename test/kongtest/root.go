@@ -95,7 +95,7 @@ func getStatus(c *call) *reply {
 	return ok(doc)
 }
 
-func getEndpoints(c *call) *reply {
+func getEndpoints(*call) *reply {
 	return ok(document("endpoints"))
 }
 

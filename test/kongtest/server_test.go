@@ -348,7 +348,7 @@ func TestEnterprise(t *testing.T) {
 func TestHandlerWithoutListener(t *testing.T) {
 	s := Start(t)
 	rec := &recorder{header: http.Header{}}
-	req, err := http.NewRequest("GET", "/status", http.NoBody)
+	req, err := http.NewRequest(http.MethodGet, "/status", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

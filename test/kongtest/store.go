@@ -171,10 +171,10 @@ func newStore(kinds map[string]*kind) *store {
 	return s
 }
 
-func (s *store) clone() *store {
-	out := &store{kinds: s.kinds, tables: map[string]*table{}}
-	for name, t := range s.tables {
-		out.tables[name] = t.clone()
+func (t *store) clone() *store {
+	out := &store{kinds: t.kinds, tables: map[string]*table{}}
+	for name, tab := range t.tables {
+		out.tables[name] = tab.clone()
 	}
 	return out
 }

@@ -24,17 +24,22 @@ func clone(v any) any {
 		}
 		return out
 	case []any:
-		if x == nil {
-			return x
-		}
-		out := make([]any, len(x))
-		for i, e := range x {
-			out[i] = clone(e)
-		}
-		return out
+		return cloneList(x)
 	default:
 		return v
 	}
+}
+
+// cloneList keeps the difference between no list and an empty one.
+func cloneList(list []any) []any {
+	if list == nil {
+		return nil
+	}
+	out := make([]any, len(list))
+	for i, e := range list {
+		out[i] = clone(e)
+	}
+	return out
 }
 
 // shallow copies the top level, for entities that differ in a few fields.

@@ -274,7 +274,7 @@ func (c *check) distinct(sub map[string]any) string {
 
 // conditional: when one field has a certain value, another must fit too. What
 // is wrong with that other field is noted at it as well.
-func (c *check) conditional(sub map[string]any, errs map[string]any) string {
+func (c *check) conditional(sub, errs map[string]any) string {
 	v, present := getPath(sub, c.arg.IfField)
 	if !present || c.ifMatch.validate(v) != nil {
 		return ""

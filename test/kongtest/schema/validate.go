@@ -119,35 +119,27 @@ func isReference(s string) bool {
 }
 
 func (f *field) validateType(v any) any {
-	ok := true
 	switch f.Type {
 	case "array", "set":
-		list, isList := asList(v)
-		if isList {
+		if list, isList := asList(v); isList {
 			return f.validateElements(list)
 		}
-		ok = false
 	case "map":
-		table, isTable := asTable(v)
-		if isTable {
+		if table, isTable := asTable(v); isTable {
 			return f.validateMap(table)
 		}
-		ok = false
 	case "record":
-		table, isTable := asTable(v)
-		if isTable {
+		if table, isTable := asTable(v); isTable {
 			return f.validateRecord(table)
 		}
-		ok = false
 	case "foreign":
 		return validateForeign(f.Reference, v)
 	default:
-		ok = scalarFits(f.Type, v)
+		if scalarFits(f.Type, v) {
+			return nil
+		}
 	}
-	if !ok {
-		return typeErrors[f.Type]
-	}
-	return nil
+	return typeErrors[f.Type]
 }
 
 func scalarFits(kind string, v any) bool {

@@ -88,7 +88,7 @@ func validRegex(s string) bool {
 }
 
 func (f *field) checkLength(v any) string {
-	n := 0
+	var n int
 	switch t := v.(type) {
 	case string:
 		n = len(t)
