@@ -16,6 +16,9 @@ const (
 	typeMultipart = "multipart/form-data"
 )
 
+// maxBody is what nginx takes in front of the Admin API (10m).
+const maxBody = 10 << 20
+
 func takesBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }

@@ -198,7 +198,7 @@ func (l *loader) add(k *kind, position int, raw map[string]any) string {
 		l.set(k.name, position, "uniqueness violation: '"+k.name+"' entity with primary key set to '"+id+"' already declared")
 		return ""
 	}
-	l.store.tables[k.name].put(id, l.c.workspace, e)
+	l.store.tables[k.name].put(id, l.c.workspace, e, k.uniqueKeys(l.c.workspace, e))
 	return id
 }
 

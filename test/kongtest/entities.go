@@ -10,15 +10,16 @@ import (
 
 // key is what a path segment names: an ID, or the value of the endpoint key.
 type key struct {
-	id   string
+	id   string // in lower case
 	name string
+	sent string // the ID as it was sent
 }
 
 // parseKey reads a path segment. A name that could not be one is 400 (code 10).
 func parseKey(k *kind, segment string) (key, *reply) {
 	s := unescape(segment, false)
 	if isUUID(s) {
-		return key{id: strings.ToLower(s)}, nil
+		return key{id: strings.ToLower(s), sent: s}, nil
 	}
 	if k.utf8Name {
 		if why := nameProblem(s); why != "" {
@@ -92,14 +93,27 @@ func postEntity(c *call, k *kind) *reply {
 	if e["id"] == nil {
 		e["id"] = c.s.newID()
 	}
-	if rep := c.s.write(c, func(t *tx) *reply { return t.insert(k, e) }); rep != nil {
+	rep = c.s.write(c, func(t *tx) *reply {
+		if c.nullID() {
+			return primaryKeyViolation(map[string]any{"id": nil})
+		}
+		return t.insert(k, e)
+	})
+	if rep != nil {
 		return rep
 	}
 	return created(c.show(k, e))
 }
 
+// nullID says whether the body has an ID of null. Kong makes none then, and
+// PostgreSQL wants one.
+func (c *call) nullID() bool {
+	id, sent := c.post["id"]
+	return sent && id == nil
+}
+
 // putEntity answers PUT /{kind}/{key}: create or replace, 200 either way. The key
-// of the path wins over the body.
+// of the path wins over the body, whose ID has to be one all the same.
 func putEntity(c *call, k *kind, segment string) *reply {
 	by, rep := parseKey(k, segment)
 	if rep != nil {
@@ -108,21 +122,24 @@ func putEntity(c *call, k *kind, segment string) *reply {
 	c.decodeForm(k)
 	if by.id == "" {
 		c.post[k.endpointKey] = by.name
-	} else {
-		c.post["id"] = by.id
+		c.byName = true
 	}
 	e, rep := c.prepare(k, "create or update")
 	if rep != nil {
 		return rep
 	}
-	if rep := c.s.write(c, func(t *tx) *reply { return t.upsert(c.s, k, by, e) }); rep != nil {
+	if by.id != "" {
+		e["id"] = by.id
+	}
+	if rep := c.s.write(c, func(t *tx) *reply { return t.upsert(c, k, by, e) }); rep != nil {
 		return rep
 	}
 	return ok(c.show(k, e))
 }
 
-// upsert inserts e, or replaces the row that by names; e gets that row's ID.
-func (t *tx) upsert(s *Server, k *kind, by key, e map[string]any) *reply {
+// upsert inserts e, or replaces the row that by names; e gets that row's ID. A key
+// by name is what is said to be violated, whatever it was.
+func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *reply {
 	if by.id != "" {
 		old, taken := t.tables[k.name].rows[by.id]
 		switch {
@@ -133,12 +150,19 @@ func (t *tx) upsert(s *Server, k *kind, by key, e map[string]any) *reply {
 		}
 		return t.replace(k, e)
 	}
+	violated := primaryKeyViolation(map[string]any{k.endpointKey: by.name})
+	if c.nullID() {
+		return violated
+	}
 	if old, found := t.get(k, t.workspace, by); found {
 		e["id"] = old["id"]
 		return t.replace(k, e)
 	}
 	if e["id"] == nil {
-		e["id"] = s.newID()
+		e["id"] = c.s.newID()
+	}
+	if _, taken := t.tables[k.name].rows[strings.ToLower(str(e["id"]))]; taken {
+		return violated
 	}
 	return t.insert(k, e)
 }
@@ -158,9 +182,15 @@ func (c *call) prepare(k *kind, verb string) (map[string]any, *reply) {
 }
 
 // complete validates a body and fills in defaults and timestamps. created_at is
-// now unless it was sent; updated_at always is.
+// now unless it was sent; updated_at always is. A plugin that is addressed by its
+// instance name goes past the check of protocols, as it does in Kong.
 func (c *call) complete(k *kind, body map[string]any) (map[string]any, *reply) {
-	if rep := c.checkProtocols(k, body); rep != nil {
+	if !c.byName {
+		if rep := c.checkProtocols(k, body); rep != nil {
+			return nil, rep
+		}
+	}
+	if rep := checkShorthands(k, body, false); rep != nil {
 		return nil, rep
 	}
 	body, rep := c.resolve(k, body)
@@ -176,10 +206,6 @@ func (c *call) complete(k *kind, body map[string]any) (map[string]any, *reply) {
 		e["created_at"] = now
 	}
 	e["updated_at"] = now
-	if id := str(e["id"]); id != "" {
-		e["id"] = strings.ToLower(id)
-	}
-	lowerReferences(k, e)
 	return e, nil
 }
 
@@ -207,7 +233,7 @@ func patchEntity(c *call, k *kind, segment string) *reply {
 	if current == nil {
 		return c.patchMissing(k, by)
 	}
-	e, rep := c.merge(k, current)
+	e, rep := c.merge(k, by, current)
 	if rep != nil {
 		return rep
 	}
@@ -221,11 +247,24 @@ func patchEntity(c *call, k *kind, segment string) *reply {
 	return ok(c.show(k, e))
 }
 
-// patchMissing is the answer to a PATCH of nothing. Without a name in the body Kong
-// has to look the plugin up first, and answers plainly.
+// patchMissing is the answer to a PATCH of nothing. Unless the body has the name
+// and the whole scope of a plugin, Kong looks the plugin up for them first, and
+// answers plainly.
 func (c *call) patchMissing(k *kind, by key) *reply {
-	if k.name == "plugins" && c.post["name"] == nil {
-		return notFound()
+	if k.name == "plugins" {
+		for _, f := range []string{"name", "route", "service", "consumer"} {
+			if _, sent := c.post[f]; !sent {
+				return notFound()
+			}
+		}
+		if by.id != "" {
+			if rep := c.checkProtocols(k, c.post); rep != nil {
+				return rep
+			}
+		}
+	}
+	if rep := checkShorthands(k, c.post, true); rep != nil {
+		return rep
 	}
 	return noSuch(k, by)
 }
@@ -234,11 +273,16 @@ func noSuch(k *kind, by key) *reply {
 	if by.id == "" {
 		return noSuchKey(k.endpointKey, by.name)
 	}
-	return noSuchID(by.id)
+	return noSuchID(by.sent)
 }
 
-func (c *call) merge(k *kind, current map[string]any) (map[string]any, *reply) {
-	if rep := c.checkPatchedProtocols(k, current); rep != nil {
+func (c *call) merge(k *kind, by key, current map[string]any) (map[string]any, *reply) {
+	if by.id != "" {
+		if rep := c.checkPatchedProtocols(k, current); rep != nil {
+			return nil, rep
+		}
+	}
+	if rep := checkShorthands(k, c.post, true); rep != nil {
 		return nil, rep
 	}
 	patch, rep := c.resolve(k, c.post)
@@ -249,24 +293,27 @@ func (c *call) merge(k *kind, current map[string]any) (map[string]any, *reply) {
 	if rep != nil {
 		return nil, rep
 	}
-	if e["created_at"] == nil {
+	if _, sent := c.post["created_at"]; !sent {
 		e["created_at"] = current["created_at"]
+	} else if e["created_at"] == nil {
+		e["created_at"] = nil // a null is stored, and shown
 	}
 	e["updated_at"] = seconds(c.s.cfg.clock())
-	lowerReferences(k, e)
 	return e, nil
 }
 
-// update writes a merged entity. Kong selects the row to write by the ID in the
-// body if there is one.
+// update writes a merged entity. A row that is addressed by ID is selected by the
+// ID in the body if there is one; null is the ID of none.
 func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]any, *reply) {
-	id := str(current["id"])
-	target := id
-	if sent := str(c.post["id"]); sent != "" {
-		target = strings.ToLower(sent)
+	target := str(current["id"])
+	if sent, has := c.post["id"]; has && by.id != "" {
+		target = strings.ToLower(str(sent))
 	}
 	e["id"] = target
 	rep := c.s.write(c, func(t *tx) *reply {
+		if target == "" {
+			return noSuch(k, by)
+		}
 		if _, found := t.get(k, t.workspace, key{id: target}); !found {
 			return noSuch(k, by)
 		}

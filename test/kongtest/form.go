@@ -1,8 +1,11 @@
 package kongtest
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
@@ -20,8 +23,8 @@ func (c *call) decodeWith(k *kind, plugin string) {
 	if c.form == nil {
 		return
 	}
-	for name, value := range c.form {
-		place(c.post, strings.Split(name, "."), value)
+	for _, name := range slices.SortedFunc(maps.Keys(c.form), compareIndexed) {
+		place(c.post, strings.Split(name, "."), c.form[name])
 	}
 	c.form = nil
 	fields := entityFields(k.name)
@@ -36,7 +39,16 @@ func (c *call) decodeWith(k *kind, plugin string) {
 	inferRecord(c.post, fields)
 }
 
-var indexed = regexp.MustCompile(`^(.+)\[\d*\]$`)
+var indexed = regexp.MustCompile(`^(.+)\[(\d*)\]$`)
+
+// compareIndexed sorts names, and those with an index by its number.
+func compareIndexed(a, b string) int {
+	m, n := indexed.FindStringSubmatch(a), indexed.FindStringSubmatch(b)
+	if m == nil || n == nil || m[1] != n[1] {
+		return strings.Compare(a, b)
+	}
+	return cmp.Or(cmp.Compare(len(m[2]), len(n[2])), strings.Compare(m[2], n[2]))
+}
 
 // place stores a dotted name: "config.a" is a field of config, "tags[]" a list.
 func place(into map[string]any, names []string, value any) {

@@ -21,6 +21,9 @@ type kind struct {
 	uniques     []string    // unique fields, in the order PostgreSQL checks them
 	foreign     []reference // in the order PostgreSQL checks them
 	scope       []string    // fields of the composite unique key, if any
+
+	// strangers are references to entities that the stand-in never has any of.
+	strangers map[string]string
 }
 
 // Order of entities whose keys are checked or listed; parents come first.
@@ -28,7 +31,10 @@ var kindNames = []string{"services", "routes", "consumers", "plugins", "consumer
 
 func newKinds(enterprise bool) map[string]*kind {
 	kinds := map[string]*kind{
-		"services":  {name: "services", endpointKey: "name", utf8Name: true, uniques: []string{"name"}},
+		"services": {
+			name: "services", endpointKey: "name", utf8Name: true, uniques: []string{"name"},
+			strangers: map[string]string{"client_certificate": "certificates"},
+		},
 		"consumers": {name: "consumers", endpointKey: "username", uniques: []string{"username", "custom_id"}},
 		"routes": {
 			name: "routes", endpointKey: "name", utf8Name: true, uniques: []string{"name"},

@@ -3,6 +3,7 @@ package kongtest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
@@ -80,68 +81,100 @@ func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string
 	return e, nil
 }
 
-// checkPluginName refuses plugins that are not installed; a name that is not a
-// string breaks Kong (500, measured).
+// checkPluginName refuses plugins that are not installed; a name that is a number
+// or a boolean breaks Kong (500, measured).
 func (s *Server) checkPluginName(name any) *reply {
 	switch n := name.(type) {
-	case nil:
-		return nil
+	case float64, bool:
+		return unexpected()
 	case string:
 		if s.isDisabled(n) {
 			return violated(&schema.Violation{Fields: map[string]any{
 				"name": fmt.Sprintf("plugin '%s' not enabled; add it to the 'plugins' configuration property", n),
 			}})
 		}
-		return nil
-	default:
-		return unexpected()
 	}
+	return nil
 }
 
 func violated(v *schema.Violation) *reply {
-	if v == nil {
+	switch {
+	case v == nil:
 		return nil
+	case v.Broken:
+		return unexpected()
 	}
 	return schemaViolation(v.Message(), v.Fields)
 }
 
-// checkProtocols refuses a plugin whose protocols, if they were sent, have nothing
-// in common with the route, or with any route of the service, that it is for.
-func (c *call) checkProtocols(k *kind, body map[string]any) *reply {
-	protocols, sent := body["protocols"].([]any)
-	if k.name != "plugins" || !sent {
+// checkShorthands judges deprecated and shorthand fields, which Kong does before it
+// resolves references.
+func checkShorthands(k *kind, body map[string]any, patch bool) *reply {
+	if k.name == "consumer_groups" { // which has no schema here
 		return nil
 	}
-	routes := c.s.kinds["routes"]
-	if id := refID(body["route"]); id != "" {
-		route, _ := c.lookup(routes, key{id: id}) // Kong ignores a failing look-up here
+	return violated(schema.Shorthands(k.name, body, patch))
+}
+
+// checkProtocols refuses a plugin whose protocols, if they were sent, have nothing
+// in common with the route, or with any route of the service, that it is for. It
+// reads the request as it is: a route it cannot look up is nobody's business, but a
+// service it cannot look up, by its name or without a database, has no such route.
+func (c *call) checkProtocols(k *kind, body map[string]any) *reply {
+	var protocols []any
+	switch p := body["protocols"].(type) {
+	case []any:
+		protocols = p
+	case map[string]any:
+	default:
+		return nil
+	}
+	if k.name != "plugins" {
+		return nil
+	}
+	if isTable(body["route"]) {
+		route := c.routeOf(body["route"])
 		if route != nil && !common(protocols, route["protocols"]) {
 			return protocolViolation("must match the associated route's protocols")
 		}
 		return nil
 	}
-	if _, isTable := body["route"].(map[string]any); isTable {
-		return nil
-	}
-	if id := refID(body["service"]); id != "" && !c.serviceSpeaks(id, protocols) {
+	if isTable(body["service"]) && !c.serviceSpeaks(refID(body["service"]), protocols) {
 		return protocolViolation("must match the protocols of at least one route pointing to this Plugin's service")
 	}
 	return nil
 }
 
-// checkPatchedProtocols is checkProtocols for a PATCH of protocols or scope.
+func isTable(v any) bool {
+	switch v.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
+}
+
+// routeOf is the route of a reference that is its ID and nothing else.
+func (c *call) routeOf(reference any) map[string]any {
+	m, _ := reference.(map[string]any)
+	if len(m) != 1 || !isUUID(refID(m)) {
+		return nil
+	}
+	route, rep := c.lookup(c.s.kinds["routes"], key{id: strings.ToLower(refID(m))})
+	if rep != nil {
+		return nil
+	}
+	return route
+}
+
+// checkPatchedProtocols is checkProtocols for a PATCH. Kong fills in what the body
+// leaves out, so that it checks them also when nothing of it was sent.
 func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *reply {
-	touched := false
 	merged := map[string]any{}
 	for _, f := range []string{"protocols", "service", "route"} {
 		v, sent := c.post[f]
 		if merged[f] = v; !sent {
 			merged[f] = current[f]
 		}
-		touched = touched || v != nil
-	}
-	if !touched {
-		return nil
 	}
 	return c.checkProtocols(k, merged)
 }
@@ -150,19 +183,22 @@ func protocolViolation(text string) *reply {
 	return violated(&schema.Violation{Fields: map[string]any{"protocols": text}})
 }
 
-// serviceSpeaks is true for a service without routes.
+// serviceSpeaks is true for a service without routes, and for one that is not there.
 func (c *call) serviceSpeaks(id string, protocols []any) bool {
+	if !isUUID(id) {
+		return false
+	}
 	routes, matches := 0, 0
 	rep := c.s.read(c.ctx(), func(st *store) {
 		t := st.tables["routes"]
-		for _, routeID := range t.refs[refKey("service", id)] {
+		for _, routeID := range t.refs[refKey("service", strings.ToLower(id))] {
 			routes++
 			if common(protocols, t.rows[routeID].entity["protocols"]) {
 				matches++
 			}
 		}
 	})
-	return rep != nil || routes == 0 || matches > 0
+	return rep == nil && (routes == 0 || matches > 0)
 }
 
 func common(a []any, b any) bool {

@@ -3,6 +3,7 @@ package kongtest
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
@@ -59,14 +60,50 @@ func postValidatePlugin(c *call) *reply { return c.validate("plugins") }
 // postValidateEntity answers POST /schemas/{entity}/validate.
 func postValidateEntity(c *call) *reply { return c.validate(unescape(c.params[0], false)) }
 
+// validate judges the parameters of the request, all of them: the arguments of the
+// query are fields, too, a dotted name is a path in JSON as well, and what a form
+// says stays a text. A shorthand that is refused breaks Kong here.
 func (c *call) validate(entity string) *reply {
 	k := c.s.kinds[entity]
 	if _, known := schema.EntityJSON(entity); !known || k == nil {
 		return noSuchEntity(entity)
 	}
-	c.decodeForm(k)
-	if _, rep := c.s.validateInsert(k, c.post); rep != nil {
+	params := map[string]any{}
+	for _, from := range []args{c.query, c.form} {
+		for _, name := range sortedKeys(from) {
+			place(params, strings.Split(name, "."), last(name, from[name]))
+		}
+	}
+	for name, value := range undotted(c.post) {
+		params[name] = value
+	}
+	if v := schema.Shorthands(entity, params, false); v != nil {
+		return unexpected()
+	}
+	if _, rep := c.s.validateInsert(k, params); rep != nil {
 		return rep
 	}
 	return message(http.StatusOK, "schema validation successful")
+}
+
+// last is the value of an argument; of a repeated one the last, unless it is a list.
+func last(name string, value any) any {
+	list, repeated := value.([]any)
+	if !repeated || strings.HasSuffix(name, "[]") {
+		return value
+	}
+	return list[len(list)-1]
+}
+
+// undotted takes names with dots apart, at every depth.
+func undotted(body map[string]any) map[string]any {
+	out := map[string]any{}
+	for _, name := range sortedKeys(body) {
+		value := body[name]
+		if m, isMap := value.(map[string]any); isMap {
+			value = undotted(m)
+		}
+		place(out, strings.Split(name, "."), value)
+	}
+	return out
 }

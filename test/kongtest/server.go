@@ -142,6 +142,7 @@ type call struct {
 	query     args
 	post      map[string]any
 	form      args
+	byName    bool // PUT by the endpoint key
 	late      *lateness
 }
 
@@ -205,6 +206,9 @@ func (s *Server) handle(c *call) *reply {
 	body, err := io.ReadAll(c.r.Body)
 	if err != nil {
 		return &reply{drop: true}
+	}
+	if len(body) > maxBody {
+		return htmlPage(http.StatusRequestEntityTooLarge)
 	}
 	if t := s.cfg.token; t != nil && c.r.Header.Get(t.header) != t.value {
 		return unauthorized()

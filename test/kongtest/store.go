@@ -3,6 +3,7 @@ package kongtest
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // record is one row. The entity is never changed in place: a write replaces it, so
@@ -10,6 +11,7 @@ import (
 type record struct {
 	workspace string
 	entity    map[string]any
+	keys      []uniqueKey
 	encoded   *encodings
 }
 
@@ -85,15 +87,15 @@ func (t *table) byKey(workspace, field, value string) (record, bool) {
 	return t.rows[id], found
 }
 
-// put inserts or replaces the row id.
-func (t *table) put(id, workspace string, e map[string]any) {
+// put inserts or replaces the row id, which takes the keys.
+func (t *table) put(id, workspace string, e map[string]any, keys []uniqueKey) {
 	if old, exists := t.rows[id]; exists {
 		t.unindex(id, old)
 	} else {
 		t.ids = added(t.ids, id)
 	}
-	t.rows[id] = record{workspace, e, &encodings{}}
-	for _, k := range t.kind.uniqueKeys(workspace, e) {
+	t.rows[id] = record{workspace, e, keys, &encodings{}}
+	for _, k := range keys {
 		t.keys[k.index] = id
 	}
 	for _, ref := range t.kind.foreign {
@@ -115,7 +117,7 @@ func (t *table) remove(id string) {
 }
 
 func (t *table) unindex(id string, r record) {
-	for _, k := range t.kind.uniqueKeys(r.workspace, r.entity) {
+	for _, k := range r.keys {
 		delete(t.keys, k.index)
 	}
 	for _, ref := range t.kind.foreign {
@@ -189,33 +191,68 @@ type tx struct {
 // insert adds a new row, checking keys and references as PostgreSQL does: primary
 // key, unique keys, then foreign keys.
 func (t *tx) insert(k *kind, e map[string]any) *reply {
+	if unstorable(e) {
+		return unexpected()
+	}
 	id := str(e["id"])
-	if _, taken := t.tables[k.name].rows[id]; taken {
+	if _, taken := t.tables[k.name].rows[strings.ToLower(id)]; taken {
 		return primaryKeyViolation(map[string]any{"id": id})
 	}
-	if rep := t.check(k, id, e); rep != nil {
-		return rep
-	}
-	t.tables[k.name].put(id, t.workspace, e)
-	t.record("create", k.name, id, nil, e, false)
-	return nil
+	return t.write(k, "create", e)
 }
 
 // replace overwrites the row with e's ID.
 func (t *tx) replace(k *kind, e map[string]any) *reply {
-	id := str(e["id"])
-	before := t.tables[k.name].rows[id].entity
-	if rep := t.check(k, id, e); rep != nil {
+	if unstorable(e) {
+		return unexpected()
+	}
+	return t.write(k, "update", e)
+}
+
+// write checks and stores a row. Keys and complaints have the IDs as the client
+// wrote them, because Kong makes them from the request: two plugins on one scope
+// that is spelled in different case are two to it. Columns of IDs are in lower case.
+func (t *tx) write(k *kind, change string, e map[string]any) *reply {
+	id := strings.ToLower(str(e["id"]))
+	keys := k.uniqueKeys(t.workspace, e)
+	if rep := t.check(k, id, e, keys); rep != nil {
 		return rep
 	}
-	t.tables[k.name].put(id, t.workspace, e)
-	t.record("update", k.name, id, before, e, false)
+	e["id"] = id
+	lowerReferences(k, e)
+	before := t.tables[k.name].rows[id].entity
+	t.tables[k.name].put(id, t.workspace, e, keys)
+	t.record(change, k.name, id, before, e, false)
 	return nil
 }
 
+// latestTime is the last second that a timestamp of PostgreSQL can hold.
+const latestTime = 9224318015999
+
+// unstorable says whether PostgreSQL refuses the row for what is in it: a zero byte
+// in a text, or a time beyond its calendar.
+func unstorable(v any) bool {
+	switch x := v.(type) {
+	case string:
+		return strings.Contains(x, "\x00")
+	case []any:
+		return slices.ContainsFunc(x, unstorable)
+	case map[string]any:
+		if at, isNumber := x["created_at"].(float64); isNumber && at > latestTime {
+			return true
+		}
+		for name, e := range x {
+			if unstorable(name) || unstorable(e) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // check looks for a taken unique key, then for a reference to nothing.
-func (t *tx) check(k *kind, id string, e map[string]any) *reply {
-	for _, key := range k.uniqueKeys(t.workspace, e) {
+func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *reply {
+	for _, key := range keys {
 		if holder, taken := t.tables[k.name].keys[key.index]; taken && holder != id {
 			return uniqueViolation(key.fields)
 		}
@@ -225,8 +262,13 @@ func (t *tx) check(k *kind, id string, e map[string]any) *reply {
 		if parent == "" {
 			continue
 		}
-		if r, exists := t.tables[ref.entity].rows[parent]; !exists || r.workspace != t.workspace {
+		if r, exists := t.tables[ref.entity].rows[strings.ToLower(parent)]; !exists || r.workspace != t.workspace {
 			return missingReference(ref.field, ref.entity, parent)
+		}
+	}
+	for field, entity := range k.strangers {
+		if parent := refID(e[field]); parent != "" {
+			return missingReference(field, entity, parent)
 		}
 	}
 	return nil

@@ -58,7 +58,7 @@ func EntityJSON(entity string) (json.RawMessage, bool) {
 //
 // What the store provides is left to it: id and created_at are in the result
 // only when the client gave them, updated_at never (Kong overwrites it), and
-// references stay as given ({"id"}, {"name"}, {"username"}).
+// references have to be by ID.
 //
 // An entity that is not one of "plugins", "services", "routes" and "consumers"
 // is a mistake of the caller and panics.
@@ -73,6 +73,16 @@ func Insert(entity string, input map[string]any) (map[string]any, *Violation) {
 		return nil, v
 	}
 	return rec.read(data), nil
+}
+
+// Shorthands judges only the deprecated and shorthand fields of a body, which Kong
+// does before it resolves references and looks at anything else.
+func Shorthands(entity string, body map[string]any, patch bool) *Violation {
+	ctx := insert
+	if patch {
+		ctx = update
+	}
+	return newViolation(mustEntity(entity).fill(cloneMap(body), ctx))
 }
 
 // Update validates the body of a PATCH against the entity as it is and returns
@@ -135,6 +145,9 @@ func (r *record) read(data map[string]any) map[string]any {
 		if data[name] == nil {
 			delete(data, name)
 		}
+	}
+	if config, ok := data["config"].(map[string]any); ok {
+		data["config"] = rounded(config)
 	}
 	return data
 }

@@ -148,7 +148,7 @@ func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	}
 	if len(missing) > 0 {
 		for _, name := range missing {
-			setPath(errs, name, "field required for entity check"+onUpdate(full, " when updating"))
+			blame(errs, name, "field required for entity check"+onUpdate(full, " when updating"))
 		}
 		return
 	}
@@ -164,6 +164,10 @@ func (c *check) gather(data map[string]any, full bool, errs map[string]any) (sub
 	sub = map[string]any{}
 	allNil, allGood := true, true
 	for _, name := range c.fields {
+		if !indexable(data, name) {
+			errs[brokenMark] = true
+			return nil, nil, false
+		}
 		v, present := getPath(data, name)
 		if !present {
 			if !c.runsMissing() && slices.Contains(c.must, name) {
@@ -282,14 +286,14 @@ func (c *check) conditional(sub, errs map[string]any) string {
 	then, _ := getPath(sub, c.arg.ThenField)
 	msg := fmt.Sprintf("failed conditional validation given value of field '%s'", c.arg.IfField)
 	if c.thenRequired && then == nil {
-		setPath(errs, c.arg.ThenField, errRequired)
+		blame(errs, c.arg.ThenField, errRequired)
 		return msg
 	}
 	err := c.thenMatch.validate(then)
 	if err == nil {
 		return ""
 	}
-	setPath(errs, c.arg.ThenField, err)
+	blame(errs, c.arg.ThenField, err)
 	if c.arg.ThenErr != "" {
 		return strings.ReplaceAll(c.arg.ThenErr, "%s", c.arg.IfField)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 )
 
 // exchange is a write that was sent to a real Kong 3.9.1, and its answer.
@@ -33,7 +34,23 @@ func golden(t *testing.T, file string) []exchange {
 	if err := json.Unmarshal(b, &list); err != nil {
 		t.Fatal(err)
 	}
+	for _, x := range list {
+		resolve(x.Body)
+		resolve(x.Answer)
+	}
 	return list
+}
+
+// resolve replaces references by name with an ID, as the store does.
+func resolve(e map[string]any) {
+	for _, field := range []string{"service", "route", "consumer"} {
+		value, _ := e[field].(map[string]any)
+		for _, by := range []string{"name", "username", "custom_id"} {
+			if name, isString := value[by].(string); isString && value["id"] == nil {
+				e[field] = map[string]any{"id": uuid.NewSHA1(uuid.NameSpaceURL, []byte(name)).String()}
+			}
+		}
+	}
 }
 
 // TestInsertAccepts: what Kong completed, we complete alike.

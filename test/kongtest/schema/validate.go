@@ -45,13 +45,21 @@ func (r *record) subMissing(key any) map[string]any {
 	if key == nil {
 		return map[string]any{r.subKey: errRequired}
 	}
-	if list, ok := key.([]any); ok {
-		key = nil
-		if len(list) > 0 {
-			key = list[0]
+	return map[string]any{r.subKey: strings.ReplaceAll(r.subErr, "%s", firstOf(key))}
+}
+
+// firstOf prints a key, or the first of a list of them.
+func firstOf(key any) string {
+	switch t := key.(type) {
+	case []any:
+		if len(t) == 0 {
+			return "nil"
 		}
+		return luaString(t[0])
+	case map[string]any:
+		return "nil"
 	}
-	return map[string]any{r.subKey: strings.ReplaceAll(r.subErr, "%s", luaString(key))}
+	return luaString(key)
 }
 
 func (r *record) validateFields(data map[string]any, sub *record) map[string]any {
@@ -221,8 +229,8 @@ func (f *field) validateRecord(table map[string]any) any {
 	return errs
 }
 
-// validateForeign checks a reference: {"id": uuid}, or one unique field that the
-// store resolves to an id.
+// validateForeign checks a reference: {"id": uuid}. The store has replaced what it
+// could resolve by then.
 func validateForeign(entity string, v any) any {
 	table, isTable := asTable(v)
 	if !isTable {
@@ -231,9 +239,6 @@ func validateForeign(entity string, v any) any {
 	id, present := table["id"]
 	switch {
 	case !present || id == false:
-		if byUniqueKey(entity, table) {
-			return nil
-		}
 	case id == nil:
 		return map[string]any{"id": errRequired}
 	case primaryKey.validate(id) == nil:
@@ -255,18 +260,4 @@ func wrongReference(entity string, table map[string]any) map[string]any {
 		return map[string]any{"id": primaryKey.validate(id)}
 	}
 	return map[string]any{"id": errMissingPK}
-}
-
-// uniqueKeys are the fields by which Kong resolves a reference without an id.
-var uniqueKeys = map[string][]string{
-	"services": {"name"}, "routes": {"name"}, "consumers": {"username", "custom_id"},
-}
-
-func byUniqueKey(entity string, table map[string]any) bool {
-	for _, k := range uniqueKeys[entity] {
-		if s, ok := table[k].(string); ok && s != "" {
-			return true
-		}
-	}
-	return false
 }

@@ -90,6 +90,26 @@ func cloneMap(m map[string]any) map[string]any {
 	return out
 }
 
+// rounded keeps the fourteen digits of a number that Kong writes to its database.
+func rounded(v any) any {
+	switch t := v.(type) {
+	case map[string]any:
+		for k, e := range t {
+			t[k] = rounded(e)
+		}
+	case []any:
+		for i, e := range t {
+			t[i] = rounded(e)
+		}
+	case float64:
+		n, err := strconv.ParseFloat(strconv.FormatFloat(t, 'g', 14, 64), 64)
+		if err == nil {
+			return n
+		}
+	}
+	return v
+}
+
 // getPath follows a dotted path; false when some part of it is absent.
 func getPath(m map[string]any, path string) (any, bool) {
 	head, tail, nested := strings.Cut(path, ".")
@@ -118,6 +138,22 @@ func setPath(m map[string]any, path string, v any) {
 		m[head] = inner
 	}
 	setPath(inner, tail, v)
+}
+
+// indexable says whether Kong's own code can follow a dotted path. A number or a
+// boolean on the way breaks it; a string does not, and has no fields.
+func indexable(m map[string]any, path string) bool {
+	head, tail, nested := strings.Cut(path, ".")
+	if !nested {
+		return true
+	}
+	switch inner := m[head].(type) {
+	case float64, bool:
+		return false
+	case map[string]any:
+		return indexable(inner, tail)
+	}
+	return true
 }
 
 // nonEmpty is Kong's notion of a value that counts as given.

@@ -11,12 +11,53 @@ type Violation struct {
 	// field, a map for a record, a list with nil holes for the elements of an
 	// array; the key "@entity" holds a list of messages of checks that span fields.
 	Fields map[string]any
+
+	// Broken is set when Kong's own code fails on the entity, which it answers
+	// with 500 and no reason: a check that looks inside a number, or that wants to
+	// add to an error that is a text already.
+	Broken bool
+}
+
+// brokenMark among collected errors makes the violation a broken one.
+const brokenMark = "\x00broken"
+
+// blame notes what is wrong with a field. It does not fit where there is a text.
+func blame(errs map[string]any, path string, what any) {
+	head, tail, nested := strings.Cut(path, ".")
+	if !nested {
+		errs[head] = what
+		return
+	}
+	inner, isTable := errs[head].(map[string]any)
+	switch {
+	case isTable:
+	case errs[head] != nil:
+		errs[brokenMark] = true
+		return
+	default:
+		inner = map[string]any{}
+		errs[head] = inner
+	}
+	blame(inner, tail, what)
+}
+
+func broken(err any) bool {
+	m, _ := err.(map[string]any)
+	for k, e := range m {
+		if k == brokenMark || broken(e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Message is the one-line form in Kong's answer: "schema violation (a.b: text)"
 // or "N schema violations (a; b; c)", checks first, then fields by name, and
 // what is nested deeper printed as a Lua table, as Kong 3.9.1 does.
 func (v *Violation) Message() string {
+	if v.Broken {
+		return "broken"
+	}
 	parts := append(v.entityParts(), v.fieldParts()...)
 	if len(parts) == 1 {
 		return fmt.Sprintf("schema violation (%s)", parts[0])
@@ -79,6 +120,9 @@ func leaf(err any) string {
 func newViolation(errs map[string]any) *Violation {
 	if len(errs) == 0 {
 		return nil
+	}
+	if broken(errs) {
+		return &Violation{Broken: true}
 	}
 	fields := map[string]any{}
 	for k, e := range errs {
