@@ -1,6 +1,9 @@
 package contract
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func scopeFacts() []fact {
 	return []fact{
@@ -135,6 +138,57 @@ func scopeFacts() []fact {
 				is(t, "id", a.Must(t, 200, "PATCH", "/services/"+svc, object{"name": a.Name("new")}).Body["id"], svc)
 				is(t, "scope", a.Must(t, 200, "GET", "/plugins/"+p, nil).Body["service"], ref(svc))
 				a.Must(t, 404, "GET", "/services/"+a.Name("s"), nil)
+			},
+		},
+		{
+			Name:  "protocols have to fit the scope",
+			Cites: "protocols that share nothing with the route, or with any route of the service, are 400 'must match': a permanent error until one of the two changes",
+			Run: func(t *testing.T, a *Admin) {
+				svc, name := a.Service(t, "s")
+				rt := a.Route(t, name, "r")
+				for _, scope := range []object{{"service": ref(svc)}, {"service": nil, "route": ref(rt)}} {
+					ans := a.Must(t, 400, "PUT", "/plugins/"+a.ID(), limit(svc, object{"protocols": []string{"grpc"}}, scope))
+					fields, _ := ans.Body["fields"].(map[string]any)
+					if why := text(fields["protocols"]); !strings.HasPrefix(why, "must match") {
+						t.Errorf("protocols: %s", why)
+					}
+				}
+			},
+		},
+		{
+			Name:  "protocols are checked again on every change",
+			Cites: "a plugin whose route changed its protocols takes no PATCH by ID any more, whatever it says: drift is put right with a whole PUT, whose 400 says so",
+			Run: func(t *testing.T, a *Admin) {
+				_, name := a.Service(t, "s")
+				rt := a.Route(t, name, "r")
+				path := "/plugins/" + text(a.Must(t, 201, "POST", "/plugins", object{
+					"name": "key-auth", "route": ref(rt), "protocols": []string{"http"}, "instance_name": a.Name("mine"),
+				}).Body["id"])
+				a.Must(t, 200, "PATCH", "/routes/"+rt, object{"protocols": []string{"https"}})
+				is(t, "fields", a.Must(t, 400, "PATCH", path, object{"enabled": false}).Body["fields"],
+					object{"protocols": "must match the associated route's protocols"})
+				a.Must(t, 200, "PATCH", "/plugins/"+a.Name("mine"), object{"enabled": false})
+			},
+		},
+		{
+			Name:  "protocols and a service by name do not go together",
+			Cites: "with protocols in the body Kong looks up the service's routes before it resolves the name, and answers 400: the operator sends IDs only",
+			Run: func(t *testing.T, a *Admin) {
+				svc, name := a.Service(t, "s")
+				byName := object{"service": object{"name": name}, "protocols": []string{"http"}}
+				a.Must(t, 400, "POST", "/plugins", limit(svc, byName))
+				a.Must(t, 201, "POST", "/plugins", limit(svc, object{"protocols": []string{"http"}}))
+			},
+		},
+		{
+			Name:  "IDs are answered in lower case, and keys are made of what was sent",
+			Cites: "one scope in two spellings is two keys: an ID goes into a request only as Kong answered it, never as a user wrote it",
+			Run: func(t *testing.T, a *Admin) {
+				svc, _ := a.Service(t, "s")
+				a.Must(t, 201, "POST", "/plugins", limit(svc))
+				p := a.Must(t, 201, "POST", "/plugins", limit(strings.ToUpper(svc))).Body
+				is(t, "service", p["service"], ref(svc))
+				a.Must(t, 200, "GET", "/plugins/"+strings.ToUpper(text(p["id"])), nil)
 			},
 		},
 		{

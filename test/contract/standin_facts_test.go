@@ -58,6 +58,20 @@ func databaseFacts() []standInFact {
 			},
 		},
 		{
+			Name:  "database stopped: protocols of a service",
+			Cites: "a plugin for a service that says its protocols is answered 400 'must match', not 500, because the look-up of the routes failed: a 400 about protocols is final only from a gateway whose database is reachable",
+			Run: func(t *testing.T, a *Admin, srv *kongtest.Server) {
+				svc, _ := a.Service(t, "s")
+				body := limit(svc, object{"protocols": []string{"http"}})
+				srv.SetDatabaseDown(true)
+				is(t, "fields", a.Must(t, 400, "PUT", "/plugins/"+a.ID(), body).Body["fields"],
+					object{"protocols": "must match the protocols of at least one route pointing to this Plugin's service"})
+				is(t, "status", a.Must(t, 200, "GET", "/status", nil).Body["database"], object{"reachable": false})
+				srv.SetDatabaseDown(false)
+				a.Must(t, 200, "PUT", "/plugins/"+a.ID(), body)
+			},
+		},
+		{
 			Name:  "database frozen",
 			Cites: "500 after Kong's own time-out, reads too, and nothing is applied later: the request time-out has to be as long as that",
 			Run: func(t *testing.T, a *Admin, srv *kongtest.Server) {

@@ -181,6 +181,18 @@ func errorFacts() []fact {
 			},
 		},
 		{
+			Name:  "configs that break Kong",
+			Cites: "a check that meets a number where a record belongs is 500, every time: a 500 that never ends can be the binding's own fault, and others must not wait for it",
+			Run: func(t *testing.T, a *Admin) {
+				svc, _ := a.Service(t, "s")
+				for _, bad := range []object{
+					{"config": 5}, {"config": object{"minute": 1, "redis": 3}}, {"config": object{"minute": 1, "error_message": "a\x00b"}},
+				} {
+					is(t, "body", a.Must(t, 500, "PUT", "/plugins/"+a.ID(), limit(svc, bad)).Body, object{"message": "An unexpected error occurred"})
+				}
+			},
+		},
+		{
 			Name:  "bodies that break Kong",
 			Cites: "a JSON null or a number as name is 500: a 500 can be the client's own fault, and still proves nothing about what was done",
 			Run: func(t *testing.T, a *Admin) {
@@ -217,6 +229,20 @@ func schemaFacts() []fact {
 				}
 				bad := limit(svc, object{"config": object{"minute": "x"}})
 				is(t, "bad", a.Must(t, 400, "POST", "/schemas/plugins/validate", bad).Body, a.Must(t, 400, "POST", "/plugins", bad).Body)
+			},
+		},
+		{
+			Name:  "validation is not a POST in everything",
+			Cites: "it takes the query for fields, resolves no names, and breaks with 500 on a deprecated field that a POST refuses with 400: its 500 says nothing about the gateway",
+			Run: func(t *testing.T, a *Admin) {
+				const path = "/schemas/plugins/validate"
+				svc, name := a.Service(t, "s")
+				is(t, "query", a.Must(t, 400, "POST", path+"?foo=1", limit(svc)).Body["fields"], object{"foo": "unknown field"})
+				is(t, "name", a.Must(t, 400, "POST", path, limit(svc, object{"service": object{"name": name}})).Body["fields"],
+					object{"service": object{"id": "missing primary key"}})
+				twin := limit(svc, object{"config": object{"minute": 1, "redis_port": "x"}})
+				is(t, "POST", a.Must(t, 400, "POST", "/plugins", twin).Body["fields"], object{"redis_port": "expected an integer"})
+				a.Must(t, 500, "POST", path, twin)
 			},
 		},
 	}

@@ -29,7 +29,7 @@ func TestRules(t *testing.T) {
 			"schema violation (config.redis: {\n  database = \"expected an integer\"\n})"},
 		{"two in a record", "plugins", rl(m{"minute": 1.0, "redis": m{"ssl": "x", "port": "y"}}),
 			"schema violation (config.redis: {\n  port = \"expected an integer\",\n  ssl = \"expected a boolean\"\n})"},
-		{"record expected", "plugins", rl(m{"minute": 1.0, "redis": 3.0}), "schema violation (config.redis: expected a record)"},
+		{"record expected", "plugins", rl(m{"minute": 1.0, "redis": "x"}), "schema violation (config.redis: expected a record)"},
 		{"empty string", "plugins", rl(m{"minute": 1.0, "header_name": ""}), "schema violation (config.header_name: length must be at least 1)"},
 		{"starts with", "plugins", rl(m{"minute": 1.0, "path": "x"}), "schema violation (config.path: should start with: /)"},
 		{"match none", "plugins", rl(m{"minute": 1.0, "path": "/a//b"}), "schema violation (config.path: must not have empty segments)"},
