@@ -31,6 +31,8 @@ var validatorFuncs = map[string]func(any) string{
 
 	"acme_namespace": onString(checkACMENamespace),
 	"static_tags":    checkStaticTags,
+	"pre_function":   onString(checkLua("pre-function")),
+	"post_function":  onString(checkLua("post-function")),
 
 	"limits_order":          onTable(checkLimitsOrder("The")),
 	"response_limits_order": onTable(checkLimitsOrder("the")),

@@ -82,6 +82,12 @@ func TestRules(t *testing.T) {
 			"schema violation (must set one of 'sources', 'destinations', 'snis' when 'protocols' is 'tcp', 'tls' or 'udp')"},
 		{"snis without tls", "routes", m{"protocols": []any{"http"}, "paths": []any{"/"}, "snis": []any{"a"}},
 			"2 schema violations ('snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'; snis: length must be 0)"},
+		{"half a call in Lua", "plugins", m{"name": "pre-function", "config": m{"access": []any{"return", "print("}}},
+			"schema violation (config.access: {\n  [2] = \"error parsing pre-function: [string \\\"print(\\\"]:1: unexpected symbol near '<eof>'\"\n})"},
+		{"half a block in Lua", "plugins", m{"name": "post-function", "config": m{"log": []any{"if true then\n  return 1"}}},
+			"schema violation (config.log: {\n  \"error parsing post-function: [string \\\"if true then...\\\"]:2: 'end' expected near '<eof>'\"\n})"},
+		{"no Lua", "plugins", m{"name": "pre-function", "config": m{"access": []any{"this is prose"}}},
+			"schema violation (config.access: {\n  \"error parsing pre-function: [string \\\"this is prose\\\"]:1: '=' expected near 'is'\"\n})"},
 		{"consumer", "consumers", m{}, "schema violation (at least one of these fields must be non-empty: 'custom_id', 'username')"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -307,4 +313,17 @@ func FuzzInsert(f *testing.F) {
 			t.Errorf("%s %s: an empty patch is refused: %s", entity, body, v.Message())
 		}
 	})
+}
+
+// TestLua: whatever a program may be is let through.
+func TestLua(t *testing.T) {
+	for _, code := range []string{
+		"", "return", "local a = 1", "kong.log('(')", "-- if (\nreturn 1", "--[[ do ]] return 1", "return [[ ( ]]", "return [==[ ( ]==]",
+		"for i = 1, 2 do f{i} end while x do x = nil end repeat y() until z", "return function(...) if a then b() elseif c then d() else e() end end",
+		"local s = \"it's \\\" (\" return s", "goto x ::x::", "local n = 1e-5 .. 0x1p4", "a.b:c'd'", "end", ")",
+	} {
+		if why := luaProblem(code); why != "" {
+			t.Errorf("%q: %s", code, why)
+		}
+	}
 }
