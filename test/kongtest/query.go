@@ -1,6 +1,8 @@
 package kongtest
 
 import (
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +40,16 @@ func (a args) add(name string, v any) {
 	default:
 		a[name] = []any{old, v}
 	}
+}
+
+// decoded puts "name[]" and "name[1]" together to lists, as Kong does with all
+// arguments but those of a validation.
+func (a args) decoded() args {
+	out := args{}
+	for _, name := range slices.SortedFunc(maps.Keys(a), compareIndexed) {
+		place(out, []string{name}, a[name])
+	}
+	return out
 }
 
 // unescape decodes percent escapes, leaving malformed ones as they are.

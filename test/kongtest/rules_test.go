@@ -270,6 +270,9 @@ func TestParameterRules(t *testing.T) {
 			`{"fields":{"config":{"minute":"expected a number"}}}`},
 		{"a form in parts", nil, "POST /plugins " + part("name", "request-size-limiting") + part("config.allowed_payload_size", "7") + "--b--\r\n", multi, 201,
 			`{"name":"request-size-limiting"}`},
+		{"a list of tags in a query, of which the first counts", []string{`POST /plugins {"name":"cors","tags":["a"]}`},
+			`GET /plugins?tags[]=b&tags[]=a`, nil, 200, `{"data":[]}`},
+		{"a list of sizes", nil, `GET /plugins?size[]=5`, nil, 500, oops},
 		{"a type in capitals", nil, `POST /plugins name=cors`, []string{"Content-Type", "Application/X-WWW-Form-Urlencoded"}, 415, ""},
 	})
 }

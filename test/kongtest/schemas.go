@@ -69,7 +69,7 @@ func (c *call) validate(entity string) *reply {
 		return noSuchEntity(entity)
 	}
 	params := map[string]any{}
-	for _, from := range []args{c.query, c.form} {
+	for _, from := range []args{parseArgs(c.r.URL.RawQuery), c.form} {
 		for _, name := range sortedKeys(from) {
 			place(params, strings.Split(name, "."), last(name, from[name]))
 		}

@@ -153,7 +153,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.work.Done()
-	c := &call{s: s, r: r, started: time.Now(), query: parseArgs(r.URL.RawQuery)}
+	c := &call{s: s, r: r, started: time.Now(), query: parseArgs(r.URL.RawQuery).decoded()}
 	path := rawPath(r)
 	c.endpoint, c.params, c.workspace = s.find(path)
 	c.seq = s.journal.begin(Request{
