@@ -97,7 +97,7 @@ func checkRouterPath(s string) string {
 	}
 	if re, ok := strings.CutPrefix(s, "~"); ok {
 		if !validRegex(re) {
-			return fmt.Sprintf("invalid regex: '%s' (PCRE returned: pcre2_compile() failed: missing closing parenthesis in \"%s\" at \"\")", re, re)
+			return "invalid regex: '" + re + "' (PCRE returned: pcre2_compile() failed: missing closing parenthesis in \"" + re + "\" at \"\")"
 		}
 		return ""
 	}
