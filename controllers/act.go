@@ -108,7 +108,7 @@ func (r *PluginBindingReconciler) declarationUnchanged(p *pass) bool {
 	if status.ObservedGeneration != p.binding.Generation || !isTrue(status.Conditions, v1alpha1.ConditionProgrammed) {
 		return false
 	}
-	return len(p.secretVersions) == 0 || r.Ledger.SameSecrets(p.binding.UID, strings.Join(p.secretVersions, ","))
+	return len(p.secretVersions) == 0 || r.Ledger.SameSecrets(p.binding, strings.Join(p.secretVersions, ","))
 }
 
 // create posts the plugin; Kong assigns the ID.
@@ -149,7 +149,7 @@ func (r *PluginBindingReconciler) stillWanted(ctx context.Context, p *pass) *sto
 
 // written looks at the outcome of a write.
 func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action string, err error) *stop {
-	r.Ledger.Wrote(p.binding.UID)
+	r.Ledger.Wrote(p.binding)
 	if err == nil {
 		p.wrote = true
 		r.Metrics.wrote(p.gateway, action)
@@ -157,9 +157,9 @@ func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action s
 	}
 	switch gateway.KindOf(err) {
 	case gateway.UnknownOutcome:
-		r.Ledger.MayLand(client.ObjectKeyFromObject(p.binding), r.Clock.Now().Add(longestWrite(p)))
+		r.Ledger.MayLand(p.binding, r.Clock.Now().Add(longestWrite(p)))
 	case gateway.Conflict:
-		r.Ledger.Misled(p.binding.UID)
+		r.Ledger.Misled(p.binding)
 		return r.lostTo(ctx, p)
 	default:
 	}
@@ -356,7 +356,7 @@ func (r *PluginBindingReconciler) kongFailed(p *pass, err error) *stop {
 	s := kongStop(err, redactor)
 	if gateway.KindOf(err) == gateway.ReferenceMissing {
 		// The view, or what was resolved a moment ago, is behind: the next pass asks Kong.
-		r.Ledger.Misled(p.binding.UID)
+		r.Ledger.Misled(p.binding)
 	}
 	if s.transient && gateway.KindOf(err) != gateway.Conflict && gateway.KindOf(err) != gateway.Throttled {
 		r.Connections.suspect(p.gateway)

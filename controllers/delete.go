@@ -126,7 +126,7 @@ func (r *PluginBindingReconciler) outwait(_ context.Context, p *pass) *stop {
 
 // quietIn is how long an earlier write for this binding can still be done.
 func (r *PluginBindingReconciler) quietIn(p *pass) time.Duration {
-	return r.Ledger.QuietIn(client.ObjectKeyFromObject(p.binding), longestWrite(p))
+	return r.Ledger.QuietIn(p.binding, longestWrite(p))
 }
 
 // takeAway removes what is ours and looks again, until a look finds nothing of ours.

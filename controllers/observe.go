@@ -31,7 +31,7 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 	}
 	if p.mayResolve && !p.confirmed() {
 		// The view only proposes: what the scope means now is asked of Kong.
-		p.mayRely, p.mayResolve = false, false
+		p.mayRely, p.mayTellAbsence, p.mayResolve = false, false, false
 		if s := r.resolveScope(ctx, p); s != nil {
 			return s
 		}
@@ -49,8 +49,8 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 func (r *PluginBindingReconciler) untouched(p *pass) bool {
 	status := &p.binding.Status
 	return p.mayRely && p.wasInForce() && status.Scope != nil &&
-		r.Ledger.SameSecrets(p.binding.UID, strings.Join(p.secretVersions, ",")) &&
-		r.Ledger.Fingerprint(p.binding.UID) == p.connection.View.fingerprint(p.facts.Recorded) &&
+		r.Ledger.SameSecrets(p.binding, strings.Join(p.secretVersions, ",")) &&
+		r.Ledger.Fingerprint(p.binding) == p.connection.View.fingerprint(p.facts.Recorded) &&
 		p.want.Scope == boundScope(status.Scope)
 }
 
@@ -160,7 +160,7 @@ func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
 	if err != nil || named.Standing == identity.Ours {
 		return named, err
 	}
-	if p.mayRely && !p.connection.View.owns(p.identity) {
+	if p.mayTellAbsence && !p.connection.View.owns(p.identity) {
 		// Whoever reads all tags finds none of this binding's: only its instance name, which
 		// was asked for just now, could have come since.
 		return named, nil

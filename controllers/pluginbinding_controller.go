@@ -68,8 +68,9 @@ type pass struct {
 	gatewayGone bool
 
 	// From resolve. mayRely: the gateway's view can speak for this binding's plugin;
-	// mayResolve: for what its scope means.
+	// mayTellAbsence: also where it does not show it; mayResolve: for what its scope means.
 	mayRely        bool
+	mayTellAbsence bool
 	mayResolve     bool
 	resolved       bool // every Secret and every part of the scope was found
 	scope          plugin.Scope
@@ -118,7 +119,7 @@ func (r *PluginBindingReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 
 	if !binding.DeletionTimestamp.IsZero() {
 		if !controllerutil.ContainsFinalizer(binding, v1alpha1.PluginFinalizer) {
-			r.Ledger.Forget(binding.UID)
+			r.Ledger.Forget(binding)
 			return ctrl.Result{}, nil
 		}
 		return r.record(ctx, p, run(ctx, p,
@@ -222,7 +223,7 @@ func (r *PluginBindingReconciler) letGo(ctx context.Context, p *pass) *stop {
 		p.binding = base
 		return kubernetesStop(err)
 	}
-	r.Ledger.Forget(p.binding.UID)
+	r.Ledger.Forget(p.binding)
 	return nil
 }
 

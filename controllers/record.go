@@ -43,7 +43,7 @@ func (r *PluginBindingReconciler) record(ctx context.Context, p *pass, s *stop) 
 		r.Events.Eventf(p.binding, nil, h.kind, h.reason, h.reason, "%s", truncate(h.note, longestNote))
 	}
 	if p.inForce != nil {
-		r.Ledger.InForce(p.binding.UID, plugin.Fingerprint(*p.inForce), strings.Join(p.secretVersions, ","), p.requested())
+		r.Ledger.InForce(p.binding, plugin.Fingerprint(*p.inForce), strings.Join(p.secretVersions, ","), p.requested())
 		p.connection.View.release(p.inForce.ID)
 	}
 	return r.next(p, s)

@@ -21,8 +21,9 @@ import (
 // resolve turns names and Secrets into the plugin that should be.
 func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
 	if view := p.connection.View; view != nil {
-		p.mayRely = r.Ledger.MayRely(p.binding.UID, view.began, p.requested())
-		p.mayResolve = r.Ledger.MayResolve(p.binding.UID, view.began, p.requested())
+		p.mayRely = r.Ledger.MayRely(p.binding, view.began, p.requested())
+		p.mayTellAbsence = p.mayRely && !r.Ledger.MayMiss(p.binding, view.began, longestWrite(p))
+		p.mayResolve = r.Ledger.MayResolve(p.binding, view.began, p.requested())
 	}
 	secrets := &secretReader{ctx: ctx, reader: r.Live, namespace: p.binding.Namespace, read: map[string]*corev1.Secret{}}
 	if s := r.render(p, secrets); s != nil {

@@ -23,9 +23,9 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 	if !g.probed || !g.surveyDue || g.verdict.problem() != nil {
 		return nil
 	}
-	start, began := r.Clock.Now(), r.Ledger.Tick()
+	began := r.Ledger.Now()
 	rows, entities, err := r.read(ctx, g)
-	g.surveyed, g.took = true, r.Clock.Since(start)
+	g.surveyed, g.took = true, r.Clock.Since(began.at)
 	if err != nil {
 		log.FromContext(ctx).Info("the sweep broke off; nothing is concluded from it", "error", err.Error())
 		return nil
@@ -76,7 +76,7 @@ func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass) ([]plu
 // releaseSeen drops the row of a plugin that is as it was when it was last in force.
 func (r *KongGatewayReconciler) releaseSeen(g *gatewayPass, binding *v1alpha1.PluginBinding) {
 	id := string(binding.Status.PluginID)
-	if last := r.Ledger.Fingerprint(binding.UID); last != 0 && g.view.fingerprint(id) == last {
+	if last := r.Ledger.Fingerprint(binding); last != 0 && g.view.fingerprint(id) == last {
 		g.view.release(id)
 	}
 }
@@ -114,8 +114,8 @@ func (r *KongGatewayReconciler) stirred(view *View, binding *v1alpha1.PluginBind
 		_, found := view.scope(binding.Spec.Scope)
 		return found
 	}
-	last := r.Ledger.Fingerprint(binding.UID)
-	if last == 0 || binding.Status.PluginID == "" || !r.Ledger.MayRely(binding.UID, view.began, binding.Annotations[v1alpha1.ReconcileRequestedAtAnnotation]) {
+	last := r.Ledger.Fingerprint(binding)
+	if last == 0 || binding.Status.PluginID == "" || !r.Ledger.MayRely(binding, view.began, binding.Annotations[v1alpha1.ReconcileRequestedAtAnnotation]) {
 		return false
 	}
 	if view.fingerprint(string(binding.Status.PluginID)) != last {

@@ -16,8 +16,8 @@ import (
 // declared is in force. Whatever it does not show, or shows otherwise, is asked of Kong
 // before anything is done about it.
 type View struct {
-	// began is the tick before the first page was asked for.
-	began uint64
+	// began before the first page was asked for.
+	began moment
 
 	mu sync.RWMutex
 	// rows are the plugins that no pass of this process has seen in force as they are.
@@ -28,7 +28,7 @@ type View struct {
 }
 
 // newView indexes a reading.
-func newView(began uint64, rows []plugin.Plugin, entities map[gateway.EntityKind]map[gateway.EntityRef]string) *View {
+func newView(began moment, rows []plugin.Plugin, entities map[gateway.EntityKind]map[gateway.EntityRef]string) *View {
 	v := &View{
 		began:        began,
 		rows:         make(map[string]plugin.Plugin, len(rows)),

@@ -169,6 +169,16 @@ var mutants = []mutant{
 	{
 		rule: "one writer", name: "a reading from before a write speaks for the plugin",
 		file: "controllers/ledger.go",
-		from: "max(e.wrote, e.misled) < tick", to: "e.misled < tick",
+		from: "max(e.wrote, e.misled) < began.tick", to: "e.misled < began.tick",
+	},
+	{
+		rule: "in doubt", name: "a reading from before a late write tells what is not there",
+		file: "controllers/resolve.go",
+		from: "p.mayRely && !r.Ledger.MayMiss(p.binding, view.began, longestWrite(p))", to: "p.mayRely",
+	},
+	{
+		rule: "in doubt", name: "what was written for a binding made again is forgotten",
+		file: "controllers/ledger.go",
+		from: "		e = &entry{uid: binding.GetUID(), lands: e.lands, wrote: e.wrote, misled: e.misled}", to: "		e = &entry{uid: binding.GetUID()}",
 	},
 }

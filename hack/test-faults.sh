@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+#
+# Breaks every call of every scenario: in process, then in real processes. Prints a line
+# per scenario and a total, and fails when a plan ended in a violation; what then led to
+# it is in the log that the last line names.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mkdir -p dist
+log=dist/test-faults.log
+: >"$log"
+
+failed=0
+for package in ./test/faults ./test/faults/processes; do
+	FAULTS_FULL=1 go test -count=1 -v -timeout 30m "$package" 2>&1 | tee -a "$log" |
+		grep --line-buffered -E '^(faults|processes): |^(FAIL|ok)\s' || failed=1
+done
+
+awk -v seconds="$SECONDS" -v log="$log" '
+	/^(faults|processes): +total/ {
+		for (i = 2; i <= NF; i++) {
+			if ($i == "plans" && $(i + 1) ~ /^[0-9]+$/) plans += $(i + 1)
+			if ($(i + 1) ~ /^plans,?$/ && $i ~ /^[0-9]+$/) plans += $i
+			if ($i == "violations" && $(i + 1) ~ /^[0-9]+$/) violations += $(i + 1)
+			if ($(i + 1) ~ /^violations,?$/ && $i ~ /^[0-9]+$/) violations += $i
+		}
+	}
+	END { printf "test-faults: %d plans, %d violations, %d s; all of it is in %s\n", plans, violations, seconds, log }' "$log"
+if ((failed)) || grep -qE '^(--- )?FAIL' "$log"; then
+	exit 1
+fi
