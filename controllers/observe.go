@@ -66,14 +66,29 @@ func (p *pass) gatherFacts(ctx context.Context) error {
 // plugin have the place that the declared names mean by then.
 func (p *pass) confirmed() bool {
 	switch identity.Decide(p.facts).Verb {
-	case identity.None, identity.Recover, identity.Create:
+	case identity.None, identity.Recover:
 		return true
+	case identity.Create:
+		return p.resolvesAtWrite()
 	case identity.Put:
-		have, exists := p.seen[p.facts.Recorded]
-		return !exists || have.Scope == p.want.Scope
+		if have, exists := p.seen[p.facts.Recorded]; exists {
+			return have.Scope == p.want.Scope
+		}
+		return p.resolvesAtWrite()
 	default:
 		return false
 	}
+}
+
+// resolvesAtWrite reports whether a write says what its scope is as the binding does, by
+// names or by the IDs that are declared, so that it cannot hit what a name meant before.
+func (p *pass) resolvesAtWrite() bool {
+	for _, part := range scopeParts(p.binding.Spec.Scope) {
+		if part.ref.CustomID != "" || part.ref.ID == "" && p.want.Named == (plugin.Names{}) {
+			return false
+		}
+	}
+	return true
 }
 
 func adoptionOf(binding *v1alpha1.PluginBinding) identity.Adoption {

@@ -322,19 +322,23 @@ func setConditions(next *v1alpha1.PluginBindingStatus, p *pass, s *stop) {
 			set(row.condition, metav1.ConditionTrue, row.reason, row.message)
 		}
 	}
-	if s == nil {
-		reason := v1alpha1.ReasonReady
-		if p.observes() {
-			reason = v1alpha1.ReasonObserved
-		}
-		set(v1alpha1.ConditionReady, metav1.ConditionTrue, reason, programmedMessage(p))
-		return
+	status, reason, message := summary(next, p, s)
+	set(v1alpha1.ConditionReady, status, reason, message)
+}
+
+// summary is the condition Ready of a pass that was not paused.
+func summary(next *v1alpha1.PluginBindingStatus, p *pass, s *stop) (status metav1.ConditionStatus, reason, message string) {
+	switch {
+	case s == nil && p.observes():
+		return metav1.ConditionTrue, v1alpha1.ReasonObserved, programmedMessage(p)
+	case s == nil:
+		return metav1.ConditionTrue, v1alpha1.ReasonReady, programmedMessage(p)
 	}
-	message := s.message
+	message = s.message
 	if id := next.PluginID; id != "" && s.condition != v1alpha1.ConditionProgrammed && s.reason != v1alpha1.ReasonScopeNotFound {
 		message += "; plugin " + string(id) + " stays in Kong as it last was"
 	}
-	set(v1alpha1.ConditionReady, s.status(), s.reason, message)
+	return s.status(), s.reason, message
 }
 
 func (s *stop) status() metav1.ConditionStatus {

@@ -33,7 +33,12 @@ func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
 	if s := r.resolveScope(ctx, p); s != nil {
 		return s
 	}
-	p.want.Scope, p.want.Named = p.scope, namesOf(p.binding.Spec.Scope)
+	p.want.Scope = p.scope
+	if len(p.want.Protocols) == 0 {
+		// Kong holds protocols against the service's routes before it resolves a name, finds
+		// none, and refuses (kong/db/dao/plugins.lua).
+		p.want.Named = namesOf(p.binding.Spec.Scope)
+	}
 	return r.fetchSchema(ctx, p)
 }
 

@@ -3,6 +3,7 @@ package controllers
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,11 +92,25 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 		s.message = "Kong asks for fewer requests (429); the operator waits as long as it says"
 	}
 	var kongErr *gateway.Error
-	if errors.As(err, &kongErr) && kongErr.RetryAfter > 0 {
+	if !errors.As(err, &kongErr) {
+		return s
+	}
+	switch {
+	case kongErr.RetryAfter > 0:
 		s.again, s.after = false, kongErr.RetryAfter
+	case kongErr.Kind == gateway.Rejected && slices.ContainsFunc(kongErr.Fields, func(f gateway.FieldError) bool { return f.Path == "protocols" }):
+		// Kong holds them against the routes of the service, and nothing announces that those
+		// change, or that it could not read them.
+		s.again = true
+	case kongErr.Kind == gateway.UnknownOutcome && kongErr.Status == statusUnexpected:
+		s.message += "; if that lasts while the gateway is ready, Kong stumbles over this config"
 	}
 	return s
 }
+
+// statusUnexpected is what Kong answers to what it did not expect: a database that is away, or a
+// config that its own code cannot read.
+const statusUnexpected = 500
 
 // describe says what Kong answered: the fields at fault where it names them. Names of
 // fields that the plugin has are not redacted: a Secret that holds the word redis must not

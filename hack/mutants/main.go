@@ -28,8 +28,9 @@ func main() {
 		layers = nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *only, *every); err != nil {
+	err := run(ctx, *only, *every)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
@@ -191,11 +192,11 @@ func (m mutant) overlay(dir string) (string, error) {
 	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.from, m.to, 1)), 0o600); err != nil {
 		return "", err
 	}
-	real, err := filepath.Abs(m.file)
+	original, err := filepath.Abs(m.file)
 	if err != nil {
 		return "", err
 	}
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{real: broken}})
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{original: broken}})
 	if err != nil {
 		return "", err
 	}
