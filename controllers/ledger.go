@@ -90,19 +90,19 @@ func (l *Ledger) quietAt(binding client.Object, longest time.Duration) time.Time
 	return quiet
 }
 
-// A moment is when a reading of Kong began: its place in the order of readings and writes,
+// Moment is when a reading of Kong began: its place in the order of readings and writes,
 // and its time.
-type moment struct {
+type Moment struct {
 	tick uint64
 	at   time.Time
 }
 
 // Now is a moment later than all before.
-func (l *Ledger) Now() moment {
+func (l *Ledger) Now() Moment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ticks++
-	return moment{l.ticks, l.clock.Now()}
+	return Moment{l.ticks, l.clock.Now()}
 }
 
 // Wrote notes that a write for the binding has ended, in whatever way.
@@ -127,10 +127,10 @@ func (l *Ledger) InForce(binding client.Object, fingerprint uint64, secrets, req
 	l.with(binding, func(e *entry) { e.fingerprint, e.secrets, e.requested = fingerprint, secrets, requested })
 }
 
-// MayRely reports whether a reading of Kong that began at a moment can speak for the
+// MayRely reports whether a reading of Kong that began at a Moment can speak for the
 // binding's plugin: nothing was written for it since, and nobody has asked for a look of
 // its own.
-func (l *Ledger) MayRely(binding client.Object, began moment, requested string) bool {
+func (l *Ledger) MayRely(binding client.Object, began Moment, requested string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.entries[client.ObjectKeyFromObject(binding)]
@@ -139,7 +139,7 @@ func (l *Ledger) MayRely(binding client.Object, began moment, requested string) 
 
 // MayResolve reports whether such a reading can say what the binding's scope means: a write
 // for the plugin does not change that.
-func (l *Ledger) MayResolve(binding client.Object, began moment, requested string) bool {
+func (l *Ledger) MayResolve(binding client.Object, began Moment, requested string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.entries[client.ObjectKeyFromObject(binding)]
@@ -148,14 +148,14 @@ func (l *Ledger) MayResolve(binding client.Object, began moment, requested strin
 
 // MayMiss reports whether a write for the binding could still be done when the reading
 // began, so that what the reading does not show may be there all the same.
-func (l *Ledger) MayMiss(binding client.Object, began moment, longest time.Duration) bool {
+func (l *Ledger) MayMiss(binding client.Object, began Moment, longest time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return began.at.Before(l.quietAt(binding, longest))
 }
 
 // fresh reports whether a reading is not too old, and later than a look that was asked for.
-func (l *Ledger) fresh(binding client.Object, began moment, requested string) bool {
+func (l *Ledger) fresh(binding client.Object, began Moment, requested string) bool {
 	e := l.known(binding)
 	return l.clock.Since(began.at) < oldest && (e == nil || e.fingerprint == 0 || e.requested == requested)
 }

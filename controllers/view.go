@@ -17,7 +17,7 @@ import (
 // before anything is done about it.
 type View struct {
 	// began before the first page was asked for.
-	began moment
+	began Moment
 
 	mu sync.RWMutex
 	// rows are the plugins that no pass of this process has seen in force as they are.
@@ -28,7 +28,7 @@ type View struct {
 }
 
 // newView indexes a reading.
-func newView(began moment, rows []plugin.Plugin, entities map[gateway.EntityKind]map[gateway.EntityRef]string) *View {
+func newView(began Moment, rows []plugin.Plugin, entities map[gateway.EntityKind]map[gateway.EntityRef]string) *View {
 	v := &View{
 		began:        began,
 		rows:         make(map[string]plugin.Plugin, len(rows)),

@@ -71,7 +71,7 @@ var _ = Describe("An operator that watches only some namespaces", func() {
 // lacking has Kong answer as if a plugin were not installed.
 func (s *story) lacking(plugin string) (install func()) {
 	GinkgoHelper()
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.kong.URL()+"/", nil)
+	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.kong.URL()+"/", http.NoBody)
 	Expect(err).NotTo(HaveOccurred())
 	response, err := http.DefaultClient.Do(request)
 	Expect(err).NotTo(HaveOccurred())
