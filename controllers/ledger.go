@@ -127,7 +127,7 @@ func (l *Ledger) InForce(binding client.Object, fingerprint uint64, secrets, req
 	l.with(binding, func(e *entry) { e.fingerprint, e.secrets, e.requested = fingerprint, secrets, requested })
 }
 
-// MayRely reports whether a reading of Kong that began at a Moment can speak for the
+// MayRely reports whether a reading of Kong that began at a moment can speak for the
 // binding's plugin: nothing was written for it since, and nobody has asked for a look of
 // its own.
 func (l *Ledger) MayRely(binding client.Object, began Moment, requested string) bool {
