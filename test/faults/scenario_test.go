@@ -1,3 +1,5 @@
+//go:build faults
+
 package faults
 
 import (
@@ -81,8 +83,8 @@ func onService(name string) func(*v1alpha1.PluginBinding) {
 }
 
 // edit changes the binding limit.
-func edit(w *world, change_ func(*v1alpha1.PluginBinding)) {
-	change(w, &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Name: "limit"}}, change_)
+func edit(w *world, how func(*v1alpha1.PluginBinding)) {
+	change(w, &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Name: "limit"}}, how)
 }
 
 func limit() *v1alpha1.PluginBinding {
@@ -163,7 +165,7 @@ func noWritesAtAll(w *world) {
 	}
 }
 
-// ends says which plugin has to be there at the end, without our marks.
+// leftWith wants the plugin to be there at the end, without our marks.
 func leftWith(minuteWanted float64) func(*world) {
 	return func(w *world) {
 		for _, row := range w.bench.server.Plugins() {

@@ -1,3 +1,5 @@
+//go:build faults
+
 package processes
 
 import (
@@ -261,7 +263,7 @@ func first(do func()) fault {
 // then does something when the answer is there, which is then lost.
 func then(do func()) fault {
 	return func(x *exchange) (*http.Response, error) {
-		_, _ = x.forward() //nolint:bodyclose // it is in memory
+		_, _ = x.forward() // the answer is in memory
 		do()
 		return nil, errDropped
 	}

@@ -1,3 +1,5 @@
+//go:build faults
+
 package processes
 
 import (
@@ -71,13 +73,13 @@ func runSuite(m *testing.M) (code int) {
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
-	clear := sync.OnceFunc(func() {
+	clearAway := sync.OnceFunc(func() {
 		if err := errors.Join(environment.Stop(), os.RemoveAll(suite.dir)); err != nil {
 			fmt.Fprintln(os.Stderr, "clearing away:", err)
 		}
 	})
-	defer clear()
-	calm := onSignal(clear)
+	defer clearAway()
+	calm := onSignal(clearAway)
 	defer calm()
 	if err := setUp(environment); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -86,7 +88,7 @@ func runSuite(m *testing.M) (code int) {
 	began := time.Now()
 	code = m.Run()
 	total.print(os.Stdout, time.Since(began))
-	clear()
+	clearAway()
 	calm()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "left running:", err)
@@ -97,7 +99,7 @@ func runSuite(m *testing.M) (code int) {
 
 // onSignal clears away when the test is told to end, or is about to run out of its time:
 // then the testing package would end it without clearing away.
-func onSignal(clear func()) (stop func()) {
+func onSignal(clearAway func()) (stop func()) {
 	signals, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	var late <-chan time.Time
@@ -108,7 +110,7 @@ func onSignal(clear func()) (stop func()) {
 	}
 	end := func(why string) {
 		fmt.Fprintln(os.Stderr, why)
-		clear()
+		clearAway()
 		os.Exit(1) // the managers go with this process
 	}
 	go func() {
@@ -141,7 +143,6 @@ func setUp(environment *envtest.Environment) (err error) {
 	if suite.root, err = filepath.Abs(filepath.Join("..", "..", "..")); err != nil {
 		return err
 	}
-	//nolint:usetesting // there is no test yet
 	if suite.dir, err = os.MkdirTemp("", "kong-operator-processes-"); err != nil {
 		return err
 	}

@@ -1,3 +1,5 @@
+//go:build faults
+
 package processes
 
 import (
@@ -200,14 +202,15 @@ func (s *stage) outcome() outcome {
 	s.t.Helper()
 	var o outcome
 	for _, row := range s.kong.Plugins() {
-		if s.marked(row) {
-			delete(row, "created_at")
-			delete(row, "updated_at")
-			row["tags"] = slices.Sorted(slices.Values(tagsOf(row)))
-			protocols, _ := row["protocols"].([]any)
-			slices.SortFunc(protocols, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-			o.plugins += s.neutral(compact(row)) + "\n"
+		if !s.marked(row) {
+			continue
 		}
+		delete(row, "created_at")
+		delete(row, "updated_at")
+		row["tags"] = slices.Sorted(slices.Values(tagsOf(row)))
+		protocols, _ := row["protocols"].([]any)
+		slices.SortFunc(protocols, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		o.plugins += s.neutral(compact(row)) + "\n"
 	}
 	for _, b := range s.bindings() {
 		conditions := ""

@@ -1,3 +1,5 @@
+//go:build faults
+
 package processes
 
 import (
@@ -83,6 +85,14 @@ var terminations = []termination{
 				s.look(theBinding)
 				return x.forward()
 			})
+		},
+	},
+	{
+		// A request that nobody answers takes all the time that the recording has. The process
+		// ends all the same, and the plugin is found by its marks.
+		name: "the patch is never answered",
+		arm: func(s *stage) *rule {
+			return s.onRecord(func(x *exchange) (*http.Response, error) { s.term(); return held(newGate())(x) })
 		},
 	},
 	{

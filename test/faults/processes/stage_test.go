@@ -1,3 +1,5 @@
+//go:build faults
+
 package processes
 
 import (
@@ -9,7 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -262,7 +263,7 @@ func (s *stage) gatewayReady() error {
 		return fmt.Errorf("the gateway is not ready: %+v", gw.Status)
 	}
 	bindings := s.bindings()
-	n := int32(len(bindings)) //nolint:gosec // a handful
+	n := int32(len(bindings))
 	if c := gw.Status.Bindings; c == nil || c.Total != n || c.Ready != n {
 		return fmt.Errorf("the gateway counts %+v and there are %d bindings", c, n)
 	}
@@ -408,6 +409,3 @@ func (s *stage) explain() {
 		}
 	}
 }
-
-// since is how long something took, for a person.
-func since(began time.Time) time.Duration { return time.Since(began).Round(100 * time.Millisecond) }

@@ -1,0 +1,243 @@
+//go:build bench
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+const (
+	namespace   = "bench"
+	gatewayName = "kong"
+	// loaders is how many requests of the bench itself the API server has at a time.
+	loaders = 16
+	// resync is the shortest that a KongGateway takes: the bench waits for several sweeps.
+	// A sweep that takes long makes the operator wait longer.
+	resync = "10s"
+)
+
+// cluster is an API server with its etcd on free ports of 127.0.0.1.
+type cluster struct {
+	client.Client
+	env        *envtest.Environment
+	kubeconfig string // of the operator
+	audit      auditLog
+	processes  []int // of the API server and etcd
+	raw        rest.Interface
+}
+
+func startCluster(o options, dir string) (*cluster, error) {
+	c := &cluster{
+		kubeconfig: filepath.Join(dir, "kubeconfig"),
+		audit:      auditLog{path: filepath.Join(dir, "audit.log")},
+		env: &envtest.Environment{
+			// Whatever the environment says: never the cluster of the user's kubeconfig.
+			UseExistingCluster:       new(false),
+			BinaryAssetsDirectory:    o.assets,
+			CRDDirectoryPaths:        []string{filepath.Join("config", "crd", "bases")},
+			ErrorIfCRDPathMissing:    true,
+			ControlPlaneStartTimeout: time.Minute,
+			ControlPlaneStopTimeout:  time.Minute,
+		},
+	}
+	policy := filepath.Join(dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return nil, err
+	}
+	c.env.ControlPlane.GetAPIServer().Configure().
+		Append("audit-policy-file", policy).
+		Append("audit-log-path", c.audit.path).
+		Append("audit-log-maxsize", "100000") // MB: never another file
+	config, err := c.env.Start()
+	if err != nil {
+		return nil, fmt.Errorf("start the API server: %w", err)
+	}
+	if err := c.connect(config); err != nil {
+		return nil, errors.Join(err, c.env.Stop())
+	}
+	c.processes = append(childrenNamed("kube-apiserver"), childrenNamed("etcd")...)
+	return c, nil
+}
+
+func (c *cluster) stop() error { return c.env.Stop() }
+
+// connect makes the bench's client and the operator's kubeconfig.
+func (c *cluster) connect(config *rest.Config) error {
+	user, err := c.env.AddUser(envtest.User{Name: operatorUser, Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.kubeconfig, kubeconfig, 0o600); err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return err
+		}
+	}
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	discovery, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return err
+	}
+	c.raw = discovery.RESTClient()
+	c.Client, err = client.New(config, client.Options{Scheme: scheme})
+	return err
+}
+
+// profile is a profile of the API server's use of the processor.
+func (c *cluster) profile(ctx context.Context, seconds int) ([]byte, error) {
+	return c.raw.Get().AbsPath("/debug/pprof/profile").Param("seconds", strconv.Itoa(seconds)).DoRaw(ctx)
+}
+
+// furnish makes the namespace and the gateway.
+func (c *cluster) furnish(ctx context.Context, adminURL string) error {
+	if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		return err
+	}
+	return c.Create(ctx, &v1alpha1.KongGateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: gatewayName},
+		Spec:       v1alpha1.KongGatewaySpec{AdminURL: adminURL, ResyncInterval: resync},
+	})
+}
+
+// load makes all bindings.
+func (c *cluster) load(ctx context.Context, plugins []specimen) error {
+	return inParallel(ctx, loaders, len(plugins), func(ctx context.Context, i int) error {
+		binding, err := plugins[i].binding()
+		if err != nil {
+			return err
+		}
+		return c.Create(ctx, binding)
+	})
+}
+
+// inParallel does something for each number below n.
+func inParallel(ctx context.Context, workers, n int, do func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+// tag gives a binding other tags, which is a change of its plugin in Kong that any kind of
+// plugin takes.
+func (c *cluster) tag(ctx context.Context, name, tag string) error {
+	patch := fmt.Appendf(nil, `{"spec":{"tags":[%q]}}`, tag)
+	return c.Patch(ctx, bindingNamed(name), client.RawPatch("application/merge-patch+json", patch))
+}
+
+func bindingNamed(name string) *v1alpha1.PluginBinding {
+	return &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+}
+
+func (c *cluster) binding(ctx context.Context, name string) (*v1alpha1.PluginBinding, error) {
+	b := bindingNamed(name)
+	return b, c.Get(ctx, client.ObjectKeyFromObject(b), b)
+}
+
+func (c *cluster) bindings(ctx context.Context) ([]v1alpha1.PluginBinding, error) {
+	var list v1alpha1.PluginBindingList
+	err := c.List(ctx, &list, client.InNamespace(namespace))
+	return list.Items, err
+}
+
+func (c *cluster) gateway(ctx context.Context) (*v1alpha1.KongGateway, error) {
+	g := &v1alpha1.KongGateway{}
+	return g, c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: gatewayName}, g)
+}
+
+// specimen is one plugin of the bench: as a binding, and as the bare client posts it.
+type specimen struct {
+	name   string // of the binding
+	plugin string
+	kind   string // service or route
+	entity string // its name
+	config map[string]any
+}
+
+// assortment are the plugins on each service and on each route. Each kind costs the operator
+// one request for its schema after a start.
+var assortment = []struct {
+	plugin string
+	config map[string]any
+}{
+	{"rate-limiting", map[string]any{"minute": 60, "policy": "local"}},
+	{"request-size-limiting", map[string]any{"allowed_payload_size": 64}},
+	{"correlation-id", map[string]any{"header_name": "X-Request-ID", "generator": "uuid"}},
+	{"cors", map[string]any{"origins": []string{"https://example.com"}, "max_age": 3600}},
+	{"ip-restriction", map[string]any{"allow": []string{"10.0.0.0/8"}}},
+	{"request-transformer", map[string]any{"add": map[string]any{"headers": []string{"x-team:shop"}}}},
+	{"response-transformer", map[string]any{"add": map[string]any{"headers": []string{"x-served-by:kong"}}}},
+	{"key-auth", map[string]any{"key_names": []string{"apikey"}}},
+}
+
+// fewest is the plugins of one service and one route.
+var fewest = 2 * len(assortment)
+
+// specimens are n plugins, each of another kind or on another entity.
+func specimens(n int) []specimen {
+	all := make([]specimen, n)
+	for i := range all {
+		entity, a := i/len(assortment), assortment[i%len(assortment)]
+		kind := []string{"service", "route"}[entity%2]
+		all[i] = specimen{
+			name: fmt.Sprintf("b%05d", i), plugin: a.plugin, config: a.config,
+			kind: kind, entity: entityName(kind, entity/2),
+		}
+	}
+	return all
+}
+
+func entityName(kind string, i int) string { return fmt.Sprintf("bench-%s-%04d", kind, i) }
+
+func (s specimen) binding() (*v1alpha1.PluginBinding, error) {
+	config, err := json.Marshal(s.config)
+	if err != nil {
+		return nil, err
+	}
+	b := bindingNamed(s.name)
+	b.Spec = v1alpha1.PluginBindingSpec{
+		GatewayRef: v1alpha1.GatewayRef{Name: gatewayName},
+		Plugin:     v1alpha1.PluginName(s.plugin),
+		Config:     &apiextensionsv1.JSON{Raw: config},
+	}
+	ref := &v1alpha1.EntityRef{Name: v1alpha1.Name(s.entity)}
+	if s.kind == "route" {
+		b.Spec.Scope = &v1alpha1.Scope{Route: ref}
+	} else {
+		b.Spec.Scope = &v1alpha1.Scope{Service: ref}
+	}
+	return b, nil
+}

@@ -1,0 +1,151 @@
+//go:build bench
+
+// Command bench measures the operator: its real binary between a real Kubernetes API
+// server and a Kong, with 100, 1,000 and 10,000 bindings on one gateway. It prints a
+// table, says for each target whether it was reached, writes all figures to a JSON file,
+// and compares them with an earlier one. Times never make it fail; wrong results do: a
+// write where there should be none, an ID that changed, a binding that is not in force.
+//
+// Run it with make bench.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+// options come from the environment, which reaches through make.
+type options struct {
+	sizes    []int         // how many bindings, run by run
+	out      string        // the JSON file
+	base     string        // an earlier one to compare with
+	assets   string        // the directory of etcd and kube-apiserver
+	manager  string        // the operator's binary
+	flags    []string      // further flags of the operator
+	kongtest string        // the stand-in's binary
+	kongURL  string        // a real Admin API instead of the stand-in
+	force    bool          // use that Admin API although it is not empty
+	pace     bool          // let the stand-in take as long for an answer as Kong does
+	sweeps   int           // how many sweeps the idle operator is watched for
+	outage   time.Duration // how long the gateway is away
+	profiles string        // a directory for profiles of the operator; empty: none
+}
+
+const help = `Usage: make bench, from the root of the repository.
+
+Environment:
+  BENCH_N          how many bindings, separated by blanks ("100 1000 10000")
+  BENCH_OUT        the JSON file with all figures (dist/bench.json)
+  BENCH_BASE       an earlier JSON file to compare with
+  BENCH_PACE       "kong": the stand-in for Kong takes about as long for an answer as
+                   Kong does; "none": it answers as fast as it can ("kong")
+  BENCH_SWEEPS     for how many sweeps the idle operator is watched (3)
+  BENCH_OUTAGE     how long the gateway is away (60s)
+  BENCH_PROFILES   a directory for pprof profiles of the operator (none)
+  BENCH_FLAGS      further flags of the operator
+  KONG_ADMIN_URL   Admin API of a real Kong to use instead of the stand-in; it has to be empty
+  BENCH_FORCE=1    use that Kong although it is not empty; only what the bench made is removed
+  KUBEBUILDER_ASSETS, BENCH_MANAGER, BENCH_KONGTEST
+                   where the binaries are; make sets them
+`
+
+func main() {
+	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), help) }
+	flag.Parse()
+	o, err := optionsFrom(os.Getenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctrllog.SetLogger(logr.Discard()) // envtest's; what fails is returned as an error
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func optionsFrom(getenv func(string) string) (options, error) {
+	get := func(name, otherwise string) string {
+		if value := getenv(name); value != "" {
+			return value
+		}
+		return otherwise
+	}
+	o := options{
+		out:      get("BENCH_OUT", "dist/bench.json"),
+		base:     getenv("BENCH_BASE"),
+		assets:   getenv("KUBEBUILDER_ASSETS"),
+		manager:  get("BENCH_MANAGER", "bin/manager"),
+		flags:    strings.Fields(getenv("BENCH_FLAGS")),
+		kongtest: get("BENCH_KONGTEST", "bin/kongtest"),
+		kongURL:  getenv("KONG_ADMIN_URL"),
+		force:    getenv("BENCH_FORCE") == "1",
+		profiles: getenv("BENCH_PROFILES"),
+	}
+	var errs []error
+	for _, word := range strings.Fields(get("BENCH_N", "100 1000 10000")) {
+		n, err := strconv.Atoi(word)
+		if err == nil && n < fewest {
+			err = fmt.Errorf("BENCH_N: %d: at least %d", n, fewest)
+		}
+		errs = append(errs, err)
+		o.sizes = append(o.sizes, n)
+	}
+	switch pace := get("BENCH_PACE", "kong"); pace {
+	case "kong", "none":
+		o.pace = pace == "kong"
+	default:
+		errs = append(errs, fmt.Errorf("BENCH_PACE: %q is neither kong nor none", pace))
+	}
+	var err error
+	o.sweeps, err = strconv.Atoi(get("BENCH_SWEEPS", "3"))
+	errs = append(errs, err)
+	o.outage, err = time.ParseDuration(get("BENCH_OUTAGE", "60s"))
+	errs = append(errs, err)
+	if o.assets == "" {
+		errs = append(errs, errors.New("KUBEBUILDER_ASSETS is not set: run `make bench`, or set it to the directory that hack/envtest.sh prints"))
+	}
+	return o, errors.Join(errs...)
+}
+
+// run measures size by size, writes everything down after each, and says at the end what
+// was wrong.
+func run(ctx context.Context, o options) error {
+	var base *result
+	if o.base != "" {
+		var err error
+		if base, err = readResult(o.base); err != nil {
+			return err
+		}
+	}
+	all := newResult(o)
+	var wrong []error
+	for _, n := range o.sizes {
+		measured, failed := measure(ctx, o, n)
+		// What was measured before something failed is not lost.
+		all.add(measured)
+		report(os.Stdout, measured)
+		if err := errors.Join(failed, all.write(o.out)); err != nil {
+			return err
+		}
+		for _, text := range measured.Wrong {
+			wrong = append(wrong, fmt.Errorf("%d bindings: %s", n, text))
+		}
+	}
+	compare(os.Stdout, base, all)
+	fmt.Printf("\nAll figures: %s\n", o.out)
+	return errors.Join(wrong...)
+}

@@ -1,0 +1,247 @@
+//go:build bench
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// operator is the operator's process.
+type operator struct {
+	binary   string
+	args     []string
+	logFile  string
+	bindings int
+	profiles string // directory; empty: none
+
+	metrics string // URL
+	pprof   string // URL
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when cmd has ended
+	peak    float64       // of all its processes so far, in MiB
+	spent   float64       // by those that have ended, in seconds of a processor
+}
+
+func newOperator(o options, c *cluster, k *kong, dir string, bindings int) *operator {
+	return &operator{
+		binary:   o.manager,
+		logFile:  filepath.Join(dir, "manager.log"),
+		profiles: o.profiles,
+		bindings: bindings,
+		// One replica, as fast after a restart as after a hand-over: the lease of one that
+		// was stopped is given up.
+		args: append([]string{
+			"--kubeconfig=" + c.kubeconfig, "--cluster-id=" + k.clusterID,
+			"--leader-elect=false", "--metrics-secure=false", "--health-probe-bind-address=0",
+		}, o.flags...),
+	}
+}
+
+// start starts the process and does not wait for anything.
+func (o *operator) start(ctx context.Context) error {
+	ports, err := freePorts(ctx, 2)
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(o.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	o.metrics, o.pprof = "http://"+ports[0]+"/metrics", "http://"+ports[1]+"/debug/pprof/"
+	args := append([]string{"--metrics-bind-address=" + ports[0]}, o.args...)
+	if o.profiles != "" {
+		args = append(args, "--pprof-bind-address="+ports[1])
+	}
+	o.cmd = exec.CommandContext(context.WithoutCancel(ctx), o.binary, args...)
+	o.cmd.Stdout, o.cmd.Stderr = log, log
+	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the bench alone
+	if err := o.cmd.Start(); err != nil {
+		o.cmd = nil
+		return fmt.Errorf("start the operator: %w", err)
+	}
+	cmd, exited := o.cmd, make(chan struct{})
+	o.exited = exited
+	go func() {
+		_ = cmd.Wait() // what came of it is in ProcessState
+		close(exited)
+	}()
+	return nil
+}
+
+// stop ends the process as a rolling update does.
+func (o *operator) stop() error {
+	if o == nil || o.cmd == nil {
+		return nil
+	}
+	if err := o.alive(); err != nil {
+		return err
+	}
+	if err := o.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-o.exited
+	u := usageAtEnd(o.cmd)
+	o.peak = max(o.peak, u.peak)
+	o.spent += u.cpu
+	state := o.cmd.ProcessState
+	o.cmd = nil
+	if !state.Success() {
+		return fmt.Errorf("the operator, told to stop, ended with %s", state)
+	}
+	return nil
+}
+
+// alive says why the process ended, if it did.
+func (o *operator) alive() error {
+	select {
+	case <-o.exited:
+		log, _ := os.ReadFile(o.logFile)
+		return fmt.Errorf("the operator ended by itself: %s; its log ends with\n%s", o.cmd.ProcessState, log[max(0, len(log)-2000):])
+	default:
+		return nil
+	}
+}
+
+// cpu is what all its processes so far have used, in seconds.
+func (o *operator) cpu() (float64, error) {
+	if o.cmd == nil {
+		return o.spent, nil
+	}
+	u, err := usageOf(o.cmd.Process.Pid)
+	o.peak = max(o.peak, u.peak)
+	return o.spent + u.cpu, err
+}
+
+// activity is what the operator's own metrics tell about how busy it is.
+type activity struct {
+	passes float64 // over bindings so far
+	busy   float64 // objects in the queues, and passes under way
+	swept  float64 // when the last sweep ended, in seconds since 1970; 0 before the first
+	ready  float64 // bindings
+}
+
+func (o *operator) activity(ctx context.Context) (activity, error) {
+	if err := o.alive(); err != nil {
+		return activity{}, err
+	}
+	page, err := fetch(ctx, o.metrics)
+	if err != nil {
+		return activity{}, nil //nolint:nilerr // it is starting
+	}
+	return activity{
+		passes: sum(page, "controller_runtime_reconcile_total", `controller="pluginbinding"`),
+		busy:   sum(page, "workqueue_depth", "") + sum(page, "controller_runtime_active_workers", ""),
+		swept:  sum(page, "kong_operator_gateway_last_sweep_timestamp_seconds", ""),
+		ready:  sum(page, "kong_operator_bindings", `condition="Ready",gateway="`+namespace+"/"+gatewayName+`",status="True"`),
+	}, nil
+}
+
+// lookEvery is how often the operator is asked for its metrics while something is awaited.
+// That makes it count all its bindings, which takes time and memory.
+func (o *operator) lookEvery() time.Duration {
+	return 100*time.Millisecond + time.Duration(o.bindings)*40*time.Microsecond
+}
+
+// looks is in how many looks in a row nothing has to happen for the operator to be quiet.
+const looks = 2
+
+// quiet waits until all that the operator had to do after a sweep at or after a moment is
+// done, and at least so many passes over bindings were made, and returns since when.
+// It has no metric for "every binding is known to be in sync"; this is the same from outside.
+func (o *operator) quiet(ctx context.Context, within time.Duration, swept time.Time, passes int) (time.Time, error) {
+	var (
+		since time.Time
+		calm  int
+		last  activity
+	)
+	err := wait.PollUntilContextTimeout(ctx, o.lookEvery(), within, true, func(ctx context.Context) (bool, error) {
+		now, err := o.activity(ctx)
+		if err != nil {
+			return false, err
+		}
+		if now.swept < float64(swept.Unix()) || now.swept == 0 || now.busy > 0 || now.passes < float64(passes) || now.passes != last.passes {
+			calm, since = 0, time.Now()
+		}
+		last = now
+		calm++
+		return calm >= looks, nil
+	})
+	if err != nil {
+		return since, fmt.Errorf("the operator did not come to rest within %s (%+v): %w", within, last, err)
+	}
+	return since, nil
+}
+
+// profile fetches a profile of the operator: of the processor for so many seconds, or of the heap.
+func (o *operator) profile(ctx context.Context, kind string, seconds int) ([]byte, error) {
+	url := o.pprof + kind
+	if seconds > 0 {
+		url += "?seconds=" + strconv.Itoa(seconds)
+	}
+	page, err := fetch(ctx, url)
+	return []byte(page), err
+}
+
+// fetch reads a page that is there for machines.
+func fetch(ctx context.Context, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, res.Status)
+	}
+	return string(page), err
+}
+
+// sum adds up the values of a metric whose labels have a text in them.
+func sum(page, metric, having string) float64 {
+	total := 0.0
+	for line := range strings.Lines(page) {
+		rest, isIt := strings.CutPrefix(strings.TrimSpace(line), metric)
+		cut := strings.LastIndexByte(rest, ' ') // values hold no blank, labels may
+		if !isIt || cut < 0 || rest[0] != '{' && rest[0] != ' ' || !strings.Contains(rest[:cut], having) {
+			continue
+		}
+		if value, err := strconv.ParseFloat(rest[cut+1:], 64); err == nil {
+			total += value
+		}
+	}
+	return total
+}
+
+// freePorts are addresses of 127.0.0.1 where nobody listens now.
+func freePorts(ctx context.Context, n int) ([]string, error) {
+	var addresses []string
+	var config net.ListenConfig
+	for range n {
+		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer listener.Close() //nolint:revive // all of them at the end, so that they differ
+		addresses = append(addresses, listener.Addr().String())
+	}
+	return addresses, nil
+}

@@ -1,0 +1,407 @@
+//go:build bench
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+// Names of the phases, in their order.
+const (
+	phaseBare    = "bare client"
+	phaseLoad    = "load into the API server"
+	phaseCreate  = "first creation"
+	phaseSettle  = "first restart"
+	phaseRestart = "restart in sync"
+	phaseIdle    = "idle"
+	phaseChange  = "one change, idle"
+	phaseQueue   = "all changed, and one amid"
+	phaseDrift   = "1% drifted"
+	phaseOutage  = "outage"
+	phaseDelete  = "deletion of all"
+)
+
+// Names of figures beside those that every phase has.
+const (
+	figRate        = "per second"
+	figShare       = "share of bare client, %"
+	figAllReady    = "all ready, s"
+	figP50         = "p50, ms"
+	figP95         = "p95, ms"
+	figMax         = "max, ms"
+	figChanges     = "changes"
+	figRequests    = "requests per change"
+	figAgain       = "requests, same again"
+	figSweeps      = "sweeps"
+	figSweepReads  = "reads per sweep"
+	figSweepTook   = "sweep took, ms"
+	figSweepCPU    = "CPU per sweep, ms"
+	figIdlePercent = "CPU between sweeps, %"
+	figBetween     = "probes between sweeps"
+	figPerBinding  = "requests for bindings"
+	figFromSweep   = "from sweep to repair, s"
+	figRepaired    = "repaired"
+	figProbes      = "probes"
+	figOthers      = "other requests meanwhile"
+	figInSync      = "all in sync after, s"
+	figWritesAway  = "Kubernetes writes meanwhile"
+	figAway        = "away, s"
+)
+
+// bareSample bounds how many plugins the bare client makes.
+const bareSample = 2000
+
+// patience is how long to wait for something that takes a moment, and for something that
+// has to be done for every binding.
+const patience = 90 * time.Second
+
+func (s *stage) patienceForAll() time.Duration {
+	return patience + time.Duration(s.n)*50*time.Millisecond
+}
+
+func (s *stage) bare(ctx context.Context, p *phase) error {
+	rate, err := s.kong.bareRate(ctx, s.proxy.url, s.plugins[:min(s.n, bareSample)])
+	p.Figures[figRate] = rate
+	return err
+}
+
+func (s *stage) load(ctx context.Context, p *phase) error {
+	began := time.Now()
+	err := s.cluster.load(ctx, s.plugins)
+	p.Figures[figRate] = float64(s.n) / time.Since(began).Seconds()
+	return err
+}
+
+// create starts the operator and waits until every plugin is in Kong and every status says
+// so. The rate is Kong's: from the first POST to the end of the last.
+func (s *stage) create(ctx context.Context, p *phase) error {
+	mark, began := s.proxy.mark(), time.Now()
+	if err := s.operator.start(ctx); err != nil {
+		return err
+	}
+	profiled := s.profileWrites(ctx, "create", http.MethodPost)
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, s.patienceForAll(), true, func(ctx context.Context) (bool, error) {
+		// The operator counts its bindings when it is asked for metrics: not before the end.
+		if n, _, _ := writesIn(s.proxy.since(mark), http.MethodPost); n < s.n {
+			return false, s.operator.alive()
+		}
+		now, err := s.operator.activity(ctx)
+		return now.ready == float64(s.n), err
+	})
+	if err != nil {
+		return fmt.Errorf("not all bindings became ready: %w", err)
+	}
+	p.Figures[figAllReady] = time.Since(began).Seconds()
+	if _, err := s.operator.quiet(ctx, s.patienceForAll(), time.Time{}, 0); err != nil {
+		return err
+	}
+	n, first, last := writesIn(s.proxy.since(mark), http.MethodPost)
+	if n != s.n {
+		s.wrong("first creation: %d plugins were created", n)
+	}
+	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
+	p.Figures[figShare] = 100 * p.Figures[figRate] / s.measured.figure(phaseBare, figRate)
+	profiled()
+	s.profileHeap(ctx, "create")
+	return s.verify(ctx, p.Name)
+}
+
+// restart stops the operator and starts it again, until all is known to be in sync. The
+// first time it may write what its last sweep before had not yet seen.
+func (s *stage) restart(ctx context.Context, p *phase) error {
+	if err := s.operator.stop(); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := s.operator.start(ctx); err != nil {
+		return err
+	}
+	done, err := s.operator.quiet(ctx, s.patienceForAll(), time.Time{}, s.n)
+	p.Seconds = done.Sub(began).Seconds()
+	return err
+}
+
+func (s *stage) restartInSync(ctx context.Context, p *phase) error {
+	mark := s.proxy.mark()
+	if _, _, err := s.cluster.audit.next(); err != nil {
+		return err
+	}
+	if err := s.restart(ctx, p); err != nil {
+		return err
+	}
+	s.profileHeap(ctx, "restart")
+	for _, e := range s.proxy.since(mark) {
+		if e.write() {
+			s.wrong("restart in sync: Kong was written to: %s %s", e.method, e.kind)
+		}
+	}
+	return s.verify(ctx, p.Name)
+}
+
+// change changes one binding after the other while nothing else is to be done, each twice:
+// the second time the sweep's picture of it is older than the operator's own write.
+func (s *stage) change(ctx context.Context, p *phase) error {
+	const changes = 20
+	var took []time.Duration
+	first, again := 0, 0
+	for i := range changes {
+		name := s.plugins[i*s.n/changes].name
+		for round, count := range []*int{&first, &again} {
+			mark := s.proxy.mark()
+			latency, err := s.changeOne(ctx, name, fmt.Sprintf("change-%d-%d", round, i))
+			if err != nil {
+				return err
+			}
+			if round == 0 {
+				took = append(took, latency)
+			}
+			*count += forBindings(s.proxy.since(mark))
+		}
+	}
+	p.latencies(took)
+	p.Figures[figRequests] = float64(first) / changes
+	p.Figures[figAgain] = float64(again) / changes
+	return s.verify(ctx, p.Name)
+}
+
+// changeOne changes a binding, and returns how long that took to be in Kong, when the
+// status tells of it.
+func (s *stage) changeOne(ctx context.Context, name, tag string) (time.Duration, error) {
+	found, began := s.proxy.await(`"`+tag+`"`), time.Now()
+	if err := s.cluster.tag(ctx, name, tag); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case at := <-found:
+		return at.Sub(began), s.untilInForce(ctx, name)
+	case <-ctx.Done():
+		return 0, fmt.Errorf("the change of %s did not reach Kong: %w", name, ctx.Err())
+	}
+}
+
+func (s *stage) untilInForce(ctx context.Context, name string) error {
+	return wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		b, err := s.cluster.binding(ctx, name)
+		return err == nil && inForce(b), err
+	})
+}
+
+// forBindings counts the requests that are not part of a sweep.
+func forBindings(exchanges []exchange) int {
+	n := 0
+	for _, e := range exchanges {
+		if !e.sweep {
+			n++
+		}
+	}
+	return n
+}
+
+// fullQueue changes all bindings while the operator is down, and then one after the other
+// while its queue is full of them.
+func (s *stage) fullQueue(ctx context.Context, p *phase) error {
+	if err := s.operator.stop(); err != nil {
+		return err
+	}
+	if err := inParallel(ctx, loaders, s.n, func(ctx context.Context, i int) error {
+		return s.cluster.tag(ctx, s.plugins[i].name, "all")
+	}); err != nil {
+		return err
+	}
+	mark := s.proxy.mark()
+	began := time.Now()
+	if err := s.operator.start(ctx); err != nil {
+		return err
+	}
+	took, err := s.changesAmid(ctx, mark)
+	if err != nil {
+		return err
+	}
+	p.latencies(took)
+	done, err := s.operator.quiet(ctx, s.patienceForAll(), time.Time{}, s.n)
+	if err != nil {
+		return err
+	}
+	p.Seconds = done.Sub(began).Seconds()
+	n, first, last := writesIn(s.proxy.since(mark), http.MethodPut)
+	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
+	return s.verify(ctx, p.Name)
+}
+
+// changesAmid changes bindings between the first tenth of the queue and its last fifth.
+func (s *stage) changesAmid(ctx context.Context, mark int) ([]time.Duration, error) {
+	const most = 20
+	put := func() int {
+		n, _, _ := writesIn(s.proxy.since(mark), http.MethodPut)
+		return n
+	}
+	if err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		return put() >= s.n/10, s.operator.alive()
+	}); err != nil {
+		return nil, fmt.Errorf("the operator did not begin with the queue: %w", err)
+	}
+	var took []time.Duration
+	for i := range most {
+		if put() > s.n*4/5 {
+			break
+		}
+		// From the end: the operator was told of the others before.
+		latency, err := s.changeOne(ctx, s.plugins[s.n-1-i*s.n/most/2].name, fmt.Sprintf("amid-%d", i))
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, latency)
+	}
+	return took, nil
+}
+
+// drift changes plugins in Kong behind the operator's back and waits until all are as
+// declared again.
+func (s *stage) drift(ctx context.Context, p *phase) error {
+	drifted := max(s.n/100, 1)
+	var ids []string
+	for i := range drifted {
+		ids = append(ids, s.ids[s.plugins[i*s.n/drifted].name])
+	}
+	mark, began := s.proxy.mark(), time.Now()
+	if err := inParallel(ctx, abreast, drifted, func(ctx context.Context, i int) error {
+		return s.kong.do(ctx, http.MethodPatch, "/plugins/"+ids[i], map[string]any{"enabled": false}, nil)
+	}); err != nil {
+		return err
+	}
+	if err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 2*patience, true, func(context.Context) (bool, error) {
+		n, _, _ := writesIn(s.proxy.since(mark), http.MethodPut)
+		return n >= drifted, s.operator.alive()
+	}); err != nil {
+		return fmt.Errorf("the drift was not repaired: %w", err)
+	}
+	exchanges := s.proxy.since(mark)
+	_, first, last := writesIn(exchanges, http.MethodPut)
+	p.Seconds = last.Sub(began).Seconds()
+	p.Figures[figRepaired] = float64(drifted)
+	p.Figures[figFromSweep] = last.Sub(lastProbe(exchanges, first)).Seconds()
+	p.Figures[figRequests] = float64(forBindings(exchanges)) / float64(drifted)
+	for _, id := range ids {
+		var plugin struct {
+			Enabled bool `json:"enabled"`
+		}
+		if err := s.kong.do(ctx, http.MethodGet, "/plugins/"+id, nil, &plugin); err != nil {
+			return err
+		}
+		if !plugin.Enabled {
+			s.wrong("drift: plugin %s is not as declared", id)
+		}
+	}
+	return s.verify(ctx, p.Name)
+}
+
+// lastProbe is when the last sweep before a moment began.
+func lastProbe(exchanges []exchange, before time.Time) time.Time {
+	var at time.Time
+	for _, e := range exchanges {
+		if e.kind == "/" && e.began.Before(before) && e.began.After(at) {
+			at = e.began
+		}
+	}
+	return at
+}
+
+// outageOf takes the gateway away and changes a binding meanwhile, whose change has to
+// reach Kong afterwards.
+func (s *stage) outageOf(ctx context.Context, p *phase) error {
+	if _, _, err := s.cluster.audit.next(); err != nil {
+		return err
+	}
+	mark := s.proxy.mark()
+	s.proxy.setAway(true)
+	found := s.proxy.await(`"outage"`)
+	if err := s.cluster.tag(ctx, s.plugins[0].name, "outage"); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(s.outage):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	exchanges := s.proxy.since(mark)
+	back := time.Now()
+	s.proxy.setAway(false)
+	for _, e := range exchanges {
+		if e.kind == "/" && e.status == 0 {
+			p.Figures[figProbes]++
+		} else if e.status == 0 {
+			p.Figures[figOthers]++
+		}
+	}
+	reads, writes, err := s.cluster.audit.next()
+	if err != nil {
+		return err
+	}
+	p.Figures[figAway] = s.outage.Seconds()
+	p.Figures[figWritesAway] = float64(total(writes))
+	p.countKubernetes(reads, writes)
+
+	done, err := s.operator.quiet(ctx, s.patienceForAll(), back, 0)
+	if err != nil {
+		return err
+	}
+	p.Figures[figInSync] = done.Sub(back).Seconds()
+	select {
+	case <-found:
+	default:
+		s.wrong("outage: the change made meanwhile did not reach Kong")
+	}
+	return s.verify(ctx, p.Name)
+}
+
+// delete deletes all bindings. The rate is Kong's.
+func (s *stage) delete(ctx context.Context, p *phase) error {
+	mark, began := s.proxy.mark(), time.Now()
+	if err := inParallel(ctx, loaders, s.n, func(ctx context.Context, i int) error {
+		return client.IgnoreNotFound(s.cluster.Delete(ctx, bindingNamed(s.plugins[i].name)))
+	}); err != nil {
+		return err
+	}
+	if err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, s.patienceForAll(), true, func(ctx context.Context) (bool, error) {
+		var left v1alpha1.PluginBindingList
+		err := s.cluster.List(ctx, &left, client.InNamespace(namespace), client.Limit(1))
+		if apierrors.IsTooManyRequests(err) {
+			return false, nil
+		}
+		return err == nil && len(left.Items) == 0, err
+	}); err != nil {
+		return fmt.Errorf("not all bindings went: %w", err)
+	}
+	p.Seconds = time.Since(began).Seconds()
+	n, first, last := writesIn(s.proxy.since(mark), http.MethodDelete)
+	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
+	left, err := s.kong.owned(ctx)
+	if len(left) > 0 {
+		s.wrong("deletion: %d plugins are left in Kong", len(left))
+	}
+	return err
+}
+
+// latencies notes how long changes took.
+func (p *phase) latencies(took []time.Duration) {
+	slices.Sort(took)
+	p.Figures[figChanges] = float64(len(took))
+	if len(took) == 0 {
+		return
+	}
+	for name, at := range map[string]int{figP50: (len(took) - 1) / 2, figP95: (len(took)*95 - 1) / 100, figMax: len(took) - 1} {
+		p.Figures[name] = float64(took[at].Microseconds()) / 1000
+	}
+}

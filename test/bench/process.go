@@ -1,0 +1,130 @@
+//go:build bench
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// usage is what a process has used. Without /proc it is not known while the process runs.
+type usage struct {
+	cpu  float64 // seconds
+	peak float64 // MiB of resident memory
+}
+
+// clockTicks per second is 100 on every Linux that Go runs on.
+const clockTicks = 100
+
+// usageOf reads what a process used so far.
+func usageOf(pid int) (usage, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, os.ErrNotExist) && runtime.GOOS != "linux" {
+		return usage{}, nil
+	}
+	if err != nil {
+		return usage{}, err
+	}
+	// The name of the command, in parentheses, may hold blanks.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	const utime, stime = 11, 12
+	var u usage
+	for _, i := range []int{utime, stime} {
+		ticks, err := strconv.ParseFloat(fields[i], 64)
+		if err != nil {
+			return usage{}, err
+		}
+		u.cpu += ticks / clockTicks
+	}
+	u.peak, err = statusMiB(pid, "VmHWM:")
+	return u, err
+}
+
+// statusMiB is one of the sizes in /proc/<pid>/status.
+func statusMiB(pid int, name string) (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, found := strings.CutPrefix(line, name); found {
+			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+			return kib / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, name)
+}
+
+// childrenNamed are the processes of that name that this one started. The API server and
+// etcd are envtest's, which does not say which they are.
+func childrenNamed(name string) []int {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // no error: the pattern is good
+	var pids []int
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		var pid, parent int
+		head, tail, _ := strings.Cut(string(text), ") ")
+		_, err1 := fmt.Sscanf(head, "%d", &pid)
+		_, err2 := fmt.Sscanf(tail, "%1s %d", new(string), &parent)
+		// Linux keeps the first 15 characters.
+		if err1 == nil && err2 == nil && parent == os.Getpid() && strings.HasSuffix(head, "("+name[:min(len(name), 15)]) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// cpuOf is what processes used so far, in seconds; 0 where that is not known.
+func cpuOf(pids []int) float64 {
+	sum := 0.0
+	for _, pid := range pids {
+		if u, err := usageOf(pid); err == nil {
+			sum += u.cpu
+		}
+	}
+	return sum
+}
+
+// busy is how long the processors of this machine have worked so far, all together, in
+// seconds; 0 where that is not known.
+func busy() float64 {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	// cpu, user, nice, system, idle, iowait, irq, softirq: what comes after is counted in
+	// these already.
+	fields := strings.Fields(line)
+	sum := 0.0
+	for _, i := range []int{1, 2, 3, 6, 7} {
+		if i < len(fields) {
+			ticks, _ := strconv.ParseFloat(fields[i], 64) // a number, by the kernel's word
+			sum += ticks / clockTicks
+		}
+	}
+	return sum
+}
+
+// usageAtEnd is what a process used that has ended.
+func usageAtEnd(cmd *exec.Cmd) usage {
+	state := cmd.ProcessState
+	u := usage{cpu: (state.UserTime() + state.SystemTime()).Seconds()}
+	if rusage, ok := state.SysUsage().(*syscall.Rusage); ok {
+		u.peak = float64(rusage.Maxrss) / 1024
+		if runtime.GOOS == "darwin" { // in bytes there
+			u.peak /= 1024
+		}
+	}
+	return u
+}

@@ -1,0 +1,85 @@
+//go:build bench
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// profileSeconds is how long the processor is watched.
+const profileSeconds = 8
+
+// keepProfile writes a profile into the directory for them, if there is one. That it cannot
+// be had does not stop the bench.
+func (s *stage) keepProfile(name string, take func() ([]byte, error)) {
+	if s.profiles == "" {
+		return
+	}
+	profile, err := take()
+	if err == nil {
+		err = os.MkdirAll(s.profiles, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.profiles, fmt.Sprintf("%d-%s.pb.gz", s.n, name)), profile, 0o600)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: no profile %s: %v\n", name, err)
+	}
+}
+
+func (s *stage) profileHeap(ctx context.Context, name string) {
+	s.keepProfile(name+"-heap", func() ([]byte, error) { return s.operator.profile(ctx, "heap", 0) })
+}
+
+// profileWrites watches the operator and the API server once a tenth of the plugins has
+// been written. The returned function waits for the end.
+func (s *stage) profileWrites(ctx context.Context, name, method string) (wait func()) {
+	if s.profiles == "" {
+		return func() {}
+	}
+	mark := s.proxy.mark()
+	return inBackground(
+		func() {
+			s.untilWritten(ctx, mark, method)
+			s.keepProfile(name+"-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
+		},
+		func() {
+			s.untilWritten(ctx, mark, method)
+			s.keepProfile(name+"-apiserver-cpu", func() ([]byte, error) { return s.cluster.profile(ctx, profileSeconds) })
+		})
+}
+
+func (s *stage) untilWritten(ctx context.Context, mark int, method string) {
+	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, patience, true, func(context.Context) (bool, error) { // whatever comes, the profile is tried
+		n, _, _ := writesIn(s.proxy.since(mark), method)
+		return n >= s.n/10, nil
+	})
+}
+
+// profileSweep watches the operator from one sweep on for longer than to the next.
+func (s *stage) profileSweep(ctx context.Context) (wait func()) {
+	return inBackground(func() {
+		s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
+	})
+}
+
+func inBackground(tasks ...func()) (wait func()) {
+	done := make(chan struct{}, len(tasks))
+	for _, task := range tasks {
+		go func() {
+			task()
+			done <- struct{}{}
+		}()
+	}
+	return func() {
+		for range tasks {
+			<-done
+		}
+	}
+}

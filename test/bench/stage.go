@@ -1,0 +1,239 @@
+//go:build bench
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+// stage is what one size is measured on: everything new, so that no size profits or
+// suffers from the one before it.
+type stage struct {
+	options
+	n        int
+	plugins  []specimen
+	dir      string // everything that is written down is in here, and goes with it
+	tmp      string // TMPDIR as it was
+	cluster  *cluster
+	kong     *kong
+	proxy    *proxy
+	operator *operator
+	ids      map[string]string // plugin IDs by binding, once they are recorded
+	measured *measurement
+}
+
+// measure takes one size through all phases.
+func measure(ctx context.Context, o options, n int) (m *measurement, err error) {
+	s := &stage{options: o, n: n, plugins: specimens(n), ids: map[string]string{}, measured: &measurement{N: n}}
+	defer func() { err = errors.Join(err, s.tearDown(context.WithoutCancel(ctx))) }()
+	if err := s.setUp(ctx); err != nil {
+		return s.measured, err
+	}
+	s.measured.Kong = s.kong.what
+	for _, p := range []struct {
+		name string
+		run  func(context.Context, *phase) error
+	}{
+		{phaseBare, s.bare},
+		{phaseLoad, s.load},
+		{phaseCreate, s.create},
+		{phaseSettle, s.restart},
+		{phaseRestart, s.restartInSync},
+		{phaseIdle, s.idle},
+		{phaseChange, s.change},
+		{phaseQueue, s.fullQueue},
+		{phaseDrift, s.drift},
+		{phaseOutage, s.outageOf},
+		{phaseDelete, s.delete},
+	} {
+		if err := s.phase(ctx, p.name, p.run); err != nil {
+			return s.measured, fmt.Errorf("%d bindings, %s: %w", n, p.name, err)
+		}
+	}
+	if err := s.operator.stop(); err != nil {
+		return s.measured, err
+	}
+	s.measured.PeakMiB = s.operator.peak
+	s.measured.judge()
+	return s.measured, nil
+}
+
+func (s *stage) setUp(ctx context.Context) error {
+	var err error
+	if s.dir, err = os.MkdirTemp("", "kong-plugin-operator-bench-"); err != nil {
+		return err
+	}
+	s.tmp = os.Getenv("TMPDIR")
+	if err := os.Setenv("TMPDIR", s.dir); err != nil { // for the API server's and etcd's data
+		return err
+	}
+	if s.kong, err = openKong(ctx, s.options); err != nil {
+		return err
+	}
+	if s.proxy, err = startProxy(s.kong.url, s.pace && s.kongURL == ""); err != nil {
+		return err
+	}
+	if err := s.kong.furnish(ctx, s.plugins); err != nil {
+		return err
+	}
+	if s.cluster, err = startCluster(s.options, s.dir); err != nil {
+		return err
+	}
+	s.operator = newOperator(s.options, s.cluster, s.kong, s.dir, s.n)
+	return s.cluster.furnish(ctx, s.proxy.url)
+}
+
+// tearDown stops what runs and removes what was made, last things first.
+func (s *stage) tearDown(ctx context.Context) error {
+	var errs []error
+	errs = append(errs, s.operator.stop())
+	if s.cluster != nil {
+		errs = append(errs, s.cluster.stop())
+	}
+	if s.proxy != nil {
+		s.proxy.close()
+	}
+	if s.kong != nil {
+		errs = append(errs, s.kong.close(ctx))
+	}
+	return errors.Join(append(errs, os.Setenv("TMPDIR", s.tmp), os.RemoveAll(s.dir))...)
+}
+
+// phase runs one phase and counts what it cost.
+func (s *stage) phase(ctx context.Context, name string, run func(context.Context, *phase) error) error {
+	fmt.Fprintf(os.Stderr, "%s  %d bindings: %s\n", time.Now().Format(time.TimeOnly), s.n, name)
+	if _, _, err := s.cluster.audit.next(); err != nil {
+		return err
+	}
+	p, mark := &phase{Name: name, Figures: map[string]float64{}}, s.proxy.mark()
+	before, err := s.operator.cpu()
+	if err != nil {
+		return err
+	}
+	began, theirs, machine, ours := time.Now(), cpuOf(s.cluster.processes), busy(), cpuOf(s.helpers())
+	if err := run(ctx, p); err != nil {
+		return err
+	}
+	took := time.Since(began).Seconds()
+	if p.Seconds == 0 {
+		p.Seconds = took
+	}
+	after, err := s.operator.cpu()
+	if err != nil {
+		return err
+	}
+	p.CPUSeconds, p.ServerCPUSeconds = after-before, cpuOf(s.cluster.processes)-theirs
+	others := busy() - machine - (cpuOf(s.helpers()) - ours) - p.ServerCPUSeconds - p.CPUSeconds
+	p.OthersPercent = max(0, 100*others/took)
+	p.PeakMiB = s.operator.peak
+	if name != phaseBare {
+		p.countKong(s.proxy.since(mark))
+	}
+	reads, writes, err := s.cluster.audit.next()
+	if err != nil {
+		return err
+	}
+	p.countKubernetes(reads, writes)
+	s.measured.Phases = append(s.measured.Phases, p)
+	return nil
+}
+
+// helpers are the processes of the bench beside the operator and the API server.
+func (s *stage) helpers() []int {
+	pids := []int{os.Getpid()}
+	if s.kong.process != nil {
+		pids = append(pids, s.kong.process.Process.Pid)
+	}
+	return pids
+}
+
+// wrong notes a result that may not be, whatever the times are.
+func (s *stage) wrong(format string, args ...any) {
+	s.measured.Wrong = append(s.measured.Wrong, fmt.Sprintf(format, args...))
+}
+
+// verify looks at every binding: it is in force as declared, under the ID it had before.
+func (s *stage) verify(ctx context.Context, when string) error {
+	bindings, err := s.cluster.bindings(ctx)
+	if err != nil {
+		return err
+	}
+	if s.measured.BindingBytes == 0 && len(bindings) > 0 {
+		text, err := json.Marshal(bindings[0])
+		if err != nil {
+			return err
+		}
+		s.measured.BindingBytes = len(text)
+	}
+	if len(bindings) != s.n {
+		s.wrong("%s: there are %d bindings", when, len(bindings))
+	}
+	unready, moved := 0, 0
+	for i := range bindings {
+		b := &bindings[i]
+		if !inForce(b) {
+			unready++
+		}
+		id := string(b.Status.PluginID)
+		if was, known := s.ids[b.Name]; known && was != id {
+			moved++
+		}
+		s.ids[b.Name] = id
+	}
+	if unready > 0 {
+		s.wrong("%s: %d bindings are not in force", when, unready)
+	}
+	if moved > 0 {
+		s.wrong("%s: %d bindings have another plugin ID than before", when, moved)
+	}
+	held, err := s.kong.owned(ctx)
+	if err != nil {
+		return err
+	}
+	inKong := make(map[string]bool, len(held))
+	for _, id := range held {
+		inKong[id] = true
+	}
+	for _, id := range s.ids {
+		if !inKong[id] {
+			s.wrong("%s: Kong has no plugin %s", when, id)
+		}
+	}
+	if len(held) != s.n {
+		s.wrong("%s: Kong has %d plugins", when, len(held))
+	}
+	return nil
+}
+
+func inForce(b *v1alpha1.PluginBinding) bool {
+	ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == b.Generation
+}
+
+// writesIn counts the plugins that were written in these exchanges.
+func writesIn(exchanges []exchange, method string) (n int, first, last time.Time) {
+	for _, e := range exchanges {
+		if e.method != method || e.status == 0 || e.status >= http.StatusMultipleChoices {
+			continue
+		}
+		n++
+		if first.IsZero() || e.began.Before(first) {
+			first = e.began
+		}
+		if e.ended.After(last) {
+			last = e.ended
+		}
+	}
+	return n, first, last
+}
