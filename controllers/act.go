@@ -23,6 +23,12 @@ const slowRetry = 5 * time.Minute
 
 // act does what was decided: at most one write to Kong.
 func (r *PluginBindingReconciler) act(ctx context.Context, p *pass) *stop {
+	if p.observes() && p.ownsOne() {
+		// Its plugin stays when the binding goes, and that must not go unseen.
+		if s := r.putFinalizer(ctx, p); s != nil {
+			return s
+		}
+	}
 	if p.action.Verb == identity.Conflict {
 		return r.conflicted(p, p.action.ID, p.action.Owner)
 	}
@@ -48,6 +54,11 @@ func (r *PluginBindingReconciler) act(ctx context.Context, p *pass) *stop {
 	default:
 		return r.waitForImport(p)
 	}
+}
+
+// ownsOne reports whether a plugin with the binding's marks was seen.
+func (p *pass) ownsOne() bool {
+	return p.facts.ByID.Standing == identity.Ours || p.facts.ByName.Standing == identity.Ours || p.facts.ByKey.Standing == identity.Ours
 }
 
 // found notes a plugin that is as declared, or that Kong keeps as it will.

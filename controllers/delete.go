@@ -23,7 +23,7 @@ func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 		return nil
 	}
 	if !r.watches(p.gateway.Namespace) {
-		return deletionWaits(&stop{}, r.unwatched(p))
+		return deletionWaits(p, &stop{}, r.unwatched(p))
 	}
 	gone, err := r.gatewayGone(ctx, p)
 	if err != nil {
@@ -42,18 +42,26 @@ func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 		return nil
 	}
 	// A refused gateway keeps the finalizer just like one that is down.
-	return deletionWaits(s, s.message)
+	return deletionWaits(p, s, s.message)
 }
 
 // deletionWaits makes a stop of a deletion tell what it waits for, if that is known.
-func deletionWaits(s *stop, what string) *stop {
+func deletionWaits(p *pass, s *stop, what string) *stop {
 	if what == "" {
 		return &stop{}
 	}
 	s.condition, s.unknown, s.transient = v1alpha1.ConditionProgrammed, true, false
 	s.reason = v1alpha1.ReasonDeleting
-	s.message = "waiting to remove the plugin from Kong: " + what
+	s.message = p.waitsTo() + what
 	return s
+}
+
+// waitsTo says what a deletion has still to do in Kong.
+func (p *pass) waitsTo() string {
+	if p.observes() {
+		return "waiting to look in Kong for a plugin to keep note of: "
+	}
+	return "waiting to remove the plugin from Kong: "
 }
 
 // gatewayGone is believed only from the API server itself.
@@ -70,31 +78,74 @@ func (r *PluginBindingReconciler) gatewayGone(ctx context.Context, p *pass) (boo
 	return false, err
 }
 
+// mostLeft bounds the list of plugins left on purpose: an annotation can hold some more.
+const mostLeft = 5000
+
 // leave is for a binding whose plugin the operator may only look at: it stays, with its
 // marks, which nobody may take off. The gateway keeps its ID, lest a sweep remove it as an
 // orphan.
 func (r *PluginBindingReconciler) leave(ctx context.Context, p *pass) *stop {
-	id := string(p.binding.Status.PluginID)
-	if !p.observes() || id == "" {
+	if !p.observes() || !r.watches(p.gateway.Namespace) {
 		return nil
 	}
-	gw := &v1alpha1.KongGateway{}
-	if err := r.Client.Get(ctx, p.gateway, gw); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil // and with it goes the sweep
-		}
+	gone, err := r.gatewayGone(ctx, p)
+	if err != nil {
 		return kubernetesStop(err)
 	}
-	if left := leftPlugins(gw); !left.Has(id) {
-		changed := gw.DeepCopy()
-		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, v1alpha1.LeftPluginsAnnotation, strings.Join(sets.List(left.Insert(id)), ","))
-		if err := r.Client.Patch(ctx, changed, client.MergeFromWithOptions(gw, client.MergeFromWithOptimisticLock{})); err != nil {
-			return kubernetesStop(err)
-		}
+	if gone {
+		return nil // and with it goes the sweep
+	}
+	id, s := r.leftID(ctx, p)
+	if s != nil || id == "" {
+		return s
+	}
+	left := leftPlugins(p.kgw)
+	switch {
+	case left.Has(id):
+		return nil
+	case left.Len() >= mostLeft:
+		return deletionWaits(p, &stop{after: slowRetry}, fmt.Sprintf("KongGateway %s keeps note of %d plugins that were left, and of no more; take those that are gone out of its annotation %s",
+			p.gateway, mostLeft, v1alpha1.LeftPluginsAnnotation))
+	}
+	if err := noteLeft(ctx, r.Client, p.kgw, left.Insert(id)); err != nil {
+		return kubernetesStop(err)
 	}
 	p.happened = append(p.happened, happening{corev1.EventTypeNormal, "PluginLeft",
 		fmt.Sprintf("plugin %s stays in Kong with this binding's marks, as managementPolicy Observe says", id)})
 	return nil
+}
+
+// leftID is the ID of the plugin that stays, empty if there is none. An ID that was never
+// recorded, or was lost with the status, is looked for by the binding's marks.
+func (r *PluginBindingReconciler) leftID(ctx context.Context, p *pass) (string, *stop) {
+	if id := string(p.binding.Status.PluginID); id != "" {
+		return id, nil
+	}
+	if s := r.connect(p); s != nil {
+		return "", deletionWaits(p, s, s.message)
+	}
+	if s := r.lookForOurs(ctx, p); s != nil {
+		return "", s
+	}
+	switch p.action.Verb {
+	case identity.Release:
+		return "", nil
+	case identity.Wait:
+		return "", lookAgain()
+	default:
+		return p.action.ID, nil
+	}
+}
+
+// noteLeft writes the IDs of plugins that are to stay into the gateway's annotation.
+func noteLeft(ctx context.Context, c client.Client, gw *v1alpha1.KongGateway, ids sets.Set[string]) error {
+	base := gw.DeepCopy()
+	if ids.Len() == 0 {
+		delete(gw.Annotations, v1alpha1.LeftPluginsAnnotation)
+	} else {
+		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.LeftPluginsAnnotation, strings.Join(sets.List(ids), ","))
+	}
+	return c.Patch(ctx, gw, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // leftPlugins are the IDs of plugins of bindings that are gone and that are to stay.
@@ -207,7 +258,7 @@ func (r *PluginBindingReconciler) lookForOurs(ctx context.Context, p *pass) *sto
 
 func (r *PluginBindingReconciler) remove(ctx context.Context, p *pass, action string, write func(context.Context, *pass) error) *stop {
 	if s := r.written(ctx, p, action, write(ctx, p)); s != nil {
-		return deleting(s)
+		return deleting(p, s)
 	}
 	return nil
 }
@@ -235,15 +286,15 @@ func (r *PluginBindingReconciler) unmark(ctx context.Context, p *pass) error {
 }
 
 func (r *PluginBindingReconciler) deletionFailed(p *pass, err error) *stop {
-	return deleting(r.kongFailed(p, err))
+	return deleting(p, r.kongFailed(p, err))
 }
 
 // deleting makes a stop speak of a deletion that cannot go on now.
-func deleting(s *stop) *stop {
+func deleting(p *pass, s *stop) *stop {
 	s.condition, s.unknown, s.transient = v1alpha1.ConditionProgrammed, true, false
 	if s.message != "" {
 		s.reason = v1alpha1.ReasonDeleting
-		s.message = "waiting to remove the plugin from Kong: " + s.message
+		s.message = p.waitsTo() + s.message
 	} else {
 		s.condition = ""
 	}

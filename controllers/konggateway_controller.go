@@ -99,6 +99,7 @@ func (r *KongGatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		r.survey,  // all that Kong holds of this cluster, when that is due
 		r.publish, // the connection and what was read, to the bindings
 		r.wake,    // the bindings of which the reading shows something new
+		r.unnote,  // plugins that were left on purpose and are managed again
 		r.tidy,    // orphans, if that is allowed
 		r.report,  // status
 		r.letGo,   // the finalizer, when it is being deleted and nothing refers to it

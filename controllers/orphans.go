@@ -70,6 +70,26 @@ func (r *KongGatewayReconciler) sightings(g *gatewayPass) map[string]time.Time {
 	return first
 }
 
+// unnote ends the note of plugins that were left on purpose once a binding has recorded them
+// again. One that is being deleted may be about to leave its plugin. That a reading does not
+// show a plugin ends nothing: adminURL may point to another Kong for a while.
+func (r *KongGatewayReconciler) unnote(ctx context.Context, g *gatewayPass) error {
+	left := leftPlugins(g.gateway)
+	before := left.Len()
+	if g.sweep == nil || before == 0 {
+		return nil
+	}
+	for i := range g.bindings {
+		if g.bindings[i].DeletionTimestamp.IsZero() {
+			left.Delete(string(g.bindings[i].Status.PluginID))
+		}
+	}
+	if left.Len() == before {
+		return nil
+	}
+	return noteLeft(ctx, r.Client, g.gateway, left)
+}
+
 // tidy removes orphans that were seen before, after a live look at both sides.
 func (r *KongGatewayReconciler) tidy(ctx context.Context, g *gatewayPass) error {
 	if !r.RemoveOrphans {

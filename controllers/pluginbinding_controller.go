@@ -191,7 +191,14 @@ func (r *PluginBindingReconciler) unpaused(_ context.Context, p *pass) *stop {
 // hold puts the finalizer on, alone, so that a binding whose plugin may exist cannot go
 // unseen.
 func (r *PluginBindingReconciler) hold(ctx context.Context, p *pass) *stop {
-	if controllerutil.ContainsFinalizer(p.binding, v1alpha1.PluginFinalizer) || p.observes() {
+	if p.observes() {
+		return nil // unless there is something to keep note of: see act
+	}
+	return r.putFinalizer(ctx, p)
+}
+
+func (r *PluginBindingReconciler) putFinalizer(ctx context.Context, p *pass) *stop {
+	if controllerutil.ContainsFinalizer(p.binding, v1alpha1.PluginFinalizer) {
 		return nil
 	}
 	base := p.binding.DeepCopy()

@@ -53,7 +53,7 @@ var mutants = []mutant{
 	{
 		rule: "wait, look, release", name: "a failed look releases",
 		file: "controllers/delete.go",
-		from: "	return deleting(r.kongFailed(p, err))", to: "	_ = deleting(r.kongFailed(p, err))\n	return nil",
+		from: "	return deleting(p, r.kongFailed(p, err))", to: "	_ = deleting(p, r.kongFailed(p, err))\n	return nil",
 	},
 	{
 		rule: "live look", name: "a deletion rests on the cache",

@@ -47,9 +47,6 @@ type planned struct {
 func (w *world) arm(faults ...*planned) {
 	w.armed, w.counts, w.faults = true, map[string]int{}, faults
 	w.kubeWritesBefore = w.kubeWrites
-	for _, id := range w.truth.sorted(kindBinding) {
-		w.hadID = w.hadID || asBinding(w.truth[id]).Status.PluginID != ""
-	}
 	w.note("armed")
 }
 
@@ -184,6 +181,10 @@ func (c *kongCall) meet(hit *fault) (*http.Response, error) {
 	}
 	if !c.isWrite() && !hit.deadly && !hit.truthful {
 		c.readFailed = true
+	}
+	if c.request.Method == http.MethodPut {
+		id := c.request.URL.Path[strings.LastIndex(c.request.URL.Path, "/")+1:]
+		c.serves = c.bench.server.Plugin(id) != nil
 	}
 	return hit.kong(c)
 }

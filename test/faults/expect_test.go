@@ -27,8 +27,8 @@ func (w *world) expect(f *planned) {
 		w.violation("no condition ever had the reason %s", reasons)
 	}
 	told := strings.Join(w.texts, "\n")
-	if what == "G5/400" && w.hadID && w.reasons[v1alpha1.ReasonRejected] && !strings.Contains(told, "still serves") {
-		w.violation("nobody was told that the plugin serves as it last was")
+	if what == "G5/400" && w.reasons[v1alpha1.ReasonRejected] && strings.Contains(told, "still serves") != w.serves {
+		w.violation("whether the plugin serves as it last was (%v) is not what was told", w.serves)
 	}
 	if f.call.name == "G6" && !f.fault.deadly && f.fault.name != "429" && len(w.names) > 0 && !w.reasons[v1alpha1.ReasonDeleting] {
 		w.violation("no condition said why the plugin is not removed")

@@ -79,7 +79,7 @@ type world struct {
 
 	// What is looked at afterwards.
 	names      map[string]bool // of bindings
-	hadID      bool            // a binding had an ID when the play was armed
+	serves     bool            // the plugin of the PUT that a fault hit was there
 	taken      map[string]bool // IDs of plugins that a binding may take from others
 	ghosts     map[string]bool // IDs of plugins without a binding that may be removed
 	secrets    []string        // values that must appear nowhere

@@ -100,3 +100,81 @@ var _ = Describe("managementPolicy Observe, in sync", func() {
 		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("config", HaveKeyWithValue("minute", BeEquivalentTo(5))))
 	})
 })
+
+// A backup that was restored without status is looked at under Observe before anything is
+// trusted to it.
+var _ = Describe("A plugin of a restored binding that only observes", func() {
+	It("is left too when that binding is deleted, although its ID was not recorded again", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		s.stopOperator()
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		restored := s.binding("limit", observing, func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
+		s.create(restored)
+		t := s.steer(func(o *controllers.Options) { o.RemoveOrphans = true })
+		t.becomes(restored, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
+		unchanged := t.kongAsItWas()
+		Expect(k8s.Delete(t.ctx, restored)).To(Succeed())
+		t.gone(restored)
+		for range 2 {
+			t.sweep(2 * time.Minute)
+		}
+		unchanged()
+		Eventually(t.notes).WithArguments(restored, "PluginLeft").Should(ConsistOf(ContainSubstring(string(binding.Status.PluginID))))
+	})
+})
+
+var _ = Describe("A plugin of a binding that is made under Observe", func() {
+	It("is held from when it is found, and left too", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		s.stopOperator()
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		t := s.steer(func(o *controllers.Options) { o.RemoveOrphans = true })
+		restored := t.binding("limit", observing)
+		t.create(restored)
+		t.becomes(restored, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
+		Expect(restored.Finalizers).To(ContainElement(v1alpha1.PluginFinalizer))
+		unchanged := t.kongAsItWas()
+		Expect(k8s.Delete(t.ctx, restored)).To(Succeed())
+		t.gone(restored)
+		for range 2 {
+			t.sweep(2 * time.Minute)
+		}
+		unchanged()
+	})
+
+	It("is not waited for where there is none", func() {
+		s := newStory()
+		binding := s.binding("limit", observing)
+		s.create(binding)
+		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
+		Expect(binding.Finalizers).To(BeEmpty())
+	})
+})
+
+var _ = Describe("A plugin that was left and is managed again", func() {
+	It("is not spared for ever: its orphan is reported as any other", func() {
+		s := newQuietStory().steer()
+		binding := s.created(s.binding("limit"))
+		change(s.story, binding, observing)
+		s.becomes(binding, metav1.ConditionTrue, v1alpha1.ReasonObserved)
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		again := s.created(s.binding("limit"))
+		Expect(again.Status.PluginID).To(Equal(binding.Status.PluginID))
+		s.sweep(2 * time.Minute)
+
+		By("losing its binding by force")
+		change(s.story, again, pausing)
+		s.becomes(again, metav1.ConditionUnknown, v1alpha1.ReasonPaused)
+		Expect(k8s.Delete(s.ctx, again)).To(Succeed())
+		change(s.story, again, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
+		s.gone(again)
+		Expect(s.sweep(2 * time.Minute).Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+	})
+})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,9 +76,9 @@ func (c *tally) print(out io.Writer, took time.Duration) {
 }
 
 func (l *line) String() string {
-	words := []string{fmt.Sprintf("%3d plans", l.plans), fmt.Sprintf("%d violations", l.violations)}
+	text := fmt.Sprintf("plans %5d  violations %3d  %6.1f s", l.plans, l.violations, l.took.Seconds())
 	if l.missed > 0 {
-		words = append(words, fmt.Sprintf("%d calls not made this time", l.missed))
+		text += fmt.Sprintf("  (%d calls not made this time)", l.missed)
 	}
-	return strings.Join(append(words, fmt.Sprintf("%.0f s", l.took.Seconds())), ", ")
+	return text
 }
