@@ -1,5 +1,3 @@
-//go:build faults
-
 // Package faults breaks every call that the operator makes, in every way that such a call
 // can break, one at a time and in pairs, and looks at what is left when it is quiet again.
 //

@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -212,7 +210,7 @@ func (w *world) writes(do func()) int {
 }
 
 // audit walks the journal of the play.
-func (w *world) audit(policy idPolicy) {
+func (w *world) audit(madeAgain bool) {
 	held := map[string]map[string]bool{} // IDs by binding
 	firstOfName := map[string]string{}   // the first ID of a binding
 	firstOfUID := map[string]string{}    // the same by UID
@@ -248,7 +246,7 @@ func (w *world) audit(policy idPolicy) {
 			continue
 		}
 		first := firstOfName[owner]
-		if policy == idOfUID {
+		if madeAgain {
 			first = firstOfUID[uidOf(row)]
 		}
 		if row["id"] != first {

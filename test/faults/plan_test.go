@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -16,16 +14,6 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// idPolicy says which ID a plugin has to have at the end.
-type idPolicy int
-
-const (
-	// idOfName is the first that Kong ever gave to a binding of that name.
-	idOfName idPolicy = iota
-	// idOfUID is the first of that very object: an earlier one of its name was deleted.
-	idOfUID
-)
-
 // scenario is a story that is told once without faults, and then with each.
 type scenario struct {
 	name string
@@ -34,7 +22,9 @@ type scenario struct {
 	// before happens without faults; then act, with them.
 	before func(*world)
 	act    func(*world)
-	ids    idPolicy
+	// madeAgain: the ID at the end is the first that Kong gave to that very object, for an
+	// earlier one of its name was deleted; otherwise the first that it gave to that name.
+	madeAgain bool
 	// readOnly: nothing is written to Kong, whatever fails.
 	readOnly bool
 	// paired: pairs of faults are tried, too.
@@ -102,7 +92,7 @@ func (s scenario) once(faults ...*planned) (o outcome) {
 	}
 	w.nudge(faults)
 	w.hearMetrics()
-	w.audit(s.ids)
+	w.audit(s.madeAgain)
 	w.auditStatus()
 	if writes := b.server.Journal().Since(mark).Writes(); s.readOnly && len(writes) > 0 {
 		w.violation("%d writes to Kong, and there is nothing to be written", len(writes))

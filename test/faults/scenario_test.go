@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -498,7 +496,7 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name: "recreate", ids: idOfUID, before: func(w *world) { boundAs()(w); remember(w) },
+		name: "recreate", madeAgain: true, before: func(w *world) { boundAs()(w); remember(w) },
 		act: func(w *world) {
 			w.delete(limit())
 			w.step(func() bool { return w.truth[w.bindingID("limit")] == nil })

@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -376,8 +374,8 @@ func (w *world) unjittered(id objectID, after time.Duration) time.Duration {
 	}
 	at := w.clock.Now().Add(after)
 	if w.probed {
-		for _, meant := range []time.Duration{1, 2, 4, 8, 15, 60} {
-			meant *= time.Second
+		for _, seconds := range []int{1, 2, 4, 8, 15, 60} {
+			meant := time.Duration(seconds) * time.Second
 			if most := meant + meant/10; after >= meant && after <= most {
 				w.round = [2]time.Time{w.clock.Now().Add(meant), w.clock.Now().Add(most)}
 			}

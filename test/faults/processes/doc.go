@@ -1,5 +1,3 @@
-//go:build faults
-
 // Package processes runs the real manager as a process, against a real API server and a
 // stand-in for Kong, and ends it at every call that it makes. Both of its links go
 // through a proxy that writes every request down and can hold it, drop it, delay it, cut

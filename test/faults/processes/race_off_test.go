@@ -1,4 +1,4 @@
-//go:build faults && !race
+//go:build !race
 
 package processes
 
