@@ -16,14 +16,14 @@ for package in ./test/faults ./test/faults/processes; do
 		grep --line-buffered -E '^(faults|processes): |^(FAIL|ok)\s' || failed=1
 done
 
-awk -v seconds="$SECONDS" -v log="$log" '
+awk -v seconds="$SECONDS" -v file="$log" '
 	/^(faults|processes): +total/ {
 		for (i = 2; i <= NF; i++) {
 			if ($i == "plans") plans += $(i + 1)
 			if ($i == "violations") violations += $(i + 1)
 		}
 	}
-	END { printf "test-faults: %d plans, %d violations, %d s; all of it is in %s\n", plans, violations, seconds, log }' "$log"
+	END { printf "test-faults: %d plans, %d violations, %d s; all of it is in %s\n", plans, violations, seconds, file }' "$log"
 if ((failed)) || grep -qE '^(--- )?FAIL' "$log"; then
 	exit 1
 fi

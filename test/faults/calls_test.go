@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -182,9 +183,16 @@ func (c *kongCall) meet(hit *fault) (*http.Response, error) {
 	}
 	if c.request.Method == http.MethodPut {
 		id := c.request.URL.Path[strings.LastIndex(c.request.URL.Path, "/")+1:]
-		c.serves = c.bench.server.Plugin(id) != nil
+		c.serves = c.bench.server.Plugin(id) != nil && c.recorded(id)
 	}
 	return hit.kong(c)
+}
+
+// recorded reports whether a binding has that ID.
+func (w *world) recorded(id string) bool {
+	return slices.ContainsFunc(w.truth.sorted(kindBinding), func(of objectID) bool {
+		return string(asBinding(w.truth[of]).Status.PluginID) == id
+	})
 }
 
 func (w *world) shortened(text string) string { return strings.ReplaceAll(text, w.namespace, "NS") }

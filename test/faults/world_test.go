@@ -77,7 +77,7 @@ type world struct {
 
 	// What is looked at afterwards.
 	names      map[string]bool // of bindings
-	serves     bool            // the plugin of the PUT that a fault hit was there
+	serves     bool            // the plugin of the PUT that a fault hit was there, and a binding's
 	taken      map[string]bool // IDs of plugins that a binding may take from others
 	ghosts     map[string]bool // IDs of plugins without a binding that may be removed
 	secrets    []string        // values that must appear nowhere
