@@ -47,7 +47,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}, []string{"gateway"}),
 		orphaned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "kong_operator_orphaned_plugins",
-			Help: "Plugins in a gateway's Kong that bear this cluster's marks and belong to no PluginBinding.",
+			Help: "Plugins in a gateway's Kong that bear this cluster's marks and are no PluginBinding's: there is none of that name, or it has recorded another plugin.",
 		}, []string{"gateway"}),
 	}
 	registry.MustRegister(m.writes, m.drifts, m.recoveries, m.refusedChanges, m.lastSweep, m.orphaned)

@@ -167,11 +167,7 @@ func (p *pass) lookByKey(ctx context.Context) (identity.Sighting, error) {
 // lookByName finds what answers to the binding's instance name or, failing that, what
 // bears its owner tags (its instance name was changed by hand, or in the spec).
 func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
-	named, err := p.sighting(p.connection.Kong.PluginByInstanceName(ctx, p.instanceName()))
-	if gateway.KindOf(err) == gateway.Invalid {
-		// What cannot be asked for, no plugin has; a deletion must not wait for it.
-		named, err = identity.Sighting{Standing: identity.Absent}, nil
-	}
+	named, err := p.lookByInstanceName(ctx, p.instanceName())
 	if err != nil || named.Standing == identity.Ours {
 		return named, err
 	}
@@ -179,6 +175,13 @@ func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
 		// Whoever reads all tags finds none of this binding's: only its instance name, which
 		// was asked for just now, could have come since.
 		return named, nil
+	}
+	if generated := p.identity.InstanceName(); generated != p.instanceName() {
+		// What was made before spec.instanceName was given is found without a list, which may
+		// lack a row.
+		if before, err := p.lookByInstanceName(ctx, generated); err != nil || before.Standing == identity.Ours {
+			return before, err
+		}
 	}
 	tagged, err := p.connection.Kong.PluginsByTags(ctx, p.identity.LookupTags())
 	if err != nil {
@@ -194,6 +197,15 @@ func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
 		}
 	}
 	return named, nil
+}
+
+func (p *pass) lookByInstanceName(ctx context.Context, name string) (identity.Sighting, error) {
+	named, err := p.sighting(p.connection.Kong.PluginByInstanceName(ctx, name))
+	if gateway.KindOf(err) == gateway.Invalid {
+		// What cannot be asked for, no plugin has; a deletion must not wait for it.
+		return identity.Sighting{Standing: identity.Absent}, nil
+	}
+	return named, err
 }
 
 // sighting says what an answer means to this binding.

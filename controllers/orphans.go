@@ -21,17 +21,25 @@ import (
 )
 
 // orphan is a plugin that bears the marks of a binding of this cluster which does not
-// exist.
+// exist, or which has recorded another plugin.
 type orphan struct {
 	id    string
 	owner types.NamespacedName
+}
+
+// disowns reports whether a binding has recorded another plugin than this one. An ID is
+// recorded once: such a plugin is a second one for good. It stays from a binding of that
+// name whose finalizer was taken off by force.
+func disowns(binding *v1alpha1.PluginBinding, id string) bool {
+	recorded := string(binding.Status.PluginID)
+	return recorded != "" && recorded != id
 }
 
 // orphanAge is how long before its removal an orphan has to have been seen first, in
 // another sweep: a binding that is being restored may be on its way.
 const orphanAge = time.Minute
 
-// orphans finds the plugins without a binding. Only watched namespaces can be judged.
+// orphans finds the plugins that are no binding's. Only watched namespaces can be judged.
 func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, rows []plugin.Plugin) ([]orphan, error) {
 	var found []orphan
 	left := leftPlugins(g.gateway)
@@ -41,17 +49,17 @@ func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, row
 			continue
 		}
 		key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
-		err := r.Client.Get(ctx, key, &v1alpha1.PluginBinding{}, client.UnsafeDisableDeepCopy)
+		binding := &v1alpha1.PluginBinding{}
+		err := r.Client.Get(ctx, key, binding, client.UnsafeDisableDeepCopy)
 		if apierrors.IsNotFound(err) && r.Selector != nil && !r.Selector.Empty() {
 			// It may be another operator's, whose bindings the cache does not have.
-			err = r.Live.Get(ctx, key, &v1alpha1.PluginBinding{})
+			err = r.Live.Get(ctx, key, binding)
 		}
-		if apierrors.IsNotFound(err) {
-			found = append(found, orphan{id: rows[i].ID, owner: key})
-			continue
-		}
-		if err != nil {
+		if client.IgnoreNotFound(err) != nil {
 			return nil, err
+		}
+		if err != nil || disowns(binding, rows[i].ID) {
+			found = append(found, orphan{id: rows[i].ID, owner: key})
 		}
 	}
 	slices.SortFunc(found, func(a, b orphan) int { return cmp.Compare(a.id, b.id) })
@@ -107,12 +115,18 @@ func (r *KongGatewayReconciler) tidy(ctx context.Context, g *gatewayPass) error 
 	return nil
 }
 
-// removeOrphan removes one, unless its binding is there after all or Kong shows it as
+// removeOrphan removes one, unless it is its binding's after all or Kong shows it as
 // somebody else's by now.
 func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass, o orphan) error {
-	err := r.Live.Get(ctx, o.owner, &v1alpha1.PluginBinding{})
-	if !apierrors.IsNotFound(err) {
+	binding, why := &v1alpha1.PluginBinding{}, "which does not exist"
+	switch err := r.Live.Get(ctx, o.owner, binding); {
+	case apierrors.IsNotFound(err):
+	case err != nil:
 		return err
+	case disowns(binding, o.id) && mayWrite(binding):
+		why = fmt.Sprintf("which has recorded plugin %s", binding.Status.PluginID)
+	default:
+		return nil
 	}
 	have, err := g.kong.PluginByID(ctx, o.id)
 	if gateway.IsNotFound(err) {
@@ -131,8 +145,13 @@ func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass
 	r.Metrics.wrote(g.key, "delete")
 	log.FromContext(ctx).Info("removed an orphaned plugin", "plugin", o.id, "binding", o.owner.String())
 	r.Events.Eventf(g.gateway, nil, corev1.EventTypeNormal, "OrphanRemoved", "Sweep",
-		"plugin %s of PluginBinding %s, which does not exist, was removed from Kong", o.id, o.owner)
+		"plugin %s of PluginBinding %s, %s, was removed from Kong", o.id, o.owner, why)
 	return nil
+}
+
+// mayWrite reports whether the binding's author lets the operator write to Kong for it.
+func mayWrite(binding *v1alpha1.PluginBinding) bool {
+	return binding.Annotations[v1alpha1.PausedAnnotation] != "true" && binding.Spec.ManagementPolicy != v1alpha1.ObservePlugin
 }
 
 func (g *gatewayPass) orphanNote() string {
@@ -144,6 +163,6 @@ func (g *gatewayPass) orphanNote() string {
 	if len(g.orphans) > most {
 		names = append(names, "...")
 	}
-	return fmt.Sprintf("Kong holds %d plugins with this cluster's marks that belong to no PluginBinding: %s",
+	return fmt.Sprintf("Kong holds %d plugins with this cluster's marks that are no PluginBinding's: %s",
 		len(g.orphans), strings.Join(names, ", "))
 }

@@ -27,6 +27,10 @@ import (
 // stop: it has to fit into the pod's grace period.
 const recordTimeout = 10 * time.Second
 
+// attemptTimeout bounds one attempt of it, so that one request that is never answered leaves
+// time for another.
+const attemptTimeout = 3 * time.Second
+
 // longestNote is how many bytes an event's note may have (the API server's bound).
 const longestNote = 1024
 
@@ -99,6 +103,8 @@ func (r *PluginBindingReconciler) recordPluginID(ctx context.Context, p *pass, b
 
 	next := p.binding.Status.DeepCopy()
 	err := retry.OnError(recordBackoff, worthRetrying, func() error {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
 		target := base.DeepCopy()
 		next.DeepCopyInto(&target.Status)
 		err := r.Client.Status().Patch(ctx, target, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))

@@ -291,7 +291,8 @@ type SweepStatus struct {
 	// +optional
 	Drifted int32 `json:"drifted"`
 
-	// orphaned is how many of them have no PluginBinding.
+	// orphaned is how many of them have no PluginBinding, or one that has recorded
+	// another plugin.
 	// +optional
 	Orphaned int32 `json:"orphaned"`
 }

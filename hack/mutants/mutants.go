@@ -77,6 +77,21 @@ var mutants = []mutant{
 		to:   "	if named.Standing == identity.Ours || err == nil {\n		return identity.Sighting{Standing: identity.Absent}, nil\n	}",
 	},
 	{
+		rule: "look by name", name: "not looked up by the generated name beside the declared one",
+		file: "controllers/observe.go",
+		from: "generated != p.instanceName() {", to: "generated == \"\" {",
+	},
+	{
+		rule: "orphans", name: "a second plugin beside the recorded one is not reported",
+		file: "controllers/orphans.go",
+		from: "err != nil || disowns(binding, rows[i].ID) {", to: "err != nil {",
+	},
+	{
+		rule: "orphans", name: "a second plugin is removed although its binding may only look",
+		file: "controllers/orphans.go",
+		from: "disowns(binding, o.id) && mayWrite(binding):", to: "disowns(binding, o.id):",
+	},
+	{
 		rule: "recorded ID", name: "a second plugin is recorded instead of deleted for the recorded ID",
 		file: "internal/identity/decide.go",
 		from: "		return Action{Verb: Delete, ID: f.ByName.ID, Row: \"6\"}", to: "		return Action{Verb: Recover, ID: f.ByName.ID, Row: \"6\"}",
@@ -154,7 +169,7 @@ var mutants = []mutant{
 	{
 		rule: "orphans", name: "an orphan is removed without asking the API server",
 		file: "controllers/orphans.go",
-		from: "	err := r.Live.Get(ctx, o.owner, &v1alpha1.PluginBinding{})\n	if !apierrors.IsNotFound(err) {\n		return err\n	}", to: "	var err error",
+		from: "	switch err := r.Live.Get(ctx, o.owner, binding); {", to: "	switch err := error(nil); {\n	case true:",
 	},
 	{
 		rule: "orphans", name: "orphans are removed without leave",

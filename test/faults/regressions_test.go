@@ -20,6 +20,12 @@ var regressions = []struct {
 		was: "What was written for a binding was remembered by its UID. For another object of its name an older reading was taken " +
 			"for proof that nothing bears its marks: a second plugin was made beside the first.",
 	},
+	{
+		name: "a-list-without-the-row-that-its-name-would-have-shown", scenario: "create-recreated-in-doubt",
+		faults: []planned{{call: callID{"G8", 5}, fault: faultNamed("short", "G8")}},
+		was: "A binding that was given another instance name was asked for by that name and by its tags only. A list of the tags " +
+			"that lacked the row, well-formed for all that, had a second plugin made beside the first.",
+	},
 }
 
 func faultNamed(name, call string) *fault {

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -103,6 +104,33 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		Expect(gw.Status.LastSweep.Plugins).To(BeEquivalentTo(1))
 		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
 		Expect(t.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
+	})
+
+	It("is also a second plugin of a binding that has recorded the first, unless its author lets the operator only look", func() {
+		s := newQuietStory()
+		binding := s.binding("limit")
+		s.create(binding)
+		t := s.steer(removing)
+		first := string(t.ready(binding).Status.PluginID)
+		// As it stays from a binding of that name whose finalizer was taken off by force.
+		second := abandon(s, s.namespace, "limit")
+		gw := t.sweep(2 * time.Minute)
+		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		reported(t, gw, second, "limit")
+		Expect(t.kong.Plugin(second)).NotTo(BeNil(), "it was first seen just now")
+
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ObservePlugin })
+		t.becomes(binding, metav1.ConditionTrue, v1alpha1.ReasonObserved)
+		t.sweep(2 * time.Minute)
+		Expect(t.kong.Plugin(second)).NotTo(BeNil(), "the operator may only look")
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ManagePlugin })
+		t.ready(binding)
+
+		gw = t.sweep(2 * time.Minute)
+		Expect(t.kong.Plugin(second)).To(BeNil())
+		Eventually(t.notes).WithArguments(gw, "OrphanRemoved").Should(ConsistOf(And(ContainSubstring(second), ContainSubstring(first))))
+		Expect(t.kong.Plugin(first)).NotTo(BeNil())
+		Expect(string(t.ready(binding).Status.PluginID)).To(Equal(first))
 	})
 
 	It("is none that can be judged when its namespace is not watched, or its cluster is another", func() {
