@@ -29,6 +29,10 @@ type Kong interface {
 	// broke off is an error.
 	PluginsByTags(ctx context.Context, tags []string) ([]plugin.Plugin, error)
 
+	// VisitByTags is the same for lists of which not all can be kept. What was visited before
+	// an error proves nothing.
+	VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error
+
 	// Resolve finds the ID of a service, route, consumer or consumer group; NotFound when
 	// there is none, Ambiguous when there are several.
 	Resolve(ctx context.Context, kind gateway.EntityKind, ref gateway.EntityRef) (string, error)

@@ -72,7 +72,7 @@ type gatewayPass struct {
 	view       *View
 	sweep      *v1alpha1.SweepStatus
 	stirred    []types.NamespacedName
-	orphans    []orphan
+	orphans    []marked
 	lastRound  round
 	probed     bool
 	surveyDue  bool

@@ -17,12 +17,11 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
-	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// orphan is a plugin that bears the marks of a binding of this cluster which does not
-// exist, or which has recorded another plugin.
-type orphan struct {
+// marked is a plugin that bears the marks of a binding of this cluster. It is an orphan when
+// that binding does not exist, or has recorded another plugin.
+type marked struct {
 	id    string
 	owner types.NamespacedName
 }
@@ -40,29 +39,27 @@ func disowns(binding *v1alpha1.PluginBinding, id string) bool {
 const orphanAge = time.Minute
 
 // orphans finds the plugins that are no binding's. Only watched namespaces can be judged.
-func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, rows []plugin.Plugin) ([]orphan, error) {
-	var found []orphan
+func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, plugins []marked) ([]marked, error) {
+	var found []marked
 	left := leftPlugins(g.gateway)
-	for i := range rows {
-		owner := identity.OwnerOf(rows[i].Tags).Binding
-		if owner == nil || left.Has(rows[i].ID) || owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(owner.Namespace) {
+	for _, p := range plugins {
+		if left.Has(p.id) || p.owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(p.owner.Namespace) {
 			continue
 		}
-		key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
 		binding := &v1alpha1.PluginBinding{}
-		err := r.Client.Get(ctx, key, binding, client.UnsafeDisableDeepCopy)
+		err := r.Client.Get(ctx, p.owner, binding, client.UnsafeDisableDeepCopy)
 		if apierrors.IsNotFound(err) && r.Selector != nil && !r.Selector.Empty() {
 			// It may be another operator's, whose bindings the cache does not have.
-			err = r.Live.Get(ctx, key, binding)
+			err = r.Live.Get(ctx, p.owner, binding)
 		}
 		if client.IgnoreNotFound(err) != nil {
 			return nil, err
 		}
-		if err != nil || disowns(binding, rows[i].ID) {
-			found = append(found, orphan{id: rows[i].ID, owner: key})
+		if err != nil || disowns(binding, p.id) {
+			found = append(found, p)
 		}
 	}
-	slices.SortFunc(found, func(a, b orphan) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(found, func(a, b marked) int { return cmp.Compare(a.id, b.id) })
 	return found, nil
 }
 
@@ -117,7 +114,7 @@ func (r *KongGatewayReconciler) tidy(ctx context.Context, g *gatewayPass) error 
 
 // removeOrphan removes one, unless it is its binding's after all or Kong shows it as
 // somebody else's by now.
-func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass, o orphan) error {
+func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass, o marked) error {
 	binding, why := &v1alpha1.PluginBinding{}, "which does not exist"
 	switch err := r.Live.Get(ctx, o.owner, binding); {
 	case apierrors.IsNotFound(err):

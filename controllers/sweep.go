@@ -24,24 +24,21 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 		return nil
 	}
 	began := r.Ledger.Now()
-	rows, entities, err := r.read(ctx, g)
+	view, marked, err := r.read(ctx, g, began)
 	g.surveyed, g.took = true, r.Clock.Since(began.at)
 	if err != nil {
 		log.FromContext(ctx).Info("the sweep broke off; nothing is concluded from it", "error", err.Error())
 		return nil
 	}
-	g.view = newView(began, rows, entities)
-	if g.orphans, err = r.orphans(ctx, g, rows); err != nil {
+	g.view = view
+	if g.orphans, err = r.orphans(ctx, g, marked); err != nil {
 		return err
 	}
 	g.stirred = r.changed(g)
-	for i := range g.bindings {
-		r.releaseSeen(g, &g.bindings[i])
-	}
 	g.sweep = &v1alpha1.SweepStatus{
 		Time:     metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
 		Duration: metav1.Duration{Duration: g.took.Round(time.Millisecond)},
-		Plugins:  count(len(rows)),
+		Plugins:  count(len(view.fingerprints)),
 		Drifted:  count(len(g.stirred)),
 		Orphaned: count(len(g.orphans)),
 	}
@@ -53,32 +50,43 @@ func count(n int) int32 {
 	return int32(min(n, 1<<30)) //nolint:gosec // bounded
 }
 
-// read asks for the lists.
-func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass) ([]plugin.Plugin, map[gateway.EntityKind]map[gateway.EntityRef]string, error) {
-	entities := map[gateway.EntityKind]map[gateway.EntityRef]string{}
+// read asks for the lists. It also names the binding of every plugin that bears the marks
+// of one.
+func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass, began Moment) (*View, []marked, error) {
+	view := newView(began)
 	for i := range g.bindings {
 		for _, part := range scopeParts(g.bindings[i].Spec.Scope) {
-			if entities[part.kind] != nil || part.kind == gateway.ConsumerGroup && !g.verdict.info.Enterprise() {
+			if view.entities[part.kind] != nil || part.kind == gateway.ConsumerGroup && !g.verdict.info.Enterprise() {
 				continue
 			}
 			ids, err := g.kong.Entities(ctx, part.kind)
 			if err != nil {
 				return nil, nil, err
 			}
-			entities[part.kind] = ids
+			view.entities[part.kind] = ids
 		}
 	}
 	// Last, so that a plugin is never newer than what it applies to.
-	rows, err := g.kong.PluginsByTags(ctx, identity.ClusterTags(r.Cluster))
-	return rows, entities, err
+	known := r.knownFingerprints(g)
+	var found []marked
+	err := g.kong.VisitByTags(ctx, identity.ClusterTags(r.Cluster), func(row plugin.Plugin) {
+		view.add(row, known[row.ID])
+		if owner := identity.OwnerOf(row.Tags).Binding; owner != nil {
+			found = append(found, marked{row.ID, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}})
+		}
+	})
+	return view, found, err
 }
 
-// releaseSeen drops the row of a plugin that is as it was when it was last in force.
-func (r *KongGatewayReconciler) releaseSeen(g *gatewayPass, binding *v1alpha1.PluginBinding) {
-	id := string(binding.Status.PluginID)
-	if last := r.Ledger.Fingerprint(binding); last != 0 && g.view.fingerprint(id) == last {
-		g.view.release(id)
+// knownFingerprints are those of the plugins as they were when they were last in force.
+func (r *KongGatewayReconciler) knownFingerprints(g *gatewayPass) map[string]uint64 {
+	known := make(map[string]uint64, len(g.bindings))
+	for i := range g.bindings {
+		if last := r.Ledger.Fingerprint(&g.bindings[i]); last != 0 {
+			known[string(g.bindings[i].Status.PluginID)] = last
+		}
 	}
+	return known
 }
 
 // wake makes the bindings look of which the reading shows something new.

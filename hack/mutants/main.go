@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -151,6 +152,18 @@ type mutant struct {
 	file string
 	// from stands exactly once in the file, and to takes its place.
 	from, to string
+	// stories that are there to notice it, if any: they are asked first, and the other layers
+	// only when they do not.
+	stories string
+}
+
+// layers in the order in which they are asked.
+func (m mutant) layers() []layer {
+	if m.stories == "" || len(layers) == 0 {
+		return layers
+	}
+	stories := layer{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.focus=" + m.stories}}
+	return append([]layer{stories}, layers...)
 }
 
 // try finds the layers that notice.
@@ -164,7 +177,10 @@ func (m mutant) try(ctx context.Context, dir string, every bool) (result, error)
 		return result{}, fmt.Errorf("it does not compile, so it says nothing: %s", out)
 	}
 	r := result{mutant: m}
-	for _, l := range layers {
+	for _, l := range m.layers() {
+		if slices.Contains(r.killed, l.name) {
+			continue
+		}
 		if _, err := l.test(ctx, overlay); err != nil {
 			if ctx.Err() != nil {
 				return result{}, ctx.Err()

@@ -44,21 +44,30 @@ func (c *Client) PluginByInstanceName(ctx context.Context, name string) (plugin.
 // PluginsByTags returns all plugins that have all of the tags, one to five. Either the list
 // was read to its end, or there is an error.
 func (c *Client) PluginsByTags(ctx context.Context, tags []string) ([]plugin.Plugin, error) {
+	var all []plugin.Plugin
+	if err := c.VisitByTags(ctx, tags, func(p plugin.Plugin) { all = append(all, p) }); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// VisitByTags hands every plugin that has all of the tags, one to five, to visit, page by
+// page, so that not all have to be kept. Only without an error was the list read to its end.
+func (c *Client) VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error {
 	filter, failed := tagsQuery(opListPlugins, tags)
 	if failed != nil {
-		return nil, failed
+		return failed
 	}
-	var all []plugin.Plugin
 	failed = c.listPlugins(ctx, "/plugins", url.Values{"tags": {filter}}, func(p plugin.Plugin) bool {
 		if hasAll(p.Tags, tags) { // should the filter have been lost on the way
-			all = append(all, p)
+			visit(p)
 		}
 		return true
 	})
 	if failed != nil {
-		return nil, failed
+		return failed
 	}
-	return all, nil
+	return nil
 }
 
 func hasAll(have, want []string) bool {
