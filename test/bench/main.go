@@ -1,5 +1,3 @@
-//go:build bench
-
 // Command bench measures the operator: its real binary between a real Kubernetes API
 // server and a Kong, with 100, 1,000 and 10,000 bindings on one gateway. It prints a
 // table, says for each target whether it was reached, writes all figures to a JSON file,
