@@ -40,12 +40,15 @@ type options struct {
 	profiles string        // a directory for profiles of the operator; empty: none
 }
 
+// stored is the result that the documentation tells of.
+const stored = "docs/performance.json"
+
 const help = `Usage: make bench, from the root of the repository.
 
 Environment:
   BENCH_N          how many bindings, separated by blanks ("100 1000 10000")
   BENCH_OUT        the JSON file with all figures (dist/bench.json)
-  BENCH_BASE       an earlier JSON file to compare with
+  BENCH_BASE       an earlier JSON file to compare with (docs/performance.json)
   BENCH_PACE       "kong": the stand-in for Kong takes about as long for an answer as
                    Kong does; "none": it answers as fast as it can ("kong")
   BENCH_SWEEPS     for how many sweeps the idle operator is watched (3)
@@ -84,7 +87,7 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	}
 	o := options{
 		out:      get("BENCH_OUT", "dist/bench.json"),
-		base:     getenv("BENCH_BASE"),
+		base:     get("BENCH_BASE", stored),
 		assets:   getenv("KUBEBUILDER_ASSETS"),
 		manager:  get("BENCH_MANAGER", "bin/manager"),
 		flags:    strings.Fields(getenv("BENCH_FLAGS")),
@@ -122,12 +125,12 @@ func optionsFrom(getenv func(string) string) (options, error) {
 // run measures size by size, writes everything down after each, and says at the end what
 // was wrong.
 func run(ctx context.Context, o options) error {
-	var base *result
-	if o.base != "" {
-		var err error
-		if base, err = readResult(o.base); err != nil {
-			return err
-		}
+	base, err := readResult(o.base)
+	if o.base == stored && errors.Is(err, os.ErrNotExist) {
+		err = nil // there is none yet
+	}
+	if err != nil {
+		return err
 	}
 	all := newResult(o)
 	var wrong []error

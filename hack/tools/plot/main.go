@@ -6,7 +6,7 @@
 package main
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,7 +57,7 @@ const (
 	width, height = 33 * vg.Centimeter, 18 * vg.Centimeter
 )
 
-func write(path string, plots [rows][columns]*plot.Plot) (err error) {
+func write(path string, plots [rows][columns]*plot.Plot) error {
 	canvas, err := draw.NewFormattedCanvas(width, height, strings.TrimPrefix(filepath.Ext(path), "."))
 	if err != nil {
 		return err
@@ -79,11 +79,11 @@ func write(path string, plots [rows][columns]*plot.Plot) (err error) {
 			all[i][j].Draw(tile)
 		}
 	}
-	file, err := os.Create(path)
-	if err != nil {
+	var picture bytes.Buffer
+	if _, err := canvas.WriteTo(&picture); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	_, err = canvas.WriteTo(file)
-	return err
+	// An SVG names its font and does not hold it. Arial's letters are as wide as Liberation's.
+	named, also := []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif")
+	return os.WriteFile(path, bytes.ReplaceAll(picture.Bytes(), named, also), 0o644)
 }

@@ -161,11 +161,10 @@ func (p panel) scale(out *plot.Plot, low, high float64) {
 		out.Y.Min, out.Y.Max = 0, high*1.5
 		return
 	}
-	low, high = math.Log10(low), math.Log10(high)
-	out.Y.Min = math.Pow(10, math.Floor(low))
-	span := high - math.Floor(low)
-	room := 0.1 + 0.09*float64(len(p.lines)) // of the height
-	out.Y.Max = math.Pow(10, math.Ceil(math.Floor(low)+span/(1-room)))
+	bottom := math.Floor(math.Log10(low))
+	room := 0.08 + 0.065*float64(len(p.lines)) // of the height
+	out.Y.Min = math.Pow(10, bottom)
+	out.Y.Max = math.Pow(10, bottom+max(math.Log10(high)-bottom, 1)/(1-room))
 }
 
 func (l line) points(r result) plotter.XYs {
@@ -190,9 +189,10 @@ func (r result) widest() (low, high float64) {
 // decades labels the powers of ten, and marks what is between.
 func decades(low, high float64) []plot.Tick {
 	var ticks []plot.Tick
-	for decade := math.Pow(10, math.Floor(math.Log10(low))); decade <= high; decade *= 10 {
+	for power := math.Floor(math.Log10(low)); math.Pow(10, power) <= high; power++ {
+		decade := math.Pow(10, power)
 		for step := 1.0; step < 10; step++ {
-			at := decade * step
+			at := step * decade
 			if at < low*0.999 || at > high*1.001 {
 				continue
 			}
@@ -207,7 +207,7 @@ func decades(low, high float64) []plot.Tick {
 }
 
 func grouped(value float64) string {
-	text := strconv.FormatFloat(value, 'g', 6, 64)
+	text := strconv.FormatFloat(value, 'f', -1, 64)
 	if value < 1 {
 		return text
 	}
