@@ -70,9 +70,10 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	ctrllog.SetLogger(logr.Discard()) // envtest's; what fails is returned as an error
-	if err := run(ctx, o); err != nil {
+	err = run(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -113,6 +114,9 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	}
 	var err error
 	o.sweeps, err = strconv.Atoi(get("BENCH_SWEEPS", "3"))
+	if err == nil && o.sweeps < 1 {
+		err = fmt.Errorf("BENCH_SWEEPS: %d: at least 1", o.sweeps)
+	}
 	errs = append(errs, err)
 	o.outage, err = time.ParseDuration(get("BENCH_OUTAGE", "60s"))
 	errs = append(errs, err)
