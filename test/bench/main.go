@@ -44,6 +44,8 @@ type options struct {
 const stored = "docs/performance.json"
 
 const help = `Usage: make bench, from the root of the repository.
+       go run ./test/bench --project docs/performance.json
+           calculates from that file what a million bindings on a hundred gateways cost
 
 Environment:
   BENCH_N          how many bindings, separated by blanks ("100 1000 10000")
@@ -63,7 +65,16 @@ Environment:
 
 func main() {
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), help) }
+	file := flag.String("project", "", "")
 	flag.Parse()
+	if *file != "" {
+		r, err := readResult(*file)
+		if err == nil {
+			err = project(os.Stdout, r, million)
+		}
+		exitOn(err)
+		return
+	}
 	o, err := optionsFrom(os.Getenv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -73,6 +84,10 @@ func main() {
 	ctrllog.SetLogger(logr.Discard()) // envtest's; what fails is returned as an error
 	err = run(ctx, o)
 	stop()
+	exitOn(err)
+}
+
+func exitOn(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
