@@ -126,14 +126,14 @@ func (p panel) draw(r result) (*plot.Plot, error) {
 		out.Add(curve, marks)
 		out.Legend.Add(l.name, curve, marks)
 	}
-	if p.target > 0 {
+	out.X.Min, out.X.Max = r.widest()
+	if p.target > 0 && out.X.Min < targetAt && targetAt < out.X.Max {
 		if err := p.addTarget(out); err != nil {
 			return nil, err
 		}
 		high = max(high, p.target)
 	}
 	p.scale(out, low, high)
-	out.X.Min, out.X.Max = r.widest()
 	out.Legend.Top, out.Legend.Left = true, true
 	out.Legend.TextStyle.Font.Size, out.Legend.TextStyle.Color = vg.Points(10), ink
 	out.Legend.XOffs, out.Legend.YOffs, out.Legend.Padding = vg.Points(4), vg.Points(-4), vg.Points(2)
