@@ -133,6 +133,25 @@ model: ## Search the states of the whole protocol, all sets of up to four events
 test-faults: ## Break every call of every scenario, alone and in pairs, in process and in real processes.
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets hack/test-faults.sh
 
+# The picture lies beside the figures: BENCH_OUT=docs/performance.json stores both.
+# `go run ./test/bench --help` tells of the other variables.
+BENCH_OUT ?= dist/bench.json
+BENCH_PACKAGES := ./internal/gateway ./internal/identity ./internal/plugin
+
+.PHONY: bench
+bench: build bench-go ## Measure the real binary with BENCH_N (100 1000 10000) bindings, compare, draw (half an hour).
+	go build -trimpath -o bin/kongtest ./test/kongtest/cmd/kongtest
+	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets BENCH_OUT=$(BENCH_OUT) go run ./test/bench
+	$(MAKE) --no-print-directory bench-plot
+
+.PHONY: bench-go
+bench-go: ## Run the Go benchmarks of what every pass and every sweep does.
+	go test -run '^$$' -bench . -benchmem $(BENCH_PACKAGES)
+
+.PHONY: bench-plot
+bench-plot: ## Draw the figures in BENCH_OUT (dist/bench.json) once more.
+	cd hack/tools/plot && go run . "$(abspath $(BENCH_OUT))" "$(abspath $(BENCH_OUT:.json=.svg))"
+
 .PHONY: mutants
 mutants: ## Break one rule of the operator at a time and show which tests notice (an hour).
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/mutants $(MUTANTS)

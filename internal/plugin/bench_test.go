@@ -1,6 +1,10 @@
 package plugin
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
 
 // A restart compares every plugin once; it has seconds for ten thousand of them.
 func BenchmarkDifferences(b *testing.B) {
@@ -15,6 +19,28 @@ func BenchmarkDifferences(b *testing.B) {
 			if got := Differences(want, have, s); len(got) > 0 {
 				b.Fatal(got)
 			}
+		}
+	}
+}
+
+// Every pass renders what its binding declares, also when it then finds it in sync.
+func BenchmarkRender(b *testing.B) {
+	in := Inputs{
+		Spec: &v1alpha1.PluginBindingSpec{
+			Plugin:        "rate-limiting",
+			Config:        jsonConfig(`{"minute":60,"policy":"redis","redis":{"host":"redis.shop.svc","port":6379}}`),
+			ConfigPatches: []v1alpha1.ConfigPatch{patch("/redis/password", "password", v1alpha1.FormatString)},
+			Tags:          []v1alpha1.Tag{"team:shop"},
+		},
+		Scope:        Scope{ServiceID: "s"},
+		InstanceName: "production.shop.orders-rate-limit",
+		OwnerTags:    []string{"managed-by:plugin-binding-operator", "k8s-name:orders-rate-limit"},
+		Secret:       secrets(map[string]string{"password": "correct horse battery staple"}),
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Render(in); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -1,5 +1,3 @@
-//go:build bench
-
 package main
 
 import (
@@ -102,11 +100,11 @@ func (c *cluster) connect(config *rest.Config) error {
 	}
 	config = rest.CopyConfig(config)
 	config.QPS = -1
-	discovery, err := discovery.NewDiscoveryClientForConfig(config)
+	raw, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return err
 	}
-	c.raw = discovery.RESTClient()
+	c.raw = raw.RESTClient()
 	c.Client, err = client.New(config, client.Options{Scheme: scheme})
 	return err
 }
@@ -171,11 +169,6 @@ func (c *cluster) bindings(ctx context.Context) ([]v1alpha1.PluginBinding, error
 	var list v1alpha1.PluginBindingList
 	err := c.List(ctx, &list, client.InNamespace(namespace))
 	return list.Items, err
-}
-
-func (c *cluster) gateway(ctx context.Context) (*v1alpha1.KongGateway, error) {
-	g := &v1alpha1.KongGateway{}
-	return g, c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: gatewayName}, g)
 }
 
 // specimen is one plugin of the bench: as a binding, and as the bare client posts it.

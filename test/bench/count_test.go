@@ -1,5 +1,3 @@
-//go:build bench
-
 package main
 
 import (
@@ -114,9 +112,9 @@ func proxyTo(t *testing.T, kong http.HandlerFunc) (*proxy, *http.Client) {
 	return p, &http.Client{Transport: transport}
 }
 
-func send(t *testing.T, client *http.Client, method, url, body string) {
+func send(t *testing.T, client *http.Client, method, to, body string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, to, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +204,7 @@ func TestUsageOfThisProcess(t *testing.T) {
 func TestPace(t *testing.T) {
 	upstream := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "500000")
-		w.Write(make([]byte, 500_000))
+		_, _ = w.Write(make([]byte, 500_000)) // the client counts
 	})
 	p, err := startProxy(upstream, true)
 	if err != nil {

@@ -1,5 +1,3 @@
-//go:build bench
-
 package main
 
 import (
@@ -25,20 +23,18 @@ func (s *stage) idle(ctx context.Context, p *phase) error {
 	watch, stop := context.WithCancel(ctx)
 	samples := sampleCPU(watch, s.operator)
 	defer stop()
-	var began time.Time
-	for sweep := range s.sweeps + 1 {
-		select {
-		case <-begun:
-		case <-time.After(10 * patience):
-			return fmt.Errorf("only %d sweeps in %s", sweep, 10*patience)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		switch sweep {
-		case 0:
-			began = time.Now()
-		case 1:
-			defer s.profileSweep(ctx)() //nolint:revive // once, and waited for at the end
+	if err := nextSweep(ctx, begun); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := nextSweep(ctx, begun); err != nil {
+		return err
+	}
+	profiled := s.profileSweep(ctx)
+	defer profiled()
+	for range s.sweeps - 1 {
+		if err := nextSweep(ctx, begun); err != nil {
+			return err
 		}
 	}
 	ended := time.Now()
@@ -54,6 +50,19 @@ func (s *stage) idle(ctx context.Context, p *phase) error {
 		}
 	}
 	return s.verify(ctx, p.Name)
+}
+
+// nextSweep waits until a sweep begins.
+func nextSweep(ctx context.Context, begun <-chan struct{}) error {
+	const longest = 10 * patience
+	select {
+	case <-begun:
+		return nil
+	case <-time.After(longest):
+		return fmt.Errorf("no sweep in %s", longest)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // sweepEnds waits until the sweep under way has ended.

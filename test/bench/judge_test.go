@@ -1,5 +1,3 @@
-//go:build bench
-
 package main
 
 import (
@@ -164,6 +162,31 @@ func TestCompare(t *testing.T) {
 	if len(lines) != 5 || strings.Join(strings.Fields(lines[3]), " ") != "100 restart in sync Kong reads 0 3 new" ||
 		strings.Join(strings.Fields(lines[4]), " ") != "100 restart in sync seconds 2 5 2.50" {
 		t.Errorf("%s", out.String())
+	}
+}
+
+// What does not grow with the bindings is not multiplied with them.
+func TestProject(t *testing.T) {
+	size := func(n int, peak float64) *measurement {
+		return &measurement{N: n, PeakMiB: peak, BindingBytes: 1 << 10, Phases: []*phase{
+			{Name: phaseIdle, Figures: map[string]float64{figSweepTook: 1000, figSweepCPU: 300}},
+			{Name: phaseRestart}, {Name: phaseCreate}, {Name: phaseDelete, Seconds: 1},
+		}}
+	}
+	r := &result{Runs: []*measurement{size(1000, 60), size(10_000, 150)}}
+	var out bytes.Buffer
+	if err := project(&out, r, million); err != nil {
+		t.Fatal(err)
+	}
+	// 50 MiB + 0.01 MiB a binding; 10,000 / (0.8 x 512 - 50) = 28 shards.
+	for _, want := range []string{"| reads of one sweep ", " | 13 |", "50 MiB + 10.2 KiB a binding", "| 28, of 35714 bindings |", "| 0.22/s |", "| 1.0 GiB |"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	r.Runs = r.Runs[1:]
+	if err := project(&out, r, million); err == nil {
+		t.Error("one size tells nothing of growth")
 	}
 }
 

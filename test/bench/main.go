@@ -1,5 +1,3 @@
-//go:build bench
-
 // Command bench measures the operator: its real binary between a real Kubernetes API
 // server and a Kong, with 100, 1,000 and 10,000 bindings on one gateway. It prints a
 // table, says for each target whether it was reached, writes all figures to a JSON file,
@@ -42,12 +40,17 @@ type options struct {
 	profiles string        // a directory for profiles of the operator; empty: none
 }
 
+// stored is the result that the documentation tells of.
+const stored = "docs/performance.json"
+
 const help = `Usage: make bench, from the root of the repository.
+       go run ./test/bench --project docs/performance.json
+           calculates from that file what a million bindings on a hundred gateways cost
 
 Environment:
   BENCH_N          how many bindings, separated by blanks ("100 1000 10000")
   BENCH_OUT        the JSON file with all figures (dist/bench.json)
-  BENCH_BASE       an earlier JSON file to compare with
+  BENCH_BASE       an earlier JSON file to compare with (docs/performance.json)
   BENCH_PACE       "kong": the stand-in for Kong takes about as long for an answer as
                    Kong does; "none": it answers as fast as it can ("kong")
   BENCH_SWEEPS     for how many sweeps the idle operator is watched (3)
@@ -62,16 +65,30 @@ Environment:
 
 func main() {
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), help) }
+	file := flag.String("project", "", "")
 	flag.Parse()
+	if *file != "" {
+		r, err := readResult(*file)
+		if err == nil {
+			err = project(os.Stdout, r, million)
+		}
+		exitOn(err)
+		return
+	}
 	o, err := optionsFrom(os.Getenv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	ctrllog.SetLogger(logr.Discard()) // envtest's; what fails is returned as an error
-	if err := run(ctx, o); err != nil {
+	err = run(ctx, o)
+	stop()
+	exitOn(err)
+}
+
+func exitOn(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -86,7 +103,7 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	}
 	o := options{
 		out:      get("BENCH_OUT", "dist/bench.json"),
-		base:     getenv("BENCH_BASE"),
+		base:     get("BENCH_BASE", stored),
 		assets:   getenv("KUBEBUILDER_ASSETS"),
 		manager:  get("BENCH_MANAGER", "bin/manager"),
 		flags:    strings.Fields(getenv("BENCH_FLAGS")),
@@ -112,6 +129,9 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	}
 	var err error
 	o.sweeps, err = strconv.Atoi(get("BENCH_SWEEPS", "3"))
+	if err == nil && o.sweeps < 1 {
+		err = fmt.Errorf("BENCH_SWEEPS: %d: at least 1", o.sweeps)
+	}
 	errs = append(errs, err)
 	o.outage, err = time.ParseDuration(get("BENCH_OUTAGE", "60s"))
 	errs = append(errs, err)
@@ -124,12 +144,12 @@ func optionsFrom(getenv func(string) string) (options, error) {
 // run measures size by size, writes everything down after each, and says at the end what
 // was wrong.
 func run(ctx context.Context, o options) error {
-	var base *result
-	if o.base != "" {
-		var err error
-		if base, err = readResult(o.base); err != nil {
-			return err
-		}
+	base, err := readResult(o.base)
+	if o.base == stored && errors.Is(err, os.ErrNotExist) {
+		err = nil // there is none yet
+	}
+	if err != nil {
+		return err
 	}
 	all := newResult(o)
 	var wrong []error

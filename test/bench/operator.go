@@ -1,5 +1,3 @@
-//go:build bench
-
 package main
 
 import (
@@ -233,14 +231,22 @@ func sum(page, metric, having string) float64 {
 
 // freePorts are addresses of 127.0.0.1 where nobody listens now.
 func freePorts(ctx context.Context, n int) ([]string, error) {
-	var addresses []string
-	var config net.ListenConfig
+	var (
+		addresses []string
+		listeners []net.Listener
+		config    net.ListenConfig
+	)
+	defer func() { // all of them at the end, so that they differ
+		for _, listener := range listeners {
+			_ = listener.Close()
+		}
+	}()
 	for range n {
 		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
-		defer listener.Close() //nolint:revive // all of them at the end, so that they differ
+		listeners = append(listeners, listener)
 		addresses = append(addresses, listener.Addr().String())
 	}
 	return addresses, nil

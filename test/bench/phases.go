@@ -1,5 +1,3 @@
-//go:build bench
-
 package main
 
 import (
@@ -36,6 +34,7 @@ const (
 	figRate        = "per second"
 	figShare       = "share of bare client, %"
 	figAllReady    = "all ready, s"
+	figFirst       = "first write after, s"
 	figP50         = "p50, ms"
 	figP95         = "p95, ms"
 	figMax         = "max, ms"
@@ -109,6 +108,7 @@ func (s *stage) create(ctx context.Context, p *phase) error {
 	if n != s.n {
 		s.wrong("first creation: %d plugins were created", n)
 	}
+	p.Figures[figFirst] = first.Sub(began).Seconds()
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
 	p.Figures[figShare] = 100 * p.Figures[figRate] / s.measured.figure(phaseBare, figRate)
 	profiled()

@@ -1,5 +1,3 @@
-//go:build bench
-
 package main
 
 import (
@@ -39,7 +37,7 @@ func (s *stage) profileHeap(ctx context.Context, name string) {
 
 // profileWrites watches the operator and the API server once a tenth of the plugins has
 // been written. The returned function waits for the end.
-func (s *stage) profileWrites(ctx context.Context, name, method string) (wait func()) {
+func (s *stage) profileWrites(ctx context.Context, name, method string) (finish func()) {
 	if s.profiles == "" {
 		return func() {}
 	}
@@ -63,13 +61,13 @@ func (s *stage) untilWritten(ctx context.Context, mark int, method string) {
 }
 
 // profileSweep watches the operator from one sweep on for longer than to the next.
-func (s *stage) profileSweep(ctx context.Context) (wait func()) {
+func (s *stage) profileSweep(ctx context.Context) (finish func()) {
 	return inBackground(func() {
 		s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
 	})
 }
 
-func inBackground(tasks ...func()) (wait func()) {
+func inBackground(tasks ...func()) (finish func()) {
 	done := make(chan struct{}, len(tasks))
 	for _, task := range tasks {
 		go func() {
