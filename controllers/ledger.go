@@ -90,6 +90,15 @@ func (l *Ledger) quietAt(binding client.Object, longest time.Duration) time.Time
 	return quiet
 }
 
+// Sent reports whether a write that this process sent for a binding of this name can still
+// be done.
+func (l *Ledger) Sent(binding client.Object) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[client.ObjectKeyFromObject(binding)]
+	return e != nil && e.lands.After(l.clock.Now())
+}
+
 // Moment is when a reading of Kong began: its place in the order of readings and writes,
 // and its time.
 type Moment struct {

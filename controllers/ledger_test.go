@@ -118,3 +118,20 @@ func TestBindingsThatAreGoneAreDropped(t *testing.T) {
 		t.Errorf("%v", l.entries)
 	}
 }
+
+func TestWhatThisProcessHasSentCanStillBeDone(t *testing.T) {
+	clock := clocktesting.NewFakePassiveClock(time.Unix(1_000, 0))
+	l, binding := NewLedger(clock, time.Time{}), bindingOf("limits", "1")
+	l.Begin()
+	if l.Sent(binding) {
+		t.Error("it has only begun to lead")
+	}
+	l.MayLand(binding, clock.Now().Add(time.Second))
+	if !l.Sent(binding) || !l.Sent(bindingOf("limits", "2")) || l.Sent(bindingOf("other", "3")) {
+		t.Error("a write of unknown outcome counts for its name")
+	}
+	clock.SetTime(clock.Now().Add(time.Second))
+	if l.Sent(binding) {
+		t.Error("it cannot be done any more")
+	}
+}

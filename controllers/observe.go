@@ -26,6 +26,9 @@ func (r *PluginBindingReconciler) observe(ctx context.Context, p *pass) *stop {
 		return &stop{}
 	}
 	p.doubt = r.quietIn(p)
+	if p.unseen() && !r.Ledger.Sent(p.binding) {
+		return p.inDoubt()
+	}
 	if err := p.gatherFacts(ctx); err != nil {
 		return r.kongFailed(p, err)
 	}
@@ -268,6 +271,23 @@ func (r *PluginBindingReconciler) decide(_ context.Context, p *pass) *stop {
 	}
 	if p.doubt <= 0 || p.observes() || !slices.Contains(startsOwnership, p.action.Verb) {
 		return nil
+	}
+	return p.inDoubt()
+}
+
+// unseen reports whether nothing would come of looking now, unless this process has sent
+// something: a plugin may be neither made nor adopted yet, and the view shows none with the
+// binding's marks that could be taken at once. So a new leader with thousands of new bindings
+// looks for each once, and not before and after it has waited.
+func (p *pass) unseen() bool {
+	return p.doubt > 0 && p.facts.Recorded == "" && !p.observes() && p.connection.View != nil && !p.connection.View.owns(p.identity)
+}
+
+// inDoubt waits for an earlier write. Of a binding of which nothing has been said yet, that
+// is no news.
+func (p *pass) inDoubt() *stop {
+	if len(p.binding.Status.Conditions) == 0 {
+		return &stop{after: p.doubt}
 	}
 	return &stop{
 		condition: v1alpha1.ConditionProgrammed,
