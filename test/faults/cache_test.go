@@ -78,14 +78,16 @@ func newObject(kind string) client.Object {
 // sorted are the IDs of a kind, in order.
 func (o objects) sorted(kind string) []objectID {
 	var ids []objectID
-	for _, id := range slices.SortedFunc(maps.Keys(o), func(a, b objectID) int {
-		return cmp.Compare(a.kind+"/"+a.String(), b.kind+"/"+b.String())
-	}) {
+	for _, id := range slices.SortedFunc(maps.Keys(o), compareIDs) {
 		if id.kind == kind {
 			ids = append(ids, id)
 		}
 	}
 	return ids
+}
+
+func compareIDs(a, b objectID) int {
+	return cmp.Compare(a.kind+"/"+a.String(), b.kind+"/"+b.String())
 }
 
 // get copies an object into another of its type.

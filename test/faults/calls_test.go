@@ -150,9 +150,12 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.life.silent {
 		return c.deliverRequest()
 	}
-	c.probed = c.probed || c.name == "G9"
-	if c.name == "G8" && c.current.kind == kindGateway && r.URL.Query().Has("tags") {
-		c.readings++
+	if c.current.kind == kindGateway {
+		c.pauses.asked(c.name, c.clock.Now())
+		defer func() { c.pauses.answered(c.name, c.clock.Now()) }()
+		if c.name == "G8" && r.URL.Query().Has("tags") {
+			c.readings++
+		}
 	}
 	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()))
 	answer, err := c.meet(hit)

@@ -44,25 +44,13 @@ type outcome struct {
 	fired      bool
 }
 
-// play tells a scenario until the faults have happened. Now and then they do not: the
-// operator's pauses are random by a tenth, and decide whether two things happen together.
-func (s scenario) play(faults ...planned) outcome {
-	const most = 8
-	for attempt := 1; ; attempt++ {
-		fresh := make([]*planned, len(faults))
-		for i := range faults {
-			f := faults[i]
-			fresh[i] = &f
-		}
-		o := s.once(fresh...)
-		if o.fired || len(o.violations) > 0 || attempt == most {
-			return o
-		}
+// play tells a scenario, with faults or without.
+func (s scenario) play(faults ...planned) (o outcome) {
+	waiting := make([]*planned, len(faults))
+	for i := range faults {
+		f := faults[i]
+		waiting[i] = &f
 	}
-}
-
-// once tells it once.
-func (s scenario) once(faults ...*planned) (o outcome) {
 	b := <-benches
 	defer func() { benches <- b }()
 	w := newWorld(b, s.configure)
@@ -75,22 +63,22 @@ func (s scenario) once(faults ...*planned) (o outcome) {
 			w.violation("%s", a.reason)
 		}
 		o.violations, o.trace, o.calls, o.fired = w.violations, w.report(), w.calls, true
-		for _, f := range faults {
+		for _, f := range waiting {
 			o.fired = o.fired && f.fired
 		}
 	}()
 	s.before(w)
 	mark := b.server.Journal().Mark()
-	w.arm(faults...)
+	w.arm(waiting...)
 	s.act(w)
 	w.calm()
 	w.disarm()
 	w.note("disarmed")
-	w.settle(!nudged(faults))
-	for _, f := range faults {
+	w.settle(!nudged(waiting))
+	for _, f := range waiting {
 		w.expect(f)
 	}
-	w.nudge(faults)
+	w.nudge(waiting)
 	w.hearMetrics()
 	w.audit(s.madeAgain)
 	w.auditStatus()

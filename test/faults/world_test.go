@@ -3,7 +3,9 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,11 +63,11 @@ type world struct {
 	timers   []timer
 	hooks    []func() // after the next pass
 	passes   int
-	current  objectID     // what is being reconciled
-	readings int          // of all that Kong holds
-	round    [2]time.Time // when the next look at the gateway is at the earliest and at the latest
-	down     bool         // Kong cannot be reached
-	token    string       // that Kong asks for, if any
+	current  objectID // what is being reconciled
+	readings int      // of all that Kong holds
+	pauses   pauses   // of the gateway, that end at random
+	down     bool     // Kong cannot be reached
+	token    string   // that Kong asks for, if any
 	failures workqueue.TypedRateLimiter[objectID]
 	slow     workqueue.TypedRateLimiter[objectID]
 
@@ -89,7 +91,6 @@ type world struct {
 	kubeWritesBefore int
 	older            kongtest.Snapshot
 	readFailed       bool // in this pass a question to Kong was not answered
-	probed           bool // in this pass the gateway was probed
 	trace            []string
 	violations       []string
 	mu               sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
@@ -180,7 +181,7 @@ func (w *world) restart() {
 	}
 	life.Operator = controllers.New(options, controllers.Recorders{Gateways: recorder{life}, Bindings: recorder{life}})
 	w.operator = life
-	w.due = map[objectID]appointment{}
+	w.due, w.pauses = map[objectID]appointment{}, pauses{}
 	w.failures = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
 	w.slow = workqueue.DefaultTypedControllerRateLimiter[objectID]()
 	if w.stale == 0 && w.frozen == "" {
@@ -225,11 +226,28 @@ func (w *world) enqueueAfter(id objectID, after time.Duration) {
 func (w *world) next() (id objectID, at time.Time, ok bool) {
 	order := 0
 	for candidate, appointment := range w.due {
-		if !ok || appointment.at.Before(at) || appointment.at.Equal(at) && appointment.order < order {
-			id, at, order, ok = candidate, appointment.at, appointment.order, true
+		due := w.dueAt(candidate)
+		if !ok || due.Before(at) || due.Equal(at) && appointment.order < order {
+			id, at, order, ok = candidate, due, appointment.order, true
 		}
 	}
 	return id, at, ok
+}
+
+// dueAt is when a pass that has an appointment can be made.
+func (w *world) dueAt(id objectID) time.Time {
+	at := w.due[id].at
+	if id.kind == kindGateway {
+		return w.pauses.beyond(later(at, w.clock.Now()))
+	}
+	return at
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // run does everything that is due until then.
@@ -300,8 +318,8 @@ func (w *world) calm() {
 func (w *world) sweep() {
 	w.run(w.clock.Now())
 	id := w.gatewayID()
-	if appointment, ok := w.due[id]; ok {
-		w.run(appointment.at)
+	if _, ok := w.due[id]; ok {
+		w.run(w.dueAt(id))
 	}
 	w.calm()
 }
@@ -309,8 +327,8 @@ func (w *world) sweep() {
 // sweepUntil is sweep up to a moment.
 func (w *world) sweepUntil(until func() bool) {
 	id := w.gatewayID()
-	if appointment, ok := w.due[id]; ok {
-		w.clock.SetTime(appointment.at)
+	if _, ok := w.due[id]; ok {
+		w.clock.SetTime(w.dueAt(id))
 	}
 	w.step(until)
 }
@@ -329,7 +347,8 @@ func (w *world) pass(id objectID) {
 	if w.passes++; w.passes > mostPasses {
 		panic(abort{fmt.Sprintf("it does not settle: %d passes", w.passes)})
 	}
-	w.readFailed, w.probed = false, false
+	w.readFailed = false
+	w.pauses.beginPass()
 	w.note("- %s %s", id.kind, id.Name)
 	w.current = id
 	life := w.operator
@@ -354,7 +373,7 @@ func (w *world) pass(id objectID) {
 		w.enqueueAfter(id, limiter.When(id))
 	case result.RequeueAfter > 0:
 		limiter.Forget(id)
-		w.enqueueAfter(id, w.unjittered(id, result.RequeueAfter))
+		w.enqueueAfter(id, w.repeatable(id, result.RequeueAfter))
 	default:
 		limiter.Forget(id)
 	}
@@ -364,27 +383,6 @@ func (w *world) pass(id objectID) {
 		w.enqueueAll()
 	}
 	w.deliver()
-}
-
-// unjittered makes every play the same: the pauses between two looks at a gateway are up
-// to a tenth longer than meant, at random, and are made all of that here.
-func (w *world) unjittered(id objectID, after time.Duration) time.Duration {
-	if id.kind != kindGateway {
-		return after
-	}
-	at := w.clock.Now().Add(after)
-	if w.probed {
-		for _, seconds := range []int{1, 2, 4, 8, 15, 60} {
-			meant := time.Duration(seconds) * time.Second
-			if most := meant + meant/10; after >= meant && after <= most {
-				w.round = [2]time.Time{w.clock.Now().Add(meant), w.clock.Now().Add(most)}
-			}
-		}
-	}
-	if !at.Before(w.round[0]) && !at.After(w.round[1]) {
-		at = w.round[1]
-	}
-	return at.Sub(w.clock.Now())
 }
 
 func (w *world) reconcile(id objectID) (result ctrl.Result, err error) {
@@ -454,7 +452,7 @@ func (w *world) deliver() {
 				ids[id] = true
 			}
 		}
-		for id := range ids {
+		for _, id := range slices.SortedFunc(maps.Keys(ids), compareIDs) {
 			was, is := w.cache[id], w.truth[id]
 			switch {
 			case was == nil && is == nil:
