@@ -126,7 +126,7 @@ fuzz: ## Run every fuzz test for FUZZTIME (20s).
 	hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: model
-model: ## Search the states of the whole protocol, all sets of up to four events (an hour).
+model: ## Search the states of the whole protocol, all sets of up to four events (20 minutes).
 	MODEL_FULL=1 go test -count=1 -v -timeout 3h ./test/model
 
 .PHONY: test-faults
