@@ -89,13 +89,14 @@ func (o *operator) stop() error {
 	if err := o.alive(); err != nil {
 		return err
 	}
+	if u, err := usageOf(o.cmd.Process.Pid); err == nil { // before it is gone
+		o.peak = max(o.peak, u.peak)
+	}
 	if err := o.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-o.exited
-	u := usageAtEnd(o.cmd)
-	o.peak = max(o.peak, u.peak)
-	o.spent += u.cpu
+	o.spent += cpuAtEnd(o.cmd)
 	state := o.cmd.ProcessState
 	o.cmd = nil
 	if !state.Success() {

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // usage is what a process has used. Without /proc it is not known while the process runs.
@@ -114,15 +113,9 @@ func busy() float64 {
 	return sum
 }
 
-// usageAtEnd is what a process used that has ended.
-func usageAtEnd(cmd *exec.Cmd) usage {
-	state := cmd.ProcessState
-	u := usage{cpu: (state.UserTime() + state.SystemTime()).Seconds()}
-	if rusage, ok := state.SysUsage().(*syscall.Rusage); ok {
-		u.peak = float64(rusage.Maxrss) / 1024
-		if runtime.GOOS == "darwin" { // in bytes there
-			u.peak /= 1024
-		}
-	}
-	return u
+// cpuAtEnd is how long a process that has ended used processors, in seconds. The most memory
+// that the kernel tells of such a process is not its own: it counts that of the bench, which
+// it was a copy of before it became another program.
+func cpuAtEnd(cmd *exec.Cmd) float64 {
+	return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 }
