@@ -24,6 +24,8 @@ import (
 type marked struct {
 	id    string
 	owner types.NamespacedName
+	// recorded is the plugin that an orphan's binding has recorded instead, if it exists.
+	recorded string
 }
 
 // disowns reports whether a binding has recorded another plugin than this one. An ID is
@@ -56,6 +58,7 @@ func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, plu
 			return nil, err
 		}
 		if err != nil || disowns(binding, p.id) {
+			p.recorded = string(binding.Status.PluginID)
 			found = append(found, p)
 		}
 	}
@@ -155,11 +158,15 @@ func (g *gatewayPass) orphanNote() string {
 	const most = 5
 	var names []string
 	for _, o := range g.orphans[:min(len(g.orphans), most)] {
-		names = append(names, fmt.Sprintf("%s of %s", o.id, o.owner))
+		name := fmt.Sprintf("%s of %s", o.id, o.owner)
+		if o.recorded != "" {
+			name += ", which has recorded " + o.recorded
+		}
+		names = append(names, name)
 	}
 	if len(g.orphans) > most {
 		names = append(names, "...")
 	}
 	return fmt.Sprintf("Kong holds %d plugins with this cluster's marks that are no PluginBinding's: %s",
-		len(g.orphans), strings.Join(names, ", "))
+		len(g.orphans), strings.Join(names, "; "))
 }

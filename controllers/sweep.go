@@ -24,14 +24,14 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 		return nil
 	}
 	began := r.Ledger.Now()
-	view, marked, err := r.read(ctx, g, began)
+	view, found, err := r.read(ctx, g, began)
 	g.surveyed, g.took = true, r.Clock.Since(began.at)
 	if err != nil {
 		log.FromContext(ctx).Info("the sweep broke off; nothing is concluded from it", "error", err.Error())
 		return nil
 	}
 	g.view = view
-	if g.orphans, err = r.orphans(ctx, g, marked); err != nil {
+	if g.orphans, err = r.orphans(ctx, g, found); err != nil {
 		return err
 	}
 	g.stirred = r.changed(g)
@@ -70,10 +70,12 @@ func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass, began 
 	known := r.knownFingerprints(g)
 	var found []marked
 	err := g.kong.VisitByTags(ctx, identity.ClusterTags(r.Cluster), func(row plugin.Plugin) {
-		view.add(row, known[row.ID])
-		if owner := identity.OwnerOf(row.Tags).Binding; owner != nil {
-			found = append(found, marked{row.ID, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}})
+		var owner types.NamespacedName
+		if binding := identity.OwnerOf(row.Tags).Binding; binding != nil {
+			owner = types.NamespacedName{Namespace: binding.Namespace, Name: binding.Name}
+			found = append(found, marked{id: row.ID, owner: owner})
 		}
+		view.add(row, owner, known[row.ID])
 	})
 	return view, found, err
 }

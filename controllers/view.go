@@ -40,11 +40,12 @@ func newView(began Moment) *View {
 	}
 }
 
-// add takes in one plugin. Its row is kept unless it is known by its fingerprint.
-func (v *View) add(row plugin.Plugin, known uint64) {
+// add takes in one plugin, owned by a binding if owner is not empty. Its row is kept unless
+// it is known by its fingerprint.
+func (v *View) add(row plugin.Plugin, owner types.NamespacedName, known uint64) {
 	v.fingerprints[row.ID] = plugin.Fingerprint(row)
-	if owner := identity.OwnerOf(row.Tags).Binding; owner != nil {
-		v.owned[types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}] = true
+	if owner != (types.NamespacedName{}) {
+		v.owned[owner] = true
 	}
 	if v.fingerprints[row.ID] == known {
 		return

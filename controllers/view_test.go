@@ -33,7 +33,7 @@ func TestAViewReturnsRowsAsTheyWere(t *testing.T) {
 	view := newView(Moment{})
 	full, bare := aRow(t, "full"), plugin.Plugin{ID: "bare", Name: "cors", Config: map[string]any{}}
 	for _, row := range []plugin.Plugin{full, bare} {
-		view.add(row, 0)
+		view.add(row, types.NamespacedName{}, 0)
 		got, ok := view.row(row.ID)
 		if !ok || !reflect.DeepEqual(got, row) {
 			t.Errorf("kept %+v\nas   %+v, %t", row, got, ok)
@@ -55,11 +55,11 @@ func TestAViewKeepsNoRowThatIsKnown(t *testing.T) {
 		kept  bool
 	}{{0, true}, {plugin.Fingerprint(row), false}, {plugin.Fingerprint(row) + 1, true}} {
 		view := newView(Moment{})
-		view.add(row, tc.known)
+		view.add(row, types.NamespacedName{Namespace: "shop", Name: "limit"}, tc.known)
 		if _, kept := view.row(row.ID); kept != tc.kept {
 			t.Errorf("known by %d: kept %t", tc.known, kept)
 		}
-		if !view.owns(identity.Binding{Namespace: "shop", Name: "limit"}) || !view.owned[types.NamespacedName{Namespace: "shop", Name: "limit"}] {
+		if !view.owns(identity.Binding{Namespace: "shop", Name: "limit"}) || view.owns(identity.Binding{Namespace: "shop", Name: "other"}) {
 			t.Errorf("known by %d: its owner is not known", tc.known)
 		}
 	}

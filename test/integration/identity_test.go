@@ -1,10 +1,13 @@
 package integration
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
 var _ = Describe("One plugin, one ID", func() {
@@ -55,5 +58,34 @@ var _ = Describe("One plugin, one ID", func() {
 		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
 		s.gone(binding)
 		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+})
+
+var _ = Describe("A new leader", func() {
+	It("asks nothing about a new binding, and says nothing of it, before it may make its plugin", func() {
+		s := newQuietStory()
+		clock := &jumpingClock{now: time.Now()}
+		s.startOperator(func(o *controllers.Options) { o.Clock, o.LeadingSince = clock, clock.Now() })
+		s.gatewayReady()
+		idle()
+		before := len(s.kong.Journal().Requests())
+		binding := s.binding("limit")
+		s.create(binding)
+		Eventually(func(g Gomega) {
+			s.reload(g, binding)
+			g.Expect(binding.Finalizers).NotTo(BeEmpty(), "it was seen")
+		}).Should(Succeed())
+		Consistently(func(g Gomega) {
+			for _, request := range s.kong.Journal().Requests()[before:] {
+				g.Expect(request.Template).NotTo(HavePrefix("/plugins"), "%s %s", request.Method, request.Path)
+			}
+			s.reload(g, binding)
+			g.Expect(binding.Status.Conditions).To(BeEmpty())
+		}, "1s").Should(Succeed())
+
+		clock.jump(11 * time.Second)
+		s.look(binding)
+		s.ready(binding)
+		Expect(s.owned(binding)).To(HaveLen(1))
 	})
 })

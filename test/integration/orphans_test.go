@@ -117,6 +117,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		gw := t.sweep(2 * time.Minute)
 		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
 		reported(t, gw, second, "limit")
+		Expect(t.notes(gw, "OrphanedPlugins")).To(ConsistOf(ContainSubstring(first)), "it says which one is the binding's")
 		Expect(t.kong.Plugin(second)).NotTo(BeNil(), "it was first seen just now")
 
 		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ObservePlugin })
