@@ -27,7 +27,7 @@ type bench struct {
 }
 
 // benches are as many as plays run at the same time.
-var benches = make(chan *bench, 64)
+var benches chan *bench
 
 func newBench() *bench {
 	b := &bench{}

@@ -259,6 +259,8 @@ type kubeCall struct {
 	id      objectID
 	write   bool
 	forward func() error
+	// written is what the API server answered to a write that it did.
+	written client.Object
 	// late does a write apart from the caller's object, some time later.
 	late func() error
 }
@@ -273,7 +275,7 @@ func (c *kubeCall) do(what string) error {
 		err := forward()
 		if c.write && err == nil {
 			c.kubeWrites++
-			c.learn(c.id)
+			c.holds(c.written)
 		}
 		return err
 	}
@@ -389,7 +391,7 @@ func (c cachedClient) write(object client.Object, patch client.Patch, name strin
 	w.must(err)
 	raw, later := client.RawPatch(patch.Type(), data), object.DeepCopyObject().(client.Object)
 	return &kubeCall{
-		world: w, life: c.life, name: name, id: idOf(object), write: true,
+		world: w, life: c.life, name: name, id: idOf(object), write: true, written: object,
 		forward: func() error { return send(object, patch) },
 		late:    func() error { return send(later, raw) },
 	}

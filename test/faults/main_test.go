@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 var apiServer client.Client
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	os.Exit(run(m))
 }
 
@@ -62,9 +64,11 @@ func start() (stop func() error, err error) {
 		ErrorIfCRDPathMissing: true,
 	}
 	// They live for minutes: their data need not be safe, and memory is cheaper than the fifth
-	// of their time that collecting it took.
+	// of their time that collecting it took. Nobody watches, and the API server keeps in memory
+	// for watches what thousands of plays leave.
 	environment.ControlPlane.Etcd = &envtest.Etcd{}
 	environment.ControlPlane.Etcd.Configure().Set("unsafe-no-fsync", "true")
+	environment.ControlPlane.GetAPIServer().Configure().Set("watch-cache", "false")
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(heapGrowth)
 		if err := os.Setenv("GOGC", strconv.Itoa(heapGrowth)); err != nil {
@@ -79,7 +83,8 @@ func start() (stop func() error, err error) {
 	if apiServer, err = client.New(config, client.Options{Scheme: scheme.Scheme}); err != nil {
 		return nil, err
 	}
-	for range runtime.GOMAXPROCS(0) + 1 {
+	benches = make(chan *bench, playsAtATime())
+	for range cap(benches) {
 		benches <- newBench()
 	}
 	return func() error {
@@ -90,6 +95,18 @@ func start() (stop func() error, err error) {
 
 // heapGrowth is GOGC of this process, and of the API server and etcd, which inherit it.
 const heapGrowth = 400
+
+// playsAtATime is how many plays are under way at a time, as -parallel says. A play waits
+// for the API server half of its time.
+func playsAtATime() int {
+	parallel := flag.Lookup("test.parallel")
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f == parallel })
+	if !given {
+		_ = parallel.Value.Set(strconv.Itoa(3 * runtime.GOMAXPROCS(0))) // a number
+	}
+	return parallel.Value.(flag.Getter).Get().(int)
+}
 
 // objectID names an object of the kinds that the operator reads.
 type objectID struct {

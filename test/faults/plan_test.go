@@ -163,6 +163,7 @@ func TestFaults(t *testing.T) {
 					t.Parallel()
 					for _, f := range s.faultsFor(call, i, all) {
 						t.Run(f.name, func(t *testing.T) {
+							t.Parallel()
 							o := s.play(planned{call, f, false})
 							o.judge(clean)
 							r.add(len(o.violations) > 0)
@@ -261,6 +262,7 @@ func (s scenario) second(t *testing.T, first planned, clean outcome, r *report, 
 				continue
 			}
 			t.Run(call.String()+"/"+g.name, func(t *testing.T) {
+				t.Parallel()
 				o := s.play(first, planned{call, g, false})
 				o.judge(clean)
 				r.add(len(o.violations) > 0)

@@ -342,6 +342,7 @@ var scenarios = []scenario{
 			w.create(back)
 			back.Status = old.Status
 			w.must(apiServer.Status().Update(w.ctx, back))
+			w.holds(back)
 			w.happened("etcd has the status of", back)
 		},
 	},

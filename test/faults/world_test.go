@@ -437,6 +437,15 @@ func (w *world) learn(id objectID) {
 	}
 }
 
+// holds brings it up to date with what the API server answered to a write.
+func (w *world) holds(object client.Object) {
+	if !object.GetDeletionTimestamp().IsZero() && len(object.GetFinalizers()) == 0 {
+		delete(w.truth, idOf(object))
+		return
+	}
+	w.truth[idOf(object)] = object.DeepCopyObject().(client.Object)
+}
+
 // deliver lets the cache see the truth, unless it is held back.
 func (w *world) deliver() {
 	if w.stale > 0 || w.operator.dead {
@@ -479,22 +488,25 @@ func (w *world) deliver() {
 func (w *world) create(object client.Object) {
 	object.SetNamespace(w.namespace)
 	w.must(apiServer.Create(w.ctx, object))
+	w.holds(object)
 	w.happened("somebody creates", object)
 }
 
 // change edits metadata or spec.
 func change[T client.Object](w *world, object T, edit func(T)) {
 	object.SetNamespace(w.namespace)
-	w.must(apiServer.Get(w.ctx, client.ObjectKeyFromObject(object), object))
-	base := object.DeepCopyObject().(client.Object)
+	base := w.truth[idOf(object)]
+	object = base.DeepCopyObject().(T)
 	edit(object)
 	w.must(apiServer.Patch(w.ctx, object, client.MergeFrom(base)))
+	w.holds(object)
 	w.happened("somebody changes", object)
 }
 
 func (w *world) delete(object client.Object) {
 	object.SetNamespace(w.namespace)
 	w.must(client.IgnoreNotFound(apiServer.Delete(w.ctx, object)))
+	w.learn(idOf(object))
 	w.happened("somebody deletes", object)
 }
 
@@ -504,7 +516,6 @@ func (w *world) happened(what string, object client.Object) {
 		w.names[id.Name] = true
 	}
 	w.note("%s %s %s", what, id.kind, id.Name)
-	w.learn(id)
 	w.deliver()
 }
 

@@ -283,6 +283,18 @@ func held(g *gate) fault {
 	}
 }
 
+// unanswered keeps the request until its client has given up, or is no more, and then
+// forgets it: what is never passed on is not under way once nobody waits for it.
+func unanswered() fault {
+	return func(x *exchange) (*http.Response, error) {
+		select {
+		case <-x.gone:
+		case <-x.closing:
+		}
+		return nil, errDropped
+	}
+}
+
 // outlasting keeps the request until its client has given up, and then passes it on.
 func outlasting() fault {
 	return func(x *exchange) (*http.Response, error) {

@@ -90,7 +90,7 @@ var terminations = []termination{
 		// ends all the same, and the plugin is found by its marks.
 		name: "the patch is never answered",
 		arm: func(s *stage) *rule {
-			return s.onRecord(func(x *exchange) (*http.Response, error) { s.term(); return held(newGate())(x) })
+			return s.onRecord(func(x *exchange) (*http.Response, error) { s.term(); return unanswered()(x) })
 		},
 	},
 	{
