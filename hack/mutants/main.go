@@ -152,18 +152,26 @@ type mutant struct {
 	file string
 	// from stands exactly once in the file, and to takes its place.
 	from, to string
-	// stories that are there to notice it, if any: they are asked first, and the other layers
-	// only when they do not.
-	stories string
+	// first is asked before the layers: the tests that are there to notice it, if any.
+	first layer
+}
+
+// stories are those of a Describe.
+func stories(of string) layer {
+	return layer{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.focus=" + of}}
+}
+
+// processes are the plans of one test with real processes.
+func processes(test string) layer {
+	return layer{name: "processes", packages: []string{"./test/faults/processes"}, args: []string{"-run=" + test}}
 }
 
 // layers in the order in which they are asked.
 func (m mutant) layers() []layer {
-	if m.stories == "" || len(layers) == 0 {
+	if m.first.name == "" || len(layers) == 0 {
 		return layers
 	}
-	stories := layer{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.focus=" + m.stories}}
-	return append([]layer{stories}, layers...)
+	return append([]layer{m.first}, layers...)
 }
 
 // try finds the layers that notice.

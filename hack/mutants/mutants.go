@@ -14,7 +14,7 @@ var mutants = []mutant{
 		from: "	same := live.UID == p.binding.UID &&", to: "	same := true || live.UID == p.binding.UID &&",
 	},
 	{
-		rule: "record", name: "recording an ID ends with the process's context",
+		rule: "record", first: processes("TestTermination"), name: "recording an ID ends with the process's context",
 		file: "controllers/record.go",
 		from: "context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)", to: "context.WithTimeout(ctx, recordTimeout)",
 	},
@@ -82,12 +82,12 @@ var mutants = []mutant{
 		from: "generated != p.instanceName() {", to: "generated == \"\" {",
 	},
 	{
-		rule: "orphans", stories: "An orphan", name: "a second plugin beside the recorded one is not reported",
+		rule: "orphans", first: stories("An orphan"), name: "a second plugin beside the recorded one is not reported",
 		file: "controllers/orphans.go",
 		from: "err != nil || disowns(binding, p.id) {", to: "err != nil {",
 	},
 	{
-		rule: "orphans", stories: "An orphan", name: "a second plugin is removed although its binding may only look",
+		rule: "orphans", first: stories("An orphan"), name: "a second plugin is removed although its binding may only look",
 		file: "controllers/orphans.go",
 		from: "disowns(binding, o.id) && mayWrite(binding):", to: "disowns(binding, o.id):",
 	},
@@ -162,17 +162,17 @@ var mutants = []mutant{
 		from: "	if r == nil || len(r.keys) == 0 {", to: "	if true || r == nil {",
 	},
 	{
-		rule: "orphans", stories: "An orphan", name: "an orphan is removed at its first sighting",
+		rule: "orphans", first: stories("An orphan"), name: "an orphan is removed at its first sighting",
 		file: "controllers/orphans.go",
 		from: "		if !seen || r.Clock.Since(first) < orphanAge {", to: "		if _ = first; !seen && false {",
 	},
 	{
-		rule: "orphans", stories: "An orphan", name: "an orphan is removed without asking the API server",
+		rule: "orphans", first: stories("An orphan"), name: "an orphan is removed without asking the API server",
 		file: "controllers/orphans.go",
 		from: "	switch err := r.Live.Get(ctx, o.owner, binding); {", to: "	switch err := error(nil); {\n	case true:",
 	},
 	{
-		rule: "orphans", stories: "An orphan", name: "orphans are removed without leave",
+		rule: "orphans", first: stories("An orphan"), name: "orphans are removed without leave",
 		file: "controllers/orphans.go",
 		from: "	if !r.RemoveOrphans {", to: "	if false && !r.RemoveOrphans {",
 	},

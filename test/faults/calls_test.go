@@ -35,6 +35,15 @@ type callID struct {
 
 func (c callID) String() string { return fmt.Sprintf("%s.%d", c.name, c.n) }
 
+// made is a call of a play, with what tells whether anything can have happened before the
+// next one.
+type made struct {
+	callID
+	write bool
+	pass  int // in which it was made
+	at    time.Time
+}
+
 // planned is a fault that waits for its call.
 type planned struct {
 	call  callID
@@ -53,7 +62,7 @@ func (w *world) arm(faults ...*planned) {
 func (w *world) disarm() { w.armed = false }
 
 // begin counts a call and finds its fault.
-func (w *world) begin(name, what string) *fault {
+func (w *world) begin(name, what string, write bool) *fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	label := name
@@ -61,7 +70,7 @@ func (w *world) begin(name, what string) *fault {
 	if w.armed {
 		w.counts[name]++
 		id := callID{name, w.counts[name]}
-		w.calls = append(w.calls, id)
+		w.calls = append(w.calls, made{id, write, w.passes, w.clock.Now()})
 		label = id.String()
 		for _, p := range w.faults {
 			if p.call == id && !p.fired {
@@ -157,7 +166,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			c.readings++
 		}
 	}
-	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()))
+	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()), c.isWrite())
 	answer, err := c.meet(hit)
 	switch {
 	case t.life.dead:
@@ -269,7 +278,7 @@ func (c *kubeCall) do(what string) error {
 	if c.life.dead {
 		return forbidden(c.id)
 	}
-	hit := c.begin(c.name, what+" "+c.id.kind+" "+c.id.Name)
+	hit := c.begin(c.name, what+" "+c.id.kind+" "+c.id.Name, c.write)
 	forward := c.forward
 	c.forward = func() error {
 		err := forward()
@@ -406,7 +415,7 @@ func (r recorder) Eventf(regarding, _ runtime.Object, _, reason, action, note st
 	}
 	w := r.life.world
 	text := fmt.Sprintf(note, args...)
-	hit := w.begin("K7", "event "+reason+": "+w.shortened(text))
+	hit := w.begin("K7", "event "+reason+": "+w.shortened(text), true)
 	if object, ok := regarding.(client.Object); !ok || object.GetName() == "" || len(reason) > 128 || len(action) > 128 || len(text) > 1024 {
 		w.violation("an event that the API server would refuse: %q %q %q", reason, action, text)
 	}

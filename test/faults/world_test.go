@@ -74,7 +74,7 @@ type world struct {
 	// calls are those since arm.
 	armed  bool
 	counts map[string]int
-	calls  []callID
+	calls  []made
 	faults []*planned
 
 	// What is looked at afterwards.
