@@ -128,6 +128,10 @@ contract: ## Hold the stand-in for Kong to the recorded facts; with KONG_ADMIN_U
 fuzz: ## Run every fuzz test for FUZZTIME (20s).
 	hack/fuzz.sh $(FUZZTIME)
 
+.PHONY: fuzz-keep
+fuzz-keep: ## Keep some of what fuzzing found worth trying, as seeds to commit.
+	hack/fuzz-keep.sh
+
 .PHONY: model
 model: ## Search the states of the whole protocol, all sets of up to four events (20 minutes).
 	MODEL_FULL=1 go test -count=1 -v -timeout 3h ./test/model

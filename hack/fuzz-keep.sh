@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+#
+# Keeps some of what fuzzing on this machine found worth trying, as seeds for every later
+# run: of each fuzz test, at most KEEP inputs, from the shortest to the longest.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+keep=${KEEP:-32}
+
+module=$(go list -m)
+cache=$(go env GOCACHE)/fuzz/$module
+find "$cache" -type d -name 'Fuzz*' -printf '%P\n' | sort | while read -r target; do
+	package=${target%/*} name=${target##*/}
+	grep -qs "^func $name(" "$package"/*_test.go || continue
+	kept=$package/testdata/fuzz/$name
+	mkdir -p "$kept"
+	find "$cache/$target" -type f -size -2k -printf '%s %f\n' | sort -n | awk -v keep="$keep" '
+		{ file[NR] = $2 }
+		END { for (i = 1; i <= NR; i++) if (int(i * keep / NR) > int((i - 1) * keep / NR)) print file[i] }' |
+		while read -r file; do cp "$cache/$target/$file" "$kept/"; done
+	echo "$target: $(find "$kept" -type f | wc -l) kept"
+done
