@@ -44,7 +44,7 @@ const (
 // gcPercent is how much may become garbage before it is collected, in percent of what is in
 // use. Most of what is allocated is read once, a sweep's pages above all, and the processor
 // is idle but for moments: memory is what a fleet pays for. The environment's GOGC wins.
-const gcPercent = 50
+const gcPercent = 30
 
 func main() {
 	o, err := parseOptions(os.Args[1:], os.Getenv, os.Stderr)
