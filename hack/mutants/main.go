@@ -161,6 +161,11 @@ func stories(of string) layer {
 	return layer{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.focus=" + of}}
 }
 
+// plans are some of the tests in process.
+func plans(test string) layer {
+	return layer{name: "in process", packages: []string{"./test/faults"}, args: []string{"-run=" + test}}
+}
+
 // processes are the plans of one test with real processes.
 func processes(test string) layer {
 	return layer{name: "processes", packages: []string{"./test/faults/processes"}, args: []string{"-run=" + test}}

@@ -4,12 +4,12 @@ package main
 // that keep the operator from other people's plugins, from noise and from secrets.
 var mutants = []mutant{
 	{
-		rule: "finalizer first", name: "no finalizer before the first write",
+		rule: "finalizer first", first: plans("TestFaults/^create$"), name: "no finalizer before the first write",
 		file: "controllers/pluginbinding_controller.go",
 		from: "		r.hold,     // the finalizer", to: "		// the finalizer",
 	},
 	{
-		rule: "live look", name: "a create and a restore rest on the cache",
+		rule: "live look", first: plans("TestFaults/^(create-delete|recreate|deleted-binding-back)$"), name: "a create and a restore rest on the cache",
 		file: "controllers/act.go",
 		from: "	same := live.UID == p.binding.UID &&", to: "	same := true || live.UID == p.binding.UID &&",
 	},
@@ -19,65 +19,65 @@ var mutants = []mutant{
 		from: "context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)", to: "context.WithTimeout(ctx, recordTimeout)",
 	},
 	{
-		rule: "record", name: "recording an ID is not tried again",
+		rule: "record", first: plans("TestFaults/^create$"), name: "recording an ID is not tried again",
 		file: "controllers/record.go",
 		from: "wait.Backoff{Steps: 8,", to: "wait.Backoff{Steps: 1,",
 	},
 	{
-		rule: "record", name: "a plugin made for a binding that is gone stays",
+		rule: "record", first: plans("TestFaults/^create-delete$"), name: "a plugin made for a binding that is gone stays",
 		file: "controllers/record.go",
 		from: "	if p.source != v1alpha1.PluginIDCreated {", to: "	if p.source != \"\" {",
 	},
 	{
-		rule: "wait, look, release", name: "nothing is waited for before a deletion",
+		rule: "wait, look, release", first: plans("TestFaults/-delete-in-doubt$"), name: "nothing is waited for before a deletion",
 		file: "controllers/delete.go",
 		from: "	wait := r.quietIn(p)\n	if wait <= 0 {", to: "	wait := r.quietIn(p)\n	if wait <= 0 || true {",
 	},
 	{
-		rule: "wait, look, release", name: "Kong's own time-out is not waited for",
+		rule: "wait, look, release", first: plans("TestFaults/-delete-in-doubt$"), name: "Kong's own time-out is not waited for",
 		file: "controllers/act.go",
 		from: "return p.connection.RequestTimeout + databaseTimeout", to: "return p.connection.RequestTimeout",
 	},
 	{
-		rule: "wait, look, release", name: "released before looking",
+		rule: "wait, look, release", first: plans("TestFaults/^(delete|create-delete)$"), name: "released before looking",
 		file: "controllers/delete.go",
 		from: "	if s := r.lookForOurs(ctx, p); s != nil {\n		return s\n	}\n	if p.action.Verb != identity.Release {\n		if s := r.stillDeleting",
 		to:   "	if true {\n		return nil\n	}\n	if p.action.Verb != identity.Release {\n		if s := r.stillDeleting",
 	},
 	{
-		rule: "wait, look, release", name: "not looked again after a deletion",
+		rule: "wait, look, release", first: plans("TestFaults/-delete-in-doubt$"), name: "not looked again after a deletion",
 		file: "controllers/delete.go",
 		from: "	if s := r.lookForOurs(ctx, p); s != nil {\n		return s\n	}\n	if p.action.Verb != identity.Release {\n		return lookAgain()",
 		to:   "	if p.action.Verb == identity.Wait {\n		return lookAgain()",
 	},
 	{
-		rule: "wait, look, release", name: "a failed look releases",
+		rule: "wait, look, release", first: plans("TestFaults/^delete$"), name: "a failed look releases",
 		file: "controllers/delete.go",
 		from: "	return deleting(p, r.kongFailed(p, err))", to: "	_ = deleting(p, r.kongFailed(p, err))\n	return nil",
 	},
 	{
-		rule: "live look", name: "a deletion rests on the cache",
+		rule: "live look", first: plans("TestFaults/^(deleted-binding-back|recreate)$"), name: "a deletion rests on the cache",
 		file: "controllers/delete.go",
 		from: "	if live.UID != p.binding.UID || live.DeletionTimestamp.IsZero() {", to: "	if false && live.UID != p.binding.UID {",
 	},
 	{
-		rule: "in doubt", name: "created while an earlier create may still land",
+		rule: "in doubt", first: plans("TestFaults/^create-changed-in-doubt$"), name: "created while an earlier create may still land",
 		file: "controllers/observe.go",
 		from: "	if p.doubt <= 0 ||", to: "	if true || p.doubt <= 0 ||",
 	},
 	{
-		rule: "in doubt", name: "a write of unknown outcome is forgotten",
+		rule: "in doubt", first: plans("TestFaults/^create-changed-in-doubt$"), name: "a write of unknown outcome is forgotten",
 		file: "controllers/act.go",
 		from: "	case gateway.UnknownOutcome:\n		r.Ledger.MayLand", to: "	case gateway.UnknownOutcome:\n		if false {\n			break\n		}\n		go func() {}()\n	case gateway.NotDatabase:\n		r.Ledger.MayLand",
 	},
 	{
-		rule: "look by name", name: "not looked up by name before a create",
+		rule: "look by name", first: plans("TestFaults/^status-lost"), name: "not looked up by name before a create",
 		file: "controllers/observe.go",
 		from: "	if err != nil || named.Standing == identity.Ours {\n		return named, err\n	}",
 		to:   "	if named.Standing == identity.Ours || err == nil {\n		return identity.Sighting{Standing: identity.Absent}, nil\n	}",
 	},
 	{
-		rule: "look by name", name: "not looked up by the generated name beside the declared one",
+		rule: "look by name", first: plans("TestRegressions"), name: "not looked up by the generated name beside the declared one",
 		file: "controllers/observe.go",
 		from: "generated != p.instanceName() {", to: "generated == \"\" {",
 	},
@@ -117,12 +117,12 @@ var mutants = []mutant{
 		from: "f.Adoption == AdoptIfIdentical && holder.SameTraffic", to: "f.Adoption == AdoptIfIdentical",
 	},
 	{
-		rule: "owner check", name: "what the view says of a name is not asked again",
+		rule: "owner check", first: stories("Names that mean another"), name: "what the view says of a name is not asked again",
 		file: "controllers/observe.go",
 		from: "	if p.mayResolve && !p.confirmed() {", to: "	if false && !p.confirmed() {",
 	},
 	{
-		rule: "unknown is not absent", name: "no answer is taken for absence",
+		rule: "unknown is not absent", first: plans("TestFaults/^create$"), name: "no answer is taken for absence",
 		file: "controllers/observe.go",
 		from: "	if gateway.IsNotFound(err) {\n		return identity.Sighting{Standing: identity.Absent}, nil", to: "	if err != nil {\n		return identity.Sighting{Standing: identity.Absent}, nil",
 	},
@@ -137,12 +137,12 @@ var mutants = []mutant{
 		from: "	if last != (p.offset == \"\") {", to: "	if false && last != (p.offset == \"\") {",
 	},
 	{
-		rule: "write guard", name: "what Kong normalises is written again and again",
+		rule: "write guard", first: stories("Drift"), name: "what Kong normalises is written again and again",
 		file: "controllers/observe.go",
 		from: "	if last == nil || last.Generation != p.binding.Generation ||", to: "	if true || last == nil || last.Generation != p.binding.Generation ||",
 	},
 	{
-		rule: "write guard", name: "a status that does not differ is written",
+		rule: "write guard", first: stories("One plugin, one ID"), name: "a status that does not differ is written",
 		file: "controllers/record.go",
 		from: "	if equality.Semantic.DeepEqual(base.Status, next) {", to: "	if false && equality.Semantic.DeepEqual(base.Status, next) {",
 	},
@@ -187,12 +187,12 @@ var mutants = []mutant{
 		from: "max(e.wrote, e.misled) < began.tick", to: "e.misled < began.tick",
 	},
 	{
-		rule: "in doubt", name: "a reading from before a late write tells what is not there",
+		rule: "in doubt", first: plans("TestRegressions"), name: "a reading from before a late write tells what is not there",
 		file: "controllers/resolve.go",
 		from: "p.mayRely && !r.Ledger.MayMiss(p.binding, view.began, longestWrite(p))", to: "p.mayRely",
 	},
 	{
-		rule: "in doubt", name: "what was written for a binding made again is forgotten",
+		rule: "in doubt", first: plans("TestRegressions"), name: "what was written for a binding made again is forgotten",
 		file: "controllers/ledger.go",
 		from: "		e = &entry{uid: binding.GetUID(), lands: e.lands, wrote: e.wrote, misled: e.misled}", to: "		e = &entry{uid: binding.GetUID()}",
 	},
