@@ -9,7 +9,7 @@ var mutants = []mutant{
 		from: "		r.hold,     // the finalizer", to: "		// the finalizer",
 	},
 	{
-		rule: "live look", first: plans("TestFaults/^(create-delete|recreate|deleted-binding-back)$"), name: "a create and a restore rest on the cache",
+		rule: "live look", first: plans("TestFaults/^restore-with-an-id-unseen$"), name: "a create and a restore rest on the cache",
 		file: "controllers/act.go",
 		from: "	same := live.UID == p.binding.UID &&", to: "	same := true || live.UID == p.binding.UID &&",
 	},

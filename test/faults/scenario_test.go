@@ -194,6 +194,13 @@ func nothingOfOurs(w *world) {
 	}
 }
 
+// madeOnce wants no second POST, unless a fault called for one.
+func madeOnce(w *world) {
+	if n := w.counts["G4"]; len(w.faults) == 0 && n != 1 {
+		w.violation("%d times a plugin was made", n)
+	}
+}
+
 func remember(w *world) { w.random = append(w.random, recorded(w), "ID of limit") }
 
 var scenarios = []scenario{
@@ -302,6 +309,17 @@ var scenarios = []scenario{
 		name: "restore-after-restart", before: boundAs(),
 		act: func(w *world) {
 			w.kill()
+			w.bench.server.DeletePlugin(recorded(w))
+		},
+	},
+	{
+		// The API server knows the ID, the cache does not yet: what is missing in Kong is to
+		// be put back under it, and not to be made once more.
+		name: "restore-with-an-id-unseen", before: ready, check: madeOnce,
+		act: func(w *world) {
+			w.create(newBinding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} }))
+			w.stale = 8
+			w.step(called(w, "G4"))
 			w.bench.server.DeletePlugin(recorded(w))
 		},
 	},
