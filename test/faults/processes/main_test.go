@@ -179,7 +179,7 @@ func build(dir, output string, race bool) error {
 	}
 	cmd := exec.CommandContext(context.Background(), "go", append(arguments, "./cmd/manager")...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "GOWORK=off")
 	began := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build of the manager in %s: %w\n%s", dir, err, out)
