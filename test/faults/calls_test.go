@@ -168,6 +168,10 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()), c.isWrite())
 	answer, err := c.meet(hit)
+	if meanwhile := c.during[c.name]; meanwhile != nil {
+		delete(c.during, c.name)
+		meanwhile()
+	}
 	switch {
 	case t.life.dead:
 		c.note("      dead")

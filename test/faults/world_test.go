@@ -75,6 +75,7 @@ type world struct {
 	armed  bool
 	counts map[string]int
 	calls  []made
+	during map[string]func() // what happens once while a call of that name is answered
 	faults []*planned
 
 	// What is looked at afterwards.

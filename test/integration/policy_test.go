@@ -157,6 +157,16 @@ var _ = Describe("Deleting a binding", func() {
 		s.gone(restored)
 	})
 
+	It("removes a second plugin with its marks as well, and ends only when a look finds none", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		marks := s.kong.Plugin(string(s.ready(binding).Status.PluginID))["tags"]
+		s.kong.Seed("plugins", map[string]any{"name": "cors", "tags": marks})
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+
 	It("does not touch a plugin that is not its own", func() {
 		s := newStory()
 		s.byHand(500)

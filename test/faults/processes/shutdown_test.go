@@ -67,7 +67,7 @@ var terminations = []termination{
 		arm: func(s *stage) *rule { return s.onRecord(then(s.term)) },
 	},
 	{
-		name: "the patch is refused", recorded: true,
+		name: "the patch is refused", recorded: true, part: true,
 		arm: func(s *stage) *rule {
 			return s.onRecord(func(x *exchange) (*http.Response, error) {
 				s.term()
