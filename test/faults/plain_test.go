@@ -3,8 +3,6 @@ package faults
 import (
 	"net/http"
 	"testing"
-
-	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
 // plain scenarios are told without faults only: somebody else goes where the operator is,
@@ -26,12 +24,7 @@ var plain = []scenario{
 			w.delete(limit())
 			w.stale = 8
 			w.strip(limit())
-			back := newBinding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
-			w.create(back)
-			back.Status = old.Status
-			w.must(apiServer.Status().Update(w.ctx, back))
-			w.holds(back)
-			w.happened("etcd has the status of", back)
+			fromBackup(w, old)
 		},
 		check: func(w *world) {
 			if n := w.bench.server.Journal().Count(http.MethodDelete, "/plugins/{id}"); n > 0 {

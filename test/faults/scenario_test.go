@@ -118,6 +118,17 @@ func called(w *world, name string) func() bool {
 	return func() bool { return w.counts[name] > 0 }
 }
 
+// fromBackup is what etcd has of the binding limit when it is restored from before a
+// deletion: another object, with the status of the old one.
+func fromBackup(w *world, old *v1alpha1.PluginBinding) {
+	back := newBinding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
+	w.create(back)
+	back.Status = old.Status
+	w.must(apiServer.Status().Update(w.ctx, back))
+	w.holds(back)
+	w.happened("etcd has the status of", back)
+}
+
 func removing(o *controllers.Options) { o.RemoveOrphans = true }
 
 // planted must appear nowhere.
@@ -356,12 +367,7 @@ var scenarios = []scenario{
 			w.delete(limit())
 			w.step(func() bool { return w.truth[w.bindingID("limit")] == nil })
 			w.kill()
-			back := newBinding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
-			w.create(back)
-			back.Status = old.Status
-			w.must(apiServer.Status().Update(w.ctx, back))
-			w.holds(back)
-			w.happened("etcd has the status of", back)
+			fromBackup(w, old)
 		},
 	},
 	{
