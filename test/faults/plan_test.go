@@ -194,7 +194,7 @@ func (o *outcome) fail(t *testing.T) {
 	}
 }
 
-// faultsFor are the faults to try with the i-th call: all, or those that tell most and two
+// faultsFor are the faults to try with the i-th call: all, or those that tell most and one
 // of the others by turns.
 func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 	var chosen, others []*fault
@@ -207,8 +207,8 @@ func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 			others = append(others, f)
 		}
 	}
-	for k := range min(2, len(others)) {
-		chosen = append(chosen, others[(2*i+k)%len(others)])
+	if len(others) > 0 {
+		chosen = append(chosen, others[i%len(others)])
 	}
 	return chosen
 }
