@@ -22,7 +22,8 @@ COPY cmd/ cmd/
 COPY controllers/ controllers/
 COPY internal/ internal/
 
-# Why grpcnotrace, see the Makefile. Set by the tool that builds for other platforms; empty means the builder's own.
+# The platform is set by the tool that builds for others; empty means the builder's own.
+# The Makefile says what the tag is for.
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
       -tags grpcnotrace -ldflags "-s -w -X github.com/pluginbinding/kong-plugin-operator/internal/version.Version=${VERSION}" \
       -o manager ./cmd/manager
