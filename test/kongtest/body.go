@@ -46,7 +46,7 @@ func checkContentType(r *http.Request, body []byte) *reply {
 
 // parseBody reads the arguments of a write. Form arguments are still strings:
 // what they mean depends on the schema (see form.go).
-func parseBody(r *http.Request, body []byte) (post map[string]any, form args, rep *reply) {
+func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, form args, rep *reply) {
 	ct := r.Header.Get("Content-Type")
 	switch {
 	case !takesBody(r.Method) || ct == "":
@@ -55,7 +55,11 @@ func parseBody(r *http.Request, body []byte) (post map[string]any, form args, re
 		post, rep = parseJSON(body)
 		return post, nil, rep
 	case strings.HasPrefix(ct, typeForm):
-		return map[string]any{}, parseArgs(string(body)), nil
+		form, more := parseArgs(string(body), limit)
+		if more && limit == maxEntityArgs {
+			return nil, nil, tooManyArguments()
+		}
+		return map[string]any{}, form, nil
 	default:
 		return map[string]any{}, parseMultipart(ct, body), nil
 	}

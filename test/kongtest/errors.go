@@ -30,6 +30,7 @@ func noContent() *reply        { return &reply{status: http.StatusNoContent} }
 func notFound() *reply         { return message(http.StatusNotFound, "Not found") }
 func methodNotAllowed() *reply { return message(http.StatusMethodNotAllowed, "Method not allowed") }
 func cannotParse() *reply      { return message(http.StatusBadRequest, "Cannot parse JSON body") }
+func tooManyArguments() *reply { return message(http.StatusBadRequest, "Too many arguments") }
 func unauthorized() *reply     { return message(http.StatusUnauthorized, "Invalid RBAC credentials") }
 func unexpected() *reply {
 	return message(http.StatusInternalServerError, "An unexpected error occurred")

@@ -10,16 +10,24 @@ import (
 // without "=", or a []any when the name is repeated.
 type args map[string]any
 
-// parseArgs reads a query string. Kong reads the first hundred arguments.
-func parseArgs(raw string) args {
-	out := args{}
+// How many arguments are read: by the endpoints of entities, which refuse more, and
+// by those of schemas, which do not miss them.
+const (
+	maxEntityArgs = 1000
+	maxSchemaArgs = 100
+)
+
+// parseArgs reads up to limit arguments of a query string; more says whether there
+// are others.
+func parseArgs(raw string, limit int) (out args, more bool) {
+	out = args{}
 	n := 0
 	for part := range strings.SplitSeq(raw, "&") {
 		if part == "" {
 			continue
 		}
-		if n++; n > 100 {
-			break
+		if n++; n > limit {
+			return out, true
 		}
 		name, value, has := strings.Cut(part, "=")
 		var v any = true
@@ -28,7 +36,7 @@ func parseArgs(raw string) args {
 		}
 		out.add(unescape(name, true), v)
 	}
-	return out
+	return out, false
 }
 
 func (a args) add(name string, v any) {

@@ -10,6 +10,7 @@ type endpoint struct {
 	template string
 	segments []string
 	methods  map[string]handler
+	entity   bool // it is for an entity, or a collection of them
 }
 
 // router finds the endpoint of a path. Segments that are written out win over
@@ -17,7 +18,13 @@ type endpoint struct {
 type router struct{ endpoints []*endpoint }
 
 func (r *router) add(template string, methods map[string]handler) {
-	r.endpoints = append(r.endpoints, &endpoint{template, segments(template), methods})
+	r.endpoints = append(r.endpoints, &endpoint{template: template, segments: segments(template), methods: methods})
+}
+
+// addEntity is add for an entity, or for a collection of them.
+func (r *router) addEntity(template string, methods map[string]handler) {
+	r.add(template, methods)
+	r.endpoints[len(r.endpoints)-1].entity = true
 }
 
 func segments(path string) []string { return strings.Split(strings.TrimPrefix(path, "/"), "/") }

@@ -30,8 +30,8 @@ func (s *Server) routes() {
 	s.router.add("/schemas/plugins/{name}", map[string]handler{get: getPluginSchema})
 	s.router.add("/schemas/{entity}", map[string]handler{get: getEntitySchema})
 	s.router.add("/schemas/{entity}/validate", map[string]handler{post: postValidateEntity})
-	s.router.add("/tags", map[string]handler{get: getTags})
-	s.router.add("/tags/{tag}", map[string]handler{get: getTag})
+	s.router.addEntity("/tags", map[string]handler{get: getTags})
+	s.router.addEntity("/tags/{tag}", map[string]handler{get: getTag})
 	s.router.add("/config", map[string]handler{get: getConfig, post: postConfig})
 	s.staticRoutes()
 	if s.cfg.enterprise {
@@ -42,11 +42,11 @@ func (s *Server) routes() {
 
 // entityRoutes adds /{kind} and /{kind}/{id}.
 func (s *Server) entityRoutes(k *kind) {
-	s.router.add("/"+k.name, map[string]handler{
+	s.router.addEntity("/"+k.name, map[string]handler{
 		get:  func(c *call) *reply { return listEntities(c, k) },
 		post: func(c *call) *reply { return postEntity(c, k) },
 	})
-	s.router.add("/"+k.name+"/{id}", map[string]handler{
+	s.router.addEntity("/"+k.name+"/{id}", map[string]handler{
 		get:    func(c *call) *reply { return getEntity(c, k, c.params[0]) },
 		put:    func(c *call) *reply { return putEntity(c, k, c.params[0]) },
 		patch:  func(c *call) *reply { return patchEntity(c, k, c.params[0]) },
@@ -60,12 +60,12 @@ func (s *Server) foreignRoutes(child *kind) {
 	for _, ref := range child.foreign {
 		parent := s.kinds[ref.entity]
 		n := &nested{parent: parent, child: child, field: ref.field}
-		s.router.add("/"+child.name+"/{id}/"+ref.field, map[string]handler{
+		s.router.addEntity("/"+child.name+"/{id}/"+ref.field, map[string]handler{
 			get: n.getParent, put: n.putParent, patch: n.patchParent, remove: n.deleteParent,
 		})
 		under := "/" + parent.name + "/{id}/" + child.name
-		s.router.add(under, map[string]handler{get: n.list, post: n.post})
-		s.router.add(under+"/{id}", map[string]handler{get: n.get, put: n.put, patch: n.patch, remove: n.delete})
+		s.router.addEntity(under, map[string]handler{get: n.list, post: n.post})
+		s.router.addEntity(under+"/{id}", map[string]handler{get: n.get, put: n.put, patch: n.patch, remove: n.delete})
 	}
 }
 

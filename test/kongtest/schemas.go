@@ -69,7 +69,8 @@ func (c *call) validate(entity string) *reply {
 		return noSuchEntity(entity)
 	}
 	params := map[string]any{}
-	for _, from := range []args{parseArgs(c.r.URL.RawQuery), c.form} {
+	query, _ := parseArgs(c.r.URL.RawQuery, maxSchemaArgs)
+	for _, from := range []args{query, c.form} {
 		for _, name := range sortedKeys(from) {
 			place(params, strings.Split(name, "."), last(name, from[name]))
 		}

@@ -140,6 +140,7 @@ type call struct {
 	workspace string
 	params    []string // path parameters, still escaped
 	query     args
+	moreQuery bool // there is more in it than is read
 	post      map[string]any
 	form      args
 	byName    bool // PUT by the endpoint key
@@ -153,7 +154,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.work.Done()
-	c := &call{s: s, r: r, started: time.Now(), query: parseArgs(r.URL.RawQuery).decoded()}
+	query, more := parseArgs(r.URL.RawQuery, maxEntityArgs)
+	c := &call{s: s, r: r, started: time.Now(), query: query.decoded(), moreQuery: more}
 	path := rawPath(r)
 	c.endpoint, c.params, c.workspace = s.find(path)
 	c.seq = s.journal.begin(Request{
@@ -231,10 +233,21 @@ func (s *Server) handle(c *call) *reply {
 		return methodNotAllowed()
 	}
 	var rep *reply
-	if c.post, c.form, rep = parseBody(c.r, body); rep != nil {
+	if c.post, c.form, rep = parseBody(c.r, body, c.maxArgs()); rep != nil {
 		return rep
 	}
+	if c.moreQuery && c.maxArgs() == maxEntityArgs {
+		return tooManyArguments()
+	}
 	return conditional(c.r, h(c))
+}
+
+// maxArgs is how many arguments the endpoint reads.
+func (c *call) maxArgs() int {
+	if c.endpoint.entity {
+		return maxEntityArgs
+	}
+	return maxSchemaArgs
 }
 
 // conditional does what nginx makes of conditional headers, for an answer that has
