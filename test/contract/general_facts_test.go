@@ -48,6 +48,18 @@ func generalFacts() []fact {
 			},
 		},
 		{
+			Name:  "a browser's request",
+			Cites: "Kong answers any origin by its name, and a preflight with the headers it asked for; the operator sends no Origin, and is answered *",
+			Run: func(t *testing.T, a *Admin) {
+				asked := []string{"Origin", "http://page.example", "Access-Control-Request-Headers", "X-One,X-Two"}
+				for _, method := range []string{"GET", "OPTIONS"} {
+					is(t, method, a.Do(t, method, "/plugins", nil, asked...).Header.Get("Access-Control-Allow-Origin"), "http://page.example")
+				}
+				is(t, "asked", a.Must(t, 204, "OPTIONS", "/", nil, asked...).Header.Get("Access-Control-Allow-Headers"), "X-One,X-Two")
+				is(t, "unasked", a.Must(t, 204, "OPTIONS", "/", nil).Header.Get("Access-Control-Allow-Headers"), "Content-Type")
+			},
+		},
+		{
 			Name:  "enabled plugins are listed",
 			Cites: "GET /plugins/enabled lists every loaded plugin in random order; nothing may depend on that order",
 			Run: func(t *testing.T, a *Admin) {

@@ -269,11 +269,15 @@ func conditional(r *http.Request, rep *reply) *reply {
 
 func (c *call) options() *reply {
 	allow := c.endpoint.allow()
+	headers := c.r.Header.Get("Access-Control-Request-Headers")
+	if headers == "" {
+		headers = "Content-Type"
+	}
 	rep := noContent()
 	rep.header = http.Header{
 		"Allow":                        {allow},
 		"Access-Control-Allow-Methods": {allow},
-		"Access-Control-Allow-Headers": {"Content-Type"},
+		"Access-Control-Allow-Headers": {headers},
 	}
 	return rep
 }
@@ -309,7 +313,11 @@ func (s *Server) send(w http.ResponseWriter, c *call, rep *reply, cut bool) {
 }
 
 func (s *Server) commonHeaders(h http.Header, c *call) {
-	h.Set("Access-Control-Allow-Origin", "*")
+	origin := c.r.Header.Get("Origin")
+	if origin == "" {
+		origin = "*"
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Allow-Credentials", "true")
 	h.Set("X-Kong-Admin-Latency", itoa(int(time.Since(c.started).Milliseconds())))
 	h.Set("Server", "kong/"+s.serverVersion())
