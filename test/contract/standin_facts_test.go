@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
@@ -172,6 +173,19 @@ func dblessFacts() []standInFact {
 			Run: func(t *testing.T, a *Admin, _ *kongtest.Server) {
 				a.Must(t, 500, "GET", "/plugins?tags=a", nil)
 				a.Must(t, 200, "GET", "/plugins", nil)
+			},
+		},
+		{
+			Name:    "DB-less counts nothing in a cluster",
+			Cites:   "the policy cluster is no value there, in the schema and in a validation: which values a field has depends on the gateway, not only on its version",
+			Options: []kongtest.Option{kongtest.WithDBLess()},
+			Run: func(t *testing.T, a *Admin, _ *kongtest.Server) {
+				body := object{"name": "rate-limiting", "config": object{"minute": 1, "policy": "cluster"}}
+				is(t, "fields", a.Must(t, 400, "POST", "/schemas/plugins/validate", body).Body["fields"],
+					object{"config": object{"policy": "expected one of: local, redis"}})
+				if raw := a.Must(t, 200, "GET", "/schemas/plugins/rate-limiting", nil).Raw; strings.Contains(raw, `"cluster"`) {
+					t.Error("the schema has it")
+				}
 			},
 		},
 	}

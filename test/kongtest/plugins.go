@@ -43,6 +43,11 @@ func (s *Server) validatePlugin(body map[string]any) (map[string]any, *reply) {
 	if rep := s.checkPluginName(body["name"]); rep != nil {
 		return nil, rep
 	}
+	if s.isDBLess() && countsInCluster(body) {
+		return nil, violated(&schema.Violation{Fields: map[string]any{
+			"config": map[string]any{"policy": "expected one of: local, redis"},
+		}})
+	}
 	extra := s.takeEnterpriseFields(body)
 	e, v := schema.Insert("plugins", body)
 	if v != nil {
@@ -50,6 +55,13 @@ func (s *Server) validatePlugin(body map[string]any) (map[string]any, *reply) {
 	}
 	extra.restore(e, nil)
 	return e, nil
+}
+
+// countsInCluster says whether a plugin keeps its counters in the database, which is
+// no policy of a Kong that has none.
+func countsInCluster(body map[string]any) bool {
+	config, _ := body["config"].(map[string]any)
+	return config["policy"] == "cluster" && slices.Contains([]string{"rate-limiting", "response-ratelimiting"}, str(body["name"]))
 }
 
 // validateUpdate is the schema's verdict on a PATCH, and the row it makes.

@@ -1,6 +1,7 @@
 package kongtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -22,6 +23,9 @@ func (c *call) pluginSchema() (json.RawMessage, *reply) {
 	raw, found := schema.PluginJSON(name)
 	if !found || c.s.isDisabled(name) {
 		return nil, message(http.StatusNotFound, "No plugin named '"+name+"'")
+	}
+	if c.s.isDBLess() {
+		raw = bytes.ReplaceAll(raw, []byte(`["local","cluster","redis"]`), []byte(`["local","redis"]`))
 	}
 	return raw, nil
 }
