@@ -85,12 +85,14 @@ func parse(b []byte, base *record) (loaded, error) {
 	return loaded{rec: rec, public: public, priority: head.Priority, protocols: head.Protocols}, err
 }
 
-// publish drops the attributes that stand for what Kong does not show.
+// publish drops the attributes that stand for what Kong does not show, and the
+// shorthands of an entity: of those only the ones in a record are shown.
 func publish(b []byte) (json.RawMessage, error) {
-	var v any
+	v := map[string]any{}
 	if err := json.Unmarshal(b, &v); err != nil {
 		return nil, err
 	}
+	delete(v, "shorthand_fields")
 	return json.Marshal(withoutPrivate(v))
 }
 
