@@ -20,7 +20,7 @@ func facts() []fact {
 	var all []fact
 	for _, part := range [][]fact{
 		generalFacts(), createFacts(), scopeFacts(), putFacts(), patchFacts(), deleteFacts(),
-		listFacts(), valueFacts(), errorFacts(), schemaFacts(), concurrencyFacts(),
+		listFacts(), valueFacts(), errorFacts(), configFacts(), schemaFacts(), concurrencyFacts(),
 	} {
 		all = append(all, part...)
 	}

@@ -220,7 +220,7 @@ func (c *check) apply(sub map[string]any, full bool, errs map[string]any) string
 		}
 	case "only_one_of":
 		if len(given(sub, c.arg.Names)) != 1 {
-			return "only one of these fields must be non-empty: " + quoted(c.arg.Names)
+			return "exactly one of these fields must be non-empty: " + quoted(c.arg.Names)
 		}
 	case "mutually_required":
 		if n := len(given(sub, c.arg.Names)); n > 0 && n < len(c.arg.Names) {

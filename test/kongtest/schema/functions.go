@@ -2,7 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -31,10 +30,12 @@ var validatorFuncs = map[string]func(any) string{
 
 	"acme_namespace": onString(checkACMENamespace),
 	"static_tags":    checkStaticTags,
-	"pre_function":   onString(checkLua("pre-function")),
-	"post_function":  onString(checkLua("post-function")),
+	"pre_function":   onString(checkLua("error parsing pre-function")),
+	"post_function":  onString(checkLua("error parsing post-function")),
+	"lua_code":       onString(checkLua("Error parsing function")),
+	"name_and_value": onString(checkNameAndValue),
 
-	"limits_order":          onTable(checkLimitsOrder("The")),
+	"rate_limits":           onTable(checkRateLimits),
 	"response_limits_order": onTable(checkLimitsOrder("the")),
 	"request_termination":   onTable(checkRequestTermination),
 	"http_log_auth":         onTable(checkHTTPLogAuth),
@@ -75,8 +76,23 @@ func onTable(check func(map[string]any) string) func(any) string {
 	}
 }
 
+// invalidUTF8 says where a text stops being one.
+func invalidUTF8(s string) string {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 {
+			return fmt.Sprintf("invalid utf-8 character sequence detected at position %d", i+1)
+		}
+		i += size
+	}
+	return ""
+}
+
 func checkTag(s string) string {
-	bad := !utf8.ValidString(s) || strings.ContainsAny(s, ",/") ||
+	if why := invalidUTF8(s); why != "" {
+		return why
+	}
+	bad := strings.ContainsAny(s, ",/") ||
 		strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 	if bad {
 		return fmt.Sprintf("invalid tag '%s': expected printable ascii (except `,` and `/`) or valid utf-8 sequences", s)
@@ -85,8 +101,8 @@ func checkTag(s string) string {
 }
 
 func checkUTF8Name(s string) string {
-	if !utf8.ValidString(s) {
-		return fmt.Sprintf("invalid value '%s': must be valid utf-8", s)
+	if why := invalidUTF8(s); why != "" {
+		return why
 	}
 	for _, r := range s {
 		if r < utf8.RuneSelf && !isLetter(byte(r)) && !isDigit(byte(r)) && !strings.ContainsRune(".-_~", r) {
@@ -106,16 +122,12 @@ func checkPath(s string) string {
 	return checkEncoding(s)
 }
 
+// checkEncoding complains of a "%" that begins no escape, in the words that are
+// left when the escapes are blanked out.
 func checkEncoding(s string) string {
-	for i := strings.IndexByte(s, '%'); i >= 0; {
-		if _, err := url.PathUnescape(s[i:min(i+3, len(s))]); err != nil {
-			return fmt.Sprintf("invalid url-encoded value: '%s'", s[i:min(i+3, len(s))])
-		}
-		next := strings.IndexByte(s[i+1:], '%')
-		if next < 0 {
-			break
-		}
-		i += 1 + next
+	s = percentEncoded.ReplaceAllString(s, "___")
+	if i := strings.IndexByte(s, '%'); i >= 0 {
+		return fmt.Sprintf("invalid url-encoded value: '%s'", s[i:min(i+3, len(s))])
 	}
 	return ""
 }

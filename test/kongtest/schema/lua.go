@@ -84,10 +84,11 @@ func luaChunk(code string) string {
 	return `[string "` + first + `"]`
 }
 
-func checkLua(plugin string) func(string) string {
+// checkLua wants a program; refusal is what comes before Lua's own words.
+func checkLua(refusal string) func(string) string {
 	return func(code string) string {
 		if why := luaProblem(code); why != "" {
-			return "error parsing " + plugin + ": " + why
+			return refusal + ": " + why
 		}
 		return ""
 	}

@@ -28,6 +28,25 @@ func checkLimitsOrder(the string) func(map[string]any) string {
 	}
 }
 
+// syncRateRealtime means that counters are not kept back at all.
+const syncRateRealtime = -1.0
+
+// checkRateLimits: counters may be kept back for a while only where Redis has them.
+func checkRateLimits(config map[string]any) string {
+	if why := checkLimitsOrder("The")(config); why != "" {
+		return why
+	}
+	rate, _ := config["sync_rate"].(float64)
+	switch {
+	case rate == syncRateRealtime:
+	case config["policy"] != "redis":
+		return "sync_rate can only be used with the redis policy"
+	case rate < 0.02:
+		return "sync_rate must be greater than 0.02, or -1 to disable"
+	}
+	return ""
+}
+
 // checkRequestTermination: a response is either a message, a body, or an echo.
 func checkRequestTermination(config map[string]any) string {
 	message, contentType, body := nonEmpty(config["message"]), nonEmpty(config["content_type"]), nonEmpty(config["body"])
@@ -89,7 +108,7 @@ func checkProxyCacheDictionary(entity map[string]any) string {
 	strategy, _ := getPath(entity, "config.strategy")
 	s, ok := name.(string)
 	if strategy == "memory" && ok && !slices.Contains(sharedDicts, s) {
-		return fmt.Sprintf("missing shared dictionary '%s'", s)
+		return fmt.Sprintf("missing shared dict '%s'", s)
 	}
 	return ""
 }
@@ -111,19 +130,40 @@ func checkTransformedHeader(s string) string { return checkHeaderPair(s, false) 
 func checkRenamedHeader(s string) string { return checkHeaderPair(s, true) }
 
 func checkHeaderPair(s string, valueToo bool) string {
-	name, value, _ := strings.Cut(s, ":")
-	if checkHeaderName(name) != "" {
+	name, value := cutColons(s)
+	switch {
+	case name == "":
+		return "'nil' is not a valid header"
+	case checkHeaderName(name) != "":
 		return fmt.Sprintf("'%s' is not a valid header", name)
-	}
-	if valueToo && checkHeaderName(value) != "" {
+	case valueToo && checkHeaderName(value) != "":
 		return fmt.Sprintf("'%s' is not a valid header", value)
+	}
+	return ""
+}
+
+// cutColons cuts around any number of colons. What begins with one has no name.
+func cutColons(s string) (name, value string) {
+	name, value, _ = strings.Cut(s, ":")
+	return name, strings.TrimLeft(value, ":")
+}
+
+// checkNameAndValue wants "name:value"; without a name Kong breaks on it. The
+// template that the value may be is not looked into.
+func checkNameAndValue(s string) string {
+	name, value := cutColons(s)
+	switch {
+	case name == "":
+		return brokenMark
+	case value == "":
+		return fmt.Sprintf("key '%s' has no value", name)
 	}
 	return ""
 }
 
 // checkOrigin: an origin of cors is "*", a plain string or a regular expression.
 func checkOrigin(s string) string {
-	if s == "*" || validRegex(s) {
+	if s == "*" || regexProblem(s) == "" {
 		return ""
 	}
 	return fmt.Sprintf("'%s' is not a valid regex", s)

@@ -44,9 +44,9 @@ func TestRules(t *testing.T) {
 		{"null in an array", "plugins", m{"name": "key-auth", "config": m{"key_names": []any{"a", nil}}},
 			"schema violation (config.key_names: {\n  [2] = \"required field missing\"\n})"},
 		{"only one of", "plugins", m{"name": "acl", "config": m{"allow": []any{"a"}, "deny": []any{"b"}}},
-			"schema violation (only one of these fields must be non-empty: 'config.allow', 'config.deny')"},
+			"schema violation (exactly one of these fields must be non-empty: 'config.allow', 'config.deny')"},
 		{"neither of", "plugins", m{"name": "acl"},
-			"2 schema violations (only one of these fields must be non-empty: 'config.allow', 'config.deny'; " +
+			"2 schema violations (exactly one of these fields must be non-empty: 'config.allow', 'config.deny'; " +
 				"at least one of these fields must be non-empty: 'config.allow', 'config.deny')"},
 		{"mutually required", "plugins", m{"name": "aws-lambda", "config": m{"aws_key": "k"}},
 			"schema violation (all or none of these fields must be set: 'config.aws_key', 'config.aws_secret')"},
@@ -99,6 +99,33 @@ func TestRules(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// TestRegexProblem has what PCRE says of expressions, and what it takes.
+func TestRegexProblem(t *testing.T) {
+	for re, want := range map[string]string{
+		"(a":                  `missing closing parenthesis in "(a"`,
+		"a)b":                 `unmatched closing parenthesis in "a)b" at ")b"`,
+		"[a":                  `missing terminating ] for character class in "[a"`,
+		"[]":                  `missing terminating ] for character class in "[]"`,
+		`a\\`:                 "",
+		`a\`:                  `\ at end of pattern in "a\"`,
+		"*a":                  `quantifier does not follow a repeatable item in "*a" at "*a"`,
+		"a**":                 `quantifier does not follow a repeatable item in "a**" at "*"`,
+		"(?=a)b++":            "",
+		"(?<n>a)+?":           "",
+		"[]a]*+":              "",
+		"[[:^ascii:]()]{2}|x": "",
+		`\(\[`:                "",
+		"":                    "",
+	} {
+		if want != "" {
+			want = "pcre2_compile() failed: " + want
+		}
+		if got := regexProblem(re); got != want {
+			t.Errorf("%q: %q, want %q", re, got, want)
+		}
 	}
 }
 

@@ -96,8 +96,8 @@ func checkRouterPath(s string) string {
 		}
 	}
 	if re, ok := strings.CutPrefix(s, "~"); ok {
-		if !validRegex(re) {
-			return "invalid regex: '" + re + "' (PCRE returned: pcre2_compile() failed: missing closing parenthesis in \"" + re + "\" at \"\")"
+		if why := regexProblem(re); why != "" {
+			return "invalid regex: '" + re + "' (PCRE returned: " + why + ")"
 		}
 		return ""
 	}

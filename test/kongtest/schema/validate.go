@@ -95,10 +95,14 @@ func (f *field) validate(v any) any {
 	if err := f.validateType(v); err != nil {
 		return err
 	}
-	if msg := f.runValidators(v); msg != "" {
+	switch msg := f.runValidators(v); msg {
+	case "":
+		return nil
+	case brokenMark:
+		return map[string]any{brokenMark: true}
+	default:
 		return f.or(msg)
 	}
-	return nil
 }
 
 // or returns the field's own message when it has one.
@@ -123,7 +127,7 @@ func (f *field) validateNull() any {
 
 // isReference tells a vault reference, which Kong stores as it is.
 func isReference(s string) bool {
-	return len(s) > len("{vault://}") && strings.HasPrefix(s, "{vault://") && strings.HasSuffix(s, "}")
+	return strings.HasPrefix(s, "{vault://") && strings.HasSuffix(s, "}")
 }
 
 func (f *field) validateType(v any) any {

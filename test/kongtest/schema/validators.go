@@ -72,19 +72,10 @@ func (f *field) checkFormat(v any) string {
 	case !ok:
 	case f.UUID && !uuidPattern.MatchString(s):
 		return "expected a valid UUID"
-	case f.IsRegex && !validRegex(s):
+	case f.IsRegex && regexProblem(s) != "":
 		return "not a valid regex: " + s
 	}
 	return ""
-}
-
-// validRegex accepts what Go's engine does, and the groups only PCRE knows.
-func validRegex(s string) bool {
-	if strings.Contains(s, "(?") {
-		return strings.Count(s, "(") == strings.Count(s, ")")
-	}
-	_, err := regexp.Compile(s)
-	return err == nil
 }
 
 func (f *field) checkLength(v any) string {
