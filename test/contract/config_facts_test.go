@@ -125,6 +125,13 @@ func configFacts() []fact {
 					ans := a.Must(t, 400, "POST", "/routes", object{"name": a.Name("r"), "paths": []string{path}})
 					is(t, path, ans.Body["fields"], object{"paths": []string{why}})
 				}
+				// The router reads less than PCRE does, and says so under @entity.
+				for _, path := range []string{"~/(?=a)", `~/(a)\1`} {
+					ans := a.Must(t, 400, "POST", "/routes", object{"name": a.Name("r"), "paths": []string{path}})
+					if raw := ans.Raw; !strings.Contains(raw, `"@entity":["Router Expression failed validation: `) {
+						t.Errorf("%s: %s", path, raw)
+					}
+				}
 			},
 		},
 		{

@@ -46,8 +46,8 @@ var validatorFuncs = map[string]func(any) string{
 var entityFuncs = map[string]func(map[string]any) string{
 	"proxy_cache_dictionary": checkProxyCacheDictionary,
 	"aws_proxy_url":          checkAWSProxyURL,
-	// of routes: the one only warns, the other is of expressions, which are their own flavor
-	"nothing_wrong": func(map[string]any) string { return "" },
+	"path_handling":          func(map[string]any) string { return "" }, // only logs a warning
+	"router_expression":      checkRouterExpression,
 }
 
 // shorthandFuncs are the shorthands that are more than another name of a field.

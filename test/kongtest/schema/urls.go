@@ -107,6 +107,32 @@ func checkRouterPath(s string) string {
 	return ""
 }
 
+// strangeToRouter are what PCRE reads in an expression and the router, which is
+// written in Rust, does not.
+var strangeToRouter = []struct {
+	pattern *regexp.Regexp
+	why     string
+}{
+	{regexp.MustCompile(`^(?:\\.|[^\\])*?\(\?<?[=!]`), "look-around, including look-ahead and look-behind, is not supported"},
+	{regexp.MustCompile(`^(?:\\[^1-9]|[^\\])*?\\[1-9]`), "backreferences are not supported"},
+}
+
+// checkRouterExpression has the router compile what a route matches by. Where Kong
+// prints the whole expression with the error in it, this has the error alone.
+func checkRouterExpression(route map[string]any) string {
+	paths, _ := route["paths"].([]any)
+	for _, p := range paths {
+		s, _ := p.(string)
+		re, isRegex := strings.CutPrefix(s, "~")
+		for _, strange := range strangeToRouter {
+			if isRegex && strange.pattern.MatchString(re) {
+				return "Router Expression failed validation: " + strange.why
+			}
+		}
+	}
+	return ""
+}
+
 var percentEncoded = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
 // normalPath decodes what need not be encoded and removes dot segments.
