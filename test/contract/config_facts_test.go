@@ -100,6 +100,24 @@ func configFacts() []fact {
 			},
 		},
 		{
+			Name:  "protocols of a plugin",
+			Cites: "most plugins are for HTTP and gRPC only, some say so and do not mean it: which protocols a binding may have is the gateway's to say",
+			Run: func(t *testing.T, a *Admin) {
+				const http = "expected one of: grpc, grpcs, http, https"
+				svc, _ := a.Service(t, "s")
+				for plugin, taken := range map[string]bool{
+					"key-auth": false, "correlation-id": false, "response-transformer": false, "request-transformer": true, "prometheus": true,
+				} {
+					body := object{"name": plugin, "service": ref(svc), "protocols": []string{"tcp"}}
+					if taken {
+						a.Must(t, 201, "POST", "/plugins", body)
+						continue
+					}
+					is(t, plugin, a.Must(t, 400, "POST", "/plugins", body).Body["fields"], object{"protocols": []string{http}})
+				}
+			},
+		},
+		{
 			Name:  "Lua in a config",
 			Cites: "functions and custom log fields are parsed, each in its own words: a message can span what the user wrote, so it is shortened before it is shown",
 			Run: func(t *testing.T, a *Admin) {
@@ -144,6 +162,18 @@ func configFacts() []fact {
 						t.Errorf("%s: %s", field, raw)
 					}
 				}
+			},
+		},
+		{
+			Name:  "brackets in a form",
+			Cites: "a number in brackets is a place in a list, anything else the key of a map: what a person did with curl is what the view shows",
+			Run: func(t *testing.T, a *Admin) {
+				form := "protocols=tcp&sources[1].ip=10.0.0.1&sources[1].port=1&name=" + a.Name("t")
+				ans := a.Must(t, 201, "POST", "/routes", form, "Content-Type", "application/x-www-form-urlencoded")
+				is(t, "sources", ans.Body["sources"], []object{{"ip": "10.0.0.1", "port": 1}})
+				form = "headers[X-One][]=a&headers[X-One][]=b&name=" + a.Name("h")
+				ans = a.Must(t, 201, "POST", "/routes", form, "Content-Type", "application/x-www-form-urlencoded")
+				is(t, "headers", ans.Body["headers"], object{"X-One": []string{"a", "b"}})
 			},
 		},
 		{

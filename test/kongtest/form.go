@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
@@ -23,9 +22,7 @@ func (c *call) decodeWith(k *kind, plugin string) {
 	if c.form == nil {
 		return
 	}
-	for _, name := range slices.SortedFunc(maps.Keys(c.form), compareIndexed) {
-		place(c.post, strings.Split(name, "."), c.form[name])
-	}
+	maps.Copy(c.post, nest(c.form))
 	c.form = nil
 	fields := entityFields(k.name)
 	if k.name == "plugins" {

@@ -1,0 +1,126 @@
+package kongtest
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// step is one part of the name of an argument: a field, or the place in a list.
+type step struct {
+	field string
+	index int // from 1; 0 for a field
+}
+
+var (
+	dotted   = regexp.MustCompile(`(?:[^.](?:\[[^\]]*\])*)+`)
+	brackets = regexp.MustCompile(`\[([^\]]*)\]`)
+)
+
+// steps reads a name as Kong reads those of a write: "a.b[2].c" and "a[b]", where what
+// is in brackets is a key unless it is empty or a number. A name that begins or ends
+// with a dot is taken for "name", whatever it is.
+func steps(name string) []step {
+	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") {
+		return []step{{field: "name"}}
+	}
+	var out []step
+	for _, part := range dotted.FindAllString(name, -1) {
+		field := part
+		var keys [][]string
+		if i := strings.IndexByte(part[1:], '['); i >= 0 {
+			if keys = brackets.FindAllStringSubmatch(part[1+i:], -1); keys != nil {
+				field = part[:1+i]
+			}
+		}
+		out = append(out, step{field: field})
+		for _, key := range keys {
+			out = append(out, bracketed(key[1]))
+		}
+	}
+	return out
+}
+
+// bracketed is what stands between two brackets; nothing is the first place.
+func bracketed(key string) step {
+	if key == "" {
+		return step{index: 1}
+	}
+	if n, err := strconv.Atoi(key); err == nil && n > 0 {
+		return step{index: n}
+	}
+	return step{field: key}
+}
+
+// nest makes a body of arguments.
+func nest(a args) map[string]any {
+	root := &node{}
+	for _, name := range slices.Sorted(maps.Keys(a)) {
+		path, value := steps(name), a[name]
+		list, repeated := value.([]any)
+		if !repeated || !strings.HasSuffix(name, "[]") {
+			root.put(path, value)
+			continue
+		}
+		for i, v := range list {
+			path[len(path)-1].index = i + 1
+			root.put(path, v)
+		}
+	}
+	body := map[string]any{}
+	for field, n := range root.under {
+		body[field.field] = n.value()
+	}
+	return body
+}
+
+// node is a value on its way to be one: a leaf, or what is under it by step.
+type node struct {
+	leaf  any
+	under map[step]*node
+}
+
+func (n *node) put(path []step, value any) {
+	if len(path) == 0 {
+		n.add(value)
+		return
+	}
+	if n.under == nil {
+		n.under = map[step]*node{}
+	}
+	if n.under[path[0]] == nil {
+		n.under[path[0]] = &node{}
+	}
+	n.under[path[0]].put(path[1:], value)
+}
+
+// add gives a leaf its value. A second one, by another spelling of the name, makes a list.
+func (n *node) add(value any) {
+	if n.leaf == nil {
+		n.leaf = value
+		return
+	}
+	n.leaf = []any{n.leaf, value}
+}
+
+// value is a list if there are places under the node, in their order.
+func (n *node) value() any {
+	if n.under == nil {
+		return n.leaf
+	}
+	var list []any
+	fields := map[string]any{}
+	for _, s := range slices.SortedFunc(maps.Keys(n.under), func(a, b step) int { return a.index - b.index }) {
+		if s.index > 0 {
+			list = append(list, n.under[s].value())
+			continue
+		}
+		fields[s.field] = n.under[s].value()
+	}
+	if list != nil {
+		return list
+	}
+	return fields
+}
