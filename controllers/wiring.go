@@ -29,6 +29,9 @@ type Options struct {
 	// RemoveOrphans allows the removal of plugins that bear this cluster's marks and belong
 	// to no binding.
 	RemoveOrphans bool
+	// Leads reports whether no other replica can lead now; nothing is written to Kong while
+	// it does not. Nil if there is no other.
+	Leads func() bool
 	// Workers is how many bindings are reconciled at the same time.
 	Workers int
 	// Registry takes the metrics.
@@ -105,7 +108,7 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		o.Live = mgr.GetAPIReader()
 	}
 	if o.Dialer == nil {
-		o.Dialer = PoolDialer{gateway.NewPool(gateway.NewMetrics(o.Registry))}
+		o.Dialer = PoolDialer{gateway.NewPool(gateway.NewMetrics(o.Registry), o.Leads)}
 	}
 	if err := o.Registry.Register(&BindingCollector{Reader: mgr.GetCache()}); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -72,7 +73,16 @@ func run(ctx context.Context, o *options) error {
 	config.QPS = -1
 	config.UserAgent = controllers.UserAgent + "/" + version.String()
 
-	mgr, err := ctrl.NewManager(config, managerOptions(o))
+	options := managerOptions(o)
+	var leads func() bool
+	if o.leaderElect {
+		lock, err := newLease(rest.CopyConfig(config), options.Scheme, o)
+		if err != nil {
+			return err
+		}
+		options.LeaderElectionResourceLockInterface, leads = lock, lock.held
+	}
+	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return err
 	}
@@ -86,6 +96,7 @@ func run(ctx context.Context, o *options) error {
 		Selector:   o.selector,
 		// Only an id that somebody chose is certain to be this cluster's alone.
 		RemoveOrphans: o.clusterID != "",
+		Leads:         leads,
 		Workers:       o.workers,
 		Registry:      metrics.Registry,
 		Clock:         clock.RealClock{},

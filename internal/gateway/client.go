@@ -36,6 +36,9 @@ type Client struct {
 	inFlight chan struct{}
 	pause    pause
 
+	// leads says whether writes may be sent; nil if they always may.
+	leads func() bool
+
 	// trusted says whether the last probe showed a Kong in DB mode.
 	trusted atomic.Bool
 	schemas schemaCache
@@ -159,6 +162,9 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 		return answer{}, failed
 	}
 	defer c.leave()
+	if failed := c.fenced(r); failed != nil {
+		return answer{}, failed
+	}
 
 	ctx, cancel := context.WithTimeout(ctx, c.settings.RequestTimeout)
 	defer cancel()
@@ -175,6 +181,15 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 		c.pause.keep(retryAfter(a.header))
 	}
 	return a, nil
+}
+
+// fenced refuses a write by a process that may not lead any more: one that was frozen since
+// it decided on it, and does not know yet. It is asked last, after all waiting.
+func (c *Client) fenced(r request) *Error {
+	if !r.write() || c.leads == nil || c.leads() {
+		return nil
+	}
+	return &Error{Kind: Unavailable, Op: r.op, Message: "not sent: another replica may lead by now"}
 }
 
 func (c *Client) newRequest(r request) (*http.Request, *Error) {

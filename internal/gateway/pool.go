@@ -6,13 +6,15 @@ import "sync"
 // for concurrent use. The zero value is an empty pool without metrics.
 type Pool struct {
 	metrics *Metrics
+	leads   func() bool
 
 	mu      sync.Mutex
 	clients map[string]*Client
 }
 
-// NewPool returns an empty Pool whose clients report to m, which may be nil.
-func NewPool(m *Metrics) *Pool { return &Pool{metrics: m} }
+// NewPool returns an empty Pool whose clients report to m, which may be nil, and send writes
+// only while leads says so, if it is not nil.
+func NewPool(m *Metrics, leads func() bool) *Pool { return &Pool{metrics: m, leads: leads} }
 
 // Set returns the client for key: the one it has when the Settings are equal (Transport is
 // not compared), and otherwise a new one, which knows nothing of Kong before its first
@@ -34,6 +36,7 @@ func (p *Pool) Set(key string, s Settings) (client *Client, changed bool, err er
 	if err != nil {
 		return nil, ok, err
 	}
+	client.leads = p.leads
 	if p.clients == nil {
 		p.clients = map[string]*Client{}
 	}

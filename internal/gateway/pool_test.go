@@ -26,7 +26,7 @@ func full(t testing.TB) Settings {
 
 func TestPool(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	p := NewPool(NewMetrics(reg))
+	p := NewPool(NewMetrics(reg), nil)
 	s := full(t)
 	first, changed, err := p.Set("ns/gw", s)
 	if err != nil || !changed {
@@ -195,7 +195,7 @@ func TestPoolConcurrently(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	p := NewPool(NewMetrics(reg))
+	p := NewPool(NewMetrics(reg), nil)
 	url := answering(t, 404, jsonType, notFoundBody)
 	for _, key := range []string{"a", "b"} {
 		c, _, err := p.Set(key, Settings{Name: "ns/" + key, AdminURL: url})

@@ -175,7 +175,7 @@ func (w *world) restart() {
 	options := controllers.Options{
 		Cluster: cluster, Namespaces: []string{w.namespace}, Registry: life.registry, Clock: w.clock,
 		Client: cachedClient{life: life}, Live: liveReader{life},
-		Dialer: dialer{controllers.PoolDialer{Pool: gateway.NewPool(gateway.NewMetrics(life.registry))}, life},
+		Dialer: dialer{controllers.PoolDialer{Pool: gateway.NewPool(gateway.NewMetrics(life.registry), nil)}, life},
 	}
 	if w.configure != nil {
 		w.configure(&options)

@@ -38,7 +38,7 @@ func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromO
 type oddDialer struct{ controllers.PoolDialer }
 
 func newOddDialer(o *controllers.Options) {
-	o.Dialer = oddDialer{controllers.PoolDialer{Pool: gateway.NewPool(nil)}}
+	o.Dialer = oddDialer{controllers.PoolDialer{Pool: gateway.NewPool(nil, nil)}}
 }
 
 func (d oddDialer) Dial(key types.NamespacedName, settings gateway.Settings) (controllers.Kong, error) {

@@ -283,6 +283,17 @@ func held(g *gate) fault {
 	}
 }
 
+// answerHeld passes the request on, and keeps the answer until the gate is open.
+func answerHeld(g *gate) fault {
+	return func(x *exchange) (*http.Response, error) {
+		response, err := x.forward()
+		if !g.pass(x) {
+			return nil, errDropped
+		}
+		return response, err
+	}
+}
+
 // unanswered keeps the request until its client has given up, or is no more, and then
 // forgets it: what is never passed on is not under way once nobody waits for it.
 func unanswered() fault {

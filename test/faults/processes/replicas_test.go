@@ -169,6 +169,29 @@ func TestFrozenLeader(t *testing.T) {
 		s.outlived(a)
 		s.finish()
 	})
+	t.Run("between the live look and the PUT", func(t *testing.T) {
+		t.Parallel()
+		total.plan(t, "frozen leader")
+		s, a, b := newPair(t, timeout)
+		s.create(s.binding(theBinding))
+		s.until("the binding", s.bindingsReady)
+		s.quiet()
+		way := newGate()
+		r := a.link.on(rule{matches: func(c *call) bool { return c.name == nameLive }, times: 1, fault: answerHeld(way)})
+		s.kong.DeletePlugin(string(s.current().Status.PluginID))
+		s.look(theBinding)
+		s.met(r)
+		mark := s.tape.mark()
+		a.now().signal(syscall.SIGSTOP)
+		must(t, suite.client.Delete(context.Background(), s.current()))
+		s.leads(b, mark)
+		s.until("the end of the binding", func() error { return scenarioNamed("delete").over(s) })
+		way.open() // what it reads first on waking up lets it write
+		a.now().asked.Store(true)
+		a.now().signal(syscall.SIGCONT)
+		s.outlived(a)
+		s.finish()
+	})
 }
 
 func scenarioNamed(name string) *scenario {

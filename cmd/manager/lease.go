@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/leaderelection"
+	"sigs.k8s.io/controller-runtime/pkg/recorder"
+
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+)
+
+// lease is the lock of leader election, which also knows until when no other replica can
+// have it. A process that was frozen and wakes up goes on where it was, for as long as it
+// takes to find out that it has lost the lease: by this it knows at once.
+type lease struct {
+	resourcelock.Interface
+	duration time.Duration
+	clock    clock.PassiveClock
+
+	mu sync.Mutex
+	// renewed is when the last request that took or renewed the lease was sent, zero if this
+	// replica does not have it. Others count from when they see its effect.
+	renewed time.Time
+}
+
+// newLease is the lock that the manager would make by itself.
+func newLease(config *rest.Config, scheme *runtime.Scheme, o *options) (*lease, error) {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	events := record.NewBroadcaster()
+	events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	lock, err := leaderelection.NewResourceLock(config,
+		leaseEvents{recorder: events.NewRecorder(scheme, corev1.EventSource{Component: controllers.UserAgent})},
+		leaderelection.Options{
+			LeaderElection:          true,
+			LeaderElectionID:        o.leaseName(),
+			LeaderElectionNamespace: o.leaderElectNamespace,
+			RenewDeadline:           renewDeadline,
+		})
+	if err != nil {
+		return nil, err
+	}
+	return &lease{Interface: lock, duration: leaseDuration, clock: clock.RealClock{}}, nil
+}
+
+// leaseEvents provides the one recorder that a lock asks for.
+type leaseEvents struct {
+	recorder.Provider
+	recorder record.EventRecorder
+}
+
+func (e leaseEvents) GetEventRecorderFor(string) record.EventRecorder { return e.recorder }
+
+// Create implements resourcelock.Interface.
+func (l *lease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	return l.noted(record, func() error { return l.Interface.Create(ctx, record) })
+}
+
+// Update implements resourcelock.Interface.
+func (l *lease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	return l.noted(record, func() error { return l.Interface.Update(ctx, record) })
+}
+
+func (l *lease) noted(record resourcelock.LeaderElectionRecord, write func() error) error {
+	sent := l.clock.Now()
+	mine := record.HolderIdentity == l.Identity()
+	if !mine { // given up: from now on, whether or not that arrives
+		l.set(time.Time{})
+	}
+	err := write()
+	if err == nil && mine {
+		l.set(sent)
+	}
+	return err
+}
+
+func (l *lease) set(renewed time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewed = renewed
+}
+
+// held reports whether no other replica can lead now. The clock on the wall counts as well
+// as the one that only runs while the machine does.
+func (l *lease) held() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.clock.Now()
+	return !l.renewed.IsZero() && now.Sub(l.renewed) < l.duration && now.Round(0).Sub(l.renewed.Round(0)) < l.duration
+}
