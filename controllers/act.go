@@ -64,7 +64,7 @@ func (p *pass) ownsOne() bool {
 // found notes a plugin that is as declared, or that Kong keeps as it will.
 func (p *pass) found(have plugin.Plugin) {
 	p.inForce = &have
-	p.unsettled = plugin.Differences(p.want, have, p.schema)
+	p.unsettled = p.differences(have)
 }
 
 // madeOf notes what Kong made of a write. It resolved the names of the scope itself.
@@ -97,7 +97,7 @@ func (r *PluginBindingReconciler) put(ctx context.Context, p *pass) *stop {
 
 // tellPut says why a plugin was written.
 func (r *PluginBindingReconciler) tellPut(ctx context.Context, p *pass, have plugin.Plugin, exists bool) {
-	differences := plugin.Differences(p.want, have, p.schema)
+	differences := p.differences(have)
 	switch {
 	case !exists:
 		p.tell(ctx, "Restored", fmt.Sprintf("Kong no longer had plugin %s; it is back under the same ID", p.action.ID))
@@ -292,6 +292,8 @@ func (r *PluginBindingReconciler) wayOut(p *pass, id string, owner identity.Owne
 		return wayToImport(p, have)
 	case recorded != id && have.InstanceName == p.instanceName() && (have.Name != p.want.Name || have.Scope != p.want.Scope):
 		return fmt.Sprintf("It has the instance name %s, and Kong takes each only once: set another spec.instanceName, or change that plugin's", have.InstanceName)
+	case recorded == id && owner.Binding != nil && owner.Binding.Cluster != r.Cluster && owner.Binding.Namespace == p.binding.Namespace && owner.Binding.Name == p.binding.Name:
+		return fmt.Sprintf("It has this binding's ID and the marks of cluster %s: if this is that cluster, start the operator with --cluster-id=%s", owner.Binding.Cluster, owner.Binding.Cluster)
 	case recorded == id:
 		return "It has the ID of this binding's plugin: give it back its tags and plugin name, or delete it in Kong"
 	case owner.Tool == "ingress-controller":
@@ -324,7 +326,7 @@ func differing(p *pass, id string) string {
 	if !ok || have.Name != p.want.Name {
 		return ""
 	}
-	fields := slices.DeleteFunc(plugin.Differences(p.want, have, p.schema), func(field string) bool { return !touchesTraffic(field) })
+	fields := slices.DeleteFunc(p.differences(have), func(field string) bool { return !touchesTraffic(field) })
 	return " in " + strings.Join(bounded(fields), ", ")
 }
 
@@ -345,7 +347,7 @@ func (r *PluginBindingReconciler) onlyLook(p *pass) *stop {
 	}
 	message := "managementPolicy is Observe; with Manage the operator would " + fmt.Sprintf(would[p.action.Verb], p.action.ID)
 	if have, ok := p.seen[p.action.ID]; ok {
-		if differences := bounded(plugin.Differences(p.want, have, p.schema)); len(differences) > 0 {
+		if differences := bounded(p.differences(have)); len(differences) > 0 {
 			message += " and change " + strings.Join(differences, ", ")
 		}
 	}
@@ -368,6 +370,9 @@ func (r *PluginBindingReconciler) kongFailed(p *pass, err error) *stop {
 	if gateway.KindOf(err) == gateway.ReferenceMissing {
 		// The view, or what was resolved a moment ago, is behind: the next pass asks Kong.
 		r.Ledger.Misled(p.binding)
+		if p.mayResolve {
+			return lookAgain() // it says which part of the scope is missing
+		}
 	}
 	if s.transient && gateway.KindOf(err) != gateway.Conflict && gateway.KindOf(err) != gateway.Throttled {
 		r.Connections.suspect(p.gateway)
@@ -377,6 +382,16 @@ func (r *PluginBindingReconciler) kongFailed(p *pass, err error) *stop {
 
 // tell notes something for an event, and for the log.
 func (p *pass) tell(ctx context.Context, reason, note string) {
-	p.happened = append(p.happened, happening{corev1.EventTypeNormal, reason, note})
+	p.note(ctx, corev1.EventTypeNormal, reason, note)
+}
+
+// warn is tell for what somebody may have to do something about. In a namespace that is going
+// no event can be made, and the log is all that is left.
+func (p *pass) warn(ctx context.Context, reason, note string) {
+	p.note(ctx, corev1.EventTypeWarning, reason, note)
+}
+
+func (p *pass) note(ctx context.Context, kind, reason, note string) {
+	p.happened = append(p.happened, happening{kind, reason, note})
 	log.FromContext(ctx).Info(note, "action", reason, "gateway", p.gateway.String(), "plugin", p.binding.Spec.Plugin)
 }

@@ -18,7 +18,10 @@ import (
 
 // runsCode names the plugins that run code from their config in Kong's workers. From
 // outside the gateway's namespace they have to be allowed by name.
-var runsCode = []v1alpha1.PluginName{"pre-function", "post-function"}
+var runsCode = []v1alpha1.PluginName{"pre-function", "post-function", "exit-transformer"}
+
+// codeField of the config of the logging plugins is code as well.
+const codeField = "custom_fields_by_lua"
 
 // admit finds the gateway, asks whether it allows this binding, and takes its connection.
 func (r *PluginBindingReconciler) admit(ctx context.Context, p *pass) *stop {
@@ -157,6 +160,20 @@ func (r *PluginBindingReconciler) namespaceAllowed(ctx context.Context, name str
 	default:
 		return false, nil
 	}
+}
+
+// bringsCode refuses code in the config from outside the gateway's namespace, unless the
+// plugin is allowed by name.
+func (p *pass) bringsCode() *stop {
+	if code, _ := p.want.Config[codeField].(map[string]any); len(code) == 0 || p.binding.Namespace == p.kgw.Namespace {
+		return nil
+	}
+	if allowed := p.kgw.Spec.AllowedBindings; allowed != nil && allowed.Plugins != nil && slices.Contains(allowed.Plugins.Allow, p.binding.Spec.Plugin) {
+		return nil
+	}
+	return refused(v1alpha1.ReasonNotAllowedByGateway,
+		fmt.Sprintf("KongGateway %s does not allow config.%s, which is code, from other namespaces; remove it, or have the plugin %s allowed by name in its spec.allowedBindings.plugins",
+			p.gateway, codeField, p.binding.Spec.Plugin))
 }
 
 func pluginAllowed(name v1alpha1.PluginName, allowed *v1alpha1.AllowedPlugins) bool {

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,10 +32,12 @@ func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 	if gone {
 		p.gatewayGone = true
 		if id := p.binding.Status.PluginID; id != "" {
-			p.happened = append(p.happened, happening{corev1.EventTypeWarning, "PluginLeft",
-				fmt.Sprintf("KongGateway %s is gone, so that plugin %s could not be removed from its Kong; if that Kong still runs, remove it there", p.gateway, id)})
+			p.warn(ctx, "PluginLeft", fmt.Sprintf("KongGateway %s is gone, so that plugin %s could not be removed from its Kong; if that Kong still runs, remove it there", p.gateway, id))
 		}
 		return nil
+	}
+	if r.Selector != nil && !r.Selector.Matches(labels.Set(p.kgw.Labels)) {
+		return deletionWaits(p, &stop{after: slowRetry}, r.noGateway(p))
 	}
 	s := r.connect(p)
 	if s == nil {
@@ -110,8 +112,7 @@ func (r *PluginBindingReconciler) leave(ctx context.Context, p *pass) *stop {
 	if err := noteLeft(ctx, r.Client, p.kgw, left.Insert(id)); err != nil {
 		return kubernetesStop(err)
 	}
-	p.happened = append(p.happened, happening{corev1.EventTypeNormal, "PluginLeft",
-		fmt.Sprintf("plugin %s stays in Kong with this binding's marks, as managementPolicy Observe says", id)})
+	p.tell(ctx, "PluginLeft", fmt.Sprintf("plugin %s stays in Kong with this binding's marks, as managementPolicy Observe says", id))
 	return nil
 }
 
@@ -195,7 +196,7 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 	}
 	switch p.action.Verb {
 	case identity.Release:
-		p.tellLeft()
+		p.tellLeft(ctx)
 		return nil
 	case identity.Delete:
 		if s := r.remove(ctx, p, "delete", r.deleteOurs); s != nil {
@@ -218,10 +219,9 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 }
 
 // tellLeft says that the recorded plugin was left alone because it is not this binding's.
-func (p *pass) tellLeft() {
+func (p *pass) tellLeft(ctx context.Context) {
 	if is := p.facts.ByID; is.Standing.Found() && is.Standing != identity.Ours {
-		p.happened = append(p.happened, happening{corev1.EventTypeWarning, "PluginLeft",
-			fmt.Sprintf("plugin %s does not bear this binding's marks any more and was left in Kong; if nobody wants it, delete it there", is.ID)})
+		p.warn(ctx, "PluginLeft", fmt.Sprintf("plugin %s does not bear this binding's marks any more and was left in Kong; if nobody wants it, delete it there", is.ID))
 	}
 }
 

@@ -52,11 +52,13 @@ type KongGatewayReconciler struct {
 	// to no binding. Only with a cluster id that somebody chose: two clusters that share a
 	// Kong and a default must not clean up after each other.
 	RemoveOrphans bool
-	Connections   *Connections
-	Ledger        *Ledger
-	Metrics       *Metrics
-	Dialer        Dialer
-	Clock         clock.PassiveClock
+	// Since is when this cluster was made; plugins that are older are not removed as orphans.
+	Since       time.Time
+	Connections *Connections
+	Ledger      *Ledger
+	Metrics     *Metrics
+	Dialer      Dialer
+	Clock       clock.PassiveClock
 
 	backoff workqueue.TypedRateLimiter[types.NamespacedName]
 	rounds  rounds
@@ -64,20 +66,23 @@ type KongGatewayReconciler struct {
 
 // gatewayPass is one reconcile of one gateway.
 type gatewayPass struct {
-	gateway    *v1alpha1.KongGateway
-	key        types.NamespacedName
-	kong       Kong
-	bindings   []v1alpha1.PluginBinding
-	verdict    verdict
-	view       *View
-	sweep      *v1alpha1.SweepStatus
-	stirred    []types.NamespacedName
-	orphans    []marked
-	lastRound  round
-	probed     bool
-	surveyDue  bool
-	surveyed   bool // whether it was tried, and how long that took
-	took       time.Duration
+	gateway   *v1alpha1.KongGateway
+	key       types.NamespacedName
+	kong      Kong
+	bindings  []v1alpha1.PluginBinding
+	verdict   verdict
+	view      *View
+	sweep     *v1alpha1.SweepStatus
+	stirred   []types.NamespacedName
+	orphans   []marked
+	lastRound round
+	probed    bool
+	surveyDue bool
+	surveyed  bool // whether it was tried, and how long that took
+	took      time.Duration
+	// brokeOff are the sweeps in a row that broke off, why the last one did.
+	brokeOff   int
+	why        string
 	retryAfter time.Duration
 }
 
@@ -146,6 +151,7 @@ func (r *KongGatewayReconciler) gather(ctx context.Context, g *gatewayPass) erro
 // stands, so that bindings that come and go cost Kong nothing.
 func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) error {
 	g.lastRound = r.rounds.get(g.key)
+	g.brokeOff, g.why = g.lastRound.brokeOff, g.lastRound.why
 	v, err := r.dial(ctx, g)
 	if err != nil {
 		return err
@@ -194,7 +200,8 @@ func (r *KongGatewayReconciler) dial(ctx context.Context, g *gatewayPass) (*verd
 			message: err.Error() + "; correct spec.adminURL, spec.auth or spec.tls, or the Secret that it names",
 		}
 	}
-	if !g.gateway.DeletionTimestamp.IsZero() && g.lastRound.kong != nil {
+	// Its deletion is one generation. With another since then, this Kong may not be meant.
+	if g.lastRound.kong != nil && g.gateway.Generation-g.lastRound.generation <= 1 && !g.gateway.DeletionTimestamp.IsZero() {
 		g.kong = g.lastRound.kong
 		return nil, nil
 	}
@@ -248,6 +255,9 @@ func (r *KongGatewayReconciler) tell(g *gatewayPass, base *v1alpha1.KongGateway)
 		}
 		r.Events.Eventf(g.gateway, nil, kind, is.Reason, "Probe", "%s", truncate(is.Message, longestNote))
 	}
+	if g.unread() != "" && g.lastRound.brokeOff < oftenBroken {
+		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "SweepFailed", "Sweep", "%s", truncate(g.unread(), longestNote))
+	}
 	if g.sweep != nil && g.sweep.Orphaned > 0 && (base.Status.LastSweep == nil || base.Status.LastSweep.Orphaned != g.sweep.Orphaned) {
 		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "OrphanedPlugins", "Sweep", "%s", truncate(g.orphanNote(), longestNote))
 	}
@@ -262,6 +272,9 @@ func (r *KongGatewayReconciler) letGo(ctx context.Context, g *gatewayPass) error
 		return nil
 	}
 	if n := len(g.bindings); n > 0 {
+		// In a namespace that is going, no event can be made.
+		log.FromContext(ctx).Info("the gateway and its bindings are being deleted and its Kong cannot be used: their plugins stay there",
+			"bindings", n, "reason", g.verdict.reason, "message", g.verdict.message)
 		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "Abandoned", "Delete",
 			"the gateway and its %d bindings are being deleted and its Kong cannot be used (%s): it is let go, and their plugins stay there",
 			n, g.verdict.reason)
@@ -306,7 +319,11 @@ func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
 	next := round{
 		orphans: g.lastRound.orphans, kong: g.kong, generation: g.gateway.Generation,
 		verdict: g.verdict, survey: g.lastRound.survey,
-		deleting: !g.gateway.DeletionTimestamp.IsZero(),
+		deleting: !g.gateway.DeletionTimestamp.IsZero(), brokeOff: g.brokeOff, why: g.why,
+	}
+	if g.kong == nil && next.generation == g.lastRound.generation {
+		// A Secret went. Should the gateway, too, this is how its plugins are removed.
+		next.kong = g.lastRound.kong
 	}
 	if g.verdict.problem() == nil {
 		r.backoff.Forget(g.key)

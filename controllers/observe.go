@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
@@ -228,11 +230,21 @@ func (p *pass) sighting(have plugin.Plugin, err error) (identity.Sighting, error
 		SamePlugin: have.Name == string(p.binding.Spec.Plugin),
 	}
 	if sighting.SamePlugin && p.schema != nil {
-		differences := plugin.Differences(p.want, have, p.schema)
+		differences := p.differences(have)
 		sighting.Equal = len(differences) == 0 || p.settled(have, differences)
 		sighting.SameTraffic = !slices.ContainsFunc(differences, touchesTraffic)
 	}
 	return sighting, nil
+}
+
+// differences names the fields in which a plugin is not as declared. A name that only a
+// Secret knows is none to be shown.
+func (p *pass) differences(have plugin.Plugin) []string {
+	fields := plugin.Differences(p.want, have, p.schema)
+	for i, field := range fields {
+		fields[i] = p.redactor.RedactPath(field)
+	}
+	return fields
 }
 
 // touchesTraffic tells the fields that change what the proxy does from the marks.
@@ -284,10 +296,11 @@ func (p *pass) unseen() bool {
 }
 
 // inDoubt waits for an earlier write. Of a binding of which nothing has been said yet, that
-// is no news.
+// is no news; nor of one whose last write Kong did not answer, which its conditions tell.
 func (p *pass) inDoubt() *stop {
-	if len(p.binding.Status.Conditions) == 0 {
-		return &stop{after: p.doubt}
+	ready := meta.FindStatusCondition(p.binding.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Reason == v1alpha1.ReasonKongUnavailable && ready.ObservedGeneration == p.binding.Generation {
+		return &stop{again: true, after: p.doubt}
 	}
 	return &stop{
 		condition: v1alpha1.ConditionProgrammed,

@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -139,6 +140,9 @@ func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass
 	if standing, _ := identity.StandingOf(self, have.Tags, have.InstanceName); standing != identity.Ours {
 		return nil
 	}
+	if have.CreatedAt < r.Since.Unix() {
+		return errOlder
+	}
 	if err := g.kong.Delete(ctx, o.id); err != nil {
 		return err
 	}
@@ -148,6 +152,10 @@ func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass
 		"plugin %s of PluginBinding %s, %s, was removed from Kong", o.id, o.owner, why)
 	return nil
 }
+
+// errOlder keeps the plugins of a cluster that is being rebuilt under its old id: what is
+// older than the cluster may belong to a binding that is still to be restored.
+var errOlder = errors.New("it is older than this cluster")
 
 // mayWrite reports whether the binding's author lets the operator write to Kong for it.
 func mayWrite(binding *v1alpha1.PluginBinding) bool {

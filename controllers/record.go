@@ -64,7 +64,7 @@ func (r *PluginBindingReconciler) next(p *pass, s *stop) (ctrl.Result, error) {
 	case s.err != nil:
 		return ctrl.Result{}, s.err
 	case s.again:
-		return ctrl.Result{RequeueAfter: r.backoff.When(key)}, nil
+		return ctrl.Result{RequeueAfter: max(r.backoff.When(key), s.after)}, nil
 	default:
 		r.backoff.Forget(key)
 		return ctrl.Result{RequeueAfter: s.after}, nil

@@ -30,6 +30,9 @@ func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
 		return s
 	}
 	p.secretVersions = secrets.versions()
+	if s := p.bringsCode(); s != nil {
+		return s
+	}
 	if s := r.resolveScope(ctx, p); s != nil {
 		return s
 	}
@@ -70,7 +73,11 @@ func (r *PluginBindingReconciler) render(p *pass, secrets *secretReader) *stop {
 	case errors.As(err, &config):
 		return refused(v1alpha1.ReasonInvalidConfig, config.Error())
 	default:
-		return kubernetesStop(err)
+		s := kubernetesStop(err)
+		if s.condition != "" {
+			s.condition = v1alpha1.ConditionResolvedRefs
+		}
+		return s
 	}
 }
 

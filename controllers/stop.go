@@ -29,9 +29,10 @@ type stop struct {
 	transient bool
 	// after: when to look again. Zero with again unset: when an input changes.
 	after time.Duration
-	// again: look again with a growing pause.
+	// again: look again with a growing pause, which is no shorter than after.
 	again bool
-	// err is an error of the Kubernetes API that nobody's conditions can tell.
+	// err is an error of the Kubernetes API, for the log. Conditions tell only what somebody
+	// has to do something about.
 	err error
 }
 
@@ -45,8 +46,13 @@ func kubernetesStop(err error) *stop {
 		return lookAgain()
 	}
 	if apierrors.IsForbidden(err) {
-		// For a person with access to the logs; an RBAC rule is missing.
-		return &stop{err: fmt.Errorf("the API server refuses the operator: %w", err)}
+		err = fmt.Errorf("the API server refuses the operator: %w", err)
+		return &stop{
+			condition: v1alpha1.ConditionProgrammed, unknown: true, transient: true,
+			reason:  v1alpha1.ReasonForbidden,
+			message: err.Error() + "; give its role this right",
+			err:     err,
+		}
 	}
 	return &stop{err: err}
 }
@@ -59,20 +65,22 @@ var kongErrors = map[gateway.Kind]struct {
 	reason    string
 	transient bool
 	again     bool
+	// after: what nothing announces that it is over.
+	after time.Duration
 }{
-	gateway.NotFound:         {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
-	gateway.Unavailable:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
-	gateway.UnknownOutcome:   {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
-	gateway.NotKong:          {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
-	gateway.TLS:              {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
-	gateway.NotDatabase:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
-	gateway.Throttled:        {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true},
-	gateway.Denied:           {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonDenied, true, true},
-	gateway.Conflict:         {"", false, "", true, true},
-	gateway.Rejected:         {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonRejected, false, false},
-	gateway.ReferenceMissing: {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeNotFound, false, true},
-	gateway.Ambiguous:        {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeAmbiguous, false, true},
-	gateway.Invalid:          {v1alpha1.ConditionAccepted, false, v1alpha1.ReasonInvalidConfig, false, false},
+	gateway.NotFound:         {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	gateway.Unavailable:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	gateway.UnknownOutcome:   {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	gateway.NotKong:          {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	gateway.TLS:              {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	gateway.NotDatabase:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	gateway.Throttled:        {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	gateway.Denied:           {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonDenied, true, false, slowRetry},
+	gateway.Conflict:         {"", false, "", true, true, 0},
+	gateway.Rejected:         {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonRejected, false, false, slowRetry},
+	gateway.ReferenceMissing: {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeNotFound, false, true, 0},
+	gateway.Ambiguous:        {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeAmbiguous, false, true, 0},
+	gateway.Invalid:          {v1alpha1.ConditionAccepted, false, v1alpha1.ReasonInvalidConfig, false, false, 0},
 }
 
 // kongStop turns an error of Kong into a stop. Its text is Kong's, without anything that
@@ -85,6 +93,7 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 		reason:    row.reason,
 		transient: row.transient,
 		again:     row.again,
+		after:     row.after,
 		message:   describe(err, redactor),
 	}
 	if gateway.KindOf(err) == gateway.Throttled {
@@ -101,7 +110,7 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 	case kongErr.Kind == gateway.Rejected && slices.ContainsFunc(kongErr.Fields, func(f gateway.FieldError) bool { return f.Path == "protocols" }):
 		// Kong holds them against the routes of the service, and nothing announces that those
 		// change, or that it could not read them.
-		s.again = true
+		s.again, s.after = true, 0
 	case kongErr.Kind == gateway.UnknownOutcome && kongErr.Status == statusUnexpected:
 		s.message += "; if that lasts while the gateway is ready, Kong stumbles over this config"
 	}

@@ -28,9 +28,10 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 	g.surveyed, g.took = true, r.Clock.Since(began.at)
 	if err != nil {
 		log.FromContext(ctx).Info("the sweep broke off; nothing is concluded from it", "error", err.Error())
+		g.brokeOff, g.why = g.brokeOff+1, err.Error()
 		return nil
 	}
-	g.view = view
+	g.view, g.brokeOff, g.why = view, 0, ""
 	if g.orphans, err = r.orphans(ctx, g, found); err != nil {
 		return err
 	}
@@ -44,6 +45,18 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 	}
 	r.Metrics.swept(g.key, g.sweep.Time, g.sweep.Orphaned)
 	return nil
+}
+
+// oftenBroken is how many sweeps in a row have to break off before that is told: one may be
+// the network's.
+const oftenBroken = 2
+
+// unread says that the sweeps break off, for a person; empty if they do not.
+func (g *gatewayPass) unread() string {
+	if g.brokeOff < oftenBroken {
+		return ""
+	}
+	return "the plugins cannot be read all together, so that what somebody changes in Kong is not seen: " + g.why
 }
 
 func count(n int) int32 {

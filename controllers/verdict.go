@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -184,10 +185,11 @@ func (g *gatewayPass) summary() metav1.Condition {
 	case v.condition != "":
 		return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message}
 	default:
-		return metav1.Condition{
-			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
-			Message: "bindings can be programmed on Kong " + v.info.Version,
+		message := "bindings can be programmed on Kong " + v.info.Version
+		if unread := g.unread(); unread != "" {
+			message += "; but " + unread
 		}
+		return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: message}
 	}
 }
 
@@ -235,6 +237,9 @@ func (r *KongGatewayReconciler) settings(ctx context.Context, g *gatewayPass) (g
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
 			message: missing.Error(),
 		}, nil
+	}
+	if refusal := kubernetesStop(err); apierrors.IsForbidden(err) {
+		return s, &verdict{condition: v1alpha1.ConditionResolvedRefs, reason: refusal.reason, message: refusal.message}, nil
 	}
 	return s, nil, err
 }
@@ -300,6 +305,9 @@ type round struct {
 	failures   int
 	// deleting: the gateway was being deleted.
 	deleting bool
+	// brokeOff are the sweeps in a row that broke off, why the last one did.
+	brokeOff int
+	why      string
 	// next probe, and next survey.
 	next   time.Time
 	survey time.Time

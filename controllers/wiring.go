@@ -29,6 +29,9 @@ type Options struct {
 	// RemoveOrphans allows the removal of plugins that bear this cluster's marks and belong
 	// to no binding.
 	RemoveOrphans bool
+	// Since is when this cluster was made. Plugins that are older are not removed as orphans:
+	// under a cluster id that was used before, their bindings may still be restored.
+	Since time.Time
 	// Leads reports whether no other replica can lead now; nothing is written to Kong while
 	// it does not. Nil if there is no other.
 	Leads func() bool
@@ -72,6 +75,7 @@ func New(o Options, recorders Recorders) *Operator {
 			Namespaces:    sets.New(o.Namespaces...),
 			Selector:      o.Selector,
 			RemoveOrphans: o.RemoveOrphans,
+			Since:         o.Since,
 			Connections:   connections,
 			Ledger:        ledger,
 			Metrics:       metrics,

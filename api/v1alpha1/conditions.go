@@ -81,6 +81,8 @@ const (
 	ReasonDenied = "Denied"
 	// ReasonKongUnavailable: Kong did not answer, or not as Kong does; nothing is known.
 	ReasonKongUnavailable = "KongUnavailable"
+	// ReasonForbidden: the API server does not let the operator do what it has to.
+	ReasonForbidden = "Forbidden"
 	// ReasonIDNotRecorded: the API server refused to record the plugin's ID.
 	ReasonIDNotRecorded = "IDNotRecorded"
 	// ReasonDeleting: the binding is being deleted and its plugin is not gone yet.

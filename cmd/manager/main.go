@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -86,7 +87,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	clusterID, err := clusterIDOf(ctx, mgr.GetAPIReader(), o.clusterID)
+	clusterID, since, err := thisCluster(ctx, mgr.GetAPIReader(), o.clusterID)
 	if err != nil {
 		return err
 	}
@@ -94,8 +95,10 @@ func run(ctx context.Context, o *options) error {
 		Cluster:    clusterID,
 		Namespaces: o.namespaces,
 		Selector:   o.selector,
-		// Only an id that somebody chose is certain to be this cluster's alone.
-		RemoveOrphans: o.clusterID != "",
+		// Only an id that somebody chose is certain to be this cluster's alone, and only what is
+		// younger than the cluster is certain to have been made in it.
+		RemoveOrphans: o.clusterID != "" && !since.IsZero(),
+		Since:         since,
 		Leads:         leads,
 		Workers:       o.workers,
 		Registry:      metrics.Registry,
@@ -170,14 +173,18 @@ func stripped(object any) (any, error) {
 	return object, nil
 }
 
-// clusterIDOf is the id by which this cluster's plugins are marked in Kong.
-func clusterIDOf(ctx context.Context, reader client.Reader, given string) (string, error) {
-	if given != "" {
-		return given, nil
-	}
+// thisCluster is the id by which this cluster's plugins are marked in Kong, and since when
+// there is this cluster, zero if that is not known.
+func thisCluster(ctx context.Context, reader client.Reader, given string) (id string, since time.Time, err error) {
 	system := &corev1.Namespace{}
-	if err := reader.Get(ctx, types.NamespacedName{Name: "kube-system"}, system); err != nil {
-		return "", fmt.Errorf("the UID of namespace kube-system, which marks this cluster's plugins, cannot be read; set --cluster-id or allow it: %w", err)
+	err = reader.Get(ctx, types.NamespacedName{Name: "kube-system"}, system)
+	switch {
+	case err == nil:
+		return cmp.Or(given, string(system.UID)), system.CreationTimestamp.Time, nil
+	case given != "":
+		ctrl.Log.WithName("setup").Info("the namespace kube-system cannot be read: orphaned plugins are reported and not removed", "error", err.Error())
+		return given, time.Time{}, nil
+	default:
+		return "", time.Time{}, fmt.Errorf("the UID of namespace kube-system, which marks this cluster's plugins, cannot be read; set --cluster-id or allow it: %w", err)
 	}
-	return string(system.UID), nil
 }

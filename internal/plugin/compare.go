@@ -12,7 +12,8 @@ import (
 // Fields are called as in a binding's spec: plugin, instanceName, enabled, protocols,
 // tags, ordering, scope.service, config.redis.host. The names come from the schema: a
 // map, an array, or a field that the schema does not know is named as a whole, so that
-// no value, nor a key that a user chose, is ever part of a name.
+// no value, nor a key in a map, is ever part of a name. What the schema does not know has
+// the name that was declared: where that may be a Secret's, see Redactor.RedactPath.
 //
 // What Kong makes of a config is no difference: defaults, sets in another order, numbers
 // written otherwise, empty arrays shown as empty objects, deprecated twins of fields,

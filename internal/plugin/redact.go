@@ -170,8 +170,9 @@ func (r *Redactor) compile() {
 }
 
 // parts returns what must not show of a value: the whole, the whole without the space
-// around it, and its lines, as they are and trimmed. Parts without any letter or digit
-// that are short say nothing and would take punctuation out of every message.
+// around it, its lines, as they are and trimmed, and each of these with its space as messages
+// have it, in single blanks. Parts without any letter or digit that are short say nothing and
+// would take punctuation out of every message.
 func parts(value string) []string {
 	out := []string{value, strings.TrimSpace(value)}
 	if strings.Contains(value, "\n") {
@@ -184,9 +185,19 @@ func parts(value string) []string {
 			}
 		}
 	}
+	for _, part := range out {
+		out = append(out, inOneLine(part))
+	}
 	return slices.DeleteFunc(out, func(part string) bool {
 		return utf8.RuneCountInString(part) < shortest && !strings.ContainsFunc(part, isWord)
 	})
+}
+
+// inOneLine puts a text into one line, as internal/gateway does with what Kong says.
+func inOneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r)
+	}), " ")
 }
 
 // forms returns the ways in which a value may be written, each once. Escaping is done

@@ -57,4 +57,30 @@ var _ = Describe("A value from a Secret", func() {
 		s.ready(binding)
 		hidden(misplaced)
 	})
+
+	It("that stands where a name belongs is not shown when a plugin in the way is compared with it", func() {
+		s := newStory()
+		hidden := s.eavesdrop()
+		const misplaced = "hunter2SuperSecret"
+		s.kong.Seed("plugins", map[string]any{
+			"name": "rate-limiting", "service": map[string]any{"name": "orders"},
+			"config": map[string]any{"minute": 100, "policy": "local"},
+		})
+		s.secret("limits", map[string]string{"config.yaml": misplaced + ": x\nminute: 5\npolicy: local\nredis:\n  " + misplaced + ": 1\n"})
+		binding := s.binding("limit", configFrom("limits", "config.yaml"))
+		unchanged := s.kongAsItWas()
+		s.create(binding)
+		differ := "config.[redacted], config.minute, config.redis.[redacted]"
+		s.shows(binding, symptom{
+			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict, says: []string{"differ from this binding's in " + differ},
+		})
+		s.edit(binding, func(b *v1alpha1.PluginBinding) {
+			b.Spec.ManagementPolicy, b.Spec.AdoptionPolicy = v1alpha1.ObservePlugin, v1alpha1.AdoptOverride
+		})
+		s.shows(binding, symptom{
+			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonWouldChange, says: []string{" and change " + differ},
+		})
+		hidden(misplaced)
+		unchanged()
+	})
 })
