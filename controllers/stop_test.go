@@ -1,10 +1,12 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +14,11 @@ import (
 	"unicode/utf8"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
@@ -147,4 +154,45 @@ func hiding(t *testing.T, secret string) *plugin.Redactor {
 		t.Fatal(fmt.Errorf("render: %w", err))
 	}
 	return rendered.Redactor
+}
+
+// A person has to act, and is told where he looks; what was in force stays so.
+func TestAForbiddenRequestIsTold(t *testing.T) {
+	err := apierrors.NewForbidden(schema.GroupResource{Resource: "pluginbindings"}, "limit", errors.New("no rule"))
+	s := kubernetesStop(err)
+	if s.reason != v1alpha1.ReasonForbidden || !s.unknown || !s.transient || !errors.Is(s.err, err) || !strings.Contains(s.message, "limit") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A binding whose last write Kong did not answer does not say one thing while it waits and
+// another when it has tried again; and the pauses grow.
+func TestWaitingForAWriteIsNoNews(t *testing.T) {
+	p := &pass{binding: &v1alpha1.PluginBinding{}, doubt: 3 * time.Second}
+	p.binding.Generation = 2
+	said := func(reason string, generation int64) *stop {
+		p.binding.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: reason, ObservedGeneration: generation}}
+		return p.inDoubt()
+	}
+	if s := said(v1alpha1.ReasonKongUnavailable, 2); s.condition != "" || !s.again || s.after != p.doubt {
+		t.Errorf("%+v", s)
+	}
+	for _, s := range []*stop{said(v1alpha1.ReasonKongUnavailable, 1), said(v1alpha1.ReasonReady, 2)} {
+		if s.reason != v1alpha1.ReasonProgramming || s.after != p.doubt {
+			t.Errorf("%+v", s)
+		}
+	}
+
+	r := &PluginBindingReconciler{backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](time.Second, time.Minute)}
+	var pauses []time.Duration
+	for range 5 {
+		result, err := r.next(p, &stop{again: true, after: 3 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pauses = append(pauses, result.RequeueAfter)
+	}
+	if want := []time.Duration{3 * time.Second, 3 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}; !slices.Equal(pauses, want) {
+		t.Errorf("got %v, want %v", pauses, want)
+	}
 }

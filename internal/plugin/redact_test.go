@@ -48,6 +48,7 @@ func TestRedact(t *testing.T) {
 		{"without its newline", []any{"hunter2\n", "x1\n"}, "hunter2 x1", "[redacted] [redacted]"},
 		{"line by line", []any{pem}, "bad -----BEGIN KEY----- MIIEvQIBADANBg ab", "bad [redacted] [redacted] ab"},
 		{"lines in JSON", []any{"a\"bcd\nx"}, `a\"bcd`, "[redacted]"},
+		{"in one line", []any{"correct  horse\tbattery", "a\n b"}, "correct horse battery, a b", "[redacted], [redacted]"},
 		{"a value that looks like the mark", []any{"acted"}, "redacted [redacted]", "red[redacted] [red[redacted]]"},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {

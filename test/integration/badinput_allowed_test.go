@@ -124,6 +124,29 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 		s.created(s.binding("code", declaring("pre-function", `{"access": ["return 1"]}`)))
 	})
 
+	It("is code in the config of a plugin that is not allowed by name", func() {
+		const code = `{"path": "/tmp/log", "custom_fields_by_lua": {"x": "return 1"}}`
+		t := newTenancy()
+		t.allow(&v1alpha1.AllowedBindings{Namespaces: all})
+		unchanged := t.kongAsItWas()
+		binding := t.request(declaring("file-log", code))
+		t.create(binding)
+		t.shows(binding, notAllowed("KongGateway "+t.namespace+"/kong does not allow config.custom_fields_by_lua, which is code, from other namespaces", "have the plugin file-log allowed by name"))
+		t.steady(binding)
+		unchanged()
+
+		t.allow(&v1alpha1.AllowedBindings{Namespaces: all, Plugins: &v1alpha1.AllowedPlugins{Allow: []v1alpha1.PluginName{"file-log"}}})
+		t.ready(binding)
+	})
+
+	It("is not code in the gateway's own namespace, nor a plugin that could have some", func() {
+		s := newStory()
+		s.created(s.binding("code", declaring("file-log", `{"path": "/tmp/log", "custom_fields_by_lua": {"x": "return 1"}}`)))
+		t := newTenancy()
+		t.allow(&v1alpha1.AllowedBindings{Namespaces: all})
+		t.created(t.request(declaring("file-log", `{"path": "/tmp/log", "custom_fields_by_lua": {}}`)))
+	})
+
 	It("is a plugin for everyone's traffic from another namespace, until the gateway allows that", func() {
 		t := newTenancy()
 		t.allow(&v1alpha1.AllowedBindings{Namespaces: all})

@@ -1,14 +1,21 @@
 package integration
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -49,6 +56,16 @@ func (s *story) unacceptable(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginB
 	Expect(binding.Status.PluginID).To(BeEmpty())
 	s.steady(binding)
 	s.gatewaySteady(gw)
+}
+
+// noSecrets stands in for an API server whose rules do not let the operator read Secrets.
+type noSecrets struct{ client.Reader }
+
+func (r noSecrets) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if _, isSecret := object.(*corev1.Secret); isSecret {
+		return apierrors.NewForbidden(corev1.Resource("secrets"), key.Name, errors.New("no rule allows it"))
+	}
+	return r.Reader.Get(ctx, key, object, options...)
 }
 
 var _ = Describe("Bad input: the gateway", func() {
@@ -180,6 +197,62 @@ var _ = Describe("Bad input: the gateway", func() {
 		s.gone(binding)
 		s.gone(gw)
 		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+
+	It("lets the Secret of its token go before a gateway and its bindings", func() {
+		s := newStory()
+		token := s.secret("token", map[string]string{"token": planted})
+		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+			gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
+		})
+		s.ready(binding)
+		Expect(k8s.Delete(s.ctx, token)).To(Succeed())
+		s.gatewayShows(gw, symptom{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound})
+		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		s.gone(gw)
+		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+
+	It("says that it may not read a Secret", func() {
+		s := newQuietStory()
+		s.secret("token", map[string]string{"token": planted})
+		s.startOperator(func(o *controllers.Options) { o.Live = noSecrets{k8s} })
+		gw := s.gateway("odd")
+		gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
+		binding := s.binding("limit", patched("/minute", "token", "token"))
+		unchanged := s.kongAsItWas()
+		s.create(gw, binding)
+		says := []string{"the API server refuses the operator", `secrets "token" is forbidden`, "give its role this right"}
+		s.gatewayShows(gw, symptom{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonForbidden, says: says})
+		s.shows(binding, symptom{condition: v1alpha1.ConditionResolvedRefs, unknown: true, reason: v1alpha1.ReasonForbidden, says: says})
+		s.steady(binding)
+		s.gatewaySteady(gw)
+		unchanged()
+	})
+
+	It("says that what is in Kong cannot be read all together, if that lasts", func() {
+		s := newQuietStory()
+		t := s.steer()
+		binding := t.created(t.binding("limit"))
+		mend := t.kong.Inject(kongtest.Fault{
+			Method: http.MethodGet, Template: "/plugins", Kind: kongtest.Answer, Status: http.StatusForbidden,
+			Body: `{"message":"you do not have permission to read this resource"}`,
+		})
+		gw := t.sweep(2 * time.Minute)
+		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot be read"), "it may be the network")
+		for range 2 {
+			gw = t.sweep(2 * time.Minute)
+			ready := meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady)
+			Expect(ready.Status).To(Equal(metav1.ConditionTrue))
+			Expect(ready.Message).To(And(ContainSubstring("the plugins cannot be read all together"), ContainSubstring("you do not have permission")))
+		}
+		Eventually(t.notes).WithArguments(gw, "SweepFailed").Should(ConsistOf(ContainSubstring("403")))
+		mend()
+		gw = t.sweep(2 * time.Minute)
+		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot be read"))
+		t.ready(binding)
 	})
 
 	It("says that an HTML page is not Kong's", func() {

@@ -88,6 +88,20 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
 	})
 
+	It("is only reported when it is older than the cluster: its binding may still be restored", func() {
+		s := newQuietStory()
+		id := abandon(s, s.namespace, "not-yet")
+		t := s.steer(removing, func(o *controllers.Options) { o.Since = time.Now().Add(time.Minute) })
+		unchanged := t.kongAsItWas()
+		var gw *v1alpha1.KongGateway
+		for range 3 {
+			gw = t.sweep(2 * time.Minute)
+		}
+		unchanged()
+		reported(t, gw, id, "not-yet")
+		Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
+	})
+
 	It("is none when its binding exists, whatever state that is in", func() {
 		s := newQuietStory()
 		binding := s.binding("limit", pausing)

@@ -74,7 +74,7 @@ var _ = Describe("A value from a Secret", func() {
 		s.shows(binding, symptom{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict, says: []string{"differ from this binding's in " + differ},
 		})
-		s.edit(binding, func(b *v1alpha1.PluginBinding) {
+		change(s, binding, func(b *v1alpha1.PluginBinding) {
 			b.Spec.ManagementPolicy, b.Spec.AdoptionPolicy = v1alpha1.ObservePlugin, v1alpha1.AdoptOverride
 		})
 		s.shows(binding, symptom{
