@@ -298,6 +298,9 @@ func deleting(p *pass, s *stop) *stop {
 	} else {
 		s.condition = ""
 	}
+	if s.after == slowRetry {
+		s.after = 0 // nobody is going to correct a binding that is being deleted
+	}
 	s.again = s.after == 0
 	return s
 }

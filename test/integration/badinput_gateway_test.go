@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -228,8 +229,30 @@ var _ = Describe("Bad input: the gateway", func() {
 		s.gatewayShows(gw, symptom{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonForbidden, says: says})
 		s.shows(binding, symptom{condition: v1alpha1.ConditionResolvedRefs, unknown: true, reason: v1alpha1.ReasonForbidden, says: says})
 		s.steady(binding)
-		s.gatewaySteady(gw)
 		unchanged()
+	})
+
+	It("says why a binding cannot be deleted whose gateway has lost its labels", func() {
+		s := newQuietStory()
+		gw := s.gateway("kong")
+		label := func(value string) {
+			change(s, gw, func(gw *v1alpha1.KongGateway) { gw.Labels = map[string]string{"shard": value} })
+		}
+		label("1")
+		s.startOperator(func(o *controllers.Options) { o.Selector = labels.SelectorFromSet(labels.Set{"shard": "1"}) })
+		binding := s.created(s.binding("limit", func(b *v1alpha1.PluginBinding) { b.Labels = map[string]string{"shard": "1"} }))
+		unchanged := s.kongAsItWas()
+		label("2")
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.shows(binding, symptom{
+			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
+			says: []string{"waiting to remove the plugin from Kong", "there is no KongGateway " + s.namespace + "/kong with the labels of what this operator looks after (shard=1)"},
+		})
+		unchanged()
+
+		label("1")
+		s.gone(binding)
+		Expect(s.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("says that what is in Kong cannot be read all together, if that lasts", func() {

@@ -66,6 +66,9 @@ var _ = Describe("What a binding says is true", func() {
 			Expect(s.kong.Plugin(id)).To(Equal(edited))
 
 			mend()
+			if !want.unknown {
+				s.look(binding) // that it may now is announced by nothing before the next sweep
+			}
 			s.readySoon(binding)
 			Expect(s.kong.Plugin(id)).To(HaveKeyWithValue("enabled", true))
 			Expect(s.kong.Plugins()).To(HaveLen(1))
