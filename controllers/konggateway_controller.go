@@ -223,6 +223,7 @@ func (r *KongGatewayReconciler) publish(ctx context.Context, g *gatewayPass) err
 		View:           g.view,
 		RequestTimeout: requestTimeoutOf(g.gateway),
 	}
+	r.Metrics.known(g.key)
 	if r.Connections.set(g.key, connection) {
 		log.FromContext(ctx).Info("gateway looked at", "ready", connection.Problem == nil,
 			"reason", g.verdict.reasonOr(v1alpha1.ReasonReady), "version", g.verdict.info.Version)

@@ -43,7 +43,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		}, []string{"gateway"}),
 		lastSweep: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "kong_operator_gateway_last_sweep_timestamp_seconds",
-			Help: "When all plugins of this cluster in a gateway's Kong were last read completely, in seconds since 1970.",
+			Help: "When all plugins of this cluster in a gateway's Kong were last read completely, in seconds since 1970; 0 if never since this process leads.",
 		}, []string{"gateway"}),
 		orphaned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "kong_operator_orphaned_plugins",
@@ -52,6 +52,18 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	registry.MustRegister(m.writes, m.drifts, m.recoveries, m.refusedChanges, m.lastSweep, m.orphaned)
 	return m
+}
+
+// known makes the series of a gateway that nothing was counted for yet, at 0: Prometheus
+// sees no increase in a series that begins with 1, nor that no sweep was ever done.
+func (m *Metrics) known(gateway types.NamespacedName) {
+	if m == nil {
+		return
+	}
+	for _, counter := range []*prometheus.CounterVec{m.drifts, m.recoveries, m.refusedChanges} {
+		counter.WithLabelValues(gateway.String())
+	}
+	m.lastSweep.WithLabelValues(gateway.String())
 }
 
 func (m *Metrics) wrote(gateway types.NamespacedName, action string) {
