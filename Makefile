@@ -173,14 +173,17 @@ rm -rf dist/$(1) && mkdir -p dist/$(1) && cd dist/$(1) && \
 	"$(KUSTOMIZE)" edit set image controller=$(IMG) && cd ../..
 endef
 
-# With the CRDs go all bindings, and what they hold in Kong: that is not for a
-# make target to decide. Without the operator their finalizers would hang, too.
-define no-bindings
-if [[ -n "$$($(KUBECTL) get pluginbindings.kong.pluginbinding.io -A -o name 2>/dev/null)" ]]; then \
-	echo "There are PluginBindings in this cluster. Delete them first, while the operator runs:" >&2; \
-	echo "  $(KUBECTL) get pluginbindings -A" >&2; \
-	exit 1; \
-fi
+# With the CRDs go all bindings and gateways, and what they hold in Kong: that is not for a
+# make target to decide. Without the operator the finalizers of both would hang, too.
+define no-objects
+for kind in pluginbindings konggateways; do \
+	if [[ -n "$$($(KUBECTL) get $$kind.kong.pluginbinding.io -A -o name 2>/dev/null)" ]]; then \
+		echo "There are $$kind in this cluster. Delete first all bindings, then all gateways, while the operator runs:" >&2; \
+		echo "  $(KUBECTL) get pluginbindings -A" >&2; \
+		echo "  $(KUBECTL) get konggateways -A" >&2; \
+		exit 1; \
+	fi; \
+done
 endef
 
 .PHONY: kustomize-verify
@@ -207,8 +210,8 @@ install: $(KUSTOMIZE) ## Install the CRDs.
 	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) apply --server-side -f -
 
 .PHONY: uninstall
-uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused while there are bindings.
-	@$(no-bindings)
+uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused while there are bindings or gateways.
+	@$(no-objects)
 	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
@@ -216,8 +219,8 @@ deploy: $(KUSTOMIZE) ## Deploy CRDs and operator from the image IMG.
 	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused while there are bindings.
-	@$(no-bindings)
+undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused while there are bindings or gateways.
+	@$(no-objects)
 	"$(KUSTOMIZE)" build config/default | $(KUBECTL) delete --ignore-not-found -f -
 
 # install-tool FILE,PACKAGE@VERSION: the directory carries the version, so a new
