@@ -110,7 +110,7 @@ func (r *PluginBindingReconciler) SetupWithManager(mgr ctrl.Manager, workers int
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.bindingsOfNamespace), builder.WithPredicates(labelsChanged())).
 		WatchesRawSource(source.Channel(r.Connections.Changed(), handler.Funcs{GenericFunc: r.queueBindingsOf})).
-		WatchesRawSource(source.Channel(r.Connections.Woken(), &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.Connections.Woken(), handler.Funcs{GenericFunc: queueWoken})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
@@ -150,7 +150,16 @@ func labelsChanged() predicate.Predicate {
 
 // queueBindingsOf queues all bindings of a gateway behind what people have just changed.
 func (r *PluginBindingReconciler) queueBindingsOf(ctx context.Context, e event.GenericEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-	requests := r.requests(ctx, client.MatchingFields{indexGateway: client.ObjectKeyFromObject(e.Object).String()})
+	queueBehind(queue, r.requests(ctx, client.MatchingFields{indexGateway: client.ObjectKeyFromObject(e.Object).String()})...)
+}
+
+// queueWoken queues a binding of which a sweep saw something, behind what people have just
+// changed: after a restored database that may be all of them.
+func queueWoken(_ context.Context, e event.GenericEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	queueBehind(queue, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
+}
+
+func queueBehind(queue workqueue.TypedRateLimitingInterface[reconcile.Request], requests ...reconcile.Request) {
 	if prioritized, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 		prioritized.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(handler.LowPriority)}, requests...)
 		return
@@ -202,12 +211,21 @@ func (r *KongGatewayReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.PluginBinding{}, recount(), builder.WithPredicates(countChanged())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.gatewaysOfSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesRawSource(source.Channel(r.Connections.Suspects(), &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: gatewayWorkers}).
+		WithOptions(gatewayOptions()).
 		Complete(r)
 }
 
 // gatewayWorkers lets a gateway that answers slowly hold up few others.
 const gatewayWorkers = 4
+
+// gatewayOptions bound the pauses after an error of the API server like those after one of
+// Kong: controller-runtime's own grow to 1000 s, in which a whole gateway would not be seen to.
+func gatewayOptions() controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: gatewayWorkers,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](gatewayFirst, gatewayMost),
+	}
+}
 
 func (r *KongGatewayReconciler) gatewaysOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	gateways := &v1alpha1.KongGatewayList{}
