@@ -83,7 +83,7 @@ const (
 	ReasonKongUnavailable = "KongUnavailable"
 	// ReasonForbidden: the API server does not let the operator do what it has to.
 	ReasonForbidden = "Forbidden"
-	// ReasonIDNotRecorded: the API server refused to record the plugin's ID.
+	// ReasonIDNotRecorded: the API server refused to record the plugin's ID. Only of events.
 	ReasonIDNotRecorded = "IDNotRecorded"
 	// ReasonDeleting: the binding is being deleted and its plugin is not gone yet.
 	ReasonDeleting = "Deleting"
