@@ -362,12 +362,10 @@ func resyncOf(gw *v1alpha1.KongGateway) time.Duration {
 
 func requestTimeoutOf(gw *v1alpha1.KongGateway) time.Duration {
 	if gw.Spec.Limits == nil {
-		return defaultRequestTimeout
+		return gateway.DefaultRequestTimeout
 	}
-	return durationOr(gw.Spec.Limits.RequestTimeout, defaultRequestTimeout)
+	return durationOr(gw.Spec.Limits.RequestTimeout, gateway.DefaultRequestTimeout)
 }
-
-const defaultRequestTimeout = 5 * time.Second
 
 // durationOr parses a duration that the API server has checked.
 func durationOr(d v1alpha1.Duration, otherwise time.Duration) time.Duration {

@@ -133,11 +133,10 @@ func declarationChanged() predicate.Predicate {
 }
 
 func onlyDeletions() predicate.Predicate {
-	never := func() bool { return false }
 	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return never() },
-		UpdateFunc:  func(event.UpdateEvent) bool { return never() },
-		GenericFunc: func(event.GenericEvent) bool { return never() },
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
 }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -114,18 +113,6 @@ func KindOf(err error) Kind {
 
 // IsNotFound says whether Kong itself said that the entity does not exist.
 func IsNotFound(err error) bool { return KindOf(err) == NotFound }
-
-// IsConflict says whether a write was refused because of a unique key.
-func IsConflict(err error) bool { return KindOf(err) == Conflict }
-
-// IsUnknownOutcome says whether a write may have been done, or may be done later.
-func IsUnknownOutcome(err error) bool { return KindOf(err) == UnknownOutcome }
-
-// IsUnavailable says whether nothing is known because there was no answer of Kong.
-func IsUnavailable(err error) bool { return KindOf(err) == Unavailable }
-
-// IsCanceled says whether the caller's own context ended the request.
-func IsCanceled(err error) bool { return errors.Is(err, context.Canceled) }
 
 // invalid is an Error for something that was never sent.
 func invalid(op, format string, args ...any) *Error {

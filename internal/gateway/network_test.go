@@ -181,7 +181,7 @@ func TestCancelledByTheCaller(t *testing.T) {
 			_, err = c.PluginByID(ctx, id1)
 		}
 		wantKind(t, err, want)
-		if !IsCanceled(err) {
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 		cancel()
@@ -194,7 +194,7 @@ func TestCancelledBeforeItIsSent(t *testing.T) {
 	cancel()
 	_, err := c.Create(ctx, rateLimiting())
 	wantKind(t, err, Unavailable)
-	if !IsCanceled(err) {
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -44,14 +44,6 @@ func (p *Pool) Set(key string, s Settings) (client *Client, changed bool, err er
 	return client, true, nil
 }
 
-// Get returns the client for key, if there is one.
-func (p *Pool) Get(key string) (*Client, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c, ok := p.clients[key]
-	return c, ok
-}
-
 // Remove closes the client for key, if there is one, and forgets its metrics.
 func (p *Pool) Remove(key string) {
 	p.mu.Lock()

@@ -32,9 +32,8 @@ type Info struct {
 	NodeID string
 	// DatabaseReachable says whether Kong reaches its database; false in DB-less mode.
 	DatabaseReachable bool
-	// Plugins that are installed (available_on_server), by name.
-	Plugins map[string]struct{}
-	// Installed are the same with their versions, as text to compare.
+	// Installed are the plugins that this Kong has (available_on_server), with their
+	// versions, as text to compare.
 	Installed string
 }
 
@@ -162,15 +161,11 @@ func decodeRoot(r request, a answer) (Info, string, *Error) {
 		Edition:  truncate(edition(*body.Version, body.Edition), maxWord),
 		Database: truncate(*body.Configuration.Database, maxWord),
 		NodeID:   truncate(body.NodeID, maxWord),
-		Plugins:  map[string]struct{}{},
 	}
 	info.DatabaseReachable = !info.DBLess()
 	var available map[string]any
 	if json.Unmarshal(body.Plugins.Available, &available) != nil {
 		available = nil // an empty table of Lua is written as a list
-	}
-	for name := range available {
-		info.Plugins[name] = struct{}{}
 	}
 	installed, err := json.Marshal(available) // sorted
 	if err != nil {

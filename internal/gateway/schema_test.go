@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -113,7 +114,7 @@ func TestSchemaSingleFlight(t *testing.T) {
 		go func() { _, err := c.Schema(context.Background(), "cors"); others <- err }()
 	}
 	cancel() // the others do not depend on the first
-	if err := <-first; !IsCanceled(err) || KindOf(err) != Unavailable {
+	if err := <-first; !errors.Is(err, context.Canceled) || KindOf(err) != Unavailable {
 		t.Errorf("the first: %v", err)
 	}
 	close(release)
