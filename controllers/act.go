@@ -292,10 +292,8 @@ func (r *PluginBindingReconciler) wayOut(p *pass, id string, owner identity.Owne
 		return wayToImport(p, have)
 	case recorded != id && have.InstanceName == p.instanceName() && (have.Name != p.want.Name || have.Scope != p.want.Scope):
 		return fmt.Sprintf("It has the instance name %s, and Kong takes each only once: set another spec.instanceName, or change that plugin's", have.InstanceName)
-	case recorded == id && owner.Binding != nil && owner.Binding.Cluster != r.Cluster && owner.Binding.Namespace == p.binding.Namespace && owner.Binding.Name == p.binding.Name:
-		return fmt.Sprintf("It has this binding's ID and the marks of cluster %s: if this is that cluster, start the operator with --cluster-id=%s", owner.Binding.Cluster, owner.Binding.Cluster)
 	case recorded == id:
-		return "It has the ID of this binding's plugin: give it back its tags and plugin name, or delete it in Kong"
+		return wayBack(p, owner)
 	case owner.Tool == "ingress-controller":
 		return "Remove the KongPlugin or its annotation from the resource it is attached to, so that the ingress controller deletes its plugin, and this one is made"
 	case owner.Tool != "":
@@ -311,6 +309,18 @@ func (r *PluginBindingReconciler) wayOut(p *pass, id string, owner identity.Owne
 	default:
 		return "Its settings differ from this binding's" + differing(p, id) + ": set adoptionPolicy to Override to adopt it and make it as declared, or delete it in Kong"
 	}
+}
+
+// wayBack is the next thing to do about a plugin that has the recorded ID and other marks.
+func wayBack(p *pass, owner identity.Owner) string {
+	former := p.identity
+	if owner.Binding != nil {
+		former.Cluster = owner.Binding.Cluster
+	}
+	if former.Cluster != p.identity.Cluster && former.Namespace == owner.Binding.Namespace && former.Name == owner.Binding.Name {
+		return fmt.Sprintf("It is this binding's, with the marks of cluster %s: if that is this one, start the operator with --cluster-id=%s again", former.Cluster, former.Cluster)
+	}
+	return "It has the ID of this binding's plugin: give it back its tags and plugin name, or delete it in Kong"
 }
 
 // wayToImport is the next thing to do about a plugin that spec.pluginID names in vain.

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -124,6 +125,9 @@ var (
 		[]string{"gateway"}, nil)
 )
 
+// collectTimeout is less than Prometheus waits.
+const collectTimeout = 5 * time.Second
+
 // Describe implements prometheus.Collector.
 func (c *BindingCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- bindingsDesc
@@ -133,8 +137,11 @@ func (c *BindingCollector) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. While the cache cannot be read, there is
 // nothing to collect.
 func (c *BindingCollector) Collect(out chan<- prometheus.Metric) {
+	// A cache that may not list never answers.
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
 	bindings := &v1alpha1.PluginBindingList{}
-	if err := c.Reader.List(context.Background(), bindings, client.UnsafeDisableDeepCopy); err != nil {
+	if err := c.Reader.List(ctx, bindings, client.UnsafeDisableDeepCopy); err != nil {
 		return
 	}
 	type series struct{ gateway, condition, status string }

@@ -167,7 +167,8 @@ type BindingNamespaces struct {
 }
 
 // AllowedPlugins narrows the plugins. Plugins that run code from their config
-// (pre-function and post-function) are denied unless allow names them.
+// (pre-function, post-function, exit-transformer, and custom_fields_by_lua of the logging
+// plugins) are denied unless allow names them.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.allow) || has(self.deny)",message="set allow or deny, or leave out plugins"
 type AllowedPlugins struct {

@@ -64,18 +64,18 @@ type leaseEvents struct {
 func (e leaseEvents) GetEventRecorderFor(string) record.EventRecorder { return e.recorder }
 
 // Create implements resourcelock.Interface.
-func (l *lease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	return l.noted(record, func() error { return l.Interface.Create(ctx, record) })
+func (l *lease) Create(ctx context.Context, holder resourcelock.LeaderElectionRecord) error {
+	return l.noted(holder, func() error { return l.Interface.Create(ctx, holder) })
 }
 
 // Update implements resourcelock.Interface.
-func (l *lease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	return l.noted(record, func() error { return l.Interface.Update(ctx, record) })
+func (l *lease) Update(ctx context.Context, holder resourcelock.LeaderElectionRecord) error {
+	return l.noted(holder, func() error { return l.Interface.Update(ctx, holder) })
 }
 
-func (l *lease) noted(record resourcelock.LeaderElectionRecord, write func() error) error {
+func (l *lease) noted(holder resourcelock.LeaderElectionRecord, write func() error) error {
 	sent := l.clock.Now()
-	mine := record.HolderIdentity == l.Identity()
+	mine := holder.HolderIdentity == l.Identity()
 	if !mine { // given up: from now on, whether or not that arrives
 		l.set(time.Time{})
 	}

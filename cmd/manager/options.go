@@ -50,7 +50,7 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "", "`address` of Go's profiles, such as 127.0.0.1:6060; they are off without it")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas work at a time")
 	flags.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "", "`namespace` of the lease; the pod's own by default")
-	flags.StringVar(&o.clusterID, "cluster-id", "", "`id` that marks this cluster's plugins in Kong: letters, digits, '-' and '_'; the UID of the namespace kube-system by default. Keep it when a cluster is rebuilt, and its plugins are found again")
+	flags.StringVar(&o.clusterID, "cluster-id", "", "`id` that marks this cluster's plugins in Kong: letters, digits, '-' and '_'; the UID of the namespace kube-system by default. Keep it when a cluster is rebuilt, and its plugins are found again. When it is set, plugins that bear it and belong to no binding are removed from Kong, except those that are older than the cluster")
 	namespaces := flags.String("watch-namespaces", "", "`namespaces` to watch, separated by commas; all by default")
 	selector := flags.String("selector", "", "label `selector`: only KongGateways and PluginBindings with these labels are this operator's, so that several share a fleet; each has a lease of its own. A binding bears its gateway's labels")
 	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings that are reconciled at the same time")

@@ -177,6 +177,26 @@ var mutants = []mutant{
 		from: "	if !r.RemoveOrphans {", to: "	if false && !r.RemoveOrphans {",
 	},
 	{
+		rule: "orphans", first: stories("An orphan"), name: "an orphan is removed that is older than the cluster",
+		file: "controllers/orphans.go",
+		from: "	if have.CreatedAt < r.Since.Unix() {", to: "	if false {",
+	},
+	{
+		rule: "one leader", name: "a process without the lease writes",
+		file: "internal/gateway/client.go",
+		from: "	if !r.write() || c.leads == nil || c.leads() {", to: "	if true {",
+	},
+	{
+		rule: "one leader", name: "a lease that ran out is held",
+		file: "cmd/manager/lease.go",
+		from: "	return !l.renewed.IsZero() && now.Sub(l.renewed) < l.duration && now.Round(0).Sub(l.renewed.Round(0)) < l.duration", to: "	return !l.renewed.IsZero() && !now.IsZero()",
+	},
+	{
+		rule: "secrets", name: "names from Secrets are shown where a plugin differs", first: stories("A value from a Secret"),
+		file: "controllers/observe.go",
+		from: "		fields[i] = p.redactor.RedactPath(field)", to: "		fields[i] = field",
+	},
+	{
 		rule: "time-outs fit", name: "the lease is shorter than a request",
 		file: "cmd/manager/main.go",
 		from: "leaseDuration = 15 * time.Second", to: "leaseDuration = 12 * time.Second",

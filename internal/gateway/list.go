@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -43,9 +44,11 @@ func decodePage(r request, a answer) (page, *Error) {
 
 // list walks all pages of the list at path and hands every row to visit, until that says
 // that it has seen enough. The pages are asked for one by one by the offset in the answer:
-// Kong's own links drop the page size under a parent.
+// Kong's own links drop the page size under a parent. A page of configs that is too large to
+// read is asked for in halves.
 func (c *Client) list(ctx context.Context, op, path string, filter url.Values, visit func(request, answer, json.RawMessage) (more bool, failed *Error)) *Error {
-	query := url.Values{"size": {strconv.Itoa(pageSize)}}
+	size := pageSize
+	query := url.Values{"size": {strconv.Itoa(size)}}
 	for key, values := range filter {
 		query[key] = values
 	}
@@ -53,6 +56,11 @@ func (c *Client) list(ctx context.Context, op, path string, filter url.Values, v
 	seen := map[string]bool{}
 	for {
 		a, failed := c.call(ctx, r, http.StatusOK)
+		if failed != nil && size > 1 && errors.Is(failed, errTooLarge) {
+			size /= 2
+			query.Set("size", strconv.Itoa(size))
+			continue
+		}
 		if failed != nil {
 			return failed
 		}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -451,5 +452,29 @@ func TestBodyIsNotRepeated(t *testing.T) {
 	wantKind(t, err, Invalid)
 	if bytes.Contains([]byte(err.Error()), []byte("chan")) {
 		t.Errorf("got %q", err)
+	}
+}
+
+// Large configs can make a page of the usual size too large to read; half of it may not be.
+func TestTooLargePagesAreHalved(t *testing.T) {
+	p := &pages{rows: manyPlugins(600), size: 250}
+	var sizes []string
+	c := trusting(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		size := r.URL.Query().Get("size")
+		sizes = append(sizes, size)
+		if size != "250" {
+			w.Header().Set("Content-Type", jsonType)
+			w.Header().Set("Content-Length", fmt.Sprint(maxListBody+1))
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		p.ServeHTTP(w, r)
+	}))
+	plugins, err := c.PluginsByTags(t.Context(), []string{"t"})
+	if err != nil || len(plugins) != 600 {
+		t.Fatalf("%d plugins, %v", len(plugins), err)
+	}
+	if want := []string{"1000", "500", "250", "250", "250"}; !slices.Equal(sizes, want) {
+		t.Errorf("asked for %v, want %v", sizes, want)
 	}
 }
