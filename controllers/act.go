@@ -101,7 +101,7 @@ func (r *PluginBindingReconciler) tellPut(ctx context.Context, p *pass, have plu
 	switch {
 	case !exists:
 		p.tell(ctx, "Restored", fmt.Sprintf("Kong no longer had plugin %s; it is back under the same ID", p.action.ID))
-	case r.declarationUnchanged(p) && have.Scope == p.want.Scope:
+	case r.declarationUnchanged(p) && p.binding.Status.Scope != nil && p.want.Scope == boundScope(p.binding.Status.Scope):
 		p.drifted = bounded(differences)
 		r.Metrics.drift(p.gateway)
 		p.tell(ctx, "DriftCorrected", fmt.Sprintf("plugin %s differed in %s and is as declared again", p.action.ID, strings.Join(p.drifted, ", ")))

@@ -68,7 +68,7 @@ func NewConnections() *Connections {
 // controllers reads it; nothing else does.
 func (c *Connections) Changed() <-chan event.GenericEvent { return c.changed }
 
-// Woken carries the bindings of which a sweep saw something new.
+// Woken carries the bindings of which a sweep saw something new, and those whose turn it is.
 func (c *Connections) Woken() <-chan event.GenericEvent { return c.woken }
 
 // Suspects carries the gateways that have to be probed now.
@@ -80,6 +80,13 @@ func (c *Connections) Get(key types.NamespacedName) (Connection, bool) {
 	defer c.mu.RUnlock()
 	connection, ok := c.entries[key]
 	return connection, ok
+}
+
+// several reports whether there is more than one gateway.
+func (c *Connections) several() bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.entries) > 1
 }
 
 // set stores a connection and reports whether bindings have to look again: it became

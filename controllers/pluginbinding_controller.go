@@ -53,6 +53,7 @@ type PluginBindingReconciler struct {
 	Clock   clock.PassiveClock
 
 	backoff workqueue.TypedRateLimiter[types.NamespacedName]
+	turns   *turns
 }
 
 // pass is one reconcile of one binding: the steps fill it, record turns it into status.
@@ -116,6 +117,10 @@ func (r *PluginBindingReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	p := r.newPass(binding)
+	if !r.turns.take(p.gateway, req.NamespacedName, r.Connections.several(), p.urgent()) {
+		return ctrl.Result{RequeueAfter: callAgain}, nil
+	}
+	defer r.endTurn(ctx, p.gateway)
 
 	if !binding.DeletionTimestamp.IsZero() {
 		if !controllerutil.ContainsFinalizer(binding, v1alpha1.PluginFinalizer) {
@@ -140,6 +145,18 @@ func (r *PluginBindingReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		r.decide,   // one action, by a pure function
 		r.act,      // at most one write to Kong
 	))
+}
+
+// urgent reports whether somebody waits to see what becomes of the binding.
+func (p *pass) urgent() bool {
+	return p.binding.Generation != p.binding.Status.ObservedGeneration
+}
+
+// endTurn lets bindings of the same gateway have their turn.
+func (r *PluginBindingReconciler) endTurn(ctx context.Context, gateway types.NamespacedName) {
+	for _, binding := range r.turns.end(gateway, r.Connections.several()) {
+		r.Connections.wake(ctx, binding)
+	}
 }
 
 func run(ctx context.Context, p *pass, steps ...step) *stop {

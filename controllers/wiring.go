@@ -62,7 +62,7 @@ type Operator struct {
 // Recorders make the events of the two controllers.
 type Recorders struct{ Gateways, Bindings events.EventRecorder }
 
-// New wires the two controllers together. Of the options it needs all but Workers.
+// New wires the two controllers together. Without Workers it is taken to be run by one.
 func New(o Options, recorders Recorders) *Operator {
 	connections, ledger, metrics := NewConnections(), NewLedger(o.Clock, o.LeadingSince), NewMetrics(o.Registry)
 	return &Operator{
@@ -95,6 +95,7 @@ func New(o Options, recorders Recorders) *Operator {
 			Metrics:     metrics,
 			Clock:       o.Clock,
 			backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](retryFirst, retryMost),
+			turns:       newTurns(o.Workers),
 		},
 	}
 }

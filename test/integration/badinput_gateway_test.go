@@ -251,6 +251,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		unchanged()
 
 		label("1")
+		s.look(binding) // a cache that is restricted to these labels would show a new gateway
 		s.gone(binding)
 		Expect(s.kong.Plugins()).To(BeEmpty())
 	})

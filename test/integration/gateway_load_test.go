@@ -3,17 +3,20 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/utils/ptr"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
@@ -93,6 +96,50 @@ var _ = Describe("The load on a gateway", func() {
 		Eventually(since).WithArguments(http.MethodGet, "/").Should(BeNumerically(">=", 2), "each has the gateway probed")
 		Expect(s.sweeps()).To(Equal(swept), "and not everything read again")
 		Expect(since(http.MethodGet, "/services")).To(BeZero())
+	})
+
+	It("that takes its time holds up no change on another", func() {
+		s := newQuietStory()
+		slow := kongtest.New()
+		DeferCleanup(slow.Close)
+		gw := s.gateway("slow")
+		gw.Spec.AdminURL, gw.Spec.Limits = slow.URL(), &v1alpha1.GatewayLimits{RequestTimeout: "9s"}
+		s.create(gw)
+		s.startOperator()
+		other := s.created(s.binding("other"))
+		var bindings []*v1alpha1.PluginBinding
+		for i := range 8 {
+			name := fmt.Sprintf("slow-%d", i)
+			slow.Seed("services", map[string]any{"name": name, "url": "http://127.0.0.1:9"})
+			bindings = append(bindings, s.created(s.binding(name, through("slow"), scoped(&v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}}))))
+		}
+
+		gate := make(chan struct{})
+		open := sync.OnceFunc(func() { close(gate) })
+		DeferCleanup(open)
+		var held, gaveUp atomic.Int64
+		slow.Inject(kongtest.Fault{Method: http.MethodGet, Template: "/plugins/{id}", Kind: kongtest.Delay, Before: func(r *http.Request) {
+			held.Add(1)
+			select {
+			case <-gate:
+			case <-r.Context().Done():
+				gaveUp.Add(1)
+			}
+		}})
+		for _, binding := range bindings {
+			change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
+		}
+		Eventually(held.Load).Should(BeNumerically(">=", 3), "three of the four workers")
+		change(s, other, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
+		s.ready(other)
+		Expect(s.pluginOf(other)).To(HaveKeyWithValue("enabled", false))
+		Expect(gaveUp.Load()).To(BeZero(), "and not because the slow ones were given up")
+
+		open()
+		for _, binding := range bindings {
+			s.ready(binding)
+			Expect(slow.Plugin(string(binding.Status.PluginID))).To(HaveKeyWithValue("enabled", false))
+		}
 	})
 
 	It("ends for as long as it asks, and its bindings stay as they are", func() {

@@ -299,6 +299,22 @@ var _ = Describe("Drift", func() {
 		Eventually(s.events).WithArguments(binding).Should(ContainElement("DriftCorrected"))
 	})
 
+	It("is also a plugin that somebody moved to another scope", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		id := string(binding.Status.PluginID)
+		s.kong.EditPlugin(id, map[string]any{"service": nil, "consumer": map[string]any{"id": string(s.idOf("consumers", "alice"))}})
+		s.look(binding)
+		Eventually(s.kong.Plugin).WithArguments(id).Should(HaveKeyWithValue("service", HaveKeyWithValue("id", BeEquivalentTo(s.idOf("services", "orders")))))
+		Eventually(func(g Gomega) {
+			s.reload(g, binding)
+			g.Expect(binding.Status.LastDrift).NotTo(BeNil())
+			g.Expect(binding.Status.LastDrift.Fields).To(ConsistOf("scope.consumer", "scope.service"))
+		}).Should(Succeed())
+		Eventually(s.events).WithArguments(binding).Should(And(ContainElement("DriftCorrected"), Not(ContainElement("Moved"))))
+		Expect(s.metric("kong_operator_drift_total", "gateway", s.namespace+"/kong")).To(BeEquivalentTo(1))
+	})
+
 	It("is found by the sweep without anybody's asking", func() {
 		s := newStory()
 		binding := s.created(s.binding("limit"))
