@@ -24,12 +24,15 @@ import (
 
 	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
@@ -45,7 +48,7 @@ const (
 // suite is what all plans share.
 var suite struct {
 	config      *rest.Config
-	upstream    *tls.Config // towards the API server, with the client certificate of an admin
+	upstream    *tls.Config // towards the API server, as the operator's service account is seen there
 	certificate tls.Certificate
 	client      client.Client
 	manager     string // the binary
@@ -157,17 +160,50 @@ func setUp(environment *envtest.Environment) (err error) {
 		return fmt.Errorf("start the API server: %w", err)
 	}
 	suite.config.QPS = -1
-	if suite.upstream, err = rest.TLSConfigFor(suite.config); err != nil {
-		return err
-	}
 	known := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(known); err != nil {
 			return err
 		}
 	}
-	suite.client, err = client.New(suite.config, client.Options{Scheme: known})
+	if suite.client, err = client.New(suite.config, client.Options{Scheme: known}); err != nil {
+		return err
+	}
+	suite.upstream, err = asInstalled(environment)
 	return err
+}
+
+// asInstalled is how a client shows itself to the API server that may do what the roles in
+// config/rbac allow the operator, and nothing else.
+func asInstalled(environment *envtest.Environment) (*tls.Config, error) {
+	operator := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "operator"}
+	for _, file := range []string{"role.yaml", "leader_election_role.yaml"} {
+		text, err := os.ReadFile(filepath.Join(suite.root, "config", "rbac", file))
+		if err != nil {
+			return nil, err
+		}
+		// The lease's role is for one namespace; here each plan has one of its own.
+		role := &rbacv1.ClusterRole{}
+		if err := yaml.Unmarshal(text, role); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		role.TypeMeta, role.Namespace = metav1.TypeMeta{}, ""
+		binding := &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+			Subjects:   []rbacv1.Subject{operator},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		}
+		for _, object := range []client.Object{role, binding} {
+			if err := suite.client.Create(context.Background(), object); err != nil {
+				return nil, err
+			}
+		}
+	}
+	user, err := environment.AddUser(envtest.User{Name: operator.Name}, suite.config)
+	if err != nil {
+		return nil, err
+	}
+	return rest.TLSConfigFor(user.Config())
 }
 
 // build builds the manager of a checkout.
