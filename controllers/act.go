@@ -9,6 +9,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -86,6 +88,14 @@ func (r *PluginBindingReconciler) put(ctx context.Context, p *pass) *stop {
 	if exists {
 		want = plugin.Carry(want, have, p.schema)
 	}
+	if exists && have.InstanceName != want.InstanceName {
+		// Who holds it already is not in the facts, and Kong would have to refuse the write.
+		if named, err := p.lookByInstanceName(ctx, want.InstanceName); err != nil {
+			return r.kongFailed(p, err)
+		} else if named.Standing.Found() && named.ID != want.ID {
+			return r.conflicted(p, named.ID, named.Owner)
+		}
+	}
 	got, err := p.connection.Kong.Put(ctx, want)
 	if s := r.written(ctx, p, "put", err); s != nil {
 		return s
@@ -115,8 +125,8 @@ func (r *PluginBindingReconciler) tellPut(ctx context.Context, p *pass, have plu
 // declarationUnchanged reports whether the binding, its Secrets included, was in force as
 // it is declared now, so that a difference was made in Kong.
 func (r *PluginBindingReconciler) declarationUnchanged(p *pass) bool {
-	status := &p.binding.Status
-	if status.ObservedGeneration != p.binding.Generation || !isTrue(status.Conditions, v1alpha1.ConditionProgrammed) {
+	programmed := meta.FindStatusCondition(p.binding.Status.Conditions, v1alpha1.ConditionProgrammed)
+	if programmed == nil || programmed.Status != metav1.ConditionTrue || programmed.ObservedGeneration != p.binding.Generation {
 		return false
 	}
 	return len(p.secretVersions) == 0 || r.Ledger.SameSecrets(p.binding, strings.Join(p.secretVersions, ","))
@@ -319,6 +329,9 @@ func wayBack(p *pass, owner identity.Owner) string {
 	}
 	if former.Cluster != p.identity.Cluster && former.Namespace == owner.Binding.Namespace && former.Name == owner.Binding.Name {
 		return fmt.Sprintf("It is this binding's, with the marks of cluster %s: if that is this one, start the operator with --cluster-id=%s again", former.Cluster, former.Cluster)
+	}
+	if owner.Binding != nil && former.Cluster == p.identity.Cluster {
+		return "That binding has taken it over, with adoptionPolicy Override: delete one of the two"
 	}
 	return "It has the ID of this binding's plugin: give it back its tags and plugin name, or delete it in Kong"
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
@@ -18,5 +20,30 @@ func TestWayBack(t *testing.T) {
 		if got := wayBack(&pass{identity: self}, owner); !strings.Contains(got, says) {
 			t.Errorf("%+v: %s", owner, got)
 		}
+	}
+}
+
+func TestAPluginIsClaimedOnce(t *testing.T) {
+	l, _ := ledgerAt()
+	first, second := types.NamespacedName{Namespace: "shop", Name: "first"}, types.NamespacedName{Namespace: "shop", Name: "second"}
+	claimed := func(by types.NamespacedName, plugin string, want types.NamespacedName) {
+		t.Helper()
+		if got := l.Claim(by, plugin); got != want {
+			t.Errorf("%s claims %s: it is %s's, want %s's", by, plugin, got, want)
+		}
+	}
+	claimed(first, "p", first)
+	claimed(second, "p", first)
+	claimed(first, "p", first)
+	claimed(first, "q", first) // and wants the other no more
+	claimed(second, "p", second)
+	l.Disclaim(second)
+	l.Disclaim(second)
+	claimed(first, "p", first)
+	l.Forget(first)
+	claimed(second, "p", second)
+	claimed(second, "q", second)
+	if len(l.claims.by) != 1 || len(l.claims.held) != 1 {
+		t.Errorf("%+v", l.claims)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -36,8 +37,8 @@ func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 		}
 		return nil
 	}
-	if r.Selector != nil && !r.Selector.Matches(labels.Set(p.kgw.Labels)) {
-		return deletionWaits(p, &stop{after: slowRetry}, r.noGateway(p))
+	if s := r.unlabelled(p); s != nil {
+		return s
 	}
 	s := r.connect(p)
 	if s == nil {
@@ -45,6 +46,14 @@ func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
 	}
 	// A refused gateway keeps the finalizer just like one that is down.
 	return deletionWaits(p, s, s.message)
+}
+
+// unlabelled waits for a gateway that is there, and is not this operator's by its labels.
+func (r *PluginBindingReconciler) unlabelled(p *pass) *stop {
+	if r.Selector == nil || r.Selector.Matches(labels.Set(p.kgw.Labels)) {
+		return nil
+	}
+	return deletionWaits(p, &stop{after: slowRetry}, r.noGateway(p))
 }
 
 // deletionWaits makes a stop of a deletion tell what it waits for, if that is known.
@@ -87,8 +96,11 @@ const mostLeft = 5000
 // marks, which nobody may take off. The gateway keeps its ID, lest a sweep remove it as an
 // orphan.
 func (r *PluginBindingReconciler) leave(ctx context.Context, p *pass) *stop {
-	if !p.observes() || !r.watches(p.gateway.Namespace) {
+	if !p.observes() {
 		return nil
+	}
+	if !r.watches(p.gateway.Namespace) {
+		return deletionWaits(p, &stop{}, r.unwatched(p))
 	}
 	gone, err := r.gatewayGone(ctx, p)
 	if err != nil {
@@ -96,6 +108,9 @@ func (r *PluginBindingReconciler) leave(ctx context.Context, p *pass) *stop {
 	}
 	if gone {
 		return nil // and with it goes the sweep
+	}
+	if s := r.unlabelled(p); s != nil {
+		return s
 	}
 	id, s := r.leftID(ctx, p)
 	if s != nil || id == "" {
@@ -166,6 +181,10 @@ func (r *PluginBindingReconciler) outwait(_ context.Context, p *pass) *stop {
 	wait := r.quietIn(p)
 	if wait <= 0 {
 		return nil
+	}
+	ready := meta.FindStatusCondition(p.binding.Status.Conditions, v1alpha1.ConditionReady)
+	if ready != nil && ready.Reason == v1alpha1.ReasonDeleting && ready.ObservedGeneration == p.binding.Generation {
+		return &stop{again: true, after: wait} // why it takes so long has been said
 	}
 	return &stop{
 		condition: v1alpha1.ConditionProgrammed,
@@ -258,6 +277,9 @@ func (r *PluginBindingReconciler) lookForOurs(ctx context.Context, p *pass) *sto
 
 func (r *PluginBindingReconciler) remove(ctx context.Context, p *pass, action string, write func(context.Context, *pass) error) *stop {
 	if s := r.written(ctx, p, action, write(ctx, p)); s != nil {
+		if p.action.Verb == identity.Unmark && s.reason == v1alpha1.ReasonRejected {
+			s.message += "; correct the plugin in Kong, or set deletionPolicy to Delete"
+		}
 		return deleting(p, s)
 	}
 	return nil

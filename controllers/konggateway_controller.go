@@ -77,6 +77,7 @@ type gatewayPass struct {
 	orphans   []marked
 	lastRound round
 	probed    bool
+	undialed  bool // the spec or its Secrets do not make a connection
 	surveyDue bool
 	surveyed  bool // whether it was tried, and how long that took
 	took      time.Duration
@@ -156,18 +157,19 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 	if err != nil {
 		return err
 	}
+	now, down := r.Clock.Now(), g.lastRound.verdict.problem() != nil
+	due := g.lastRound.generation != g.gateway.Generation || !now.Before(g.lastRound.next)
 	if v != nil {
-		g.verdict, g.probed = *v, true
+		// What the spec or its Secrets lack is seen at once, and counts once in a round.
+		g.verdict, g.undialed, g.probed = *v, true, due || *v != g.lastRound.verdict
 		return nil
 	}
+	another := g.lastRound.kong != g.kong || g.lastRound.generation != g.gateway.Generation || g.lastRound.undialed
 	suspected := r.Connections.takeSuspicion(g.key)
-	now := r.Clock.Now()
-	due := !now.Before(g.lastRound.next)
-	// A probe out of turn, because a binding heard nothing good, brings no reading with it.
-	g.surveyDue = g.lastRound.kong != g.kong || g.lastRound.generation != g.gateway.Generation ||
-		g.lastRound.verdict.problem() != nil || !now.Before(g.lastRound.survey)
-	due = due || g.surveyDue
-	if g.lastRound.kong == g.kong && g.lastRound.generation == g.gateway.Generation && !due && !suspected {
+	// A probe out of turn, because a binding heard nothing good, brings no reading with it. A
+	// gateway that is down is probed at its own pace, whatever happens to its bindings.
+	g.surveyDue = another || down || !now.Before(g.lastRound.survey)
+	if !another && !due && (down || !suspected && !g.surveyDue) {
 		g.verdict = g.lastRound.verdict
 		return nil
 	}
@@ -269,10 +271,10 @@ func (r *KongGatewayReconciler) letGo(ctx context.Context, g *gatewayPass) error
 	if g.gateway.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(g.gateway, v1alpha1.GatewayFinalizer) {
 		return nil
 	}
-	if len(g.bindings) > 0 && !g.abandoned() {
+	if g.holders() > 0 && !g.abandoned() {
 		return nil
 	}
-	if n := len(g.bindings); n > 0 {
+	if n := g.holders(); n > 0 {
 		// In a namespace that is going, no event can be made.
 		log.FromContext(ctx).Info("the gateway and its bindings are being deleted and its Kong cannot be used: their plugins stay there",
 			"bindings", n, "reason", g.verdict.reason, "message", g.verdict.message)
@@ -290,6 +292,21 @@ func (r *KongGatewayReconciler) letGo(ctx context.Context, g *gatewayPass) error
 	return nil
 }
 
+// holders counts the bindings that may have a plugin there: those of which nothing was said
+// yet, too, and not those that the gateway has refused and that have none.
+func (g *gatewayPass) holders() (n int) {
+	for i := range g.bindings {
+		if holds(&g.bindings[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+func holds(binding *v1alpha1.PluginBinding) bool {
+	return binding.Status.PluginID != "" || controllerutil.ContainsFinalizer(binding, v1alpha1.PluginFinalizer) || len(binding.Status.Conditions) == 0
+}
+
 // failuresToAbandon is how many probes in a row have to fail before a gateway is let go
 // whose bindings are all being deleted too: with the pauses between them about a minute.
 const failuresToAbandon = 8
@@ -298,7 +315,7 @@ const failuresToAbandon = 8
 // its Kong cannot be used: then waiting for it would hang a namespace for ever.
 func (g *gatewayPass) abandoned() bool {
 	for i := range g.bindings {
-		if g.bindings[i].DeletionTimestamp.IsZero() {
+		if g.bindings[i].DeletionTimestamp.IsZero() && holds(&g.bindings[i]) {
 			return false
 		}
 	}
@@ -320,7 +337,7 @@ func (r *KongGatewayReconciler) nextRound(g *gatewayPass) time.Duration {
 	next := round{
 		orphans: g.lastRound.orphans, kong: g.kong, generation: g.gateway.Generation,
 		verdict: g.verdict, survey: g.lastRound.survey,
-		deleting: !g.gateway.DeletionTimestamp.IsZero(), brokeOff: g.brokeOff, why: g.why,
+		deleting: !g.gateway.DeletionTimestamp.IsZero(), brokeOff: g.brokeOff, why: g.why, undialed: g.undialed,
 	}
 	if g.kong == nil && next.generation == g.lastRound.generation {
 		// A Secret went. Should the gateway, too, this is how its plugins are removed.

@@ -16,6 +16,7 @@ type Ledger struct {
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
 	clock   clock.PassiveClock
+	claims  claims
 	// started is when this process began to lead: when a reconcile first came here, unless
 	// somebody said so.
 	started time.Time
@@ -52,7 +53,7 @@ const oldest = 25 * time.Hour
 // NewLedger returns an empty ledger of a process that leads since the given time; since it
 // first reconciles, if that is zero.
 func NewLedger(c clock.PassiveClock, leadingSince time.Time) *Ledger {
-	return &Ledger{entries: map[types.NamespacedName]*entry{}, clock: c, started: leadingSince}
+	return &Ledger{entries: map[types.NamespacedName]*entry{}, claims: claims{map[string]types.NamespacedName{}, map[types.NamespacedName]string{}}, clock: c, started: leadingSince}
 }
 
 // Begin notes that this process leads. Only the first call counts.
@@ -188,13 +189,14 @@ func (l *Ledger) SameSecrets(binding client.Object, secrets string) bool {
 	return e != nil && e.fingerprint != 0 && e.secrets == secrets
 }
 
-// Forget notes that a binding is gone. What was sent for it is remembered for as long as a
-// reading from before may be in use.
-func (l *Ledger) Forget(binding client.Object) {
+// Forget notes that a binding of that name is gone. What was sent for it is remembered for as
+// long as a reading from before may be in use.
+func (l *Ledger) Forget(key types.NamespacedName) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.claims.drop(key)
 	now := l.clock.Now()
-	if e := l.known(binding); e != nil {
+	if e := l.entries[key]; e != nil && e.gone.IsZero() {
 		e.gone = now
 	}
 	const between = 10 * time.Minute
@@ -222,7 +224,9 @@ func (l *Ledger) with(binding client.Object, change func(*entry)) {
 	switch {
 	case e == nil:
 		e = &entry{uid: binding.GetUID()}
-	case e.uid != binding.GetUID():
+	case e.uid == binding.GetUID():
+		e.gone = time.Time{} // a cache that loses its labels and has them again shows it anew
+	default:
 		e = &entry{uid: binding.GetUID(), lands: e.lands, wrote: e.wrote, misled: e.misled}
 	}
 	l.entries[key] = e

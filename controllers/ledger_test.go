@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
@@ -54,7 +55,7 @@ func TestAWriteInDoubtIsOutwaited(t *testing.T) {
 	l.MayLand(limits, clock.Now().Add(time.Second)) // an earlier end takes nothing back
 	// Whatever is known of the object: one that is made again under the name has to wait.
 	l.Wrote(limits)
-	l.Forget(limits)
+	l.Forget(client.ObjectKeyFromObject(limits))
 	l.Wrote(again)
 	if got := l.QuietIn(again, longest); got != longest {
 		t.Errorf("quiet in %v", got)
@@ -110,10 +111,10 @@ func TestBindingsThatAreGoneAreDropped(t *testing.T) {
 	l, clock := ledgerAt()
 	limits, other := bindingOf("limits", "1"), bindingOf("other", "2")
 	l.Wrote(limits)
-	l.Forget(limits)
+	l.Forget(client.ObjectKeyFromObject(limits))
 	clock.SetTime(clock.Now().Add(oldest + time.Second))
 	l.Wrote(other)
-	l.Forget(other)
+	l.Forget(client.ObjectKeyFromObject(other))
 	if len(l.entries) != 1 || l.entries[types.NamespacedName{Namespace: "shop", Name: "other"}] == nil {
 		t.Errorf("%v", l.entries)
 	}

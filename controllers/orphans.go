@@ -11,7 +11,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -27,6 +29,9 @@ type marked struct {
 	owner types.NamespacedName
 	// recorded is the plugin that an orphan's binding has recorded instead, if it exists.
 	recorded string
+	// elsewhere is the gateway of that binding when it leads to another Kong. The plugin stays
+	// from when it led to this one.
+	elsewhere string
 }
 
 // disowns reports whether a binding has recorded another plugin than this one. An ID is
@@ -44,9 +49,8 @@ const orphanAge = time.Minute
 // orphans finds the plugins that are no binding's. Only watched namespaces can be judged.
 func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, plugins []marked) ([]marked, error) {
 	var found []marked
-	left := leftPlugins(g.gateway)
 	for _, p := range plugins {
-		if left.Has(p.id) || p.owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(p.owner.Namespace) {
+		if p.owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(p.owner.Namespace) {
 			continue
 		}
 		binding := &v1alpha1.PluginBinding{}
@@ -61,10 +65,55 @@ func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, plu
 		if err != nil || disowns(binding, p.id) {
 			p.recorded = string(binding.Status.PluginID)
 			found = append(found, p)
+		} else if p.elsewhere = r.elsewhere(ctx, g, binding); p.elsewhere != "" {
+			found = append(found, p)
 		}
 	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	left, err := r.left(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found = slices.DeleteFunc(found, func(p marked) bool { return left.Has(p.id) })
 	slices.SortFunc(found, func(a, b marked) int { return cmp.Compare(a.id, b.id) })
 	return found, nil
+}
+
+// left are the plugins that were left on purpose, by whichever gateway: several may lead to
+// one Kong, and not all need be this operator's.
+func (r *KongGatewayReconciler) left(ctx context.Context) (sets.Set[string], error) {
+	left := sets.New[string]()
+	reader := client.Reader(r.Client)
+	if r.Selector != nil && !r.Selector.Empty() {
+		reader = r.Live
+	}
+	namespaces := sets.List(r.Namespaces)
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range namespaces {
+		gateways := &v1alpha1.KongGatewayList{}
+		if err := reader.List(ctx, gateways, client.InNamespace(namespace)); err != nil {
+			return nil, err
+		}
+		for i := range gateways.Items {
+			left = left.Union(leftPlugins(&gateways.Items[i]))
+		}
+	}
+	return left, nil
+}
+
+// elsewhere names the gateway of a binding if that leads to another Kong than this one; empty
+// if it does not, or is not known.
+func (r *KongGatewayReconciler) elsewhere(ctx context.Context, g *gatewayPass, binding *v1alpha1.PluginBinding) string {
+	key := gatewayKeyOf(binding)
+	gw := &v1alpha1.KongGateway{}
+	if key == g.key || r.Client.Get(ctx, key, gw) != nil || place(gw) == place(g.gateway) {
+		return ""
+	}
+	return key.String()
 }
 
 // sightings carries on when each orphan was first seen.
@@ -106,7 +155,7 @@ func (r *KongGatewayReconciler) tidy(ctx context.Context, g *gatewayPass) error 
 	}
 	for _, o := range g.orphans {
 		first, seen := g.lastRound.orphans[o.id]
-		if !seen || r.Clock.Since(first) < orphanAge {
+		if o.elsewhere != "" || !seen || r.Clock.Since(first) < orphanAge {
 			continue
 		}
 		if err := r.removeOrphan(ctx, g, o); err != nil {
@@ -169,6 +218,9 @@ func (g *gatewayPass) orphanNote() string {
 		name := fmt.Sprintf("%s of %s", o.id, o.owner)
 		if o.recorded != "" {
 			name += ", which has recorded " + o.recorded
+		}
+		if o.elsewhere != "" {
+			name += ", which is on KongGateway " + o.elsewhere + " now; delete it here if nobody wants it"
 		}
 		names = append(names, name)
 	}

@@ -114,6 +114,10 @@ func (r *PluginBindingReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	r.Ledger.Begin()
 	binding := &v1alpha1.PluginBinding{}
 	if err := r.Client.Get(ctx, req.NamespacedName, binding); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Ledger.Forget(req.NamespacedName)
+			r.backoff.Forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	p := r.newPass(binding)
@@ -124,7 +128,7 @@ func (r *PluginBindingReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 
 	if !binding.DeletionTimestamp.IsZero() {
 		if !controllerutil.ContainsFinalizer(binding, v1alpha1.PluginFinalizer) {
-			r.Ledger.Forget(binding)
+			r.Ledger.Forget(req.NamespacedName)
 			return ctrl.Result{}, nil
 		}
 		return r.record(ctx, p, run(ctx, p,
@@ -143,6 +147,7 @@ func (r *PluginBindingReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		r.resolve,  // names and Secrets into the plugin that should be
 		r.observe,  // what Kong has under the ID, the name and the scope
 		r.decide,   // one action, by a pure function
+		r.claim,    // no other binding is to have the plugin
 		r.act,      // at most one write to Kong
 	))
 }
@@ -247,7 +252,7 @@ func (r *PluginBindingReconciler) letGo(ctx context.Context, p *pass) *stop {
 		p.binding = base
 		return kubernetesStop(err)
 	}
-	r.Ledger.Forget(p.binding)
+	r.Ledger.Forget(client.ObjectKeyFromObject(p.binding))
 	return nil
 }
 

@@ -30,6 +30,7 @@ const (
 	indexGateway   = "spec.gatewayRef"         // bindings by namespace/name of their gateway
 	indexSecret    = "spec.secrets"            // bindings and gateways by name of a Secret in their namespace
 	indexConflict  = "status.conflict.gateway" // bindings in conflict by namespace/name of their gateway
+	indexPluginID  = "status.pluginID"         // bindings by the ID of their plugin
 	retryFirst     = 100 * time.Millisecond
 	retryMost      = time.Minute
 	gatewayFirst   = time.Second
@@ -54,6 +55,12 @@ func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 				return nil
 			}
 			return []string{gatewayKeyOf(binding).String()}
+		}},
+		{&v1alpha1.PluginBinding{}, indexPluginID, func(o client.Object) []string {
+			if id := o.(*v1alpha1.PluginBinding).Status.PluginID; id != "" {
+				return []string{string(id)}
+			}
+			return nil
 		}},
 		{&v1alpha1.PluginBinding{}, indexSecret, func(o client.Object) []string {
 			return bindingSecrets(o.(*v1alpha1.PluginBinding))
@@ -127,7 +134,8 @@ func declarationChanged() predicate.Predicate {
 		predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 			// A status that was cut off (a restore) has to be written again.
 			was, is := e.ObjectOld.(*v1alpha1.PluginBinding), e.ObjectNew.(*v1alpha1.PluginBinding)
-			return len(was.Finalizers) > len(is.Finalizers) || len(was.Status.Conditions) > len(is.Status.Conditions)
+			return len(was.Finalizers) > len(is.Finalizers) || len(was.Status.Conditions) > len(is.Status.Conditions) ||
+				was.Status.PluginID != "" && was.Status.PluginID != is.Status.PluginID
 		}},
 	)
 }

@@ -144,8 +144,22 @@ func (r *KongGatewayReconciler) stirred(view *View, binding *v1alpha1.PluginBind
 	if view.fingerprint(string(binding.Status.PluginID)) != last {
 		return true
 	}
+	if !view.lists(binding.Spec.Scope) {
+		return false
+	}
+	// An entity that was given another name keeps its plugins, and nothing else tells of it.
 	scope, found := view.scope(binding.Spec.Scope)
-	return found && binding.Status.Scope != nil && scope != boundScope(binding.Status.Scope)
+	return !found || binding.Status.Scope != nil && scope != boundScope(binding.Status.Scope)
+}
+
+// lists reports whether the entities of all kinds that the scope names were read.
+func (v *View) lists(declared *v1alpha1.Scope) bool {
+	for _, part := range scopeParts(declared) {
+		if v.entities[part.kind] == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // scope resolves a declared scope in the view; false if it does not show all of it.

@@ -177,10 +177,10 @@ func before(condition, other string) bool {
 func (g *gatewayPass) summary() metav1.Condition {
 	v := g.verdict
 	switch {
-	case !g.gateway.DeletionTimestamp.IsZero() && len(g.bindings) > 0:
+	case !g.gateway.DeletionTimestamp.IsZero() && g.holders() > 0:
 		return metav1.Condition{
 			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInUse,
-			Message: fmt.Sprintf("the gateway is being deleted and goes after the PluginBindings that refer to it; delete them first (%d left)", len(g.bindings)),
+			Message: fmt.Sprintf("the gateway is being deleted and goes after the PluginBindings that refer to it; delete them first (%d left)", g.holders()),
 		}
 	case v.condition != "":
 		return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v.reason, Message: v.message}
@@ -305,6 +305,8 @@ type round struct {
 	failures   int
 	// deleting: the gateway was being deleted.
 	deleting bool
+	// undialed: the spec or its Secrets did not make a connection.
+	undialed bool
 	// brokeOff are the sweeps in a row that broke off, why the last one did.
 	brokeOff int
 	why      string

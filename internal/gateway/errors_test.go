@@ -57,6 +57,7 @@ func TestKinds(t *testing.T) {
 		{"bad client certificate", "nginx's own page", 400, htmlType, "<html>The SSL certificate error</html>", false, TLS, TLS},
 		{"401", "credentials", 401, jsonType, `{"message":"Invalid RBAC credentials"}`, false, Denied, Denied},
 		{"403", "credentials", 403, htmlType, htmlBody, false, Denied, Denied},
+		{"413", "a proxy's page", 413, htmlType, `<html>413 Request Entity Too Large</html>`, false, Unavailable, Rejected},
 		{"429", "too many", 429, jsonType, `{"message":"API rate limit exceeded"}`, false, Throttled, Throttled},
 		{"DB-less", "405 with code 12", 405, jsonType, dblessBody, false, NotDatabase, NotDatabase},
 		{"DB-less as 400", "code 12 whatever the status", 400, jsonType, dblessBody, false, NotDatabase, NotDatabase},

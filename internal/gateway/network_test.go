@@ -154,7 +154,7 @@ func TestTimeout(t *testing.T) {
 		case <-release:
 		case <-r.Context().Done():
 		}
-	}), func(s *Settings) { s.RequestTimeout = 30 * time.Millisecond })
+	}), func(s *Settings) { s.RequestTimeout = 500 * time.Millisecond })
 	t.Cleanup(func() { close(release) })
 	wantKinds(t, c, Unavailable, UnknownOutcome)
 	_, err := c.PluginByID(t.Context(), id1)

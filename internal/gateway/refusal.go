@@ -53,6 +53,8 @@ func (c *Client) refusal(r request, a answer) *Error {
 		e.RetryAfter = retryAfter(a.header)
 	case isRedirect(a.status):
 		e.Message = c.redirectText(a.header.Get(locationHeader))
+	case e.Kind == Rejected && a.status == http.StatusRequestEntityTooLarge:
+		e.Message = "the config is larger than Kong, or a proxy before it, takes"
 	case a.status == http.StatusBadRequest && !ok:
 		if text := plainTextProblem(a.body); text != "" {
 			e.Kind, e.Message = TLS, text
@@ -71,6 +73,9 @@ func (c *Client) refusalKind(r request, a answer, body kongError, ok bool) Kind 
 		return Denied
 	case http.StatusTooManyRequests:
 		return Throttled
+	}
+	if a.status == http.StatusRequestEntityTooLarge && r.write() {
+		return Rejected // by Kong, or by a proxy before it, which did not read the rest
 	}
 	if isRedirect(a.status) {
 		return Unavailable

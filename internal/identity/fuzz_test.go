@@ -34,13 +34,16 @@ func FuzzOwnerOf(f *testing.F) {
 		}
 
 		standing, same := StandingOf(limits, tags, instanceName)
-		if same.Describe(cluster) != owner.Describe(cluster) {
+		if !owner.Nobody() && same.Describe(cluster) != owner.Describe(cluster) {
 			t.Errorf("owner is %+v, and for a binding %+v", owner, same)
+		}
+		if owner.Nobody() && same.Binding != nil && same.Binding.InstanceName() != instanceName {
+			t.Errorf("owner is %+v by the name %s", same.Binding, instanceName)
 		}
 		if !standing.Found() {
 			t.Errorf("a plugin that was found is %d", standing)
 		}
-		if standing == Nobodys != (owner.Nobody() && instanceName != limits.InstanceName()) {
+		if standing == Nobodys != (same.Nobody() && instanceName != limits.InstanceName()) {
 			t.Errorf("standing %d with owner %+v", standing, owner)
 		}
 

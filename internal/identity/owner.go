@@ -150,9 +150,16 @@ func isOwnerTag(tag string) bool {
 	return false
 }
 
+// generatedFor is the binding of this cluster whose generated instance name this is.
+func generatedFor(cluster, instanceName string) (Binding, bool) {
+	rest, ok := strings.CutPrefix(instanceName, cluster+".")
+	namespace, name, whole := strings.Cut(rest, ".")
+	return Binding{Cluster: cluster, Namespace: namespace, Name: name}, ok && whole && namespace != "" && name != ""
+}
+
 // StandingOf says how a plugin with these marks relates to the binding. A plugin that
-// bears the generated instance name and nobody's tags is the binding's: nobody else makes
-// that name, and tags are easily lost by hand.
+// bears the generated instance name and nobody's tags is the binding's of that name: nobody
+// else makes it, and tags are easily lost by hand.
 func StandingOf(b Binding, tags []string, instanceName string) (Standing, Owner) {
 	owner := OwnerOf(tags)
 	switch {
@@ -161,6 +168,9 @@ func StandingOf(b Binding, tags []string, instanceName string) (Standing, Owner)
 	case owner.Nobody() && instanceName == b.InstanceName():
 		return Ours, owner
 	case owner.Nobody():
+		if other, ok := generatedFor(b.Cluster, instanceName); ok {
+			return Others, Owner{Binding: &other}
+		}
 		return Nobodys, owner
 	default:
 		return Others, owner

@@ -197,6 +197,31 @@ func TestStandingOf(t *testing.T) {
 			instanceName: "c1.shop.limits",
 			want:         Ours,
 		},
+		"TagsStrippedOfAnother": {
+			reason:       "The generated name says whose it is as well as it does for this binding.",
+			binding:      limits,
+			tags:         []string{"team:payments"},
+			instanceName: "c1.shop.other.limits",
+			want:         Others,
+		},
+		"AnotherClustersName": {
+			reason:       "What another cluster calls itself cannot be told from a name that a person made.",
+			binding:      limits,
+			instanceName: "c2.shop.limits",
+			want:         Nobodys,
+		},
+		"NoGeneratedName": {
+			reason:       "A generated name has a namespace and a name.",
+			binding:      limits,
+			instanceName: "c1.shop",
+			want:         Nobodys,
+		},
+		"NoGeneratedNameEither": {
+			reason:       "Neither of the two is empty.",
+			binding:      limits,
+			instanceName: "c1..limits",
+			want:         Nobodys,
+		},
 		"TagsStrippedAndRenamed": {
 			reason:       "With neither mark nor name nothing shows whose it is.",
 			binding:      limits,
@@ -254,8 +279,12 @@ func TestStandingOf(t *testing.T) {
 			if got != tc.want {
 				t.Errorf("%s\ngot standing %d, want %d", tc.reason, got, tc.want)
 			}
-			if diff := cmp.Diff(OwnerOf(tc.tags), owner); diff != "" {
-				t.Errorf("The owner for messages is the one that the tags tell.\n%s", diff)
+			told := OwnerOf(tc.tags)
+			if name == "TagsStrippedOfAnother" {
+				told = Owner{Binding: &Binding{Cluster: "c1", Namespace: "shop", Name: "other.limits"}}
+			}
+			if diff := cmp.Diff(told, owner); diff != "" {
+				t.Errorf("The owner for messages is the one that the tags tell, or else the name.\n%s", diff)
 			}
 		})
 	}

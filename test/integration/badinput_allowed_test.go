@@ -124,6 +124,17 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 		s.created(s.binding("code", declaring("pre-function", `{"access": ["return 1"]}`)))
 	})
 
+	It("does not hold up the deletion of the gateway", func() {
+		t := newTenancy()
+		binding := t.request()
+		t.create(binding)
+		t.shows(binding, notAllowed("KongGateway "+t.namespace+"/kong does not allow bindings"))
+		gw := t.gateway("kong")
+		Expect(k8s.Delete(t.ctx, gw)).To(Succeed())
+		t.gone(gw)
+		t.shows(binding, symptom{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotFound})
+	})
+
 	It("is code in the config of a plugin that is not allowed by name", func() {
 		const code = `{"path": "/tmp/log", "custom_fields_by_lua": {"x": "return 1"}}`
 		t := newTenancy()

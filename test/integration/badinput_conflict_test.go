@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"net/http"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -50,6 +52,73 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		Expect(second.Status.PluginID).NotTo(Equal(first.Status.PluginID))
 		Expect(second.Status.Conflict).To(BeNil())
 		Expect(s.kong.Plugins()).To(HaveLen(1))
+	})
+
+	It("names the plugin that has the new instance name of one that is in force, without trying", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		taken := s.kong.Seed("plugins", map[string]any{"name": "cors", "instance_name": "taken"})["id"].(string)
+		unchanged := s.kongAsItWas()
+		puts := s.kong.Journal().Count(http.MethodPut, "/plugins/{id}")
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.InstanceName = "taken" })
+		s.shows(binding, symptom{
+			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
+			says: []string{"plugin " + taken, "It has the instance name taken, and Kong takes each only once"},
+		})
+		s.steady(binding)
+		unchanged()
+		Expect(s.kong.Journal().Count(http.MethodPut, "/plugins/{id}")).To(Equal(puts), "Kong has to refuse nothing")
+
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.InstanceName = "free" })
+		s.ready(binding)
+		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("instance_name", "free"))
+	})
+
+	It("leaves one plugin to one of two bindings that would both adopt it", func() {
+		s := newQuietStory()
+		id := byHand(s, map[string]any{"config": map[string]any{"minute": 5, "policy": "local"}})
+		first, second := s.binding("first"), s.binding("second")
+		s.create(first, second)
+		s.startOperator()
+		var has, waits *v1alpha1.PluginBinding
+		Eventually(func(g Gomega) {
+			s.reload(g, first)
+			s.reload(g, second)
+			has, waits = first, second
+			if has.Status.PluginID == "" {
+				has, waits = second, first
+			}
+			g.Expect(has.Status.PluginID).To(BeEquivalentTo(id))
+		}).Should(Succeed())
+		s.shows(waits, symptom{
+			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
+			says: []string{"plugin " + id + " of PluginBinding " + s.namespace + "/" + has.Name, "Delete that binding or give one of the two another scope"},
+		})
+		Expect(waits.Status.PluginID).To(BeEmpty())
+
+		change(s, has, scoped(&v1alpha1.Scope{Consumer: &v1alpha1.ConsumerRef{Username: "alice"}}))
+		s.ready(has)
+		Expect(has.Status.PluginID).To(BeEquivalentTo(id))
+		s.look(waits)
+		s.ready(waits)
+		Expect(s.kong.Plugins()).To(HaveLen(2))
+	})
+
+	It("is another binding's plugin although its tags were taken off", func() {
+		s := newSlowStory()
+		s.startOperator()
+		first := s.created(s.binding("first"))
+		id := string(first.Status.PluginID)
+		s.kong.EditPlugin(id, map[string]any{"tags": []any{}})
+		second := s.binding("second")
+		s.create(second)
+		s.shows(second, symptom{
+			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
+			says: []string{"plugin " + id + " of PluginBinding " + s.namespace + "/first"},
+		})
+		s.look(first)
+		Eventually(s.kong.Plugin).WithArguments(id).Should(HaveKeyWithValue("tags", Not(BeEmpty())))
+		s.ready(first)
 	})
 
 	DescribeTable("leaves a plugin that somebody made by hand",

@@ -142,6 +142,27 @@ var _ = Describe("The load on a gateway", func() {
 		}
 	})
 
+	It("is one probe at its own pace while it is down, whatever happens to its bindings", func() {
+		s := newQuietStory()
+		t := s.steer()
+		first := t.created(t.binding("first"))
+		t.silence(first)
+		idle()
+		mark := t.kong.Journal().Mark()
+		for i := range 3 {
+			binding := t.binding(fmt.Sprintf("new-%d", i), scoped(&v1alpha1.Scope{Route: &v1alpha1.EntityRef{Name: "orders-v1"}}))
+			t.create(binding)
+			t.shows(binding, symptom{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
+		}
+		Eventually(func(g Gomega) {
+			gw := t.gateway("kong")
+			t.reload(g, gw)
+			g.Expect(gw.Status.Bindings.Total).To(BeEquivalentTo(4))
+		}).Should(Succeed())
+		idle()
+		Expect(t.kong.Journal().Since(mark).Requests).To(BeEmpty())
+	})
+
 	It("ends for as long as it asks, and its bindings stay as they are", func() {
 		s := newStory()
 		first := s.created(s.binding("first"))

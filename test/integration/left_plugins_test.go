@@ -35,6 +35,16 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
 		Expect(s.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
 
+		By("not taking it for one through another gateway of that Kong either")
+		s.create(s.gateway("again"))
+		for range 3 {
+			Expect(s.sweepOf("again", 2*time.Minute).Status.LastSweep.Orphaned).To(BeZero())
+		}
+		unchanged()
+		other := s.gateway("again")
+		Expect(k8s.Delete(s.ctx, other)).To(Succeed())
+		s.gone(other)
+
 		By("reporting it once a person takes its ID out of the annotation")
 		change(s.story, gw, func(gw *v1alpha1.KongGateway) { delete(gw.Annotations, v1alpha1.LeftPluginsAnnotation) })
 		gw = s.sweep(2 * time.Minute)

@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -96,5 +98,28 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		change(s.story, s.first, declaring("rate-limiting", `{"minute": 6, "policy": "local"}`))
 		s.shows(s.first, symptom{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict, says: []string{"nothing was changed"}})
 		unchanged()
+	})
+})
+
+var _ = Describe("An entity that was given another name", func() {
+	It("is missed by the bindings that name it, and its plugin goes on under its ID when it has the name again", func() {
+		s := newQuietStory()
+		t := s.steer()
+		binding := t.created(t.binding("limit"))
+		id, service := binding.Status.PluginID, string(t.idOf("services", "orders"))
+		t.kong.Edit("services", service, map[string]any{"name": "renamed"})
+		t.sweep(2 * time.Minute)
+		t.shows(binding, symptom{
+			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonScopeNotFound, says: []string{`no service named "orders"`},
+		})
+		Expect(t.pluginOf(binding)).NotTo(BeNil(), "Kong keeps it")
+		t.sweep(2 * time.Minute)
+		t.steady(binding)
+
+		t.kong.Edit("services", service, map[string]any{"name": "orders"})
+		t.sweep(2 * time.Minute)
+		t.ready(binding)
+		Expect(binding.Status.PluginID).To(Equal(id))
+		Expect(t.kong.Plugins()).To(HaveLen(1))
 	})
 })

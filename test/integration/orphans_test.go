@@ -13,6 +13,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
 // liveLook stands in for the API server where the operator asks it for one binding itself.
@@ -100,6 +101,29 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		unchanged()
 		reported(t, gw, id, "not-yet")
 		Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
+	})
+
+	It("is also a plugin in a Kong that the gateway of its binding does not lead to any more, and is only reported", func() {
+		s := newQuietStory()
+		other := kongtest.New()
+		DeferCleanup(other.Close)
+		other.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
+		t := s.steer(removing)
+		binding := t.created(t.binding("limit"))
+		id := string(binding.Status.PluginID)
+		change(s, t.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Spec.AdminURL = other.URL() })
+		Eventually(other.Plugin).WithArguments(id).ShouldNot(BeNil(), "it is there under its ID")
+		unchanged := t.kongAsItWas()
+		t.create(t.gateway("old"))
+		var gw *v1alpha1.KongGateway
+		for range 3 {
+			gw = t.sweepOf("old", 2*time.Minute)
+		}
+		unchanged()
+		Eventually(t.notes).WithArguments(gw, "OrphanedPlugins").Should(ConsistOf(And(
+			ContainSubstring(id), ContainSubstring("on KongGateway "+t.namespace+"/kong now"))))
+		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Expect(t.ready(binding).Status.PluginID).To(BeEquivalentTo(id))
 	})
 
 	It("is none when its binding exists, whatever state that is in", func() {

@@ -299,6 +299,23 @@ var _ = Describe("Drift", func() {
 		Eventually(s.events).WithArguments(binding).Should(ContainElement("DriftCorrected"))
 	})
 
+	It("is not what was declared during a pause", func() {
+		s := newStory()
+		binding := s.created(s.binding("limit"))
+		change(s, binding, pausing)
+		s.becomes(binding, metav1.ConditionUnknown, v1alpha1.ReasonPaused)
+		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
+		Eventually(func(g Gomega) {
+			s.reload(g, binding)
+			g.Expect(binding.Status.ObservedGeneration).To(Equal(binding.Generation))
+		}).Should(Succeed())
+		change(s, binding, func(b *v1alpha1.PluginBinding) { delete(b.Annotations, v1alpha1.PausedAnnotation) })
+		s.ready(binding)
+		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("enabled", false))
+		Eventually(s.events).WithArguments(binding).Should(And(ContainElement("Updated"), Not(ContainElement("DriftCorrected"))))
+		Expect(binding.Status.LastDrift).To(BeNil())
+	})
+
 	It("is also a plugin that somebody moved to another scope", func() {
 		s := newStory()
 		binding := s.created(s.binding("limit"))

@@ -66,10 +66,16 @@ func (s *story) steer(adjust ...func(*controllers.Options)) steered {
 // returns it.
 func (s steered) sweep(after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
+	return s.sweepOf("kong", after)
+}
+
+// sweepOf is sweep for another gateway that leads to the story's Kong.
+func (s steered) sweepOf(name string, after time.Duration) *v1alpha1.KongGateway {
+	GinkgoHelper()
 	idle() // or the round under way would end at a later time than it began
 	swept := s.sweeps()
 	s.clock.jump(after)
-	gw := s.gateway("kong")
+	gw := s.gateway(name)
 	change(s.story, gw, func(gw *v1alpha1.KongGateway) {
 		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
 	})
