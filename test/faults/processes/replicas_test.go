@@ -102,6 +102,43 @@ func (s *stage) leads(r *replica, mark int) {
 	s.started = mark
 }
 
+// TestHandOver: the leader is told to stop, as in every upgrade. It gives the lease back, so
+// that another one leads before it would have run out, and nothing is written.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	total.plan(t, "hand-over")
+	s, a, b := newPair(t, timeout)
+	s.create(s.binding(theBinding))
+	s.until("the binding", s.bindingsReady)
+	s.quiet()
+	mark, journal := s.tape.mark(), s.kong.Journal().Mark()
+	a.now().stop(t)
+	s.leads(b, mark)
+	gaveBack := s.tape.seen(mark, func(c *call) bool { return c.from == a.name && c.name == nameLease && c.method == http.MethodPut })
+	if !gaveBack {
+		t.Error("the lease was not given back")
+	}
+	s.main = b
+	s.until("a first look, for which one list is enough", func() error {
+		if s.tape.seen(mark, func(c *call) bool { return c.from == b.name && c.name == nameSecret && c.ended && strings.HasSuffix(c.path, "/"+theSecret) }) {
+			if s.tape.idle() {
+				return s.gatewayReady()
+			}
+		}
+		return fmt.Errorf("has not looked")
+	})
+	if writes := s.kong.Journal().Since(journal).Writes(); len(writes) > 0 {
+		t.Errorf("written to Kong: %v", writes)
+	}
+	for _, c := range s.tape.since(mark) {
+		if c.from == b.name && c.method != http.MethodGet && c.name != nameLease && c.name != nameEvent {
+			t.Errorf("written to Kubernetes: %s %s", c.method, c.path)
+		}
+	}
+	s.quiet()
+	s.finish()
+}
+
 // onThePost is a rule for the first POST of a plugin.
 func onThePost(f fault) rule {
 	return rule{matches: func(c *call) bool { return c.name == namePost }, times: 1, fault: f}
