@@ -157,19 +157,13 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 	if err != nil {
 		return err
 	}
-	now, down := r.Clock.Now(), g.lastRound.verdict.problem() != nil
-	due := g.lastRound.generation != g.gateway.Generation || !now.Before(g.lastRound.next)
 	if v != nil {
 		// What the spec or its Secrets lack is seen at once, and counts once in a round.
+		due := g.lastRound.generation != g.gateway.Generation || !r.Clock.Now().Before(g.lastRound.next)
 		g.verdict, g.undialed, g.probed = *v, true, due || *v != g.lastRound.verdict
 		return nil
 	}
-	another := g.lastRound.kong != g.kong || g.lastRound.generation != g.gateway.Generation || g.lastRound.undialed
-	suspected := r.Connections.takeSuspicion(g.key)
-	// A probe out of turn, because a binding heard nothing good, brings no reading with it. A
-	// gateway that is down is probed at its own pace, whatever happens to its bindings.
-	g.surveyDue = another || down || !now.Before(g.lastRound.survey)
-	if !another && !due && (down || !suspected && !g.surveyDue) {
+	if !r.probeDue(g) {
 		g.verdict = g.lastRound.verdict
 		return nil
 	}
@@ -181,6 +175,18 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 	g.probed = true
 	g.verdict = judge(info, err)
 	return nil
+}
+
+// probeDue reports whether the gateway is to be probed now, and notes whether a reading is due
+// with it. A probe out of turn, because a binding heard nothing good, brings none. A gateway
+// that is down is probed at its own pace, whatever happens to its bindings.
+func (r *KongGatewayReconciler) probeDue(g *gatewayPass) bool {
+	last, now := &g.lastRound, r.Clock.Now()
+	another := last.kong != g.kong || last.generation != g.gateway.Generation || last.undialed
+	suspected := r.Connections.takeSuspicion(g.key)
+	down := last.verdict.problem() != nil
+	g.surveyDue = another || down || !now.Before(last.survey)
+	return another || !now.Before(last.next) || !down && (suspected || g.surveyDue)
 }
 
 // dial makes the connection of spec and Secrets. A verdict says why there is none. A

@@ -120,7 +120,9 @@ func TestHandOver(t *testing.T) {
 	}
 	s.main = b
 	s.until("a first look, for which one list is enough", func() error {
-		if s.tape.seen(mark, func(c *call) bool { return c.from == b.name && c.name == nameSecret && c.ended && strings.HasSuffix(c.path, "/"+theSecret) }) {
+		if s.tape.seen(mark, func(c *call) bool {
+			return c.from == b.name && c.name == nameSecret && c.ended && strings.HasSuffix(c.path, "/"+theSecret)
+		}) {
 			if s.tape.idle() {
 				return s.gatewayReady()
 			}
