@@ -262,24 +262,14 @@ type operator struct {
 }
 
 // startOperator runs the controllers over the story's namespaces until the story ends or
-// stopOperator.
+// stopOperator. Like the command's, its cache holds only what bears the labels of its selector.
 func (s *story) startOperator(adjust ...func(*controllers.Options)) {
 	GinkgoHelper()
 	namespaces := map[string]cache.Config{}
 	for _, name := range s.namespaces {
 		namespaces[name] = cache.Config{}
 	}
-	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:                  testScheme,
-		Metrics:                 metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:  "0",
-		Cache:                   cache.Options{DefaultNamespaces: namespaces},
-		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},
-		GracefulShutdownTimeout: ptr.To(patience),
-	})
-	Expect(err).NotTo(HaveOccurred())
-	ctx, stop := context.WithCancel(s.ctx)
-	op := &operator{stop: stop, done: make(chan error, 1), registry: prometheus.NewRegistry()}
+	op := &operator{done: make(chan error, 1), registry: prometheus.NewRegistry()}
 	options := controllers.Options{
 		Cluster: clusterID, Namespaces: s.namespaces, Workers: 4,
 		Registry: op.registry, Clock: clock.RealClock{},
@@ -289,6 +279,23 @@ func (s *story) startOperator(adjust ...func(*controllers.Options)) {
 	for _, a := range adjust {
 		a(&options)
 	}
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme:                 testScheme,
+		Metrics:                metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress: "0",
+		Cache: cache.Options{
+			DefaultNamespaces: namespaces,
+			ByObject: map[client.Object]cache.ByObject{
+				&v1alpha1.KongGateway{}:   {Label: options.Selector},
+				&v1alpha1.PluginBinding{}: {Label: options.Selector},
+			},
+		},
+		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},
+		GracefulShutdownTimeout: ptr.To(patience),
+	})
+	Expect(err).NotTo(HaveOccurred())
+	ctx, stop := context.WithCancel(s.ctx)
+	op.stop = stop
 	Expect(controllers.AddToManager(ctx, mgr, options)).To(Succeed())
 	go func() { op.done <- mgr.Start(ctx) }()
 	s.operator = op
