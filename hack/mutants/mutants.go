@@ -221,4 +221,19 @@ var mutants = []mutant{
 		file: "controllers/orphans.go",
 		from: "		if apierrors.IsNotFound(err) && r.Selector != nil && !r.Selector.Empty() {", to: "		if false {",
 	},
+	{
+		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "a gateway that cannot be reached holds its namespace for ever",
+		file: "controllers/konggateway_controller.go",
+		from: "	return g.probed && g.verdict.problem() != nil && g.failures() >= failuresToAbandon", to: "	return false",
+	},
+	{
+		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "a gateway is let go although a binding stays",
+		file: "controllers/konggateway_controller.go",
+		from: "		if g.bindings[i].DeletionTimestamp.IsZero() {\n			return false", to: "		if false && g.bindings[i].DeletionTimestamp.IsZero() {\n			return false",
+	},
+	{
+		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "an outage from before a gateway's deletion counts",
+		file: "controllers/konggateway_controller.go",
+		from: "	if !g.gateway.DeletionTimestamp.IsZero() && !g.lastRound.deleting {", to: "	if false {",
+	},
 }

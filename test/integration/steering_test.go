@@ -85,6 +85,22 @@ func (s steered) sweepOf(name string, after time.Duration) *v1alpha1.KongGateway
 	return gw
 }
 
+// probe lets the longest pause between two probes of a gateway that cannot be used pass, and
+// waits until it has been probed again, or is gone.
+func (s steered) probe(gw *v1alpha1.KongGateway) {
+	GinkgoHelper()
+	idle()
+	probes := func() int { return s.kong.Journal().Count(http.MethodGet, "/") }
+	before := probes()
+	s.clock.jump(20 * time.Second)
+	base := gw.DeepCopy()
+	metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
+	// Its own pause may have ended, and it may have been let go.
+	Expect(client.IgnoreNotFound(k8s.Patch(s.ctx, gw, client.MergeFrom(base)))).To(Succeed())
+	Eventually(func() bool { return probes() > before || s.isGone(gw) }).Should(BeTrue(), "it is not probed")
+	idle()
+}
+
 // idle waits until no gateway is being looked at, nor about to be.
 func idle() {
 	GinkgoHelper()

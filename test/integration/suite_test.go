@@ -205,9 +205,12 @@ func (s *story) look(binding *v1alpha1.PluginBinding) {
 // gone waits until the object does not exist any more.
 func (s *story) gone(object client.Object) {
 	GinkgoHelper()
-	Eventually(func() bool {
-		return apierrors.IsNotFound(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object))
-	}).Should(BeTrue(), "still there")
+	Eventually(s.isGone).WithArguments(object).Should(BeTrue(), "still there")
+}
+
+// isGone asks the API server for the object.
+func (s *story) isGone(object client.Object) bool {
+	return apierrors.IsNotFound(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object))
 }
 
 func (s *story) gatewayReady() {
