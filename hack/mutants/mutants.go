@@ -236,4 +236,9 @@ var mutants = []mutant{
 		file: "controllers/konggateway_controller.go",
 		from: "	if !g.gateway.DeletionTimestamp.IsZero() && !g.lastRound.deleting {", to: "	if false {",
 	},
+	{
+		rule: "deletion ends", first: stories("A namespace that is deleted"), name: "a Secret that goes before its gateway takes the connection with it",
+		file: "controllers/konggateway_controller.go",
+		from: "		next.kong = g.lastRound.kong\n", to: "",
+	},
 }

@@ -191,12 +191,18 @@ func (s *story) kongAsItWas() (check func()) {
 	}
 }
 
-// eavesdrop keeps what the operator logs from now on, and returns a check that neither the
-// log nor a status, an event or a metric shows a secret.
-func (s *story) eavesdrop() (hidden func(secrets ...string)) {
+// listen keeps what the operator logs from now on.
+func listen() *gbytes.Buffer {
 	logged := gbytes.NewBuffer()
 	GinkgoWriter.TeeTo(logged)
 	DeferCleanup(GinkgoWriter.ClearTeeWriters)
+	return logged
+}
+
+// eavesdrop keeps what the operator logs from now on, and returns a check that neither the
+// log nor a status, an event or a metric shows a secret.
+func (s *story) eavesdrop() (hidden func(secrets ...string)) {
+	logged := listen()
 	return func(secrets ...string) {
 		GinkgoHelper()
 		places := map[string]string{"log": string(logged.Contents()), "metrics": s.metrics()}

@@ -3,9 +3,14 @@ package integration
 import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
 const (
@@ -42,6 +47,15 @@ func (s steered) givenUp(gw *v1alpha1.KongGateway) {
 	}
 	s.gone(gw)
 	Expect(probes).To(BeNumerically(">=", aWhile), "it was given up too soon")
+}
+
+// terminate deletes the story's namespace. Nobody here empties it, but from now on the API
+// server takes no new object in it, and an event is one.
+func (s *story) terminate() {
+	GinkgoHelper()
+	Expect(k8s.Delete(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}})).To(Succeed())
+	late := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "late"}}
+	Eventually(func() error { return k8s.Create(s.ctx, late.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring("being terminated")))
 }
 
 var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
@@ -100,5 +114,52 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		s.gone(second)
 		s.gone(gw)
 		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+})
+
+var _ = Describe("A namespace that is deleted with everything in it", func() {
+	It("becomes empty, though its Secrets go first and no event can be made", func() {
+		s := newQuietStory(kongtest.WithToken("Kong-Admin-Token", planted))
+		token := s.secret("token", map[string]string{"token": planted})
+		redis := s.secret("redis", map[string]string{"password": "12345"})
+		gw := s.gateway("kong")
+		change(s, gw, func(gw *v1alpha1.KongGateway) {
+			gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
+		})
+		s.startOperator()
+		binding := s.created(s.binding("limit",
+			declaring("rate-limiting", `{"minute": 5, "policy": "redis", "redis": {"host": "redis.orders"}}`),
+			patched("/redis/password", "redis", "password")))
+
+		s.terminate()
+		Expect(k8s.Delete(s.ctx, token)).To(Succeed())
+		Expect(k8s.Delete(s.ctx, redis)).To(Succeed())
+		Eventually(func(g Gomega) {
+			s.reload(g, gw)
+			symptom{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound}.matches(g, gw.Status.Conditions, gw.Generation)
+		}).Should(Succeed())
+		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.gone(binding)
+		s.gone(gw)
+		Expect(s.kong.Plugins()).To(BeEmpty())
+	})
+
+	It("becomes empty without its Kong too, and the log says what was left there", func() {
+		s := newQuietStory().steer()
+		binding := s.created(s.binding("limit"))
+		s.silence(binding)
+		unchanged, logged := s.kongAsItWas(), listen()
+		s.terminate()
+		gw := s.gateway("kong")
+		s.reload(Default, gw)
+		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
+		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+		s.inUse(gw, "1 left")
+		s.givenUp(gw)
+		s.gone(binding)
+		Eventually(logged).Should(gbytes.Say("INFO\t.*its Kong cannot be used: their plugins stay there"))
+		Eventually(logged).Should(gbytes.Say("INFO\t.*plugin " + string(binding.Status.PluginID) + " could not be removed from its Kong"))
+		unchanged()
 	})
 })
