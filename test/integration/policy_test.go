@@ -466,9 +466,13 @@ var _ = Describe("Time", func() {
 		s.startOperator(func(o *controllers.Options) { o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour) })
 		binding := s.created(s.binding("limit"))
 		writes := len(s.kong.Journal().Writes())
-		clock.jump(96 * time.Hour)
-		s.look(binding)
-		Consistently(func() int { return len(s.kong.Journal().Writes()) }, "500ms").Should(Equal(writes))
+		steered{s, clock}.sweep(96 * time.Hour)
+		for range 2 { // the first may be the end of a pass from before
+			before := passes("pluginbinding")
+			s.look(binding)
+			Eventually(passes).WithArguments("pluginbinding").Should(BeNumerically(">", before))
+		}
 		s.ready(binding)
+		Expect(s.kong.Journal().Writes()).To(HaveLen(writes))
 	})
 })
