@@ -58,6 +58,7 @@ var _ = Describe("One plugin, one ID", func() {
 		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
 		s.gone(binding)
 		Expect(s.kong.Plugins()).To(BeEmpty())
+		Eventually(s.notes).WithArguments(binding, "Deleted").Should(ConsistOf(ContainSubstring(string(binding.Status.PluginID))))
 	})
 })
 

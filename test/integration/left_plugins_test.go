@@ -70,6 +70,7 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		again := s.created(s.binding("first"))
 		Expect(again.Status.PluginID).To(Equal(first.Status.PluginID))
 		Expect(again.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDRecovered))
+		Eventually(s.notes).WithArguments(again, "Recovered").Should(ConsistOf(ContainSubstring(string(again.Status.PluginID))))
 	})
 
 	It("because its marks were taken off by hand is named in an event", func() {

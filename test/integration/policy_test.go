@@ -103,6 +103,7 @@ var _ = Describe("A plugin that is already there", func() {
 		binding := s.created(s.binding("limit", adoption(v1alpha1.AdoptOverride)))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(stringsOf(s.pluginOf(binding)["tags"])).NotTo(ContainElement("managed-by:terraform"))
+		Eventually(s.notes).WithArguments(binding, "Adopted").Should(ConsistOf(ContainSubstring("was taken over from")))
 	})
 
 	It("is imported by its ID", func() {
@@ -139,6 +140,7 @@ var _ = Describe("Deleting a binding", func() {
 		Expect(stringsOf(row["tags"])).To(ConsistOf("team:orders"))
 		Expect(row["instance_name"]).To(BeNil())
 		Expect(row["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(5)))
+		Eventually(s.notes).WithArguments(binding, "Orphaned").Should(ConsistOf(ContainSubstring(id)))
 	})
 
 	It("removes a plugin whose ID never reached the status", func() {
@@ -268,6 +270,7 @@ var _ = Describe("What a binding declares", func() {
 		s.ready(binding)
 		Expect(binding.Generation).To(Equal(generation))
 		Expect(binding.Status.LastDrift).To(BeNil(), "a rotated Secret is not drift")
+		Eventually(s.notes).WithArguments(binding, "Updated").Should(ConsistOf(ContainSubstring("config.redis.password")))
 	})
 
 	It("reaches Kong as a whole config from a Secret in YAML", func() {
