@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,5 +24,39 @@ func TestMutantsFollowTheCode(t *testing.T) {
 			t.Errorf("%s changes nothing, or is there twice", m.name)
 		}
 		names[m.name] = true
+	}
+}
+
+// The page that says what each mutant breaks, and who notices, has a row for each and for
+// none that is not there.
+func TestEveryMutantHasARow(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "reliability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	_, table, _ := strings.Cut(page, "\n| rule | broken | noticed by |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := map[string]int{}
+	for line := range strings.SplitSeq(table, "\n") {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 3 || strings.TrimSuffix(cells[2], " |") == "" {
+			t.Errorf("not a row: %s", line)
+			continue
+		}
+		rows[cells[0]+" | "+cells[1]]++
+	}
+	for _, m := range mutants {
+		row := "| " + m.rule + " | " + m.name
+		if rows[row] != 1 {
+			t.Errorf("docs/reliability.md has %d rows %q", rows[row], row)
+		}
+		delete(rows, row)
+	}
+	for row := range rows {
+		t.Errorf("docs/reliability.md has the row %q, and there is no such mutant", row)
+	}
+	if want := fmt.Sprintf("[%d of %[1]d noticed](#mutants)", len(mutants)); !strings.Contains(page, want) {
+		t.Errorf("docs/reliability.md does not say %q", want)
 	}
 }
