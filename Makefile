@@ -1,4 +1,4 @@
-# What there is to do here: `make help`. Only Go, make, git and bash are needed
+# What there is to do here: `make help`. Only Go, GNU make, git and bash are needed
 # to start with; every other tool is pinned below and installed by make itself,
 # into the user's cache, so that a second checkout finds it there.
 
@@ -20,6 +20,8 @@ MODULE := github.com/pluginbinding/kong-plugin-operator
 # Without the tracing pages of gRPC, which the API server's libraries bring along and nobody
 # here serves, the linker can leave out a quarter of the code: ten megabytes less in memory.
 BUILD_TAGS := grpcnotrace
+# The version comes from here and not from git, which refuses to tell of a checkout that
+# belongs to another user: hence -buildvcs=false wherever something is built.
 LDFLAGS := -X $(MODULE)/internal/version.Version=$(VERSION)
 
 # The race detector needs a C compiler (not on macOS). Tests run without it too.
@@ -70,7 +72,7 @@ kongtest: ## Run the stand-in for Kong's Admin API alone, on port 8001.
 
 .PHONY: build
 build: ## Build the manager into bin/.
-	go build -trimpath -tags "$(BUILD_TAGS)" -ldflags "$(LDFLAGS)" -o bin/manager ./cmd/manager
+	go build -trimpath -buildvcs=false -tags "$(BUILD_TAGS)" -ldflags "$(LDFLAGS)" -o bin/manager ./cmd/manager
 
 .PHONY: generate
 generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods of the API.
@@ -147,7 +149,7 @@ BENCH_PACKAGES := ./internal/gateway ./internal/identity ./internal/plugin
 
 .PHONY: bench
 bench: build bench-go ## Measure the real binary with BENCH_N (100 1000 10000) bindings, compare, draw (half an hour).
-	go build -trimpath -o bin/kongtest ./test/kongtest/cmd/kongtest
+	go build -trimpath -buildvcs=false -o bin/kongtest ./test/kongtest/cmd/kongtest
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets BENCH_OUT=$(BENCH_OUT) go run ./test/bench
 	$(MAKE) --no-print-directory bench-plot
 

@@ -9,12 +9,13 @@ keep=${KEEP:-32}
 
 module=$(go list -m)
 cache=$(go env GOCACHE)/fuzz/$module
-find "$cache" -type d -name 'Fuzz*' -printf '%P\n' | sort | while read -r target; do
+(cd "$cache" && find . -type d -name 'Fuzz*') | sed 's,^\./,,' | sort | while read -r target; do
 	package=${target%/*} name=${target##*/}
 	grep -qs "^func $name(" "$package"/*_test.go || continue
 	kept=$package/testdata/fuzz/$name
 	mkdir -p "$kept"
-	find "$cache/$target" -type f -size -2k -printf '%s %f\n' | sort -n | awk -v keep="$keep" '
+	# Not -printf, which only GNU's find has.
+	find "$cache/$target" -type f -size -1025c -exec sh -c 'for f; do echo $(wc -c <"$f") "${f##*/}"; done' sh {} + | sort -n | awk -v keep="$keep" '
 		{ file[NR] = $2 }
 		END { for (i = 1; i <= NR; i++) if (int(i * keep / NR) > int((i - 1) * keep / NR)) print file[i] }' |
 		while read -r file; do cp "$cache/$target/$file" "$kept/"; done

@@ -6,5 +6,5 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... |
+go list -buildvcs=false -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... |
 	awk '$1 ~ /\.test$/ && !/ sigs\.k8s\.io\/controller-runtime\/pkg\/envtest( |$)/ { sub(/\.test$/, "", $1); print $1 }'

@@ -187,7 +187,7 @@ func (m mutant) try(ctx context.Context, dir string, every bool) (result, error)
 	if err != nil {
 		return result{}, err
 	}
-	if out, err := exec.CommandContext(ctx, "go", "build", "-overlay="+overlay, "-o", os.DevNull, "./cmd/manager").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-overlay="+overlay, "-o", os.DevNull, "./cmd/manager").CombinedOutput(); err != nil {
 		return result{}, fmt.Errorf("it does not compile, so it says nothing: %s", out)
 	}
 	r := result{mutant: m}
