@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,11 +62,42 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	if !errors.Is(err, flag.ErrHelp) || exitOf(err) != 0 {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"cluster-id", "watch-namespaces", "selector", "leader-elect", "pprof-bind-address", "KONG_OPERATOR_CLUSTER_ID"} {
-		if !strings.Contains(out.String(), name) {
-			t.Errorf("--help does not mention %s", name)
-		}
+	help := namesIn(regexp.MustCompile(`(?m)^ {2}-([a-z-]+)`), out.String())
+	docs := documentedFlags(t)
+	if !slices.Equal(help, docs) {
+		t.Errorf("--help names %v\nand the table in docs/operations.md %v", help, docs)
 	}
+	if !strings.Contains(out.String(), "KONG_OPERATOR_CLUSTER_ID") {
+		t.Error("--help does not say how a flag is given in the environment")
+	}
+}
+
+// documentedFlags are those in the first column of the table of flags.
+func documentedFlags(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n| flag | default | meaning |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var first strings.Builder
+	for line := range strings.SplitSeq(table, "\n") {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
+		first.WriteString(cell + "\n")
+	}
+	return namesIn(regexp.MustCompile("`--([a-z-]+)`"), first.String())
+}
+
+// namesIn are what the group of a pattern matches, sorted. One that is there twice is there
+// twice.
+func namesIn(pattern *regexp.Regexp, text string) []string {
+	var names []string
+	for _, match := range pattern.FindAllStringSubmatch(text, -1) {
+		names = append(names, match[1])
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Operators that look after different things do not wait for each other, and those that
