@@ -195,7 +195,7 @@ func (w *world) sweeps() {
 	}
 	until := w.clock.Now()
 	for id, appointment := range w.due {
-		if id.kind == kindBinding && appointment.at.Sub(until) > time.Minute {
+		if id.kind == kindBinding && appointment.at.After(until) {
 			until = appointment.at
 		}
 	}
