@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -49,6 +51,17 @@ type planned struct {
 	call  callID
 	fault *fault
 	fired bool
+
+	// What was so when it happened.
+	pass    int      // in which that was
+	of      objectID // what was being reconciled
+	judged  bool     // its status told what became of it in Kong
+	texts   int      // how much had been said
+	records bool     // the write that it hit records an ID
+	serves  bool     // the plugin of the PUT that it hit was there, and a binding's
+	// reasons of Ready: the one that stood for what is declared, and those written since.
+	standing string
+	reasons  map[string]bool
 }
 
 // arm begins to count calls, and lets faults happen.
@@ -62,11 +75,11 @@ func (w *world) arm(faults ...*planned) {
 func (w *world) disarm() { w.armed = false }
 
 // begin counts a call and finds its fault.
-func (w *world) begin(name, what string, write bool) *fault {
+func (w *world) begin(name, what string, write bool) *planned {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	label := name
-	var hit *fault
+	var hit *planned
 	if w.armed {
 		w.counts[name]++
 		id := callID{name, w.counts[name]}
@@ -74,16 +87,28 @@ func (w *world) begin(name, what string, write bool) *fault {
 		label = id.String()
 		for _, p := range w.faults {
 			if p.call == id && !p.fired {
-				p.fired, hit = true, p.fault
+				hit = p
+				w.happens(p)
 			}
 		}
 	}
 	line := fmt.Sprintf("%7.1fs   %s %s", w.clock.Since(epoch).Seconds(), label, what)
 	if hit != nil {
-		line += " <<< " + hit.name
+		line += " <<< " + hit.fault.name
 	}
 	w.trace = append(w.trace, line)
 	return hit
+}
+
+// happens takes note of what is so when a fault happens.
+func (w *world) happens(p *planned) {
+	p.fired, p.pass, p.of, p.texts, p.reasons = true, w.passes, w.current, len(w.texts), map[string]bool{}
+	if binding, ok := w.cache[w.current].(*v1alpha1.PluginBinding); ok {
+		ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
+		if ready != nil && ready.ObservedGeneration == binding.Generation {
+			p.standing, p.judged = ready.Reason, ready.Status != metav1.ConditionUnknown
+		}
+	}
 }
 
 var errClosed = io.EOF
@@ -183,7 +208,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-func (c *kongCall) meet(hit *fault) (*http.Response, error) {
+func (c *kongCall) meet(hit *planned) (*http.Response, error) {
 	switch {
 	case hit != nil:
 	case c.down:
@@ -194,14 +219,14 @@ func (c *kongCall) meet(hit *fault) (*http.Response, error) {
 	default:
 		return c.forward()
 	}
-	if !c.isWrite() && !hit.deadly && !hit.truthful {
+	if !c.isWrite() && !hit.fault.deadly && !hit.fault.truthful {
 		c.readFailed = true
 	}
 	if c.request.Method == http.MethodPut {
 		id := c.request.URL.Path[strings.LastIndex(c.request.URL.Path, "/")+1:]
-		c.serves = c.bench.server.Plugin(id) != nil && c.recorded(id)
+		hit.serves = c.bench.server.Plugin(id) != nil && c.recorded(id)
 	}
-	return hit.kong(c)
+	return hit.fault.kong(c)
 }
 
 // recorded reports whether a binding has that ID.
@@ -271,6 +296,7 @@ type kubeCall struct {
 	name    string
 	id      objectID
 	write   bool
+	records bool // an ID
 	forward func() error
 	// written is what the API server answered to a write that it did.
 	written client.Object
@@ -296,7 +322,8 @@ func (c *kubeCall) do(what string) error {
 	if hit == nil {
 		err = c.forward()
 	} else {
-		err = hit.kube(c)
+		hit.records = c.records
+		err = hit.fault.kube(c)
 	}
 	if err != nil {
 		c.note("      %v", err)
@@ -386,7 +413,11 @@ func (w *world) hearStatus(object client.Object) {
 	case *v1alpha1.PluginBinding:
 		ready := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReady)
 		if ready != nil {
-			w.reasons[ready.Reason] = true
+			for _, f := range w.faults {
+				if f.fired {
+					f.reasons[ready.Reason] = true
+				}
+			}
 			conditions = append(conditions, ready.Reason, ready.Message)
 		}
 		w.said(fmt.Sprintf("%+v", object.Status))
@@ -402,9 +433,16 @@ func (c cachedClient) write(object client.Object, patch client.Patch, name strin
 	w := c.life.world
 	data, err := patch.Data(object)
 	w.must(err)
+	var written struct {
+		Status struct {
+			PluginID string `json:"pluginID"`
+		} `json:"status"`
+	}
+	w.must(json.Unmarshal(data, &written))
 	raw, later := client.RawPatch(patch.Type(), data), object.DeepCopyObject().(client.Object)
 	return &kubeCall{
 		world: w, life: c.life, name: name, id: idOf(object), write: true, written: object,
+		records: written.Status.PluginID != "",
 		forward: func() error { return send(object, patch) },
 		late:    func() error { return send(later, raw) },
 	}
@@ -424,7 +462,7 @@ func (r recorder) Eventf(regarding, _ runtime.Object, _, reason, action, note st
 		w.violation("an event that the API server would refuse: %q %q %q", reason, action, text)
 	}
 	if hit != nil {
-		_ = hit.kube(&kubeCall{world: w, life: r.life, name: "K7", forward: func() error { return nil }})
+		_ = hit.fault.kube(&kubeCall{world: w, life: r.life, name: "K7", forward: func() error { return nil }})
 		if r.life.dead {
 			return
 		}

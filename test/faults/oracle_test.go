@@ -214,6 +214,11 @@ func (w *world) audit(madeAgain bool) {
 	held := map[string]map[string]bool{} // IDs by binding
 	firstOfName := map[string]string{}   // the first ID of a binding
 	firstOfUID := map[string]string{}    // the same by UID
+	posts := map[string]int{}            // done, by UID
+	methods := map[int]string{}
+	for _, request := range w.bench.server.Journal().Requests() {
+		methods[request.Seq] = request.Method
+	}
 	for _, change := range w.bench.server.Journal().Changes() {
 		w.auditChange(change)
 		if change.Entity != "plugins" {
@@ -236,8 +241,17 @@ func (w *world) audit(madeAgain bool) {
 		if firstOfName[owner] == "" {
 			firstOfName[owner] = change.ID
 		}
-		if uid := uidOf(change.After); firstOfUID[uid] == "" {
+		uid := uidOf(change.After)
+		if firstOfUID[uid] == "" {
 			firstOfUID[uid] = change.ID
+		}
+		if change.Kind == "create" && methods[change.Request] == http.MethodPost {
+			posts[uid]++
+		}
+	}
+	for uid, n := range posts {
+		if n > 1 {
+			w.violation("%d POSTs were done for the binding with the UID %s", n, uid)
 		}
 	}
 	for _, row := range w.bench.server.Plugins() {

@@ -164,7 +164,7 @@ func TestFaults(t *testing.T) {
 					for _, f := range s.faultsFor(call.callID, i, all) {
 						t.Run(f.name, func(t *testing.T) {
 							t.Parallel()
-							o := s.play(planned{call.callID, f, false})
+							o := s.play(planned{call: call.callID, fault: f})
 							o.judge(clean)
 							r.add(len(o.violations) > 0)
 							o.fail(t)
@@ -263,7 +263,7 @@ func (s scenario) second(t *testing.T, first planned, clean outcome, r *report, 
 			}
 			t.Run(call.String()+"/"+g.name, func(t *testing.T) {
 				t.Parallel()
-				o := s.play(first, planned{call.callID, g, false})
+				o := s.play(first, planned{call: call.callID, fault: g})
 				o.judge(clean)
 				r.add(len(o.violations) > 0)
 				o.fail(t)

@@ -57,7 +57,7 @@ type world struct {
 
 	// operator that runs, and when it is to reconcile what.
 	operator *incarnation
-	lives    int
+	lives    []*incarnation
 	due      map[objectID]appointment
 	order    int
 	timers   []timer
@@ -80,12 +80,10 @@ type world struct {
 
 	// What is looked at afterwards.
 	names      map[string]bool // of bindings
-	serves     bool            // the plugin of the PUT that a fault hit was there, and a binding's
 	taken      map[string]bool // IDs of plugins that a binding may take from others
 	ghosts     map[string]bool // IDs of plugins without a binding that may be removed
 	secrets    []string        // values that must appear nowhere
 	texts      []string        // everything that the operator said
-	reasons    map[string]bool // of conditions it wrote
 	random     []string        // pairs of what differs between plays, and what to read instead
 	kubeWrites int
 	// kubeWritesBefore are those before the play was armed, older a backup of Kong.
@@ -126,7 +124,7 @@ func newWorld(b *bench, configure func(*controllers.Options)) *world {
 		clock:     clocktesting.NewFakeClock(epoch),
 		namespace: fmt.Sprintf("play-%d", namespaces.Add(1)),
 		truth:     objects{}, cache: objects{},
-		names: map[string]bool{}, taken: map[string]bool{}, ghosts: map[string]bool{}, reasons: map[string]bool{},
+		names: map[string]bool{}, taken: map[string]bool{}, ghosts: map[string]bool{},
 	}
 	b.reset(w.clock.Now)
 	w.must(apiServer.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
@@ -170,7 +168,6 @@ func (w *world) restart() {
 		w.hearMetrics()
 		w.note("a new process starts")
 	}
-	w.lives++
 	life := &incarnation{world: w, registry: prometheus.NewRegistry()}
 	options := controllers.Options{
 		Cluster: cluster, Namespaces: []string{w.namespace}, Registry: life.registry, Clock: w.clock,
@@ -181,7 +178,7 @@ func (w *world) restart() {
 		w.configure(&options)
 	}
 	life.Operator = controllers.New(options, controllers.Recorders{Gateways: recorder{life}, Bindings: recorder{life}})
-	w.operator = life
+	w.operator, w.lives = life, append(w.lives, life)
 	w.due, w.pauses = map[objectID]appointment{}, pauses{}
 	w.failures = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
 	w.slow = workqueue.DefaultTypedControllerRateLimiter[objectID]()
@@ -201,6 +198,22 @@ func (w *world) hearMetrics() {
 	for _, family := range families {
 		w.said(family.String())
 	}
+}
+
+// counted is the sum of a counter over all processes.
+func (w *world) counted(name string) (n float64) {
+	for _, life := range w.lives {
+		families, err := life.registry.Gather()
+		w.must(err)
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				if family.GetName() == name {
+					n += metric.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return n
 }
 
 func (w *world) enqueueAll() {
