@@ -9,14 +9,17 @@
 //
 // Calls are named by letter and number, and counted:
 //
-//	K1 a read from the cache    K2 a read of a Secret        K3 the finalizer put on
-//	K4 a live read              K5 a status written          K6 the finalizer taken off
-//	K7 an event
+//	K2 a read of a Secret       K3 the finalizer put on      K4 a live read
+//	K5 a status written         K6 the finalizer taken off   K7 an event
 //	G1 a plugin by its ID       G2 by its instance_name      G3 a part of the scope
 //	G4 POST   G5 PUT            G6 DELETE                    G7 a schema
 //	G8 a list                   G9 the probe
 //
 // K3, K4, K5 and K6 of a KongGateway are K3g, K4g, K5g and K6g. G4.2 is the second POST.
+//
+// K1, a read from the cache, is not counted: it is no request and cannot fail. What can go
+// wrong with it is that the cache is behind the API server, which the faults stale and
+// crash-stale bring about, and scenarios of their own. K8, the lease, is for real processes.
 //
 // One play alone: go test ./test/faults -run 'TestFaults/create/G4.1/crash-after$'.
 // All of them: FAULTS_FULL=1 go test ./test/faults -timeout 30m.

@@ -214,7 +214,12 @@ func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 }
 
 // TestFaultPairs tries two faults in one play: the second at every call that comes after
-// the first. Left out is only what would be the same play once more.
+// the first. Both are of those that are marked as paired. Each of the others leaves what one
+// of these leaves - the request was not done, done, or will be done later, and the operator
+// knows that or does not - and is tried alone. Two differ in more than words: a 429, which
+// makes the operator wait as long as it says and would be 1,700 plans more, and a write to
+// the API server that lands late. Of the paired, left out is only what would be the same
+// play once more.
 func TestFaultPairs(t *testing.T) {
 	_, pairs := selection()
 	if pairs == "none" {
