@@ -164,7 +164,7 @@ var mutants = []mutant{
 	{
 		rule: "orphans", first: stories("An orphan"), name: "an orphan is removed at its first sighting",
 		file: "controllers/orphans.go",
-		from: "		if !seen || r.Clock.Since(first) < orphanAge {", to: "		if _ = first; !seen && false {",
+		from: "		if o.elsewhere != \"\" || !seen || r.Clock.Since(first) < orphanAge {", to: "		if _, _ = first, seen; o.elsewhere != \"\" {",
 	},
 	{
 		rule: "orphans", first: stories("An orphan"), name: "an orphan is removed without asking the API server",
@@ -217,6 +217,26 @@ var mutants = []mutant{
 		from: "		e = &entry{uid: binding.GetUID(), lands: e.lands, wrote: e.wrote, misled: e.misled}", to: "		e = &entry{uid: binding.GetUID()}",
 	},
 	{
+		rule: "one plugin", first: stories("Bad input: somebody else's plugin"), name: "two bindings adopt one plugin",
+		file: "controllers/pluginbinding_controller.go",
+		from: "		r.claim,    // no other binding is to have the plugin\n", to: "",
+	},
+	{
+		rule: "orphans", first: stories("A plugin that is left in Kong"), name: "what another gateway has left is taken for an orphan",
+		file: "controllers/orphans.go",
+		from: "			left = left.Union(leftPlugins(&gateways.Items[i]))", to: "			_ = left",
+	},
+	{
+		rule: "one fails alone", first: stories("The load on a gateway"), name: "one slow gateway holds all workers",
+		file: "controllers/turns.go",
+		from: "	if !others || t.workers < 1 {", to: "	if others = false; !others {",
+	},
+	{
+		rule: "one fails alone", first: stories("The load on a gateway"), name: "a gateway that is down is probed at every change",
+		file: "controllers/konggateway_controller.go",
+		from: "!down && (suspected || g.surveyDue)", to: "suspected || g.surveyDue",
+	},
+	{
 		rule: "orphans", first: stories("Operators that share a fleet"), name: "a plugin of another shard's binding is taken for an orphan",
 		file: "controllers/orphans.go",
 		from: "		if apierrors.IsNotFound(err) && r.Selector != nil && !r.Selector.Empty() {", to: "		if false {",
@@ -229,7 +249,7 @@ var mutants = []mutant{
 	{
 		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "a gateway is let go although a binding stays",
 		file: "controllers/konggateway_controller.go",
-		from: "		if g.bindings[i].DeletionTimestamp.IsZero() {\n			return false", to: "		if false && g.bindings[i].DeletionTimestamp.IsZero() {\n			return false",
+		from: "		if g.bindings[i].DeletionTimestamp.IsZero() && holds(&g.bindings[i]) {", to: "		if false {",
 	},
 	{
 		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "an outage from before a gateway's deletion counts",

@@ -119,13 +119,13 @@ var faultsOfKong = []*fault{
 		return c.answer(500, `{"message":"An unexpected error occurred"}`), nil
 	}},
 	{name: "503", on: kongCalls, kong: answers(503, "<html><body>Service Unavailable</body></html>")},
-	{name: "400", on: []string{"G4", "G5"}, paired: true, nudged: true, kong: answers(400,
+	{name: "400", on: []string{"G4", "G5"}, nudged: true, kong: answers(400,
 		`{"message":"schema violation (config.minute: expected a number)","fields":{"config":{"minute":"expected a number"}},"name":"schema violation","code":2}`)},
 	{name: "400-delete", on: []string{"G6"}, kong: answers(400, `{"message":"schema violation (x: y)","fields":{"x":"y"},"name":"schema violation","code":2}`)},
 	{name: "400-reference", on: []string{"G4", "G5"}, kong: answers(400,
 		`{"message":"the foreign key '{id=\"`+ordersID+`\"}' does not reference an existing 'services' entity.","fields":{"@foreign":["x"]},"name":"foreign key violation","code":4}`)},
 	{name: "401", on: kongCalls, kong: answers(401, `{"message":"Invalid RBAC credentials"}`)},
-	{name: "403", on: kongCalls, paired: true, kong: answers(403, `{"message":"you do not have permissions to do this"}`)},
+	{name: "403", on: kongCalls, kong: answers(403, `{"message":"you do not have permissions to do this"}`)},
 	{name: "409", on: []string{"G4", "G5"}, paired: true, kong: answers(409,
 		`{"message":"UNIQUE violation detected on '{name=\"rate-limiting\"}'","fields":{"name":"rate-limiting"},"name":"unique constraint violation","code":5}`)},
 	{name: "429", on: kongCalls, kong: func(c *kongCall) (*http.Response, error) {
@@ -162,7 +162,7 @@ var faultsOfKong = []*fault{
 	{name: "null", on: concat(kongReads, []string{"G4", "G5"}), kong: func(c *kongCall) (*http.Response, error) {
 		return c.changed(func(string) (io.Reader, error) { return strings.NewReader("null"), nil })
 	}},
-	{name: "other-id", on: []string{"G1", "G3", "G5"}, paired: true, kong: func(c *kongCall) (*http.Response, error) {
+	{name: "other-id", on: []string{"G1", "G3", "G5"}, kong: func(c *kongCall) (*http.Response, error) {
 		return c.changed(editJSON(func(row map[string]any) { row["id"] = "99999999-9999-4999-8999-999999999999" }))
 	}},
 	{name: "no-id", on: []string{"G1", "G2", "G3", "G4", "G5"}, kong: func(c *kongCall) (*http.Response, error) {
