@@ -224,7 +224,7 @@ var mutants = []mutant{
 	{
 		rule: "orphans", first: stories("A plugin that is left in Kong"), name: "what another gateway has left is taken for an orphan",
 		file: "controllers/orphans.go",
-		from: "			left = left.Union(leftPlugins(&gateways.Items[i]))", to: "			_ = left",
+		from: "			left = left.Union(leftPlugins(&gateways.Items[i]))", to: "			_ = leftPlugins(&gateways.Items[i])",
 	},
 	{
 		rule: "one fails alone", first: stories("The load on a gateway"), name: "one slow gateway holds all workers",
@@ -249,7 +249,7 @@ var mutants = []mutant{
 	{
 		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "a gateway is let go although a binding stays",
 		file: "controllers/konggateway_controller.go",
-		from: "		if g.bindings[i].DeletionTimestamp.IsZero() && holds(&g.bindings[i]) {", to: "		if false {",
+		from: "		if g.bindings[i].DeletionTimestamp.IsZero() && holds(&g.bindings[i]) {", to: "		if false && holds(&g.bindings[i]) {",
 	},
 	{
 		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "an outage from before a gateway's deletion counts",
