@@ -111,11 +111,14 @@ verify: ## Fail if anything generated is stale, unformatted, or go.mod untidy.
 
 ##@ Test
 
+# Go begins with these, so that the longest does not run alone at the end: most of it is waiting.
+LONGEST := ./test/integration ./test/faults
+
 .PHONY: test
 test: ## Run all tests, those against a real API server included, with the race detector.
 	@[[ -n "$(RACE)" ]] || echo "no C compiler: testing without the race detector" >&2
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets \
-		go test $(RACE) -timeout 15m -covermode=atomic -coverprofile=cover.out ./...
+		go test $(RACE) -timeout 15m -covermode=atomic -coverprofile=cover.out $(LONGEST) ./...
 	@hack/coverage.sh cover.out internal/identity internal/plugin
 
 .PHONY: test-unit
