@@ -112,7 +112,7 @@ verify: ## Fail if anything generated is stale, unformatted, or go.mod untidy.
 ##@ Test
 
 # Go begins with these, so that the longest does not run alone at the end: most of it is waiting.
-LONGEST := ./test/integration ./test/faults
+LONGEST := ./test/integration ./test/faults ./test/faults/processes
 
 .PHONY: test
 test: ## Run all tests, those against a real API server included, with the race detector.
