@@ -330,7 +330,7 @@ func wayBack(p *pass, owner identity.Owner) string {
 	if former.Cluster != p.identity.Cluster && former.Namespace == owner.Binding.Namespace && former.Name == owner.Binding.Name {
 		return fmt.Sprintf("It is this binding's, with the marks of cluster %s: if that is this one, start the operator with --cluster-id=%s again", former.Cluster, former.Cluster)
 	}
-	if owner.Binding != nil && former.Cluster == p.identity.Cluster {
+	if owner.Binding != nil && former.Cluster == p.identity.Cluster && !owner.Binding.Same(p.identity) {
 		return "That binding has taken it over, with adoptionPolicy Override: delete one of the two"
 	}
 	return "It has the ID of this binding's plugin: give it back its tags and plugin name, or delete it in Kong"

@@ -16,6 +16,8 @@ func TestWayBack(t *testing.T) {
 		"--cluster-id=old again": {Binding: &identity.Binding{Cluster: "old", Namespace: "shop", Name: "limit"}},
 		"give it back its tags":  {Binding: &identity.Binding{Cluster: "old", Namespace: "shop", Name: "other"}},
 		"or delete it in Kong":   {Tool: "deck"},
+		"has taken it over":      {Binding: &identity.Binding{Cluster: "new", Namespace: "shop", Name: "other"}},
+		"and plugin name":        {Binding: &self}, // its own marks, on another plugin
 	} {
 		if got := wayBack(&pass{identity: self}, owner); !strings.Contains(got, says) {
 			t.Errorf("%+v: %s", owner, got)

@@ -3,7 +3,6 @@ package controllers
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,8 +24,9 @@ import (
 // marked is a plugin that bears the marks of a binding of this cluster. It is an orphan when
 // that binding does not exist, or has recorded another plugin.
 type marked struct {
-	id    string
-	owner types.NamespacedName
+	id      string
+	owner   types.NamespacedName
+	created int64 // in seconds since 1970
 	// recorded is the plugin that an orphan's binding has recorded instead, if it exists.
 	recorded string
 	// elsewhere is the gateway of that binding when it leads to another Kong. The plugin stays
@@ -154,6 +154,10 @@ func (r *KongGatewayReconciler) tidy(ctx context.Context, g *gatewayPass) error 
 		return nil
 	}
 	for _, o := range g.orphans {
+		if o.created < r.Since.Unix() {
+			// In a cluster that is being rebuilt under its old id, its binding may still be restored.
+			continue
+		}
 		first, seen := g.lastRound.orphans[o.id]
 		if o.elsewhere != "" || !seen || r.Clock.Since(first) < orphanAge {
 			continue
@@ -189,9 +193,6 @@ func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass
 	if standing, _ := identity.StandingOf(self, have.Tags, have.InstanceName); standing != identity.Ours {
 		return nil
 	}
-	if have.CreatedAt < r.Since.Unix() {
-		return errOlder
-	}
 	if err := g.kong.Delete(ctx, o.id); err != nil {
 		return err
 	}
@@ -201,10 +202,6 @@ func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass
 		"plugin %s of PluginBinding %s, %s, was removed from Kong", o.id, o.owner, why)
 	return nil
 }
-
-// errOlder keeps the plugins of a cluster that is being rebuilt under its old id: what is
-// older than the cluster may belong to a binding that is still to be restored.
-var errOlder = errors.New("it is older than this cluster")
 
 // mayWrite reports whether the binding's author lets the operator write to Kong for it.
 func mayWrite(binding *v1alpha1.PluginBinding) bool {

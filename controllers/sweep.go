@@ -86,7 +86,7 @@ func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass, began 
 		var owner types.NamespacedName
 		if binding := identity.OwnerOf(row.Tags).Binding; binding != nil {
 			owner = types.NamespacedName{Namespace: binding.Namespace, Name: binding.Name}
-			found = append(found, marked{id: row.ID, owner: owner})
+			found = append(found, marked{id: row.ID, owner: owner, created: row.CreatedAt})
 		}
 		view.add(row, owner, known[row.ID])
 	})

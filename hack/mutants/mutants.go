@@ -179,7 +179,7 @@ var mutants = []mutant{
 	{
 		rule: "orphans", first: stories("An orphan"), name: "an orphan is removed that is older than the cluster",
 		file: "controllers/orphans.go",
-		from: "	if have.CreatedAt < r.Since.Unix() {", to: "	if false {",
+		from: "		if o.created < r.Since.Unix() {", to: "		if false {",
 	},
 	{
 		rule: "one leader", name: "a process without the lease writes",
