@@ -148,7 +148,7 @@ test-faults: ## Break every call of every scenario, alone and in pairs, in proce
 # The picture lies beside the figures: BENCH_OUT=docs/performance.json stores both.
 # `go run ./test/bench --help` tells of the other variables.
 BENCH_OUT ?= dist/bench.json
-BENCH_PACKAGES := ./internal/gateway ./internal/identity ./internal/plugin
+BENCH_PACKAGES := ./internal/adminapi ./internal/identity ./internal/plugin
 
 .PHONY: bench
 bench: build bench-go ## Measure the real binary with BENCH_N (100 1000 10000) bindings, compare, draw (half an hour).

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -31,13 +31,13 @@ func (r *PluginBindingReconciler) act(ctx context.Context, p *pass) *stop {
 			return s
 		}
 	}
-	if p.action.Verb == identity.Conflict {
+	if p.action.Operation == identity.Conflict {
 		return r.conflicted(p, p.action.ID, p.action.Owner)
 	}
 	if p.observes() {
 		return r.onlyLook(p)
 	}
-	switch p.action.Verb {
+	switch p.action.Operation {
 	case identity.None:
 		p.found(p.seen[p.action.ID])
 		return nil
@@ -45,7 +45,7 @@ func (r *PluginBindingReconciler) act(ctx context.Context, p *pass) *stop {
 		return r.put(ctx, p)
 	case identity.Create:
 		return r.create(ctx, p)
-	case identity.Recover:
+	case identity.RecordID:
 		return r.recover(p)
 	case identity.Adopt:
 		return r.adopt(p)
@@ -60,7 +60,7 @@ func (r *PluginBindingReconciler) act(ctx context.Context, p *pass) *stop {
 
 // ownsOne reports whether a plugin with the binding's marks was seen.
 func (p *pass) ownsOne() bool {
-	return p.facts.ByID.Standing == identity.Ours || p.facts.ByName.Standing == identity.Ours || p.facts.ByKey.Standing == identity.Ours
+	return p.facts.ByID.Ownership == identity.Owned || p.facts.ByName.Ownership == identity.Owned || p.facts.ByKey.Ownership == identity.Owned
 }
 
 // found notes a plugin that is as declared, or that Kong keeps as it will.
@@ -86,13 +86,13 @@ func (r *PluginBindingReconciler) put(ctx context.Context, p *pass) *stop {
 	want := p.want
 	want.ID = p.action.ID
 	if exists {
-		want = plugin.Carry(want, have, p.schema)
+		want = plugin.PreserveServerFields(want, have, p.schema)
 	}
 	if exists && have.InstanceName != want.InstanceName {
 		// Who holds it already is not in the facts, and Kong would have to refuse the write.
 		if named, err := p.lookByInstanceName(ctx, want.InstanceName); err != nil {
 			return r.kongFailed(p, err)
-		} else if named.Standing.Found() && named.ID != want.ID {
+		} else if named.Ownership.Found() && named.ID != want.ID {
 			return r.conflicted(p, named.ID, named.Owner)
 		}
 	}
@@ -176,10 +176,10 @@ func (r *PluginBindingReconciler) written(ctx context.Context, p *pass, action s
 		r.Metrics.wrote(p.gateway, action)
 		return nil
 	}
-	switch gateway.KindOf(err) {
-	case gateway.UnknownOutcome:
+	switch adminapi.ReasonForError(err) {
+	case adminapi.UnknownOutcome:
 		r.Ledger.MayLand(p.binding, r.Clock.Now().Add(longestWrite(p)))
-	case gateway.Conflict:
+	case adminapi.Conflict:
 		r.Ledger.Misled(p.binding)
 		return r.lostTo(ctx, p)
 	default:
@@ -201,7 +201,7 @@ func longestWrite(p *pass) time.Duration {
 // holds the instance name of a plugin that exists is not in the facts, so it is asked here.
 func (r *PluginBindingReconciler) lostTo(ctx context.Context, p *pass) *stop {
 	named, err := p.sighting(p.connection.Kong.PluginByInstanceName(ctx, p.instanceName()))
-	if err == nil && named.Standing.Found() && named.ID != p.facts.Recorded && p.facts.Recorded != "" {
+	if err == nil && named.Ownership.Found() && named.ID != p.facts.Recorded && p.facts.Recorded != "" {
 		return r.conflicted(p, named.ID, named.Owner)
 	}
 	return &stop{transient: true, again: true}
@@ -226,7 +226,7 @@ func (r *PluginBindingReconciler) adopt(p *pass) *stop {
 // inLineOrNext ends a pass that recorded an ID: what is still to be written is the next
 // pass's.
 func (p *pass) inLineOrNext() *stop {
-	for _, sighting := range []identity.Sighting{p.facts.ByName, p.facts.ByKey, p.facts.ByID} {
+	for _, sighting := range []identity.Observation{p.facts.ByName, p.facts.ByKey, p.facts.ByID} {
 		if sighting.ID == p.recordID && sighting.Equal {
 			p.found(p.seen[p.recordID])
 			return nil
@@ -248,7 +248,7 @@ func (r *PluginBindingReconciler) takeOver(ctx context.Context, p *pass) *stop {
 	}
 	want := p.want
 	want.ID = p.action.ID
-	got, err := p.connection.Kong.Put(ctx, plugin.Carry(want, p.seen[p.action.ID], p.schema))
+	got, err := p.connection.Kong.Put(ctx, plugin.PreserveServerFields(want, p.seen[p.action.ID], p.schema))
 	if s := r.written(ctx, p, "takeover", err); s != nil {
 		return s
 	}
@@ -355,20 +355,20 @@ func differing(p *pass, id string) string {
 
 // onlyLook reports what managementPolicy Observe keeps from being done.
 func (r *PluginBindingReconciler) onlyLook(p *pass) *stop {
-	would := map[identity.Verb]string{
+	would := map[identity.Operation]string{
 		identity.Put:      "write plugin %s",
 		identity.Create:   "create the plugin%s",
-		identity.Recover:  "record plugin %s, which bears this binding's marks",
+		identity.RecordID: "record plugin %s, which bears this binding's marks",
 		identity.Adopt:    "adopt plugin %s",
 		identity.TakeOver: "take plugin %s over from its owner",
 		identity.Delete:   "delete plugin %s, which has this binding's marks and not the recorded ID",
 		identity.Wait:     "wait for plugin %s to exist",
 	}
-	if p.action.Verb == identity.None {
+	if p.action.Operation == identity.None {
 		p.found(p.seen[p.action.ID])
 		return nil
 	}
-	message := "managementPolicy is Observe; with Manage the operator would " + fmt.Sprintf(would[p.action.Verb], p.action.ID)
+	message := "managementPolicy is Observe; with Manage the operator would " + fmt.Sprintf(would[p.action.Operation], p.action.ID)
 	if have, ok := p.seen[p.action.ID]; ok {
 		if differences := bounded(p.differences(have)); len(differences) > 0 {
 			message += " and change " + strings.Join(differences, ", ")
@@ -387,17 +387,17 @@ func (r *PluginBindingReconciler) onlyLook(p *pass) *stop {
 func (r *PluginBindingReconciler) kongFailed(p *pass, err error) *stop {
 	redactor := p.redactor
 	if redactor == nil { // a deletion reads no Secrets, and what it writes may hold some
-		redactor = plugin.HideAll(p.seen[p.action.ID].Config)
+		redactor = plugin.RedactAll(p.seen[p.action.ID].Config)
 	}
 	s := kongStop(err, redactor)
-	if gateway.KindOf(err) == gateway.ReferenceMissing {
+	if adminapi.ReasonForError(err) == adminapi.ReferenceMissing {
 		// The view, or what was resolved a moment ago, is behind: the next pass asks Kong.
 		r.Ledger.Misled(p.binding)
 		if p.mayResolve {
 			return lookAgain() // it says which part of the scope is missing
 		}
 	}
-	if s.transient && gateway.KindOf(err) != gateway.Conflict && gateway.KindOf(err) != gateway.Throttled {
+	if s.transient && adminapi.ReasonForError(err) != adminapi.Conflict && adminapi.ReasonForError(err) != adminapi.Throttled {
 		r.Connections.suspect(p.gateway)
 	}
 	return s

@@ -16,7 +16,7 @@ import (
 // cache shows, the first to claim it has it.
 func (r *PluginBindingReconciler) claim(ctx context.Context, p *pass) *stop {
 	self, id := client.ObjectKeyFromObject(p.binding), p.action.ID
-	if p.action.Verb != identity.Adopt || p.observes() {
+	if p.action.Operation != identity.Adopt || p.observes() {
 		r.Ledger.Disclaim(self)
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 // Connection is what this process knows of one KongGateway. The gateway controller writes
@@ -20,7 +20,7 @@ type Connection struct {
 	// Kong is nil as long as the gateway's spec cannot be turned into a connection.
 	Kong Kong
 	// Info is the answer of the last good probe.
-	Info gateway.Info
+	Info adminapi.Info
 	// Problem is nil when bindings can be programmed.
 	Problem *Problem
 	// View is the last complete reading of what this Kong holds, nil if there is none.

@@ -122,7 +122,7 @@ func (r *PluginBindingReconciler) leave(ctx context.Context, p *pass) *stop {
 		return nil
 	case left.Len() >= mostLeft:
 		return deletionWaits(p, &stop{after: slowRetry}, fmt.Sprintf("KongGateway %s keeps note of %d plugins that were left, and of no more; take those that are gone out of its annotation %s",
-			p.gateway, mostLeft, v1alpha1.LeftPluginsAnnotation))
+			p.gateway, mostLeft, v1alpha1.RetainedPluginsAnnotation))
 	}
 	if err := noteLeft(ctx, r.Client, p.kgw, left.Insert(id)); err != nil {
 		return kubernetesStop(err)
@@ -143,8 +143,8 @@ func (r *PluginBindingReconciler) leftID(ctx context.Context, p *pass) (string, 
 	if s := r.lookForOurs(ctx, p); s != nil {
 		return "", s
 	}
-	switch p.action.Verb {
-	case identity.Release:
+	switch p.action.Operation {
+	case identity.RemoveFinalizer:
 		return "", nil
 	case identity.Wait:
 		return "", lookAgain()
@@ -157,16 +157,16 @@ func (r *PluginBindingReconciler) leftID(ctx context.Context, p *pass) (string, 
 func noteLeft(ctx context.Context, c client.Client, gw *v1alpha1.KongGateway, ids sets.Set[string]) error {
 	base := gw.DeepCopy()
 	if ids.Len() == 0 {
-		delete(gw.Annotations, v1alpha1.LeftPluginsAnnotation)
+		delete(gw.Annotations, v1alpha1.RetainedPluginsAnnotation)
 	} else {
-		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.LeftPluginsAnnotation, strings.Join(sets.List(ids), ","))
+		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.RetainedPluginsAnnotation, strings.Join(sets.List(ids), ","))
 	}
 	return c.Patch(ctx, gw, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // leftPlugins are the IDs of plugins of bindings that are gone and that are to stay.
 func leftPlugins(gw *v1alpha1.KongGateway) sets.Set[string] {
-	left := sets.New(strings.Split(gw.Annotations[v1alpha1.LeftPluginsAnnotation], ",")...)
+	left := sets.New(strings.Split(gw.Annotations[v1alpha1.RetainedPluginsAnnotation], ",")...)
 	return left.Delete("")
 }
 
@@ -208,20 +208,20 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 	if s := r.lookForOurs(ctx, p); s != nil {
 		return s
 	}
-	if p.action.Verb != identity.Release {
+	if p.action.Operation != identity.RemoveFinalizer {
 		if s := r.stillDeleting(ctx, p); s != nil {
 			return s
 		}
 	}
-	switch p.action.Verb {
-	case identity.Release:
+	switch p.action.Operation {
+	case identity.RemoveFinalizer:
 		p.tellLeft(ctx)
 		return nil
 	case identity.Delete:
 		if s := r.remove(ctx, p, "delete", r.deleteOurs); s != nil {
 			return s
 		}
-	case identity.Unmark:
+	case identity.Release:
 		if s := r.remove(ctx, p, "orphan", r.unmark); s != nil {
 			return s
 		}
@@ -231,7 +231,7 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 	if s := r.lookForOurs(ctx, p); s != nil {
 		return s
 	}
-	if p.action.Verb != identity.Release {
+	if p.action.Operation != identity.RemoveFinalizer {
 		return lookAgain()
 	}
 	return nil
@@ -239,7 +239,7 @@ func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
 
 // tellLeft says that the recorded plugin was left alone because it is not this binding's.
 func (p *pass) tellLeft(ctx context.Context) {
-	if is := p.facts.ByID; is.Standing.Found() && is.Standing != identity.Ours {
+	if is := p.facts.ByID; is.Ownership.Found() && is.Ownership != identity.Owned {
 		p.warn(ctx, "PluginLeft", fmt.Sprintf("plugin %s does not bear this binding's marks any more and was left in Kong; if nobody wants it, delete it there", is.ID))
 	}
 }
@@ -266,7 +266,7 @@ func (r *PluginBindingReconciler) lookForOurs(ctx context.Context, p *pass) *sto
 			return r.deletionFailed(p, err)
 		}
 	}
-	if p.facts.ByID.Standing != identity.Ours {
+	if p.facts.ByID.Ownership != identity.Owned {
 		if p.facts.ByName, err = p.lookByName(ctx); err != nil {
 			return r.deletionFailed(p, err)
 		}
@@ -277,7 +277,7 @@ func (r *PluginBindingReconciler) lookForOurs(ctx context.Context, p *pass) *sto
 
 func (r *PluginBindingReconciler) remove(ctx context.Context, p *pass, action string, write func(context.Context, *pass) error) *stop {
 	if s := r.written(ctx, p, action, write(ctx, p)); s != nil {
-		if p.action.Verb == identity.Unmark && s.reason == v1alpha1.ReasonRejected {
+		if p.action.Operation == identity.Release && s.reason == v1alpha1.ReasonRejected {
 			s.message += "; correct the plugin in Kong, or set deletionPolicy to Delete"
 		}
 		return deleting(p, s)
@@ -296,7 +296,7 @@ func (r *PluginBindingReconciler) deleteOurs(ctx context.Context, p *pass) error
 // unmark leaves the plugin as Kong has it, without what makes it this binding's.
 func (r *PluginBindingReconciler) unmark(ctx context.Context, p *pass) error {
 	left := p.seen[p.action.ID]
-	left.Tags = identity.Unmarked(left.Tags)
+	left.Tags = identity.WithoutOwnershipTags(left.Tags)
 	if left.InstanceName == p.identity.InstanceName() {
 		left.InstanceName = ""
 	}

@@ -3,21 +3,21 @@ package controllers
 import (
 	"context"
 
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// Kong is one Kong, as the controllers need it. *gateway.Client implements it.
+// Kong is one Kong, as the controllers need it. *adminapi.Client implements it.
 //
 // What the controllers rely on:
-//   - Every error is a *gateway.Error. Only gateway.NotFound means that something is not
+//   - Every error is a *adminapi.Error. Only adminapi.NotFound means that something is not
 //     there; every other kind means that nothing is known.
-//   - A write that may have been done, or may yet be done, answers gateway.UnknownOutcome.
+//   - A write that may have been done, or may yet be done, answers adminapi.UnknownOutcome.
 //     Every other error of a write means that it was not done.
 //   - No method retries, and each makes at most one write.
 type Kong interface {
 	// Probe asks who answers. It reports NotKong when something else does.
-	Probe(ctx context.Context) (gateway.Info, error)
+	Probe(ctx context.Context) (adminapi.Info, error)
 
 	// PluginByID, PluginByInstanceName and PluginAt find one plugin: by its ID, by its
 	// instance_name, by its plugin name and exact scope. NotFound when there is none.
@@ -35,10 +35,10 @@ type Kong interface {
 
 	// Resolve finds the ID of a service, route, consumer or consumer group; NotFound when
 	// there is none, Ambiguous when there are several.
-	Resolve(ctx context.Context, kind gateway.EntityKind, ref gateway.EntityRef) (string, error)
+	Resolve(ctx context.Context, kind adminapi.EntityKind, ref adminapi.EntityRef) (string, error)
 
 	// Entities lists the IDs of all entities of a kind by every way to refer to one.
-	Entities(ctx context.Context, kind gateway.EntityKind) (map[gateway.EntityRef]string, error)
+	Entities(ctx context.Context, kind adminapi.EntityKind) (map[adminapi.EntityRef]string, error)
 
 	// Schema of a plugin, which a comparison needs. NotFound when it is not installed.
 	Schema(ctx context.Context, pluginName string) (*plugin.Schema, error)
@@ -53,4 +53,4 @@ type Kong interface {
 	Delete(ctx context.Context, id string) error
 }
 
-var _ Kong = (*gateway.Client)(nil)
+var _ Kong = (*adminapi.Client)(nil)

@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 // +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways,verbs=get;list;watch;patch
@@ -30,7 +30,7 @@ import (
 type Dialer interface {
 	// Dial returns the connection for these settings: the one that is there if they are
 	// unchanged. It makes no request. Its error says why the settings cannot be used.
-	Dial(key types.NamespacedName, settings gateway.Settings) (Kong, error)
+	Dial(key types.NamespacedName, settings adminapi.Settings) (Kong, error)
 	// Hangup drops the connection.
 	Hangup(key types.NamespacedName)
 }
@@ -72,7 +72,7 @@ type gatewayPass struct {
 	bindings  []v1alpha1.PluginBinding
 	verdict   verdict
 	view      *View
-	sweep     *v1alpha1.SweepStatus
+	sweep     *v1alpha1.ResyncStatus
 	stirred   []types.NamespacedName
 	orphans   []marked
 	lastRound round
@@ -168,7 +168,7 @@ func (r *KongGatewayReconciler) inspect(ctx context.Context, g *gatewayPass) err
 		return nil
 	}
 	info, err := g.kong.Probe(ctx)
-	if gateway.KindOf(err) == gateway.Throttled && g.lastRound.kong == g.kong {
+	if adminapi.ReasonForError(err) == adminapi.Throttled && g.lastRound.kong == g.kong {
 		g.verdict, g.retryAfter = g.lastRound.verdict, retryAfter(err)
 		return nil
 	}
@@ -267,7 +267,7 @@ func (r *KongGatewayReconciler) tell(g *gatewayPass, base *v1alpha1.KongGateway)
 	if g.unread() != "" && g.lastRound.brokeOff < oftenBroken {
 		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "SweepFailed", "Sweep", "%s", truncate(g.unread(), longestNote))
 	}
-	if g.sweep != nil && g.sweep.Orphaned > 0 && (base.Status.LastSweep == nil || base.Status.LastSweep.Orphaned != g.sweep.Orphaned) {
+	if g.sweep != nil && g.sweep.Orphaned > 0 && (base.Status.LastResync == nil || base.Status.LastResync.Orphaned != g.sweep.Orphaned) {
 		r.Events.Eventf(g.gateway, nil, corev1.EventTypeWarning, "OrphanedPlugins", "Sweep", "%s", truncate(g.orphanNote(), longestNote))
 	}
 }
@@ -385,9 +385,9 @@ func resyncOf(gw *v1alpha1.KongGateway) time.Duration {
 
 func requestTimeoutOf(gw *v1alpha1.KongGateway) time.Duration {
 	if gw.Spec.Limits == nil {
-		return gateway.DefaultRequestTimeout
+		return adminapi.DefaultRequestTimeout
 	}
-	return durationOr(gw.Spec.Limits.RequestTimeout, gateway.DefaultRequestTimeout)
+	return durationOr(gw.Spec.Limits.RequestTimeout, adminapi.DefaultRequestTimeout)
 }
 
 // durationOr parses a duration that the API server has checked.

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -70,8 +70,8 @@ func (p *pass) gatherFacts(ctx context.Context) error {
 // scope means: nothing is written, or nothing but what Kong itself refuses should another
 // plugin have the place that the declared names mean by then.
 func (p *pass) confirmed() bool {
-	switch identity.Decide(p.facts).Verb {
-	case identity.None, identity.Recover:
+	switch identity.Decide(p.facts).Operation {
+	case identity.None, identity.RecordID:
 		return true
 	case identity.Create:
 		return p.resolvesAtWrite()
@@ -89,7 +89,7 @@ func (p *pass) confirmed() bool {
 // names or by the IDs that are declared, so that it cannot hit what a name meant before.
 func (p *pass) resolvesAtWrite() bool {
 	for _, part := range scopeParts(p.binding.Spec.Scope) {
-		if part.ref.CustomID != "" || part.ref.ID == "" && p.want.Named == (plugin.Names{}) {
+		if part.ref.CustomID != "" || part.ref.ID == "" && p.want.ScopeNames == (plugin.ScopeNames{}) {
 			return false
 		}
 	}
@@ -116,8 +116,8 @@ func (p *pass) observeRecorded(ctx context.Context) (err error) {
 	if f.ByID, err = p.lookByID(ctx, f.Recorded); err != nil {
 		return err
 	}
-	if f.ByID.Standing == identity.Absent {
-		if f.ByName, err = p.lookByName(ctx); err != nil || f.ByName.Standing.Found() {
+	if f.ByID.Ownership == identity.Absent {
+		if f.ByName, err = p.lookByName(ctx); err != nil || f.ByName.Ownership.Found() {
 			return err
 		}
 	} else if have := p.seen[f.Recorded]; have.Name == p.want.Name && have.Scope == p.want.Scope {
@@ -140,7 +140,7 @@ func (p *pass) viewShowsInForce() bool {
 		return false
 	}
 	sighting, _ := p.sighting(row, nil)
-	if sighting.Standing != identity.Ours || !sighting.Equal || row.Scope != p.want.Scope {
+	if sighting.Ownership != identity.Owned || !sighting.Equal || row.Scope != p.want.Scope {
 		delete(p.seen, row.ID)
 		return false
 	}
@@ -150,7 +150,7 @@ func (p *pass) viewShowsInForce() bool {
 
 func (p *pass) observeUnrecorded(ctx context.Context) (err error) {
 	f := &p.facts
-	if f.ByName, err = p.lookByName(ctx); err != nil || f.ByName.Standing == identity.Ours {
+	if f.ByName, err = p.lookByName(ctx); err != nil || f.ByName.Ownership == identity.Owned {
 		return err
 	}
 	if f.Import != "" {
@@ -161,19 +161,19 @@ func (p *pass) observeUnrecorded(ctx context.Context) (err error) {
 	return err
 }
 
-func (p *pass) lookByID(ctx context.Context, id string) (identity.Sighting, error) {
+func (p *pass) lookByID(ctx context.Context, id string) (identity.Observation, error) {
 	return p.sighting(p.connection.Kong.PluginByID(ctx, id))
 }
 
-func (p *pass) lookByKey(ctx context.Context) (identity.Sighting, error) {
+func (p *pass) lookByKey(ctx context.Context) (identity.Observation, error) {
 	return p.sighting(p.connection.Kong.PluginAt(ctx, p.want.Name, p.want.Scope))
 }
 
 // lookByName finds what answers to the binding's instance name or, failing that, what
 // bears its owner tags (its instance name was changed by hand, or in the spec).
-func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
+func (p *pass) lookByName(ctx context.Context) (identity.Observation, error) {
 	named, err := p.lookByInstanceName(ctx, p.instanceName())
-	if err != nil || named.Standing == identity.Ours {
+	if err != nil || named.Ownership == identity.Owned {
 		return named, err
 	}
 	if p.mayTellAbsence && !p.connection.View.owns(p.identity) {
@@ -184,47 +184,47 @@ func (p *pass) lookByName(ctx context.Context) (identity.Sighting, error) {
 	if generated := p.identity.InstanceName(); generated != p.instanceName() {
 		// What was made before spec.instanceName was given is found without a list, which may
 		// lack a row.
-		if before, err := p.lookByInstanceName(ctx, generated); err != nil || before.Standing == identity.Ours {
+		if before, err := p.lookByInstanceName(ctx, generated); err != nil || before.Ownership == identity.Owned {
 			return before, err
 		}
 	}
 	tagged, err := p.connection.Kong.PluginsByTags(ctx, p.identity.LookupTags())
 	if err != nil {
-		return identity.Sighting{}, err
+		return identity.Observation{}, err
 	}
 	// The oldest first: should there ever be two, the first that Kong made is the one.
 	slices.SortFunc(tagged, func(a, b plugin.Plugin) int {
 		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
 	for _, candidate := range tagged {
-		if sighting, _ := p.sighting(candidate, nil); sighting.Standing == identity.Ours {
+		if sighting, _ := p.sighting(candidate, nil); sighting.Ownership == identity.Owned {
 			return sighting, nil
 		}
 	}
 	return named, nil
 }
 
-func (p *pass) lookByInstanceName(ctx context.Context, name string) (identity.Sighting, error) {
+func (p *pass) lookByInstanceName(ctx context.Context, name string) (identity.Observation, error) {
 	named, err := p.sighting(p.connection.Kong.PluginByInstanceName(ctx, name))
-	if gateway.KindOf(err) == gateway.Invalid {
+	if adminapi.ReasonForError(err) == adminapi.Invalid {
 		// What cannot be asked for, no plugin has; a deletion must not wait for it.
-		return identity.Sighting{Standing: identity.Absent}, nil
+		return identity.Observation{Ownership: identity.Absent}, nil
 	}
 	return named, err
 }
 
 // sighting says what an answer means to this binding.
-func (p *pass) sighting(have plugin.Plugin, err error) (identity.Sighting, error) {
-	if gateway.IsNotFound(err) {
-		return identity.Sighting{Standing: identity.Absent}, nil
+func (p *pass) sighting(have plugin.Plugin, err error) (identity.Observation, error) {
+	if adminapi.IsNotFound(err) {
+		return identity.Observation{Ownership: identity.Absent}, nil
 	}
 	if err != nil {
-		return identity.Sighting{}, err
+		return identity.Observation{}, err
 	}
 	p.seen[have.ID] = have
-	standing, owner := identity.StandingOf(p.identity, have.Tags, have.InstanceName)
-	sighting := identity.Sighting{
-		Standing:   standing,
+	standing, owner := identity.OwnershipOf(p.identity, have.Tags, have.InstanceName)
+	sighting := identity.Observation{
+		Ownership:  standing,
 		ID:         have.ID,
 		Owner:      owner,
 		SamePlugin: have.Name == string(p.binding.Spec.Plugin),
@@ -257,7 +257,7 @@ func touchesTraffic(field string) bool {
 // It keeps a plugin whose config Kong changes in a way that the comparison does not know
 // from being written for ever.
 func (p *pass) settled(have plugin.Plugin, differences []string) bool {
-	last := p.binding.Status.Settled
+	last := p.binding.Status.AcceptedDifferences
 	if last == nil || last.Generation != p.binding.Generation || last.UpdatedAt != have.UpdatedAt {
 		return false
 	}
@@ -281,7 +281,7 @@ func (r *PluginBindingReconciler) decide(_ context.Context, p *pass) *stop {
 	if s := p.importsFromElsewhere(); s != nil {
 		return s
 	}
-	if p.doubt <= 0 || p.observes() || !slices.Contains(startsOwnership, p.action.Verb) {
+	if p.doubt <= 0 || p.observes() || !slices.Contains(startsOwnership, p.action.Operation) {
 		return nil
 	}
 	return p.inDoubt()
@@ -316,7 +316,7 @@ func (p *pass) inDoubt() *stop {
 // the gateway's own namespace: what a gateway allows speaks of where a plugin applies, and a
 // plugin that is taken away from there protects nothing any more.
 func (p *pass) importsFromElsewhere() *stop {
-	if p.action.Verb != identity.Adopt || p.facts.Import == "" || p.binding.Namespace == p.kgw.Namespace {
+	if p.action.Operation != identity.Adopt || p.facts.Import == "" || p.binding.Namespace == p.kgw.Namespace {
 		return nil
 	}
 	if have := p.seen[p.action.ID]; have.Scope == p.want.Scope {
@@ -332,4 +332,4 @@ func (p *pass) importsFromElsewhere() *stop {
 }
 
 // startsOwnership are the verbs that give the binding a plugin that bore none of its marks.
-var startsOwnership = []identity.Verb{identity.Create, identity.Adopt, identity.TakeOver}
+var startsOwnership = []identity.Operation{identity.Create, identity.Adopt, identity.TakeOver}

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
@@ -183,14 +183,14 @@ func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass
 		return nil
 	}
 	have, err := g.kong.PluginByID(ctx, o.id)
-	if gateway.IsNotFound(err) {
+	if adminapi.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	self := identity.Binding{Cluster: r.Cluster, Namespace: o.owner.Namespace, Name: o.owner.Name}
-	if standing, _ := identity.StandingOf(self, have.Tags, have.InstanceName); standing != identity.Ours {
+	if standing, _ := identity.OwnershipOf(self, have.Tags, have.InstanceName); standing != identity.Owned {
 		return nil
 	}
 	if err := g.kong.Delete(ctx, o.id); err != nil {

@@ -226,7 +226,7 @@ func (r *PluginBindingReconciler) nextStatus(p *pass, s *stop) v1alpha1.PluginBi
 		next.Conflict = p.conflict
 	}
 	if p.inForce != nil {
-		next.Settled = p.settledStatus()
+		next.AcceptedDifferences = p.settledStatus()
 	}
 	setConditions(&next, p, s)
 	return next
@@ -249,11 +249,11 @@ func (r *PluginBindingReconciler) describePlace(p *pass, next *v1alpha1.PluginBi
 	}
 }
 
-func (p *pass) settledStatus() *v1alpha1.SettledStatus {
+func (p *pass) settledStatus() *v1alpha1.AcceptedDifferences {
 	if len(p.unsettled) == 0 {
 		return nil
 	}
-	return &v1alpha1.SettledStatus{
+	return &v1alpha1.AcceptedDifferences{
 		Generation:     p.binding.Generation,
 		UpdatedAt:      p.inForce.UpdatedAt,
 		SecretVersions: p.secretVersions,
@@ -278,7 +278,7 @@ func (p *pass) judged() bool {
 // is declared, while the status says that it does.
 func (p *pass) departed() bool {
 	is := p.facts.ByID
-	return p.facts.Recorded != "" && is.Standing != identity.Unknown && !(is.Standing.Found() && is.Equal) &&
+	return p.facts.Recorded != "" && is.Ownership != identity.Unknown && !(is.Ownership.Found() && is.Equal) &&
 		isTrue(p.binding.Status.Conditions, v1alpha1.ConditionProgrammed)
 }
 

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
@@ -40,7 +40,7 @@ func (r *PluginBindingReconciler) resolve(ctx context.Context, p *pass) *stop {
 	if len(p.want.Protocols) == 0 {
 		// Kong holds protocols against the service's routes before it resolves a name, finds
 		// none, and refuses (kong/db/dao/plugins.lua).
-		p.want.Named = namesOf(p.binding.Spec.Scope)
+		p.want.ScopeNames = namesOf(p.binding.Spec.Scope)
 	}
 	return r.fetchSchema(ctx, p)
 }
@@ -51,10 +51,10 @@ func (r *PluginBindingReconciler) render(p *pass, secrets *secretReader) *stop {
 			fmt.Sprintf("spec.instanceName begins with %s., which is kept for the names that the operator makes itself; choose another one", r.Cluster))
 	}
 	rendered, err := plugin.Render(plugin.Inputs{
-		Spec:         &p.binding.Spec,
-		InstanceName: p.instanceName(),
-		OwnerTags:    p.identity.Tags(),
-		Secret:       secrets.get,
+		Spec:          &p.binding.Spec,
+		InstanceName:  p.instanceName(),
+		OwnershipTags: p.identity.OwnershipTags(),
+		Secret:        secrets.get,
 	})
 	var (
 		missing *missingSecretError
@@ -99,9 +99,9 @@ func (r *PluginBindingReconciler) resolveScope(ctx context.Context, p *pass) *st
 		}
 		if id == "" {
 			var err error
-			if id, err = p.connection.Kong.Resolve(ctx, part.kind, part.ref); gateway.IsNotFound(err) {
+			if id, err = p.connection.Kong.Resolve(ctx, part.kind, part.ref); adminapi.IsNotFound(err) {
 				return scopeNotFound(p, part)
-			} else if gateway.KindOf(err) == gateway.Ambiguous {
+			} else if adminapi.ReasonForError(err) == adminapi.Ambiguous {
 				return scopeAmbiguous(p, part)
 			} else if err != nil {
 				return r.kongFailed(p, err)
@@ -134,17 +134,17 @@ func scopeAmbiguous(p *pass, part scopePart) *stop {
 
 // namesOf are the names by which a scope is declared. A custom_id is none that Kong
 // resolves.
-func namesOf(scope *v1alpha1.Scope) plugin.Names {
-	var names plugin.Names
+func namesOf(scope *v1alpha1.Scope) plugin.ScopeNames {
+	var names plugin.ScopeNames
 	for _, part := range scopeParts(scope) {
 		switch part.kind {
-		case gateway.Service:
+		case adminapi.Service:
 			names.Service = part.ref.Name
-		case gateway.Route:
+		case adminapi.Route:
 			names.Route = part.ref.Name
-		case gateway.Consumer:
+		case adminapi.Consumer:
 			names.Consumer = part.ref.Username
-		case gateway.ConsumerGroup:
+		case adminapi.ConsumerGroup:
 			names.ConsumerGroup = part.ref.Name
 		}
 	}
@@ -152,14 +152,14 @@ func namesOf(scope *v1alpha1.Scope) plugin.Names {
 }
 
 // kindWords are the words of Kong's documentation for its entities.
-var kindWords = map[gateway.EntityKind]string{
-	gateway.Service:       "service",
-	gateway.Route:         "route",
-	gateway.Consumer:      "consumer",
-	gateway.ConsumerGroup: "consumer group",
+var kindWords = map[adminapi.EntityKind]string{
+	adminapi.Service:       "service",
+	adminapi.Route:         "route",
+	adminapi.Consumer:      "consumer",
+	adminapi.ConsumerGroup: "consumer group",
 }
 
-func scopeWord(kind gateway.EntityKind, ref gateway.EntityRef) string {
+func scopeWord(kind adminapi.EntityKind, ref adminapi.EntityRef) string {
 	word := kindWords[kind]
 	switch {
 	case ref.ID != "":
@@ -185,7 +185,7 @@ func scopeSummary(scope *v1alpha1.Scope) string {
 
 func (r *PluginBindingReconciler) fetchSchema(ctx context.Context, p *pass) *stop {
 	schema, err := p.connection.Kong.Schema(ctx, string(p.binding.Spec.Plugin))
-	if gateway.IsNotFound(err) {
+	if adminapi.IsNotFound(err) {
 		return &stop{
 			condition: v1alpha1.ConditionProgrammed,
 			reason:    v1alpha1.ReasonPluginNotInstalled,
@@ -198,7 +198,7 @@ func (r *PluginBindingReconciler) fetchSchema(ctx context.Context, p *pass) *sto
 		return r.kongFailed(p, err)
 	}
 	p.schema = schema
-	p.redactor.Know(schema)
+	p.redactor.AllowFieldNames(schema)
 	return nil
 }
 

@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 // Field indexes of the cache.
@@ -282,11 +282,11 @@ func countChanged() predicate.Predicate {
 }
 
 // PoolDialer makes a Dialer of a pool of clients.
-type PoolDialer struct{ *gateway.Pool }
+type PoolDialer struct{ *adminapi.Registry }
 
 // Dial implements Dialer.
-func (d PoolDialer) Dial(key types.NamespacedName, settings gateway.Settings) (Kong, error) {
-	kong, _, err := d.Set(key.String(), settings)
+func (d PoolDialer) Dial(key types.NamespacedName, settings adminapi.Settings) (Kong, error) {
+	kong, _, err := d.GetOrCreate(key.String(), settings)
 	if err != nil {
 		return nil, err
 	}

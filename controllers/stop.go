@@ -10,7 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
@@ -59,7 +59,7 @@ func kubernetesStop(err error) *stop {
 
 // How an error of Kong shows, by its kind. A kind that is missing is a mistake which
 // TestEveryKindOfErrorHasARow finds.
-var kongErrors = map[gateway.Kind]struct {
+var kongErrors = map[adminapi.Reason]struct {
 	condition string
 	unknown   bool
 	reason    string
@@ -68,25 +68,25 @@ var kongErrors = map[gateway.Kind]struct {
 	// after: what nothing announces that it is over.
 	after time.Duration
 }{
-	gateway.NotFound:         {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	gateway.Unavailable:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	gateway.UnknownOutcome:   {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	gateway.NotKong:          {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	gateway.TLS:              {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	gateway.NotDatabase:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	gateway.Throttled:        {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	gateway.Denied:           {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonDenied, true, false, slowRetry},
-	gateway.Conflict:         {"", false, "", true, true, 0},
-	gateway.Rejected:         {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonRejected, false, false, slowRetry},
-	gateway.ReferenceMissing: {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeNotFound, false, true, 0},
-	gateway.Ambiguous:        {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeAmbiguous, false, true, 0},
-	gateway.Invalid:          {v1alpha1.ConditionAccepted, false, v1alpha1.ReasonInvalidConfig, false, false, 0},
+	adminapi.NotFound:         {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	adminapi.Unavailable:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	adminapi.UnknownOutcome:   {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	adminapi.NotKong:          {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	adminapi.TLS:              {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	adminapi.NotDatabase:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	adminapi.Throttled:        {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
+	adminapi.Denied:           {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonDenied, true, false, slowRetry},
+	adminapi.Conflict:         {"", false, "", true, true, 0},
+	adminapi.Rejected:         {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonRejected, false, false, slowRetry},
+	adminapi.ReferenceMissing: {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeNotFound, false, true, 0},
+	adminapi.Ambiguous:        {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeAmbiguous, false, true, 0},
+	adminapi.Invalid:          {v1alpha1.ConditionAccepted, false, v1alpha1.ReasonInvalidConfig, false, false, 0},
 }
 
 // kongStop turns an error of Kong into a stop. Its text is Kong's, without anything that
 // came from a Secret.
 func kongStop(err error, redactor *plugin.Redactor) *stop {
-	row := kongErrors[gateway.KindOf(err)]
+	row := kongErrors[adminapi.ReasonForError(err)]
 	s := &stop{
 		condition: row.condition,
 		unknown:   row.unknown,
@@ -96,22 +96,22 @@ func kongStop(err error, redactor *plugin.Redactor) *stop {
 		after:     row.after,
 		message:   describe(err, redactor),
 	}
-	if gateway.KindOf(err) == gateway.Throttled {
+	if adminapi.ReasonForError(err) == adminapi.Throttled {
 		// The same whichever request was the one too many.
 		s.message = "Kong asks for fewer requests (429); the operator waits as long as it says"
 	}
-	var kongErr *gateway.Error
+	var kongErr *adminapi.Error
 	if !errors.As(err, &kongErr) {
 		return s
 	}
 	switch {
 	case kongErr.RetryAfter > 0:
 		s.again, s.after = false, kongErr.RetryAfter
-	case kongErr.Kind == gateway.Rejected && slices.ContainsFunc(kongErr.Fields, func(f gateway.FieldError) bool { return f.Path == "protocols" }):
+	case kongErr.Reason == adminapi.Rejected && slices.ContainsFunc(kongErr.Fields, func(f adminapi.FieldError) bool { return f.Path == "protocols" }):
 		// Kong holds them against the routes of the service, and nothing announces that those
 		// change, or that it could not read them.
 		s.again, s.after = true, 0
-	case kongErr.Kind == gateway.UnknownOutcome && kongErr.Status == statusUnexpected:
+	case kongErr.Reason == adminapi.UnknownOutcome && kongErr.Status == statusUnexpected:
 		s.message += "; if that lasts while the gateway is ready, Kong stumbles over this config"
 	}
 	return s
@@ -125,7 +125,7 @@ const statusUnexpected = 500
 // fields that the plugin has are not redacted: a Secret that holds the word redis must not
 // hide config.redis.
 func describe(err error, redactor *plugin.Redactor) string {
-	var kongErr *gateway.Error
+	var kongErr *adminapi.Error
 	if !errors.As(err, &kongErr) || len(kongErr.Fields) == 0 {
 		return redactor.Redact(err.Error())
 	}

@@ -21,14 +21,14 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
 // kindsOfErrors are read from the source of package gateway, so that none is forgotten.
-func kindsOfErrors(t *testing.T) (kinds []gateway.Kind) {
+func kindsOfErrors(t *testing.T) (kinds []adminapi.Reason) {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../internal/gateway/errors.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../internal/adminapi/errors.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func kindsOfErrors(t *testing.T) (kinds []gateway.Kind) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kinds = append(kinds, gateway.Kind(text))
+		kinds = append(kinds, adminapi.Reason(text))
 		return true
 	})
 	if len(kinds) < 13 {
@@ -55,7 +55,7 @@ func kindsOfErrors(t *testing.T) (kinds []gateway.Kind) {
 
 // fromProbes are the kinds that only Probe gives, of which bindings hear through their
 // gateway.
-var fromProbes = map[gateway.Kind]bool{gateway.Unsupported: true}
+var fromProbes = map[adminapi.Reason]bool{adminapi.Unsupported: true}
 
 func TestEveryKindOfErrorHasARow(t *testing.T) {
 	for _, kind := range kindsOfErrors(t) {
@@ -68,10 +68,10 @@ func TestEveryKindOfErrorHasARow(t *testing.T) {
 // What cannot be known must not be told as a fact: a condition is False only where Kong
 // itself said so.
 func TestWhatIsNotKnownIsUnknown(t *testing.T) {
-	for _, kind := range []gateway.Kind{
-		gateway.Unavailable, gateway.UnknownOutcome, gateway.NotKong, gateway.TLS, gateway.NotDatabase, gateway.Throttled,
+	for _, kind := range []adminapi.Reason{
+		adminapi.Unavailable, adminapi.UnknownOutcome, adminapi.NotKong, adminapi.TLS, adminapi.NotDatabase, adminapi.Throttled,
 	} {
-		s := kongStop(&gateway.Error{Kind: kind, Op: "get plugin", Message: "x"}, nil)
+		s := kongStop(&adminapi.Error{Reason: kind, Op: "get plugin", Message: "x"}, nil)
 		if !s.unknown || !s.transient || !s.again && s.after == 0 {
 			t.Errorf("%s: %+v", kind, s)
 		}
@@ -81,8 +81,8 @@ func TestWhatIsNotKnownIsUnknown(t *testing.T) {
 // Against these mostly another input helps, and every such input wakes the binding. What Kong
 // refuses it may take after an upgrade, of which nothing tells: so that is tried again, rarely.
 func TestWhatMostlyAnotherInputHelps(t *testing.T) {
-	for kind, after := range map[gateway.Kind]time.Duration{gateway.Rejected: slowRetry, gateway.Denied: slowRetry, gateway.Invalid: 0} {
-		s := kongStop(&gateway.Error{Kind: kind, Op: "put plugin", Message: "x"}, nil)
+	for kind, after := range map[adminapi.Reason]time.Duration{adminapi.Rejected: slowRetry, adminapi.Denied: slowRetry, adminapi.Invalid: 0} {
+		s := kongStop(&adminapi.Error{Reason: kind, Op: "put plugin", Message: "x"}, nil)
 		if s.unknown || s.again || s.after != after {
 			t.Errorf("%s: %+v", kind, s)
 		}
@@ -90,8 +90,8 @@ func TestWhatMostlyAnotherInputHelps(t *testing.T) {
 }
 
 func TestA429IsObeyed(t *testing.T) {
-	refused := &gateway.Error{Kind: gateway.Throttled, Op: "get plugin", Status: 429, Message: "API rate limit exceeded", RetryAfter: 7 * time.Second}
-	notSent := &gateway.Error{Kind: gateway.Throttled, Op: "put plugin", Message: "not sent", RetryAfter: 3 * time.Second}
+	refused := &adminapi.Error{Reason: adminapi.Throttled, Op: "get plugin", Status: 429, Message: "API rate limit exceeded", RetryAfter: 7 * time.Second}
+	notSent := &adminapi.Error{Reason: adminapi.Throttled, Op: "put plugin", Message: "not sent", RetryAfter: 3 * time.Second}
 	a, b := kongStop(refused, nil), kongStop(notSent, nil)
 	if a.after != 7*time.Second || a.again || b.after != 3*time.Second || b.again {
 		t.Errorf("%+v, %+v", a, b)
@@ -115,10 +115,10 @@ func FuzzConditionMessages(f *testing.F) {
 		redactor := hiding(t, secret)
 		// Names of fields are Kong's, and are not redacted.
 		path = strings.ReplaceAll(path, secret, "")
-		for _, err := range []*gateway.Error{
-			{Kind: gateway.Rejected, Op: "create plugin", Status: 400, Message: message + secret},
-			{Kind: gateway.Rejected, Op: "put plugin", Fields: []gateway.FieldError{{Path: path, Message: complaint + secret + complaint}}},
-			{Kind: gateway.Unavailable, Op: "get plugin", Message: secret},
+		for _, err := range []*adminapi.Error{
+			{Reason: adminapi.Rejected, Op: "create plugin", Status: 400, Message: message + secret},
+			{Reason: adminapi.Rejected, Op: "put plugin", Fields: []adminapi.FieldError{{Path: path, Message: complaint + secret + complaint}}},
+			{Reason: adminapi.Unavailable, Op: "get plugin", Message: secret},
 		} {
 			s, again := kongStop(err, redactor), kongStop(err, redactor)
 			if s.message != again.message {

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -36,11 +36,11 @@ func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) erro
 		return err
 	}
 	g.stirred = r.changed(g)
-	g.sweep = &v1alpha1.SweepStatus{
+	g.sweep = &v1alpha1.ResyncStatus{
 		Time:     metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
 		Duration: metav1.Duration{Duration: g.took.Round(time.Millisecond)},
 		Plugins:  count(len(view.fingerprints)),
-		Drifted:  count(len(g.stirred)),
+		Changed:  count(len(g.stirred)),
 		Orphaned: count(len(g.orphans)),
 	}
 	r.Metrics.swept(g.key, g.sweep.Time, g.sweep.Orphaned)
@@ -69,7 +69,7 @@ func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass, began 
 	view := newView(began)
 	for i := range g.bindings {
 		for _, part := range scopeParts(g.bindings[i].Spec.Scope) {
-			if view.entities[part.kind] != nil || part.kind == gateway.ConsumerGroup && !g.verdict.info.Enterprise() {
+			if view.entities[part.kind] != nil || part.kind == adminapi.ConsumerGroup && !g.verdict.info.Enterprise() {
 				continue
 			}
 			ids, err := g.kong.Entities(ctx, part.kind)
@@ -114,8 +114,8 @@ func (r *KongGatewayReconciler) wake(ctx context.Context, g *gatewayPass) error 
 
 // sameSweep reports whether a sweep found what the one before it found; then its time
 // alone is not worth a write.
-func sameSweep(a, b *v1alpha1.SweepStatus) bool {
-	return a != nil && a.Plugins == b.Plugins && a.Drifted == b.Drifted && a.Orphaned == b.Orphaned
+func sameSweep(a, b *v1alpha1.ResyncStatus) bool {
+	return a != nil && a.Plugins == b.Plugins && a.Changed == b.Changed && a.Orphaned == b.Orphaned
 }
 
 // changed names the bindings whose plugin is missing from the reading or other than it was

@@ -14,13 +14,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 // verdict is what was found out about a gateway. The zero verdict is a gateway that can
 // be used.
 type verdict struct {
-	info gateway.Info
+	info adminapi.Info
 	// condition that is not True, its reason and message.
 	condition string
 	reason    string
@@ -44,7 +44,7 @@ func (v verdict) reasonOr(otherwise string) string {
 }
 
 // judge turns the outcome of a probe into a verdict.
-func judge(info gateway.Info, err error) verdict {
+func judge(info adminapi.Info, err error) verdict {
 	if err != nil {
 		return judgeError(info, err)
 	}
@@ -72,24 +72,24 @@ func judge(info gateway.Info, err error) verdict {
 }
 
 // probeErrors say how an error of a probe shows.
-var probeErrors = map[gateway.Kind]struct {
+var probeErrors = map[adminapi.Reason]struct {
 	condition, reason, todo string
 	permanent               bool
 }{
-	gateway.Unavailable: {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "check spec.adminURL, the Service behind it and network policies", false},
-	gateway.TLS:         {v1alpha1.ConditionReachable, v1alpha1.ReasonTLSFailed, "check spec.tls", false},
-	gateway.NotKong:     {v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, "check spec.adminURL", false},
-	gateway.Denied:      {v1alpha1.ConditionReachable, v1alpha1.ReasonDenied, "check the token in spec.auth.tokenSecretRef and its rights", false},
-	gateway.Throttled:   {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "it asks for fewer requests", false},
-	gateway.Unsupported: {v1alpha1.ConditionAccepted, v1alpha1.ReasonUnsupportedEdition, "remove spec.workspace", true},
-	gateway.NotFound:    {v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonWorkspaceNotFound, "create it, or correct spec.workspace", false},
-	gateway.Invalid:     {v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalidConnection, "correct the spec", true},
+	adminapi.Unavailable: {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "check spec.adminURL, the Service behind it and network policies", false},
+	adminapi.TLS:         {v1alpha1.ConditionReachable, v1alpha1.ReasonTLSFailed, "check spec.tls", false},
+	adminapi.NotKong:     {v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, "check spec.adminURL", false},
+	adminapi.Denied:      {v1alpha1.ConditionReachable, v1alpha1.ReasonDenied, "check the token in spec.auth.tokenSecretRef and its rights", false},
+	adminapi.Throttled:   {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "it asks for fewer requests", false},
+	adminapi.Unsupported: {v1alpha1.ConditionAccepted, v1alpha1.ReasonUnsupportedEdition, "remove spec.workspace", true},
+	adminapi.NotFound:    {v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonWorkspaceNotFound, "create it, or correct spec.workspace", false},
+	adminapi.Invalid:     {v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalidConnection, "correct the spec", true},
 }
 
-func judgeError(info gateway.Info, err error) verdict {
-	row, ok := probeErrors[gateway.KindOf(err)]
+func judgeError(info adminapi.Info, err error) verdict {
+	row, ok := probeErrors[adminapi.ReasonForError(err)]
 	if !ok {
-		row = probeErrors[gateway.Unavailable]
+		row = probeErrors[adminapi.Unavailable]
 	}
 	return verdict{
 		info: info, condition: row.condition, reason: row.reason, permanent: row.permanent,
@@ -98,7 +98,7 @@ func judgeError(info gateway.Info, err error) verdict {
 }
 
 func retryAfter(err error) time.Duration {
-	var kongErr *gateway.Error
+	var kongErr *adminapi.Error
 	if errors.As(err, &kongErr) && kongErr.RetryAfter > 0 {
 		return kongErr.RetryAfter
 	}
@@ -129,8 +129,8 @@ func (g *gatewayPass) setStatus() {
 		}
 	}
 	status.Bindings = g.countBindings()
-	if g.sweep != nil && !sameSweep(status.LastSweep, g.sweep) {
-		status.LastSweep = g.sweep
+	if g.sweep != nil && !sameSweep(status.LastResync, g.sweep) {
+		status.LastResync = g.sweep
 	}
 	for _, row := range gatewayProgress {
 		g.setCondition(g.conditionOf(row.condition, row.reason, row.message))
@@ -214,9 +214,9 @@ func readyOf(gw *v1alpha1.KongGateway) *metav1.Condition {
 }
 
 // settings puts spec and Secrets together. A verdict says why that cannot be.
-func (r *KongGatewayReconciler) settings(ctx context.Context, g *gatewayPass) (gateway.Settings, *verdict, error) {
+func (r *KongGatewayReconciler) settings(ctx context.Context, g *gatewayPass) (adminapi.Settings, *verdict, error) {
 	spec := &g.gateway.Spec
-	s := gateway.Settings{
+	s := adminapi.Settings{
 		Name:           g.key.String(),
 		AdminURL:       spec.AdminURL,
 		Workspace:      string(spec.Workspace),
@@ -247,7 +247,7 @@ func (r *KongGatewayReconciler) settings(ctx context.Context, g *gatewayPass) (g
 // UserAgent is what the operator calls itself to Kong.
 const UserAgent = "kong-plugin-operator"
 
-func (r *KongGatewayReconciler) readSecrets(ctx context.Context, g *gatewayPass, s *gateway.Settings) error {
+func (r *KongGatewayReconciler) readSecrets(ctx context.Context, g *gatewayPass, s *adminapi.Settings) error {
 	secrets := &secretReader{ctx: ctx, reader: r.Live, namespace: g.key.Namespace, read: map[string]*corev1.Secret{}}
 	take := func(to *[]byte, name, key string) error {
 		value, err := secrets.get(v1alpha1.SecretKeyRef{Name: name, Key: key})

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -26,7 +26,7 @@ type View struct {
 	rows         map[string][]byte
 	fingerprints map[string]uint64
 	owned        map[types.NamespacedName]bool
-	entities     map[gateway.EntityKind]map[gateway.EntityRef]string
+	entities     map[adminapi.EntityKind]map[adminapi.EntityRef]string
 }
 
 // newView is a reading that shows nothing yet.
@@ -36,7 +36,7 @@ func newView(began Moment) *View {
 		rows:         map[string][]byte{},
 		fingerprints: map[string]uint64{},
 		owned:        map[types.NamespacedName]bool{},
-		entities:     map[gateway.EntityKind]map[gateway.EntityRef]string{},
+		entities:     map[adminapi.EntityKind]map[adminapi.EntityRef]string{},
 	}
 }
 
@@ -92,7 +92,7 @@ func (v *View) owns(binding identity.Binding) bool {
 }
 
 // resolve is the ID of an entity, empty if the view does not show it.
-func (v *View) resolve(kind gateway.EntityKind, ref gateway.EntityRef) string {
+func (v *View) resolve(kind adminapi.EntityKind, ref adminapi.EntityRef) string {
 	if v == nil {
 		return ""
 	}
@@ -101,8 +101,8 @@ func (v *View) resolve(kind gateway.EntityKind, ref gateway.EntityRef) string {
 
 // scopePart is one dimension of a declared scope.
 type scopePart struct {
-	kind gateway.EntityKind
-	ref  gateway.EntityRef
+	kind adminapi.EntityKind
+	ref  adminapi.EntityRef
 }
 
 // scopeParts lists what a scope names.
@@ -112,16 +112,16 @@ func scopeParts(scope *v1alpha1.Scope) []scopePart {
 	}
 	var parts []scopePart
 	if ref := scope.Service; ref != nil {
-		parts = append(parts, scopePart{gateway.Service, gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
+		parts = append(parts, scopePart{adminapi.Service, adminapi.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
 	}
 	if ref := scope.Route; ref != nil {
-		parts = append(parts, scopePart{gateway.Route, gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
+		parts = append(parts, scopePart{adminapi.Route, adminapi.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
 	}
 	if ref := scope.Consumer; ref != nil {
-		parts = append(parts, scopePart{gateway.Consumer, gateway.EntityRef{ID: string(ref.ID), Username: ref.Username, CustomID: ref.CustomID}})
+		parts = append(parts, scopePart{adminapi.Consumer, adminapi.EntityRef{ID: string(ref.ID), Username: ref.Username, CustomID: ref.CustomID}})
 	}
 	if ref := scope.ConsumerGroup; ref != nil {
-		parts = append(parts, scopePart{gateway.ConsumerGroup, gateway.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
+		parts = append(parts, scopePart{adminapi.ConsumerGroup, adminapi.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
 	}
 	return parts
 }
@@ -129,13 +129,13 @@ func scopeParts(scope *v1alpha1.Scope) []scopePart {
 // set puts the ID of an entity into a scope.
 func (part scopePart) set(scope *plugin.Scope, id string) {
 	switch part.kind {
-	case gateway.Service:
+	case adminapi.Service:
 		scope.ServiceID = id
-	case gateway.Route:
+	case adminapi.Route:
 		scope.RouteID = id
-	case gateway.Consumer:
+	case adminapi.Consumer:
 		scope.ConsumerID = id
-	case gateway.ConsumerGroup:
+	case adminapi.ConsumerGroup:
 		scope.ConsumerGroupID = id
 	}
 }

@@ -21,7 +21,7 @@ func aRow(t *testing.T, id string) plugin.Plugin {
 	return plugin.Plugin{
 		ID: id, Name: "rate-limiting", InstanceName: self.InstanceName(), Enabled: true,
 		Scope:     plugin.Scope{RouteID: "r"},
-		Protocols: []string{"http"}, Tags: self.Tags(), Config: config,
+		Protocols: []string{"http"}, Tags: self.OwnershipTags(), Config: config,
 		Ordering:  map[string]map[string][]string{"before": {"access": {"acl"}}},
 		CreatedAt: 1700000000, UpdatedAt: 1700000001,
 	}

@@ -14,7 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 // Options of the two controllers together.
@@ -113,7 +113,7 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		o.Live = mgr.GetAPIReader()
 	}
 	if o.Dialer == nil {
-		o.Dialer = PoolDialer{gateway.NewPool(gateway.NewMetrics(o.Registry), o.Leads)}
+		o.Dialer = PoolDialer{adminapi.NewRegistry(adminapi.NewMetrics(o.Registry), o.Leads)}
 	}
 	if err := o.Registry.Register(&BindingCollector{Reader: mgr.GetCache()}); err != nil {
 		return err

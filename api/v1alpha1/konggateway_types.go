@@ -245,11 +245,11 @@ type KongGatewayStatus struct {
 	// +optional
 	Bindings *BindingCounts `json:"bindings,omitempty"`
 
-	// lastSweep is the last reading of all the operator's plugins in this Kong whose
-	// result differed from the one before. A sweep that finds nothing new is not
+	// lastResync is the last complete list of all the operator's plugins in this Kong whose
+	// result differed from the one before. A resync that finds nothing new is not
 	// written here; the metric kong_operator_gateway_last_sweep_timestamp_seconds has it.
 	// +optional
-	LastSweep *SweepStatus `json:"lastSweep,omitempty"`
+	LastResync *ResyncStatus `json:"lastResync,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
@@ -274,13 +274,13 @@ type BindingCounts struct {
 	Ready int32 `json:"ready"`
 }
 
-// SweepStatus is the result of one reading of all the operator's plugins in a Kong.
-type SweepStatus struct {
-	// time at which the sweep ended.
+// ResyncStatus is the result of one complete list of all the operator's plugins in a Kong.
+type ResyncStatus struct {
+	// time at which the resync ended.
 	// +optional
 	Time metav1.Time `json:"time,omitempty"`
 
-	// duration of the sweep, such as 120ms.
+	// duration of the resync, such as 120ms.
 	// +optional
 	Duration metav1.Duration `json:"duration,omitempty"`
 
@@ -288,9 +288,9 @@ type SweepStatus struct {
 	// +optional
 	Plugins int32 `json:"plugins"`
 
-	// drifted is how many of them were found other than last seen.
+	// changed is how many of them differed from what the operator saw last.
 	// +optional
-	Drifted int32 `json:"drifted"`
+	Changed int32 `json:"changed"`
 
 	// orphaned is how many of them have no PluginBinding, or one that has recorded
 	// another plugin.

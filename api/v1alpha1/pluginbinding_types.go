@@ -341,10 +341,10 @@ type PluginBindingStatus struct {
 	// +optional
 	Conflict *ConflictStatus `json:"conflict,omitempty"`
 
-	// settled says that Kong keeps some fields otherwise than they were declared, and
-	// that the operator has seen it and does not write them again.
+	// acceptedDifferences lists fields that Kong stores differently from how they were declared, and
+	// whose values the operator accepts. It does not write them again.
 	// +optional
-	Settled *SettledStatus `json:"settled,omitempty"`
+	AcceptedDifferences *AcceptedDifferences `json:"acceptedDifferences,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
@@ -434,7 +434,7 @@ type ConflictStatus struct {
 }
 
 // SettledStatus remembers that a write was made and what Kong made of it.
-type SettledStatus struct {
+type AcceptedDifferences struct {
 	// generation of the spec that was written.
 	// +optional
 	Generation int64 `json:"generation,omitempty"`

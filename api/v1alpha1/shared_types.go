@@ -13,7 +13,7 @@ const (
 	// whose bindings were deleted under managementPolicy Observe. The operator writes it. A
 	// sweep takes none of them for an orphan; take an ID out to have it reported and, where
 	// that is allowed, removed.
-	LeftPluginsAnnotation = "kong.pluginbinding.io/left-plugins"
+	RetainedPluginsAnnotation = "kong.pluginbinding.io/retained-plugins"
 
 	// PluginFinalizer keeps a PluginBinding until its plugin is gone from Kong.
 	PluginFinalizer = "kong.pluginbinding.io/plugin"

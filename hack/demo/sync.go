@@ -110,8 +110,8 @@ func (s *story) inSync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sweep := gateway.Status.LastSweep
-	if sweep == nil || sweep.Drifted != 0 || sweep.Orphaned != 0 || int(sweep.Plugins) != len(plugins) {
+	sweep := gateway.Status.LastResync
+	if sweep == nil || sweep.Changed != 0 || sweep.Orphaned != 0 || int(sweep.Plugins) != len(plugins) {
 		return fmt.Errorf("the gateway's last sweep was %+v, with %d plugins in Kong", sweep, len(plugins))
 	}
 	return nil

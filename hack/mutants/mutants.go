@@ -128,12 +128,12 @@ var mutants = []mutant{
 	},
 	{
 		rule: "unknown is not absent", name: "a 404 is believed from whoever gives it",
-		file: "internal/gateway/refusal.go",
+		file: "internal/adminapi/refusal.go",
 		from: "a.status == http.StatusNotFound && c.trusted.Load() && a.isExactly(\"Not found\")", to: "a.status == http.StatusNotFound",
 	},
 	{
 		rule: "unknown is not absent", name: "a list that broke off is a list",
-		file: "internal/gateway/list.go",
+		file: "internal/adminapi/list.go",
 		from: "	if last != (p.offset == \"\") {", to: "	if false && last != (p.offset == \"\") {",
 	},
 	{
@@ -183,7 +183,7 @@ var mutants = []mutant{
 	},
 	{
 		rule: "one leader", name: "a process without the lease writes",
-		file: "internal/gateway/client.go",
+		file: "internal/adminapi/client.go",
 		from: "	if !r.write() || c.leads == nil || c.leads() {", to: "	if true {",
 	},
 	{

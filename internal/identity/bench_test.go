@@ -8,11 +8,11 @@ import (
 
 // Every pass decides once; nearly all of them find what was declared.
 func BenchmarkDecide(b *testing.B) {
-	ours := Sighting{Standing: Ours, ID: idP, SamePlugin: true, SameTraffic: true, Equal: true}
+	ours := Observation{Ownership: Owned, ID: idP, SamePlugin: true, SameTraffic: true, Equal: true}
 	facts := Facts{Recorded: idP, ByID: ours, ByName: ours, ByKey: ours}
 	b.ReportAllocs()
 	for b.Loop() {
-		if got := Decide(facts); got.Verb != None {
+		if got := Decide(facts); got.Operation != None {
 			b.Fatal(got)
 		}
 	}
@@ -21,10 +21,10 @@ func BenchmarkDecide(b *testing.B) {
 // A sweep asks of every row whose it is.
 func BenchmarkStandingOf(b *testing.B) {
 	binding := Binding{Cluster: "production", Namespace: "shop", Name: "orders-rate-limit", UID: "7a5e"}
-	tags, name := append(binding.Tags(), "team:shop"), binding.InstanceName()
+	tags, name := append(binding.OwnershipTags(), "team:shop"), binding.InstanceName()
 	b.ReportAllocs()
 	for b.Loop() {
-		if got, _ := StandingOf(binding, tags, name); got != Ours {
+		if got, _ := OwnershipOf(binding, tags, name); got != Owned {
 			b.Fatal(got)
 		}
 	}

@@ -32,27 +32,27 @@
 package identity
 
 // Standing is how a plugin in Kong relates to a binding.
-type Standing int
+type Ownership int
 
 const (
 	// Unknown: not asked, or no answer that can be believed. It is not absence.
-	Unknown Standing = iota
+	Unknown Ownership = iota
 	// Absent: Kong itself said that there is none.
 	Absent
 	// Ours: it bears the marks of this binding.
-	Ours
+	Owned
 	// Nobodys: it bears nobody's marks.
-	Nobodys
+	Unowned
 	// Others: it bears the marks of another binding, cluster or tool.
-	Others
+	OwnedByOther
 )
 
 // Found reports whether there is a plugin.
-func (s Standing) Found() bool { return s == Ours || s == Nobodys || s == Others }
+func (s Ownership) Found() bool { return s == Owned || s == Unowned || s == OwnedByOther }
 
 // Sighting is the answer to one question put to Kong.
-type Sighting struct {
-	Standing Standing
+type Observation struct {
+	Ownership Ownership
 	// ID of the plugin that was found.
 	ID string
 	// SamePlugin: its plugin name is the declared one.
@@ -85,17 +85,17 @@ type Facts struct {
 	Import   string
 	Adoption Adoption
 
-	ByID   Sighting
-	ByName Sighting
-	ByKey  Sighting
+	ByID   Observation
+	ByName Observation
+	ByKey  Observation
 }
 
 // Verb is what is to be done.
-type Verb int
+type Operation int
 
 const (
 	// Wait: nothing is decided, because something is not known or not there yet.
-	Wait Verb = iota
+	Wait Operation = iota
 	// None: Kong holds what was declared.
 	None
 	// Put writes the whole plugin under the recorded ID.
@@ -103,7 +103,7 @@ const (
 	// Create posts the plugin without an ID; Kong assigns it.
 	Create
 	// Recover records the ID of a plugin that is already ours. No write to Kong.
-	Recover
+	RecordID
 	// Adopt records the ID of a plugin that was nobody's. No write to Kong.
 	Adopt
 	// TakeOver writes the whole plugin over another owner's, and records its ID.
@@ -111,14 +111,14 @@ const (
 	// Delete removes a plugin of ours.
 	Delete
 	// Unmark takes our marks off a plugin of ours.
-	Unmark
+	Release
 	// Conflict: another plugin is in the way; nothing is touched.
 	Conflict
 	// Release: nothing of ours is left in Kong.
-	Release
+	RemoveFinalizer
 )
 
-func (v Verb) String() string {
+func (v Operation) String() string {
 	return [...]string{
 		"Wait", "None", "Put", "Create", "Recover", "Adopt",
 		"TakeOver", "Delete", "Unmark", "Conflict", "Release",
@@ -127,7 +127,7 @@ func (v Verb) String() string {
 
 // Action is a decision: at most one write to Kong.
 type Action struct {
-	Verb Verb
+	Operation Operation
 	// ID that the verb speaks of: the plugin to write, record, delete or, for Conflict,
 	// the plugin in the way.
 	ID string
@@ -148,52 +148,52 @@ func Decide(f Facts) Action {
 func decideRecorded(f Facts) Action {
 	p := f.Recorded
 	switch {
-	case f.ByID.Standing == Unknown:
-		return Action{Verb: Wait, Row: "1"}
-	case f.ByID.Standing == Absent:
-		return decideLost(f)
-	case f.ByKey.Standing == Unknown:
-		return Action{Verb: Wait, Row: "1"}
-	case f.ByKey.Standing.Found() && f.ByKey.ID != p:
+	case f.ByID.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByID.Ownership == Absent:
+		return decideMissing(f)
+	case f.ByKey.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByKey.Ownership.Found() && f.ByKey.ID != p:
 		return conflict("4", f.ByKey)
-	case f.ByID.Standing == Others || !f.ByID.SamePlugin:
+	case f.ByID.Ownership == OwnedByOther || !f.ByID.SamePlugin:
 		return conflict("5", f.ByID)
 	case f.ByID.Equal:
-		return Action{Verb: None, ID: p, Row: "2"}
+		return Action{Operation: None, ID: p, Row: "2"}
 	default:
-		return Action{Verb: Put, ID: p, Row: "3"}
+		return Action{Operation: Put, ID: p, Row: "3"}
 	}
 }
 
 // decideLost is for a recorded plugin that Kong no longer has.
-func decideLost(f Facts) Action {
+func decideMissing(f Facts) Action {
 	switch {
-	case f.ByName.Standing == Unknown:
-		return Action{Verb: Wait, Row: "1"}
-	case f.ByName.Standing == Ours:
-		return Action{Verb: Delete, ID: f.ByName.ID, Row: "6"}
-	case f.ByName.Standing.Found():
+	case f.ByName.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByName.Ownership == Owned:
+		return Action{Operation: Delete, ID: f.ByName.ID, Row: "6"}
+	case f.ByName.Ownership.Found():
 		return conflict("6a", f.ByName)
-	case f.ByKey.Standing == Unknown:
-		return Action{Verb: Wait, Row: "1"}
-	case f.ByKey.Standing.Found():
+	case f.ByKey.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByKey.Ownership.Found():
 		return conflict("8", f.ByKey)
 	default:
-		return Action{Verb: Put, ID: f.Recorded, Row: "7"}
+		return Action{Operation: Put, ID: f.Recorded, Row: "7"}
 	}
 }
 
 func decideUnrecorded(f Facts) Action {
 	switch {
-	case f.ByName.Standing == Unknown:
-		return Action{Verb: Wait, Row: "1"}
-	case f.ByName.Standing == Ours:
-		return Action{Verb: Recover, ID: f.ByName.ID, Row: "9"}
+	case f.ByName.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByName.Ownership == Owned:
+		return Action{Operation: RecordID, ID: f.ByName.ID, Row: "9"}
 	case f.Import != "":
 		return decideImport(f)
-	case f.ByKey.Standing == Unknown:
-		return Action{Verb: Wait, Row: "1"}
-	case f.ByName.Standing.Found() && (!f.ByKey.Standing.Found() || f.ByKey.ID != f.ByName.ID):
+	case f.ByKey.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByName.Ownership.Found() && (!f.ByKey.Ownership.Found() || f.ByKey.ID != f.ByName.ID):
 		return conflict("9b", f.ByName)
 	default:
 		return decideByKey(f)
@@ -202,43 +202,43 @@ func decideUnrecorded(f Facts) Action {
 
 func decideImport(f Facts) Action {
 	switch {
-	case f.ByID.Standing == Unknown:
-		return Action{Verb: Wait, Row: "1"}
-	case f.ByName.Standing.Found() && f.ByName.ID != f.Import:
+	case f.ByID.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByName.Ownership.Found() && f.ByName.ID != f.Import:
 		return conflict("9a", f.ByName)
-	case f.ByID.Standing == Absent:
-		return Action{Verb: Wait, ID: f.Import, Row: "9a"}
-	case f.ByID.Standing == Others || !f.ByID.SamePlugin:
+	case f.ByID.Ownership == Absent:
+		return Action{Operation: Wait, ID: f.Import, Row: "9a"}
+	case f.ByID.Ownership == OwnedByOther || !f.ByID.SamePlugin:
 		return conflict("9a", f.ByID)
 	default:
 		// Ours or nobody's: to name an ID is to ask for it.
-		return Action{Verb: Adopt, ID: f.Import, Row: "9a"}
+		return Action{Operation: Adopt, ID: f.Import, Row: "9a"}
 	}
 }
 
 func decideByKey(f Facts) Action {
 	holder := f.ByKey
-	switch holder.Standing {
-	case Ours:
+	switch holder.Ownership {
+	case Owned:
 		// Found by its place while its name and tags were not: still ours.
-		return Action{Verb: Recover, ID: holder.ID, Row: "9"}
-	case Nobodys:
+		return Action{Operation: RecordID, ID: holder.ID, Row: "9"}
+	case Unowned:
 		if f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && holder.SameTraffic {
-			return Action{Verb: Adopt, ID: holder.ID, Row: "10"}
+			return Action{Operation: Adopt, ID: holder.ID, Row: "10"}
 		}
 		return conflict("10", holder)
-	case Others:
+	case OwnedByOther:
 		if f.Adoption == AdoptOverride {
-			return Action{Verb: TakeOver, ID: holder.ID, Row: "11"}
+			return Action{Operation: TakeOver, ID: holder.ID, Row: "11"}
 		}
 		return conflict("11", holder)
 	default:
-		return Action{Verb: Create, Row: "12"}
+		return Action{Operation: Create, Row: "12"}
 	}
 }
 
-func conflict(row string, with Sighting) Action {
-	return Action{Verb: Conflict, ID: with.ID, Owner: with.Owner, Row: row}
+func conflict(row string, with Observation) Action {
+	return Action{Operation: Conflict, ID: with.ID, Owner: with.Owner, Row: row}
 }
 
 // DecideDeletion says what is to be done for a binding that is being deleted: whatever is
@@ -255,18 +255,18 @@ func conflict(row string, with Sighting) Action {
 func DecideDeletion(f Facts, orphan bool) Action {
 	end := Delete
 	if orphan {
-		end = Unmark
+		end = Release
 	}
 	switch {
-	case f.Recorded != "" && f.ByID.Standing == Unknown:
-		return Action{Verb: Wait, Row: "D1"}
-	case f.Recorded != "" && f.ByID.Standing == Ours:
-		return Action{Verb: end, ID: f.Recorded, Row: "D2"}
-	case f.ByName.Standing == Unknown:
-		return Action{Verb: Wait, Row: "D1"}
-	case f.ByName.Standing == Ours:
-		return Action{Verb: end, ID: f.ByName.ID, Row: "D3"}
+	case f.Recorded != "" && f.ByID.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "D1"}
+	case f.Recorded != "" && f.ByID.Ownership == Owned:
+		return Action{Operation: end, ID: f.Recorded, Row: "D2"}
+	case f.ByName.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "D1"}
+	case f.ByName.Ownership == Owned:
+		return Action{Operation: end, ID: f.ByName.ID, Row: "D3"}
 	default:
-		return Action{Verb: Release, Row: "D4"}
+		return Action{Operation: RemoveFinalizer, Row: "D4"}
 	}
 }

@@ -34,13 +34,13 @@ const (
 
 // sightings are all answers that one question can have. Each is combined with all others,
 // also where the two contradict each other: they were seen at different times.
-func sightings(owner Owner) []Sighting {
-	all := []Sighting{{Standing: Unknown}, {Standing: Absent}}
-	for _, standing := range []Standing{Ours, Nobodys, Others} {
+func sightings(owner Owner) []Observation {
+	all := []Observation{{Ownership: Unknown}, {Ownership: Absent}}
+	for _, standing := range []Ownership{Owned, Unowned, OwnedByOther} {
 		for _, id := range []string{idP, idQ, idR} {
 			for like := otherPlugin; like <= alike; like++ {
-				all = append(all, Sighting{
-					Standing:    standing,
+				all = append(all, Observation{
+					Ownership:   standing,
 					ID:          id,
 					SamePlugin:  like > otherPlugin,
 					SameTraffic: like > otherTraffic,
@@ -84,29 +84,29 @@ func consistent(f *Facts) bool {
 	if asked == "" {
 		asked = f.Import
 	}
-	seen := []*Sighting{&f.ByID, &f.ByName, &f.ByKey}
+	seen := []*Observation{&f.ByID, &f.ByName, &f.ByKey}
 	for i, a := range seen {
-		if f.ByID.Standing == Absent && a.ID == asked && a.Standing.Found() {
+		if f.ByID.Ownership == Absent && a.ID == asked && a.Ownership.Found() {
 			return false
 		}
 		for _, b := range seen[:i] {
-			if a.Standing.Found() && b.Standing.Found() && a.ID == b.ID && !samePlugin(a, b) {
+			if a.Ownership.Found() && b.Ownership.Found() && a.ID == b.ID && !samePlugin(a, b) {
 				return false
 			}
 		}
 	}
 	switch {
-	case f.ByID.Standing.Found() && f.ByID.ID != asked:
+	case f.ByID.Ownership.Found() && f.ByID.ID != asked:
 		return false
-	case asked == "" && f.ByID.Standing != Unknown:
+	case asked == "" && f.ByID.Ownership != Unknown:
 		return false // nothing was asked
-	case f.ByKey.Standing.Found() && !f.ByKey.SamePlugin:
+	case f.ByKey.Ownership.Found() && !f.ByKey.SamePlugin:
 		return false
 	}
 	return true
 }
 
-func samePlugin(a, b *Sighting) bool {
-	return a.Standing == b.Standing && a.SamePlugin == b.SamePlugin &&
+func samePlugin(a, b *Observation) bool {
+	return a.Ownership == b.Ownership && a.SamePlugin == b.SamePlugin &&
 		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic
 }

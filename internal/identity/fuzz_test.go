@@ -33,7 +33,7 @@ func FuzzOwnerOf(f *testing.F) {
 			t.Errorf("no words for %+v", owner)
 		}
 
-		standing, same := StandingOf(limits, tags, instanceName)
+		standing, same := OwnershipOf(limits, tags, instanceName)
 		if !owner.Nobody() && same.Describe(cluster) != owner.Describe(cluster) {
 			t.Errorf("owner is %+v, and for a binding %+v", owner, same)
 		}
@@ -43,7 +43,7 @@ func FuzzOwnerOf(f *testing.F) {
 		if !standing.Found() {
 			t.Errorf("a plugin that was found is %d", standing)
 		}
-		if standing == Nobodys != (same.Nobody() && instanceName != limits.InstanceName()) {
+		if standing == Unowned != (same.Nobody() && instanceName != limits.InstanceName()) {
 			t.Errorf("standing %d with owner %+v", standing, owner)
 		}
 
@@ -54,7 +54,7 @@ func FuzzOwnerOf(f *testing.F) {
 		}
 
 		// Without our marks it is no binding's, and whose else it was it still is.
-		left := OwnerOf(Unmarked(tags))
+		left := OwnerOf(WithoutOwnershipTags(tags))
 		if left.Binding != nil || left.Tool != owner.Tool {
 			t.Errorf("owner %+v, unmarked %+v", owner, left)
 		}
@@ -71,9 +71,9 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(func(t *testing.T, recorded, imported string, adoption, byID, byName, byKey int,
 		id, named, holder string, flags byte, orphan bool,
 	) {
-		sighting := func(standing int, id string, flags byte, owner Owner) Sighting {
-			return Sighting{
-				Standing: Standing(standing), ID: id, Owner: owner,
+		sighting := func(standing int, id string, flags byte, owner Owner) Observation {
+			return Observation{
+				Ownership: Ownership(standing), ID: id, Owner: owner,
 				SamePlugin: flags&1 != 0, Equal: flags&2 != 0, SameTraffic: flags&4 != 0,
 			}
 		}
@@ -87,25 +87,25 @@ func FuzzDecide(f *testing.F) {
 		}
 
 		action := Decide(facts)
-		if _, again := action.Verb.String(), Decide(facts); again != action {
+		if _, again := action.Operation.String(), Decide(facts); again != action {
 			t.Errorf("%+v, and then %+v", action, again)
 		}
-		switch action.Verb {
+		switch action.Operation {
 		case Put, None:
 			if recorded == "" || action.ID != recorded {
 				t.Errorf("%+v, recorded is %q", action, recorded)
 			}
-		case Create, Recover, Adopt, TakeOver:
+		case Create, RecordID, Adopt, TakeOver:
 			if recorded != "" {
 				t.Errorf("%+v, recorded is %q", action, recorded)
 			}
 		}
 
 		ending := DecideDeletion(facts, orphan)
-		if _, again := ending.Verb.String(), DecideDeletion(facts, orphan); again != ending {
+		if _, again := ending.Operation.String(), DecideDeletion(facts, orphan); again != ending {
 			t.Errorf("%+v, and then %+v", ending, again)
 		}
-		if ending.Verb == Delete && orphan || ending.Verb == Unmark && !orphan {
+		if ending.Operation == Delete && orphan || ending.Operation == Release && !orphan {
 			t.Errorf("%+v with orphan %t", ending, orphan)
 		}
 	})

@@ -35,7 +35,7 @@ type Binding struct {
 }
 
 // Tags are the owner tags of the binding's plugin, in a stable order.
-func (b Binding) Tags() []string {
+func (b Binding) OwnershipTags() []string {
 	return append(b.LookupTags(), tagUID+b.UID)
 }
 
@@ -128,17 +128,17 @@ func (o Owner) Describe(cluster string) string {
 }
 
 // Unmarked returns tags without those by which the operator finds its own plugins.
-func Unmarked(tags []string) []string {
+func WithoutOwnershipTags(tags []string) []string {
 	kept := make([]string, 0, len(tags))
 	for _, tag := range tags {
-		if !isOwnerTag(tag) {
+		if !isOwnershipTag(tag) {
 			kept = append(kept, tag)
 		}
 	}
 	return kept
 }
 
-func isOwnerTag(tag string) bool {
+func isOwnershipTag(tag string) bool {
 	if tag == tagManagedBy+Tool || tag == tagKind+kindPluginBinding {
 		return true
 	}
@@ -160,19 +160,19 @@ func generatedFor(cluster, instanceName string) (Binding, bool) {
 // StandingOf says how a plugin with these marks relates to the binding. A plugin that
 // bears the generated instance name and nobody's tags is the binding's of that name: nobody
 // else makes it, and tags are easily lost by hand.
-func StandingOf(b Binding, tags []string, instanceName string) (Standing, Owner) {
+func OwnershipOf(b Binding, tags []string, instanceName string) (Ownership, Owner) {
 	owner := OwnerOf(tags)
 	switch {
 	case owner.Binding != nil && owner.Binding.Same(b):
-		return Ours, owner
+		return Owned, owner
 	case owner.Nobody() && instanceName == b.InstanceName():
-		return Ours, owner
+		return Owned, owner
 	case owner.Nobody():
 		if other, ok := generatedFor(b.Cluster, instanceName); ok {
-			return Others, Owner{Binding: &other}
+			return OwnedByOther, Owner{Binding: &other}
 		}
-		return Nobodys, owner
+		return Unowned, owner
 	default:
-		return Others, owner
+		return OwnedByOther, owner
 	}
 }

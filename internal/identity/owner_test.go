@@ -38,7 +38,7 @@ func TestTags(t *testing.T) {
 	}{
 		"Tags": {
 			reason: "All marks, in an order that does not change: a changed order would be a write.",
-			got:    limits.Tags(),
+			got:    limits.OwnershipTags(),
 			want:   ownerTags,
 		},
 		"LookupTags": {
@@ -66,7 +66,7 @@ func TestTagsDoNotShareMemory(t *testing.T) {
 	t.Parallel()
 	first := limits.LookupTags()
 	_ = append(first, "user:tag")
-	second := limits.Tags()
+	second := limits.OwnershipTags()
 	if diff := cmp.Diff(ownerTags, second); diff != "" {
 		t.Errorf("A caller that appends to one result must not change another.\n%s", diff)
 	}
@@ -81,7 +81,7 @@ func TestOwnerOf(t *testing.T) {
 	}{
 		"Ours": {
 			reason: "What Tags wrote is read back, the UID included.",
-			tags:   limits.Tags(),
+			tags:   limits.OwnershipTags(),
 			want:   Owner{Binding: &limits},
 		},
 		"OursAmongUserTags": {
@@ -91,7 +91,7 @@ func TestOwnerOf(t *testing.T) {
 		},
 		"OtherCluster": {
 			reason: "Two clusters may share a Kong: another cluster's plugin has an owner, and it is named.",
-			tags:   Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u9"}.Tags(),
+			tags:   Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u9"}.OwnershipTags(),
 			want:   Owner{Binding: &Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u9"}},
 		},
 		"NoTags": {
@@ -167,115 +167,115 @@ func TestStandingOf(t *testing.T) {
 		binding      Binding
 		tags         []string
 		instanceName string
-		want         Standing
+		want         Ownership
 	}{
 		"Ours": {
 			reason:       "Marks and name are this binding's.",
 			binding:      limits,
-			tags:         limits.Tags(),
+			tags:         limits.OwnershipTags(),
 			instanceName: "c1.shop.limits",
-			want:         Ours,
+			want:         Owned,
 		},
 		"Restored": {
 			reason:       "A binding from a backup, or made again under its name, has another UID and owns the same plugin.",
 			binding:      restored,
-			tags:         limits.Tags(),
+			tags:         limits.OwnershipTags(),
 			instanceName: "c1.shop.limits",
-			want:         Ours,
+			want:         Owned,
 		},
 		"OwnInstanceName": {
 			reason:       "A name that the user chose does not take part: the tags say whose it is.",
 			binding:      limits,
-			tags:         limits.Tags(),
+			tags:         limits.OwnershipTags(),
 			instanceName: "orders-limit",
-			want:         Ours,
+			want:         Owned,
 		},
 		"TagsStripped": {
 			reason:       "Tags are easily lost by hand; nobody else makes the generated name.",
 			binding:      limits,
 			tags:         []string{"team:payments"},
 			instanceName: "c1.shop.limits",
-			want:         Ours,
+			want:         Owned,
 		},
 		"TagsStrippedOfAnother": {
 			reason:       "The generated name says whose it is as well as it does for this binding.",
 			binding:      limits,
 			tags:         []string{"team:payments"},
 			instanceName: "c1.shop.other.limits",
-			want:         Others,
+			want:         OwnedByOther,
 		},
 		"AnotherClustersName": {
 			reason:       "What another cluster calls itself cannot be told from a name that a person made.",
 			binding:      limits,
 			instanceName: "c2.shop.limits",
-			want:         Nobodys,
+			want:         Unowned,
 		},
 		"NoGeneratedName": {
 			reason:       "A generated name has a namespace and a name.",
 			binding:      limits,
 			instanceName: "c1.shop",
-			want:         Nobodys,
+			want:         Unowned,
 		},
 		"NoGeneratedNameEither": {
 			reason:       "Neither of the two is empty.",
 			binding:      limits,
 			instanceName: "c1..limits",
-			want:         Nobodys,
+			want:         Unowned,
 		},
 		"TagsStrippedAndRenamed": {
 			reason:       "With neither mark nor name nothing shows whose it is.",
 			binding:      limits,
 			instanceName: "orders-limit",
-			want:         Nobodys,
+			want:         Unowned,
 		},
 		"NoInstanceName": {
 			reason:  "A plugin made by hand needs no name.",
 			binding: limits,
-			want:    Nobodys,
+			want:    Unowned,
 		},
 		"OurNameWithAnotherToolsTag": {
 			reason:       "A tool that marked it wins over the name.",
 			binding:      limits,
 			tags:         []string{"managed-by:deck"},
 			instanceName: "c1.shop.limits",
-			want:         Others,
+			want:         OwnedByOther,
 		},
 		"IngressController": {
 			reason:  "KIC's plugin is not free to take.",
 			binding: limits,
 			tags:    []string{"managed-by-ingress-controller", "k8s-namespace:shop", "k8s-name:limits"},
-			want:    Others,
+			want:    OwnedByOther,
 		},
 		"OtherCluster": {
 			reason:  "Namespace and name are the same in many clusters.",
 			binding: limits,
-			tags:    Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u1"}.Tags(),
-			want:    Others,
+			tags:    Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u1"}.OwnershipTags(),
+			want:    OwnedByOther,
 		},
 		"OtherNamespace": {
 			reason:  "Not even the same UID makes it ours.",
 			binding: limits,
-			tags:    Binding{Cluster: "c1", Namespace: "stage", Name: "limits", UID: "u1"}.Tags(),
-			want:    Others,
+			tags:    Binding{Cluster: "c1", Namespace: "stage", Name: "limits", UID: "u1"}.OwnershipTags(),
+			want:    OwnedByOther,
 		},
 		"OtherBinding": {
 			reason:  "The neighbour's plugin is the neighbour's.",
 			binding: limits,
-			tags:    Binding{Cluster: "c1", Namespace: "shop", Name: "quota", UID: "u3"}.Tags(),
-			want:    Others,
+			tags:    Binding{Cluster: "c1", Namespace: "shop", Name: "quota", UID: "u3"}.OwnershipTags(),
+			want:    OwnedByOther,
 		},
 		"OtherBindingUnderOurName": {
 			reason:       "Tags of another binding win over the generated name.",
 			binding:      limits,
-			tags:         Binding{Cluster: "c1", Namespace: "shop", Name: "quota", UID: "u3"}.Tags(),
+			tags:         Binding{Cluster: "c1", Namespace: "shop", Name: "quota", UID: "u3"}.OwnershipTags(),
 			instanceName: "c1.shop.limits",
-			want:         Others,
+			want:         OwnedByOther,
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, owner := StandingOf(tc.binding, tc.tags, tc.instanceName)
+			got, owner := OwnershipOf(tc.binding, tc.tags, tc.instanceName)
 			if got != tc.want {
 				t.Errorf("%s\ngot standing %d, want %d", tc.reason, got, tc.want)
 			}
@@ -292,7 +292,7 @@ func TestStandingOf(t *testing.T) {
 
 func TestFound(t *testing.T) {
 	t.Parallel()
-	for standing, want := range map[Standing]bool{Unknown: false, Absent: false, Ours: true, Nobodys: true, Others: true} {
+	for standing, want := range map[Ownership]bool{Unknown: false, Absent: false, Owned: true, Unowned: true, OwnedByOther: true} {
 		if standing.Found() != want {
 			t.Errorf("standing %d: Found() is %t, want %t", standing, !want, want)
 		}
@@ -410,7 +410,7 @@ func TestUnmarked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			before := slices.Clone(tc.tags)
-			got := Unmarked(tc.tags)
+			got := WithoutOwnershipTags(tc.tags)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s\n%s", tc.reason, diff)
 			}
@@ -470,17 +470,17 @@ func TestMarksAreReadBack(t *testing.T) {
 		users := rapid.SliceOfN(anyTag.Filter(func(tag string) bool {
 			return !strings.HasPrefix(tag, "managed-by") && !strings.HasPrefix(tag, "k8s-")
 		}), 0, 4).Draw(t, "tags of the user")
-		tags := rapid.Permutation(slices.Concat(users, b.Tags())).Draw(t, "tags")
+		tags := rapid.Permutation(slices.Concat(users, b.OwnershipTags())).Draw(t, "tags")
 
-		standing, owner := StandingOf(b, tags, "any")
-		if standing != Ours || owner.Binding == nil || *owner.Binding != b {
+		standing, owner := OwnershipOf(b, tags, "any")
+		if standing != Owned || owner.Binding == nil || *owner.Binding != b {
 			t.Fatalf("standing %d, owner %+v", standing, owner)
 		}
 		other := anyBinding.Filter(func(o Binding) bool { return !o.Same(b) }).Draw(t, "other")
-		if standing, _ := StandingOf(other, tags, "any"); standing != Others {
+		if standing, _ := OwnershipOf(other, tags, "any"); standing != OwnedByOther {
 			t.Fatalf("for %+v it is %d", other, standing)
 		}
-		left := Unmarked(tags)
+		left := WithoutOwnershipTags(tags)
 		slices.Sort(left)
 		slices.Sort(users)
 		if !slices.Equal(left, users) {

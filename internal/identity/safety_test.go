@@ -45,42 +45,42 @@ func onDeletion(orphan bool) func(*Facts) Action {
 }
 
 // writes reports whether the verb changes or deletes an existing plugin.
-func writes(v Verb) bool {
-	return v == Put || v == TakeOver || v == Delete || v == Unmark
+func writes(v Operation) bool {
+	return v == Put || v == TakeOver || v == Delete || v == Release
 }
 
 // seen reports whether one of the sightings with this ID is as asked.
-func seen(f *Facts, id string, as func(Sighting) bool) bool {
-	for _, s := range []Sighting{f.ByID, f.ByName, f.ByKey} {
-		if s.Standing.Found() && s.ID == id && as(s) {
+func seen(f *Facts, id string, as func(Observation) bool) bool {
+	for _, s := range []Observation{f.ByID, f.ByName, f.ByKey} {
+		if s.Ownership.Found() && s.ID == id && as(s) {
 			return true
 		}
 	}
 	return false
 }
 
-func has(standing Standing) func(Sighting) bool {
-	return func(s Sighting) bool { return s.Standing == standing }
+func has(standing Ownership) func(Observation) bool {
+	return func(s Observation) bool { return s.Ownership == standing }
 }
 
 // without returns the facts with one sighting less.
 func without(f *Facts, question int) Facts {
 	less := *f
-	*[]*Sighting{&less.ByID, &less.ByName, &less.ByKey}[question] = Sighting{}
+	*[]*Observation{&less.ByID, &less.ByName, &less.ByKey}[question] = Observation{}
 	return less
 }
 
 // never says that a verb does not come out of the facts.
-func never(verb Verb, when string, is func(*Facts) bool) invariant {
+func never(verb Operation, when string, is func(*Facts) bool) invariant {
 	return invariant{verb.String() + " " + when, func(f *Facts, a Action) bool {
-		return a.Verb != verb || !is(f)
+		return a.Operation != verb || !is(f)
 	}}
 }
 
 // only says that a verb needs something.
-func only(verb Verb, when string, is func(*Facts, Action) bool) invariant {
+func only(verb Operation, when string, is func(*Facts, Action) bool) invariant {
 	return invariant{verb.String() + " only " + when, func(f *Facts, a Action) bool {
-		return a.Verb != verb || is(f, a)
+		return a.Operation != verb || is(f, a)
 	}}
 }
 
@@ -89,7 +89,7 @@ func TestDecideIsSafe(t *testing.T) {
 	check(t, everything(), onBinding, []invariant{
 		// One ID, and the recorded one beats every other.
 		never(Create, "with a recorded ID", recorded),
-		never(Recover, "with a recorded ID", recorded),
+		never(RecordID, "with a recorded ID", recorded),
 		never(Adopt, "with a recorded ID", recorded),
 		never(TakeOver, "with a recorded ID", recorded),
 		only(Put, "to the recorded ID", func(f *Facts, a Action) bool { return a.ID != "" && a.ID == f.Recorded }),
@@ -99,22 +99,22 @@ func TestDecideIsSafe(t *testing.T) {
 		never(Delete, "without a recorded ID", unrecorded),
 
 		// Nothing that belongs to deletion.
-		never(Unmark, "for a binding in force", always),
 		never(Release, "for a binding in force", always),
+		never(RemoveFinalizer, "for a binding in force", always),
 
 		// Unknown is not absent.
 		only(Create, "when Kong has neither the name nor the place", func(f *Facts, a Action) bool {
-			return a.ID == "" && f.ByName.Standing == Absent && f.ByKey.Standing == Absent
+			return a.ID == "" && f.ByName.Ownership == Absent && f.ByKey.Ownership == Absent
 		}),
 		only(Put, "when it is known what is under the ID", func(f *Facts, _ Action) bool {
-			return f.ByID.Standing != Unknown && f.ByKey.Standing != Unknown
+			return f.ByID.Ownership != Unknown && f.ByKey.Ownership != Unknown
 		}),
 		only(Put, "restoring, when Kong has neither the name nor the place", func(f *Facts, _ Action) bool {
-			return f.ByID.Standing != Absent || f.ByName.Standing == Absent && f.ByKey.Standing == Absent
+			return f.ByID.Ownership != Absent || f.ByName.Ownership == Absent && f.ByKey.Ownership == Absent
 		}),
 		{"knowing less leads to waiting or changes nothing", func(f *Facts, a Action) bool {
 			for question := range 3 {
-				if less := Decide(without(f, question)); less.Verb != Wait && less != a {
+				if less := Decide(without(f, question)); less.Operation != Wait && less != a {
 					return false
 				}
 			}
@@ -122,17 +122,17 @@ func TestDecideIsSafe(t *testing.T) {
 		}},
 
 		// What is named was seen.
-		only(Delete, "of what was seen to be ours", func(f *Facts, a Action) bool { return seen(f, a.ID, has(Ours)) }),
-		only(Recover, "of what was seen to be ours", func(f *Facts, a Action) bool { return seen(f, a.ID, has(Ours)) }),
+		only(Delete, "of what was seen to be ours", func(f *Facts, a Action) bool { return seen(f, a.ID, has(Owned)) }),
+		only(RecordID, "of what was seen to be ours", func(f *Facts, a Action) bool { return seen(f, a.ID, has(Owned)) }),
 		only(Adopt, "as the policy says, unless asked for by its ID", func(f *Facts, a Action) bool {
 			return a.ID == f.Import || f.Adoption == AdoptOverride ||
-				f.Adoption == AdoptIfIdentical && seen(f, a.ID, func(s Sighting) bool { return s.SameTraffic })
+				f.Adoption == AdoptIfIdentical && seen(f, a.ID, func(s Observation) bool { return s.SameTraffic })
 		}),
 		only(TakeOver, "with Override, of what was seen to be another's", func(f *Facts, a Action) bool {
-			return f.Adoption == AdoptOverride && seen(f, a.ID, has(Others))
+			return f.Adoption == AdoptOverride && seen(f, a.ID, has(OwnedByOther))
 		}),
 		only(Conflict, "with a plugin that was seen, named with its owner", func(f *Facts, a Action) bool {
-			return seen(f, a.ID, func(s Sighting) bool { return s.Owner == a.Owner })
+			return seen(f, a.ID, func(s Observation) bool { return s.Owner == a.Owner })
 		}),
 	})
 }
@@ -141,45 +141,45 @@ func TestDecideTouchesNobodyElses(t *testing.T) {
 	t.Parallel()
 	check(t, onePicture, onBinding, []invariant{
 		{"another's plugin is written only by TakeOver with Override", func(f *Facts, a Action) bool {
-			return !writes(a.Verb) || !seen(f, a.ID, has(Others)) ||
-				a.Verb == TakeOver && f.Adoption == AdoptOverride
+			return !writes(a.Operation) || !seen(f, a.ID, has(OwnedByOther)) ||
+				a.Operation == TakeOver && f.Adoption == AdoptOverride
 		}},
 		{"another's plugin is recorded only by TakeOver with Override", func(f *Facts, a Action) bool {
-			return a.Verb != Recover && a.Verb != Adopt || !seen(f, a.ID, has(Others))
+			return a.Operation != RecordID && a.Operation != Adopt || !seen(f, a.ID, has(OwnedByOther))
 		}},
 		{"a plugin of another name is not written", func(f *Facts, a Action) bool {
-			return a.Verb != Put && a.Verb != TakeOver ||
-				!seen(f, a.ID, func(s Sighting) bool { return !s.SamePlugin })
+			return a.Operation != Put && a.Operation != TakeOver ||
+				!seen(f, a.ID, func(s Observation) bool { return !s.SamePlugin })
 		}},
 		only(Adopt, "of what was seen to be nobody's, or was asked for by its ID", func(f *Facts, a Action) bool {
-			return seen(f, a.ID, has(Nobodys)) || a.ID == f.Import && seen(f, a.ID, has(Ours))
+			return seen(f, a.ID, has(Unowned)) || a.ID == f.Import && seen(f, a.ID, has(Owned))
 		}),
 		only(Adopt, "of the same plugin", func(f *Facts, a Action) bool {
-			return a.ID == f.ByKey.ID || seen(f, a.ID, func(s Sighting) bool { return s.SamePlugin })
+			return a.ID == f.ByKey.ID || seen(f, a.ID, func(s Observation) bool { return s.SamePlugin })
 		}),
 		{"nobody's plugin is not deleted", func(f *Facts, a Action) bool {
-			return a.Verb != Delete || !seen(f, a.ID, has(Nobodys))
+			return a.Operation != Delete || !seen(f, a.ID, has(Unowned))
 		}},
 		{"the recorded plugin is not deleted", func(f *Facts, a Action) bool {
-			return a.Verb != Delete || a.ID != f.Recorded
+			return a.Operation != Delete || a.ID != f.Recorded
 		}},
 		{"no write into a place that another plugin holds", func(f *Facts, a Action) bool {
-			taken := f.ByKey.Standing.Found() && f.ByKey.ID != a.ID
-			return a.Verb != Put && a.Verb != TakeOver && a.Verb != Create || !taken
+			taken := f.ByKey.Ownership.Found() && f.ByKey.ID != a.ID
+			return a.Operation != Put && a.Operation != TakeOver && a.Operation != Create || !taken
 		}},
 		{"in sync, so no write", func(f *Facts, a Action) bool {
 			inSync := f.Recorded != "" && f.ByID.Equal && f.ByKey == withOwner(f.ByID, f.ByKey.Owner)
-			return !inSync || !writes(a.Verb) && a.Verb != Create
+			return !inSync || !writes(a.Operation) && a.Operation != Create
 		}},
 		{"what is missing leads on: no Wait when everything is known, except for an import", func(f *Facts, a Action) bool {
-			open := f.ByName.Standing == Unknown || f.ByKey.Standing == Unknown ||
-				f.ByID.Standing == Unknown && (f.Recorded != "" || f.Import != "")
-			return a.Verb != Wait || open || f.Recorded == "" && f.ByID.Standing == Absent && a.ID == f.Import
+			open := f.ByName.Ownership == Unknown || f.ByKey.Ownership == Unknown ||
+				f.ByID.Ownership == Unknown && (f.Recorded != "" || f.Import != "")
+			return a.Operation != Wait || open || f.Recorded == "" && f.ByID.Ownership == Absent && a.ID == f.Import
 		}},
 	})
 }
 
-func withOwner(s Sighting, owner Owner) Sighting {
+func withOwner(s Observation, owner Owner) Observation {
 	s.Owner = owner
 	return s
 }
@@ -195,17 +195,17 @@ func TestDeletionIsSafe(t *testing.T) {
 			t.Parallel()
 			check(t, everything(), decide, []invariant{
 				{"only waiting, ending and releasing", func(_ *Facts, a Action) bool {
-					return a.Verb == Wait || a.Verb == Delete || a.Verb == Unmark || a.Verb == Release
+					return a.Operation == Wait || a.Operation == Delete || a.Operation == Release || a.Operation == RemoveFinalizer
 				}},
 				{"the policy is kept", func(_ *Facts, a Action) bool {
-					return a.Verb != Delete && a.Verb != Unmark || (a.Verb == Unmark) == orphan
+					return a.Operation != Delete && a.Operation != Release || (a.Operation == Release) == orphan
 				}},
 				{"only what was seen to be ours is touched", func(f *Facts, a Action) bool {
-					return !writes(a.Verb) || seen(f, a.ID, has(Ours)) || a.ID == f.Recorded && f.ByID.Standing == Ours
+					return !writes(a.Operation) || seen(f, a.ID, has(Owned)) || a.ID == f.Recorded && f.ByID.Ownership == Owned
 				}},
-				only(Release, "when both looks were answered and found nothing of ours", func(f *Facts, _ Action) bool {
-					looked := f.Recorded == "" || f.ByID.Standing != Unknown && f.ByID.Standing != Ours
-					return looked && f.ByName.Standing != Unknown && f.ByName.Standing != Ours
+				only(RemoveFinalizer, "when both looks were answered and found nothing of ours", func(f *Facts, _ Action) bool {
+					looked := f.Recorded == "" || f.ByID.Ownership != Unknown && f.ByID.Ownership != Owned
+					return looked && f.ByName.Ownership != Unknown && f.ByName.Ownership != Owned
 				}),
 				{"who holds the place does not matter", func(f *Facts, a Action) bool {
 					return decide(ptr(without(f, 2))) == a
@@ -217,7 +217,7 @@ func TestDeletionIsSafe(t *testing.T) {
 				}},
 				{"knowing less leads to waiting or changes nothing", func(f *Facts, a Action) bool {
 					for question := range 3 {
-						if less := decide(ptr(without(f, question))); less.Verb != Wait && less != a {
+						if less := decide(ptr(without(f, question))); less.Operation != Wait && less != a {
 							return false
 						}
 					}
@@ -226,10 +226,10 @@ func TestDeletionIsSafe(t *testing.T) {
 			})
 			check(t, onePicture, decide, []invariant{
 				{"nobody else's is touched", func(f *Facts, a Action) bool {
-					return !writes(a.Verb) || !seen(f, a.ID, has(Others)) && !seen(f, a.ID, has(Nobodys))
+					return !writes(a.Operation) || !seen(f, a.ID, has(OwnedByOther)) && !seen(f, a.ID, has(Unowned))
 				}},
 				{"deletion ends: once both looks were answered there is no waiting", func(f *Facts, a Action) bool {
-					return a.Verb != Wait || f.ByName.Standing == Unknown || f.Recorded != "" && f.ByID.Standing == Unknown
+					return a.Operation != Wait || f.ByName.Ownership == Unknown || f.Recorded != "" && f.ByID.Ownership == Unknown
 				}},
 			})
 		})

@@ -24,15 +24,15 @@ const (
 )
 
 // A cell is what a row asks of one sighting; f is there for what it is compared with.
-type cell func(f *Facts, s *Sighting) truth
+type cell func(f *Facts, s *Observation) truth
 
-func anything(*Facts, *Sighting) truth { return yes }
+func anything(*Facts, *Observation) truth { return yes }
 
 // that is a cell that needs its fact.
-func that(holds func(f *Facts, s *Sighting) bool) cell {
-	return func(f *Facts, s *Sighting) truth {
+func that(holds func(f *Facts, s *Observation) bool) cell {
+	return func(f *Facts, s *Observation) truth {
 		switch {
-		case s.Standing == Unknown:
+		case s.Ownership == Unknown:
 			return perhaps
 		case holds(f, s):
 			return yes
@@ -43,28 +43,28 @@ func that(holds func(f *Facts, s *Sighting) bool) cell {
 }
 
 var (
-	known    = that(func(*Facts, *Sighting) bool { return true })
-	absent   = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Absent })
-	exists   = that(func(_ *Facts, s *Sighting) bool { return s.Standing != Absent })
-	ours     = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Ours })
-	nobodys  = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Nobodys })
-	another  = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Others })
-	notOurs  = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Nobodys || s.Standing == Others })
-	usable   = that(func(_ *Facts, s *Sighting) bool { return s.Standing == Ours || s.Standing == Nobodys })
-	declared = that(func(_ *Facts, s *Sighting) bool { return s.SamePlugin })
-	equal    = that(func(_ *Facts, s *Sighting) bool { return s.Equal })
-	harmless = that(func(f *Facts, s *Sighting) bool {
+	known    = that(func(*Facts, *Observation) bool { return true })
+	absent   = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Absent })
+	exists   = that(func(_ *Facts, s *Observation) bool { return s.Ownership != Absent })
+	ours     = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned })
+	nobodys  = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned })
+	another  = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther })
+	notOurs  = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned || s.Ownership == OwnedByOther })
+	usable   = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned || s.Ownership == Unowned })
+	declared = that(func(_ *Facts, s *Observation) bool { return s.SamePlugin })
+	equal    = that(func(_ *Facts, s *Observation) bool { return s.Equal })
+	harmless = that(func(f *Facts, s *Observation) bool {
 		return f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && s.SameTraffic
 	})
-	isRecorded = that(func(f *Facts, s *Sighting) bool { return s.ID == f.Recorded })
-	isImported = that(func(f *Facts, s *Sighting) bool { return s.ID == f.Import })
+	isRecorded = that(func(f *Facts, s *Observation) bool { return s.ID == f.Recorded })
+	isImported = that(func(f *Facts, s *Observation) bool { return s.ID == f.Import })
 	// holdsKey and isNamed compare two sightings, and so need both.
-	holdsKey = that(func(f *Facts, s *Sighting) bool { return f.ByKey.Standing.Found() && s.ID == f.ByKey.ID })
-	isNamed  = that(func(f *Facts, s *Sighting) bool { return s.Standing != Absent && s.ID == f.ByName.ID })
+	holdsKey = that(func(f *Facts, s *Observation) bool { return f.ByKey.Ownership.Found() && s.ID == f.ByKey.ID })
+	isNamed  = that(func(f *Facts, s *Observation) bool { return s.Ownership != Absent && s.ID == f.ByName.ID })
 )
 
 func and(cells ...cell) cell {
-	return func(f *Facts, s *Sighting) truth {
+	return func(f *Facts, s *Observation) truth {
 		least := yes
 		for _, c := range cells {
 			least = min(least, c(f, s))
@@ -74,7 +74,7 @@ func and(cells ...cell) cell {
 }
 
 func or(cells ...cell) cell {
-	return func(f *Facts, s *Sighting) truth {
+	return func(f *Facts, s *Observation) truth {
 		most := no
 		for _, c := range cells {
 			most = max(most, c(f, s))
@@ -84,7 +84,7 @@ func or(cells ...cell) cell {
 }
 
 func not(c cell) cell {
-	return func(f *Facts, s *Sighting) truth { return yes - c(f, s) }
+	return func(f *Facts, s *Observation) truth { return yes - c(f, s) }
 }
 
 // What a binding brings along; always known.
@@ -127,10 +127,10 @@ func withHolder(f *Facts) (string, Owner) {
 	return f.ByKey.ID, f.ByKey.Owner
 }
 
-func do(verb Verb, target func(*Facts) (string, Owner)) func(*Facts) Action {
+func do(verb Operation, target func(*Facts) (string, Owner)) func(*Facts) Action {
 	return func(f *Facts) Action {
 		id, owner := target(f)
-		return Action{Verb: verb, ID: id, Owner: owner}
+		return Action{Operation: verb, ID: id, Owner: owner}
 	}
 }
 
@@ -143,13 +143,13 @@ var decisionTable = []row{
 	{"6a lost, and name is taken", recorded, absent, notOurs, anything, do(Conflict, withNamed)},
 	{"7 lost", recorded, absent, absent, absent, do(Put, p)},
 	{"8 lost, and place is taken", recorded, absent, absent, exists, do(Conflict, withHolder)},
-	{"9 ours by name", unrecorded, anything, ours, anything, do(Recover, named)},
+	{"9 ours by name", unrecorded, anything, ours, anything, do(RecordID, named)},
 	{"9a import", importing, and(usable, declared), or(absent, and(notOurs, isImported)), anything, do(Adopt, imported)},
 	{"9a import is not there", importing, absent, or(absent, and(notOurs, isImported)), anything, do(Wait, imported)},
 	{"9a import, and name is taken", importing, known, and(notOurs, not(isImported)), anything, do(Conflict, withNamed)},
 	{"9a import is another's", importing, or(another, and(exists, not(declared))), or(absent, and(notOurs, isImported)), anything, do(Conflict, withID)},
 	{"9b name is taken", unrecorded, anything, and(notOurs, not(holdsKey)), not(isNamed), do(Conflict, withNamed)},
-	{"9 ours by place", unrecorded, anything, or(absent, and(notOurs, holdsKey)), ours, do(Recover, holder)},
+	{"9 ours by place", unrecorded, anything, or(absent, and(notOurs, holdsKey)), ours, do(RecordID, holder)},
 	{"10 adopt", unrecorded, anything, or(absent, and(notOurs, holdsKey)), and(nobodys, harmless), do(Adopt, holder)},
 	{"10 may not adopt", unrecorded, anything, or(absent, and(notOurs, holdsKey)), and(nobodys, not(harmless)), do(Conflict, withHolder)},
 	{"11 take over", override, anything, or(absent, and(notOurs, holdsKey)), another, do(TakeOver, holder)},
@@ -157,13 +157,13 @@ var decisionTable = []row{
 	{"12 free", unrecorded, anything, absent, absent, do(Create, none)},
 }
 
-func deletionTable(end Verb) []row {
+func deletionTable(end Operation) []row {
 	return []row{
 		{"D2 ours under its ID", recorded, ours, anything, anything, do(end, p)},
 		{"D3 ours by name only", recorded, not(ours), ours, anything, do(end, named)},
 		{"D3 ours by name, nothing recorded", unrecorded, anything, ours, anything, do(end, named)},
-		{"D4 nothing of ours", recorded, not(ours), not(ours), anything, do(Release, none)},
-		{"D4 nothing of ours, nothing recorded", unrecorded, anything, not(ours), anything, do(Release, none)},
+		{"D4 nothing of ours", recorded, not(ours), not(ours), anything, do(RemoveFinalizer, none)},
+		{"D4 nothing of ours, nothing recorded", unrecorded, anything, not(ours), anything, do(RemoveFinalizer, none)},
 	}
 }
 
@@ -177,18 +177,18 @@ func expected(table []row, waiting string, f *Facts) (Action, int) {
 			action.Row = table[i].label()
 			return action, i
 		case perhaps:
-			return Action{Verb: Wait, Row: waiting}, -1
+			return Action{Operation: Wait, Row: waiting}, -1
 		}
 	}
 	return Action{Row: "none"}, -1
 }
 
 // compare walks the product and returns how often each verb came out.
-func compare(t *testing.T, table []row, waiting string, decide func(Facts) Action) map[Verb]int {
+func compare(t *testing.T, table []row, waiting string, decide func(Facts) Action) map[Operation]int {
 	t.Helper()
 	var combinations, waits int
 	hits := make([]int, len(table))
-	verbs := map[Verb]int{}
+	verbs := map[Operation]int{}
 	for f := range everything() {
 		got := decide(*f)
 		want, at := expected(table, waiting, f)
@@ -200,7 +200,7 @@ func compare(t *testing.T, table []row, waiting string, decide func(Facts) Actio
 		} else {
 			hits[at]++
 		}
-		verbs[got.Verb]++
+		verbs[got.Operation]++
 		combinations++
 	}
 	t.Logf("%d combinations, %d rows, %d combinations lack a fact", combinations, len(table), waits)
@@ -219,23 +219,23 @@ func compare(t *testing.T, table []row, waiting string, decide func(Facts) Actio
 func TestDecideMatchesTable(t *testing.T) {
 	t.Parallel()
 	verbs := compare(t, decisionTable, "1", Decide)
-	wantVerbs(t, verbs, Wait, None, Put, Create, Recover, Adopt, TakeOver, Delete, Conflict)
+	wantVerbs(t, verbs, Wait, None, Put, Create, RecordID, Adopt, TakeOver, Delete, Conflict)
 }
 
 func TestDecideDeletionMatchesTable(t *testing.T) {
-	for _, end := range []Verb{Delete, Unmark} {
+	for _, end := range []Operation{Delete, Release} {
 		t.Run(end.String(), func(t *testing.T) {
 			t.Parallel()
 			verbs := compare(t, deletionTable(end), "D1", func(f Facts) Action {
-				return DecideDeletion(f, end == Unmark)
+				return DecideDeletion(f, end == Release)
 			})
-			wantVerbs(t, verbs, Wait, end, Release)
+			wantVerbs(t, verbs, Wait, end, RemoveFinalizer)
 		})
 	}
 }
 
 // wantVerbs fails unless exactly these verbs came out.
-func wantVerbs(t *testing.T, got map[Verb]int, want ...Verb) {
+func wantVerbs(t *testing.T, got map[Operation]int, want ...Operation) {
 	t.Helper()
 	if verbs := slices.Sorted(maps.Keys(got)); !slices.Equal(verbs, want) {
 		t.Errorf("verbs %v came out, want %v", verbs, want)
@@ -271,7 +271,7 @@ func TestCommentHasTheSameRows(t *testing.T) {
 func TestVerbsHaveNames(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
-	for verb := Wait; verb <= Release; verb++ {
+	for verb := Wait; verb <= RemoveFinalizer; verb++ {
 		name := verb.String()
 		if name == "" || seen[name] {
 			t.Errorf("verb %d is called %q, which is empty or another's", int(verb), name)

@@ -32,10 +32,10 @@ func BenchmarkRender(b *testing.B) {
 			ConfigPatches: []v1alpha1.ConfigPatch{patch("/redis/password", "password", v1alpha1.FormatString)},
 			Tags:          []v1alpha1.Tag{"team:shop"},
 		},
-		Scope:        Scope{ServiceID: "s"},
-		InstanceName: "production.shop.orders-rate-limit",
-		OwnerTags:    []string{"managed-by:plugin-binding-operator", "k8s-name:orders-rate-limit"},
-		Secret:       secrets(map[string]string{"password": "correct horse battery staple"}),
+		Scope:         Scope{ServiceID: "s"},
+		InstanceName:  "production.shop.orders-rate-limit",
+		OwnershipTags: []string{"managed-by:plugin-binding-operator", "k8s-name:orders-rate-limit"},
+		Secret:        secrets(map[string]string{"password": "correct horse battery staple"}),
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -27,10 +27,10 @@ func Body(p Plugin) map[string]any {
 		body["created_at"] = p.CreatedAt
 	}
 	for _, part := range []struct{ field, id, by, name string }{
-		{"service", p.Scope.ServiceID, "name", p.Named.Service},
-		{"route", p.Scope.RouteID, "name", p.Named.Route},
-		{"consumer", p.Scope.ConsumerID, "username", p.Named.Consumer},
-		{"consumer_group", p.Scope.ConsumerGroupID, "name", p.Named.ConsumerGroup},
+		{"service", p.Scope.ServiceID, "name", p.ScopeNames.Service},
+		{"route", p.Scope.RouteID, "name", p.ScopeNames.Route},
+		{"consumer", p.Scope.ConsumerID, "username", p.ScopeNames.Consumer},
+		{"consumer_group", p.Scope.ConsumerGroupID, "name", p.ScopeNames.ConsumerGroup},
 	} {
 		switch {
 		case part.name != "":

@@ -30,9 +30,9 @@ func TestBody(t *testing.T) {
 	}, {
 		reason: "names go before the IDs that they had",
 		plugin: Plugin{
-			Name:  "cors",
-			Scope: Scope{ServiceID: "s", RouteID: "r", ConsumerID: "c", ConsumerGroupID: "g"},
-			Named: Names{Service: "orders", Consumer: "alice", ConsumerGroup: "gold"},
+			Name:       "cors",
+			Scope:      Scope{ServiceID: "s", RouteID: "r", ConsumerID: "c", ConsumerGroupID: "g"},
+			ScopeNames: ScopeNames{Service: "orders", Consumer: "alice", ConsumerGroup: "gold"},
 		},
 		want: `{"config":{},"consumer":{"username":"alice"},"consumer_group":{"name":"gold"},"enabled":false,"name":"cors",` +
 			`"route":{"id":"r"},"service":{"name":"orders"},"tags":[]}`,

@@ -9,7 +9,7 @@ import (
 // CreatedAt, and with those values that Kong made itself and would make anew, such as
 // the secret of a session plugin that declares none: a new one would log everybody out.
 // Neither argument is changed; the result shares with them what is the same.
-func Carry(want, have Plugin, s *Schema) Plugin {
+func PreserveServerFields(want, have Plugin, s *Schema) Plugin {
 	out := want
 	out.ID = have.ID
 	out.CreatedAt = have.CreatedAt

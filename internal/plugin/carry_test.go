@@ -58,7 +58,7 @@ func TestCarryConfig(t *testing.T) {
 			decode(t, []byte(tt.have), &have)
 			decode(t, []byte(tt.carried), &carried)
 			before := clone(t, want)
-			got := Carry(Plugin{Config: want}, Plugin{Config: have}, s)
+			got := PreserveServerFields(Plugin{Config: want}, Plugin{Config: have}, s)
 			if diff := cmp.Diff(carried, got.Config); diff != "" {
 				t.Error(diff)
 			}
@@ -85,7 +85,7 @@ func TestCarryBesideConfig(t *testing.T) {
 		over.Name = tt.name
 		wanted := want
 		wanted.ID, wanted.CreatedAt, wanted.Config = "id", 1, tt.config
-		if diff := cmp.Diff(wanted, Carry(want, over, tt.schema)); diff != "" {
+		if diff := cmp.Diff(wanted, PreserveServerFields(want, over, tt.schema)); diff != "" {
 			t.Errorf("%s: %s", reason, diff)
 		}
 	}

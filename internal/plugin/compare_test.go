@@ -263,7 +263,7 @@ func checkReflexive(t *testing.T, s *Schema, raw ...[]byte) {
 			if !slices.IsSorted(diff) || len(slices.Compact(slices.Clone(diff))) != len(diff) {
 				t.Fatalf("not sorted and unique: %v", diff)
 			}
-			if got := Differences(Carry(a, b, s), b, s); !slices.Equal(got, diff) {
+			if got := Differences(PreserveServerFields(a, b, s), b, s); !slices.Equal(got, diff) {
 				t.Fatalf("%v before Carry, %v after", diff, got)
 			}
 		}

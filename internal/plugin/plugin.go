@@ -14,7 +14,7 @@ type Scope struct {
 }
 
 // Names of the entities of a scope. An empty one is not known, or not declared.
-type Names struct {
+type ScopeNames struct {
 	Service       string
 	Route         string
 	Consumer      string // its username
@@ -33,8 +33,8 @@ type Plugin struct {
 	Scope        Scope
 	// Named are the names by which the scope was declared. A write sends them instead of the
 	// IDs, so that Kong resolves them when it writes, and not when they were last looked at.
-	Named   Names
-	Enabled bool
+	ScopeNames ScopeNames
+	Enabled    bool
 	// Protocols, a set. Nil in a plugin that should be means Kong's default for it.
 	Protocols []string
 	// Tags, a set.

@@ -91,7 +91,7 @@ func (r *Redactor) hide(value any) {
 
 // Know says which fields the plugin has: their names are no secrets, wherever they were
 // read. It is not safe for concurrent use, and not to be called after Redact.
-func (r *Redactor) Know(s *Schema) {
+func (r *Redactor) AllowFieldNames(s *Schema) {
 	if r != nil && s != nil {
 		s.config.forget(r.keys)
 	}
@@ -142,7 +142,7 @@ func (r *Redactor) RedactPath(path string) string {
 
 // HideAll is the redactor for a config of which nobody knows any more what came from a
 // Secret: it hides every value.
-func HideAll(config map[string]any) *Redactor {
+func RedactAll(config map[string]any) *Redactor {
 	r := &Redactor{}
 	for _, value := range config {
 		r.hide(value)
@@ -193,7 +193,7 @@ func parts(value string) []string {
 	})
 }
 
-// inOneLine puts a text into one line, as internal/gateway does with what Kong says.
+// inOneLine puts a text into one line, as internal/adminapi does with what Kong says.
 func inOneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)

@@ -74,7 +74,7 @@ func TestNamesFromSecrets(t *testing.T) {
 		"hunter2secret": 1.0, "redis": map[string]any{"password": "pa55word", "s3cr3t.key": "x1"}, "redis_password": "x2",
 		"headers": map[string]any{"inner": "x3"}, "list": []any{map[string]any{"element": "x4", "typo": "x5"}},
 	})
-	r.Know(schema)
+	r.AllowFieldNames(schema)
 	for path, want := range map[string]string{
 		"config.redis.password":    "config.redis.password",
 		"config.redis_password":    "config.redis_password",
@@ -95,15 +95,15 @@ func TestNamesFromSecrets(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	var none *Redactor
-	none.Know(schema)
-	redactor().Know(nil)
+	none.AllowFieldNames(schema)
+	redactor().AllowFieldNames(nil)
 	if got := none.RedactPath("config.x") + redactor("x").RedactPath("config.x"); got != "config.xconfig.x" {
 		t.Error(got)
 	}
 }
 
 func TestHideAll(t *testing.T) {
-	r := HideAll(map[string]any{"policy": "redis-cluster", "redis": map[string]any{"password": "hunter2"}})
+	r := RedactAll(map[string]any{"policy": "redis-cluster", "redis": map[string]any{"password": "hunter2"}})
 	if got := r.RedactPath("config.redis.password") + ": " + r.Redact("not hunter2, and no redis-cluster"); got != "config.redis.password: not [redacted], and no [redacted]" {
 		t.Error(got)
 	}

@@ -24,7 +24,7 @@ type Inputs struct {
 	// InstanceName that the plugin gets, the spec's own or one made for the binding.
 	InstanceName string
 	// OwnerTags say whose the plugin is; they come before the user's.
-	OwnerTags []string
+	OwnershipTags []string
 	// Secret returns what a key of a Secret in the binding's namespace holds. It is
 	// called only for what the spec refers to, and may be nil when that is nothing.
 	Secret func(v1alpha1.SecretKeyRef) ([]byte, error)
@@ -87,7 +87,7 @@ func Render(in Inputs) (Rendered, error) {
 			Scope:        in.Scope,
 			Enabled:      spec.Enabled == nil || *spec.Enabled,
 			Protocols:    stringsOf(spec.Protocols),
-			Tags:         union(in.OwnerTags, stringsOf(spec.Tags)),
+			Tags:         union(in.OwnershipTags, stringsOf(spec.Tags)),
 			Ordering:     ordering(spec.Ordering),
 			Config:       config,
 		},

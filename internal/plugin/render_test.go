@@ -268,9 +268,9 @@ func TestRenderPlugin(t *testing.T) {
 				After:  &v1alpha1.PluginOrderingPhases{},
 			},
 		},
-		Scope:        Scope{RouteID: "r"},
-		InstanceName: "name",
-		OwnerTags:    []string{"owner", "k8s-name:x"},
+		Scope:         Scope{RouteID: "r"},
+		InstanceName:  "name",
+		OwnershipTags: []string{"owner", "k8s-name:x"},
 	})
 	if err != nil {
 		t.Fatal(err)

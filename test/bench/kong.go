@@ -146,7 +146,7 @@ func (k *kong) bareRate(ctx context.Context, through string, plugins []specimen)
 		return bare.create(ctx, "plugins", map[string]any{
 			"name": s.plugin, "config": s.config, s.kind: map[string]any{"name": s.entity},
 			"enabled": true, "instance_name": "bare." + s.name,
-			"tags": identity.Binding{Cluster: k.clusterID + "-bare", Namespace: namespace, Name: s.name, UID: "none"}.Tags(),
+			"tags": identity.Binding{Cluster: k.clusterID + "-bare", Namespace: namespace, Name: s.name, UID: "none"}.OwnershipTags(),
 		})
 	})
 	rate := float64(len(plugins)) / time.Since(began).Seconds()

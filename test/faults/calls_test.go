@@ -26,7 +26,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 // callID is the n-th call of a name since the play was armed.
@@ -126,10 +126,10 @@ type dialer struct {
 type link struct {
 	controllers.Kong
 	pooled   controllers.Kong
-	settings gateway.Settings
+	settings adminapi.Settings
 }
 
-func (d dialer) Dial(key types.NamespacedName, settings gateway.Settings) (controllers.Kong, error) {
+func (d dialer) Dial(key types.NamespacedName, settings adminapi.Settings) (controllers.Kong, error) {
 	settings.Transport = func(http.RoundTripper) http.RoundTripper { return transport{d.life} }
 	pooled, err := d.PoolDialer.Dial(key, settings)
 	if err != nil {
@@ -146,7 +146,7 @@ func (l *incarnation) endPause() {
 	if l.link == nil || l.dead {
 		return
 	}
-	next, err := gateway.New(l.link.settings, nil)
+	next, err := adminapi.New(l.link.settings, nil)
 	l.world.must(err)
 	l.silent = true
 	_, err = next.Probe(l.world.ctx)
@@ -213,7 +213,7 @@ func (c *kongCall) meet(hit *planned) (*http.Response, error) {
 	case hit != nil:
 	case c.down:
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	case c.token != "" && c.request.Header.Get(gateway.DefaultTokenHeader) != c.token:
+	case c.token != "" && c.request.Header.Get(adminapi.DefaultTokenHeader) != c.token:
 		c.sent()
 		return c.answer(http.StatusUnauthorized, `{"message":"Invalid RBAC credentials"}`), nil
 	default:

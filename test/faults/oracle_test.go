@@ -25,7 +25,7 @@ func (w *world) ownerOf(row map[string]any) string {
 	instance, _ := row["instance_name"].(string)
 	for name := range w.names {
 		self := identity.Binding{Cluster: cluster, Namespace: w.namespace, Name: name}
-		if standing, _ := identity.StandingOf(self, texts(row["tags"]), instance); standing == identity.Ours {
+		if standing, _ := identity.OwnershipOf(self, texts(row["tags"]), instance); standing == identity.Owned {
 			return name
 		}
 	}
@@ -327,8 +327,8 @@ func (w *world) endState() string {
 		state["gateway "+id.Name] = map[string]any{
 			"finalizers": gw.Finalizers, "bindings": gw.Status.Bindings, "conditions": describeConditions(gw),
 		}
-		if sweep := gw.Status.LastSweep; sweep != nil {
-			state["sweep "+id.Name] = fmt.Sprintf("plugins %d, drifted %d, orphaned %d", sweep.Plugins, sweep.Drifted, sweep.Orphaned)
+		if sweep := gw.Status.LastResync; sweep != nil {
+			state["sweep "+id.Name] = fmt.Sprintf("plugins %d, drifted %d, orphaned %d", sweep.Plugins, sweep.Changed, sweep.Orphaned)
 		}
 	}
 	for i, row := range w.rowsInOrder() {

@@ -105,7 +105,7 @@ func seedPlugin(w *world, minute int, tags ...any) string {
 func seedOrphan(w *world, namespace, name string) string {
 	self := identity.Binding{Cluster: cluster, Namespace: namespace, Name: name, UID: "00000000-0000-4000-8000-000000000000"}
 	row := w.bench.server.Seed("plugins", map[string]any{
-		"name": "rate-limiting", "service": map[string]any{"id": ordersID}, "tags": self.Tags(),
+		"name": "rate-limiting", "service": map[string]any{"id": ordersID}, "tags": self.OwnershipTags(),
 		"instance_name": self.InstanceName(), "config": map[string]any{"minute": 5, "policy": "local"},
 	})
 	id := row["id"].(string)
@@ -182,7 +182,7 @@ func leftWith(minuteWanted float64) func(*world) {
 			if row["name"] != "rate-limiting" {
 				continue
 			}
-			if row["instance_name"] != nil || len(identity.Unmarked(texts(row["tags"]))) != len(texts(row["tags"])) {
+			if row["instance_name"] != nil || len(identity.WithoutOwnershipTags(texts(row["tags"]))) != len(texts(row["tags"])) {
 				w.violation("the plugin that was left has marks of ours: %v %v", row["instance_name"], row["tags"])
 			}
 			if config["minute"] != minuteWanted {

@@ -26,7 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -172,7 +172,7 @@ func (w *world) restart() {
 	options := controllers.Options{
 		Cluster: cluster, Namespaces: []string{w.namespace}, Registry: life.registry, Clock: w.clock,
 		Client: cachedClient{life: life}, Live: liveReader{life},
-		Dialer: dialer{controllers.PoolDialer{Pool: gateway.NewPool(gateway.NewMetrics(life.registry), nil)}, life},
+		Dialer: dialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(adminapi.NewMetrics(life.registry), nil)}, life},
 	}
 	if w.configure != nil {
 		w.configure(&options)

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
-	"github.com/pluginbinding/kong-plugin-operator/internal/gateway"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 func jsonOf(text string) *apiextensionsv1.JSON {
@@ -38,10 +38,10 @@ func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromO
 type oddDialer struct{ controllers.PoolDialer }
 
 func newOddDialer(o *controllers.Options) {
-	o.Dialer = oddDialer{controllers.PoolDialer{Pool: gateway.NewPool(nil, nil)}}
+	o.Dialer = oddDialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(nil, nil)}}
 }
 
-func (d oddDialer) Dial(key types.NamespacedName, settings gateway.Settings) (controllers.Kong, error) {
+func (d oddDialer) Dial(key types.NamespacedName, settings adminapi.Settings) (controllers.Kong, error) {
 	settings.Transport = func(next http.RoundTripper) http.RoundTripper { return oddTransport{next} }
 	return d.PoolDialer.Dial(key, settings)
 }

@@ -25,20 +25,20 @@ var _ = Describe("A plugin that is left in Kong", func() {
 
 		gw := s.gateway("kong")
 		s.reload(Default, gw)
-		Expect(gw.Annotations).To(HaveKeyWithValue(v1alpha1.LeftPluginsAnnotation, id))
+		Expect(gw.Annotations).To(HaveKeyWithValue(v1alpha1.RetainedPluginsAnnotation, id))
 		for range 3 {
 			gw = s.sweep(2 * time.Minute)
 		}
 		unchanged()
 		Expect(s.owned(binding)).To(HaveLen(1))
-		Expect(gw.Status.LastSweep.Plugins).To(BeEquivalentTo(1))
-		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(gw.Status.LastResync.Plugins).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastResync.Orphaned).To(BeZero())
 		Expect(s.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
 
 		By("not taking it for one through another gateway of that Kong either")
 		s.create(s.gateway("again"))
 		for range 3 {
-			Expect(s.sweepOf("again", 2*time.Minute).Status.LastSweep.Orphaned).To(BeZero())
+			Expect(s.sweepOf("again", 2*time.Minute).Status.LastResync.Orphaned).To(BeZero())
 		}
 		unchanged()
 		other := s.gateway("again")
@@ -46,9 +46,9 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		s.gone(other)
 
 		By("reporting it once a person takes its ID out of the annotation")
-		change(s.story, gw, func(gw *v1alpha1.KongGateway) { delete(gw.Annotations, v1alpha1.LeftPluginsAnnotation) })
+		change(s.story, gw, func(gw *v1alpha1.KongGateway) { delete(gw.Annotations, v1alpha1.RetainedPluginsAnnotation) })
 		gw = s.sweep(2 * time.Minute)
-		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		Eventually(s.notes).WithArguments(gw, "OrphanedPlugins").Should(ConsistOf(ContainSubstring(id)))
 	})
 
@@ -64,7 +64,7 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		}
 		gw := s.gateway("kong")
 		s.reload(Default, gw)
-		Expect(gw.Annotations[v1alpha1.LeftPluginsAnnotation]).To(And(
+		Expect(gw.Annotations[v1alpha1.RetainedPluginsAnnotation]).To(And(
 			ContainSubstring(string(first.Status.PluginID)), ContainSubstring(string(second.Status.PluginID)), ContainSubstring(",")))
 
 		again := s.created(s.binding("first"))
@@ -186,6 +186,6 @@ var _ = Describe("A plugin that was left and is managed again", func() {
 		Expect(k8s.Delete(s.ctx, again)).To(Succeed())
 		change(s.story, again, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
 		s.gone(again)
-		Expect(s.sweep(2 * time.Minute).Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Expect(s.sweep(2 * time.Minute).Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 	})
 })

@@ -57,7 +57,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		t.ready(mine)
 		gw := t.gateway("kong")
 		t.reload(Default, gw)
-		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		reported(t, gw, id, "never-was")
 
 		t.sweep(30 * time.Second)
@@ -70,7 +70,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		Eventually(t.notes).WithArguments(gw, "OrphanRemoved").Should(ConsistOf(And(ContainSubstring(id), ContainSubstring(t.namespace+"/never-was"))))
 
 		gw = t.sweep(time.Minute)
-		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(gw.Status.LastResync.Orphaned).To(BeZero())
 		Expect(t.owned(mine)).To(HaveLen(1), "and nothing else")
 		Expect(t.kong.Plugins()).To(HaveLen(1))
 	})
@@ -122,7 +122,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		unchanged()
 		Eventually(t.notes).WithArguments(gw, "OrphanedPlugins").Should(ConsistOf(And(
 			ContainSubstring(id), ContainSubstring("on KongGateway "+t.namespace+"/kong now"))))
-		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		Expect(t.ready(binding).Status.PluginID).To(BeEquivalentTo(id))
 	})
 
@@ -139,8 +139,8 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		}
 		unchanged()
 		Expect(t.kong.Plugin(id)).NotTo(BeNil())
-		Expect(gw.Status.LastSweep.Plugins).To(BeEquivalentTo(1))
-		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(gw.Status.LastResync.Plugins).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastResync.Orphaned).To(BeZero())
 		Expect(t.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
 	})
 
@@ -153,7 +153,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		// As it stays from a binding of that name whose finalizer was taken off by force.
 		second := abandon(s, s.namespace, "limit")
 		gw := t.sweep(2 * time.Minute)
-		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		reported(t, gw, second, "limit")
 		Expect(t.notes(gw, "OrphanedPlugins")).To(ConsistOf(ContainSubstring(first)), "it says which one is the binding's")
 		Expect(t.kong.Plugin(second)).NotTo(BeNil(), "it was first seen just now")
@@ -186,7 +186,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 			gw = t.sweep(2 * time.Minute)
 		}
 		unchanged()
-		Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+		Expect(gw.Status.LastResync.Orphaned).To(BeZero())
 		Expect(t.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
 	})
 

@@ -356,8 +356,8 @@ var _ = Describe("Drift", func() {
 		s.startOperator(newOddDialer)
 		binding := s.created(s.binding("limit"))
 		Expect(s.pluginOf(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(6)))
-		Expect(binding.Status.Settled).NotTo(BeNil())
-		Expect(binding.Status.Settled.Fields).To(ConsistOf("config.minute"))
+		Expect(binding.Status.AcceptedDifferences).NotTo(BeNil())
+		Expect(binding.Status.AcceptedDifferences.Fields).To(ConsistOf("config.minute"))
 		Expect(readyMessage(binding)).To(ContainSubstring("config.minute"))
 
 		By("staying quiet, over a restart too")
@@ -439,7 +439,7 @@ var _ = Describe("A gateway", func() {
 			g.Expect(gw.Status.Database).To(Equal("postgres"))
 			g.Expect(gw.Status.NodeID).NotTo(BeEmpty())
 			g.Expect(gw.Status.Bindings).To(Equal(&v1alpha1.BindingCounts{Total: 1, Ready: 1}))
-			g.Expect(gw.Status.LastSweep).NotTo(BeNil())
+			g.Expect(gw.Status.LastResync).NotTo(BeNil())
 		}, "30s").Should(Succeed())
 	})
 
@@ -453,8 +453,8 @@ var _ = Describe("A gateway", func() {
 		gw := s.gateway("kong")
 		Eventually(func(g Gomega) {
 			s.reload(g, gw)
-			g.Expect(gw.Status.LastSweep).NotTo(BeNil())
-			g.Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+			g.Expect(gw.Status.LastResync).NotTo(BeNil())
+			g.Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		}).Should(Succeed())
 		Eventually(s.events).WithArguments(gw).Should(ContainElement("OrphanedPlugins"))
 		Expect(s.kong.Plugins()).To(HaveLen(1), "it is reported, not removed")

@@ -47,8 +47,8 @@ func (s shard) labelled(binding *v1alpha1.PluginBinding) {
 func (s shard) swept(plugins int) {
 	GinkgoHelper()
 	gw := s.sweep(2 * time.Minute)
-	Expect(gw.Status.LastSweep.Plugins).To(BeEquivalentTo(plugins), "all of the cluster's, whichever shard's")
-	Expect(gw.Status.LastSweep.Orphaned).To(BeZero())
+	Expect(gw.Status.LastResync.Plugins).To(BeEquivalentTo(plugins), "all of the cluster's, whichever shard's")
+	Expect(gw.Status.LastResync.Orphaned).To(BeZero())
 	Expect(s.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
 }
 
@@ -83,7 +83,7 @@ var _ = Describe("Operators that share a fleet by their selectors", func() {
 		theirs := second.created(second.binding("trace", second.labelled, declaring("correlation-id", "")))
 		id := first.kong.Seed("plugins", map[string]any{"name": "cors", "tags": owner(second.namespace, "never-was")})["id"].(string)
 		gw := first.sweep(2 * time.Minute)
-		Expect(gw.Status.LastSweep.Orphaned).To(BeEquivalentTo(1))
+		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		Expect(first.kong.Plugin(id)).NotTo(BeNil(), "it was first seen just now")
 		first.sweep(2 * time.Minute)
 		Expect(first.kong.Plugin(id)).To(BeNil())

@@ -235,8 +235,8 @@ func (s *story) owned(binding *v1alpha1.PluginBinding) []map[string]any {
 	for _, row := range s.kong.Plugins() {
 		tags := stringsOf(row["tags"])
 		instance, _ := row["instance_name"].(string)
-		standing, _ := identity.StandingOf(identity.Binding{Cluster: clusterID, Namespace: binding.Namespace, Name: binding.Name}, tags, instance)
-		if standing == identity.Ours {
+		standing, _ := identity.OwnershipOf(identity.Binding{Cluster: clusterID, Namespace: binding.Namespace, Name: binding.Name}, tags, instance)
+		if standing == identity.Owned {
 			mine = append(mine, row)
 		}
 	}

@@ -81,19 +81,19 @@ func (r request) String() string {
 
 // standing is what the operator makes of marks and name, worked out once by the real
 // function.
-var standing = func() (table [3][3]identity.Standing) {
+var standing = func() (table [3][3]identity.Ownership) {
 	self := identity.Binding{Cluster: "c1", Namespace: "shop", Name: "limits", UID: "u1"}
-	tags := [3][]string{nil, self.Tags(), identity.Binding{Cluster: "c1", Namespace: "shop", Name: "other"}.Tags()}
+	tags := [3][]string{nil, self.OwnershipTags(), identity.Binding{Cluster: "c1", Namespace: "shop", Name: "other"}.OwnershipTags()}
 	names := [3]string{"", self.InstanceName(), "custom"}
 	for marks := range tags {
 		for name := range names {
-			table[marks][name], _ = identity.StandingOf(self, tags[marks], names[name])
+			table[marks][name], _ = identity.OwnershipOf(self, tags[marks], names[name])
 		}
 	}
 	return table
 }()
 
-func (r *row) ours() bool { return r.live && standing[r.marks][r.name] == identity.Ours }
+func (r *row) ours() bool { return r.live && standing[r.marks][r.name] == identity.Owned }
 
 func (k *kong) byName(name uint8) id {
 	for i := range k.rows {

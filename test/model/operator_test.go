@@ -71,7 +71,7 @@ func (w *world) step(s state, n int, faults bool, out emit) {
 		}
 	case lookByKey:
 		w.decide(&s, p, w.see(&s, s.kong.byKey(p.scope), p))
-		say("looks by place: "+w.last.Verb.String(), s, "")
+		say("looks by place: "+w.last.Operation.String(), s, "")
 	case lookLive:
 		o := &s.etcd
 		still := o.exists && o.uid == p.base.uid && !o.deleting && o.recorded == p.base.recorded && o.sameSpec(p.base)
@@ -188,7 +188,7 @@ func (w *world) lookByName(s *state, p *process) sight {
 		return sight{standing: uint8(identity.Absent)}
 	}
 	named := w.see(s, s.kong.byName(w.nameFor(p.base)), p)
-	if identity.Standing(named.standing) == identity.Ours {
+	if identity.Ownership(named.standing) == identity.Owned {
 		return named
 	}
 	if tagged := s.kong.byTags(); tagged != 0 {
@@ -200,7 +200,7 @@ func (w *world) lookByName(s *state, p *process) sight {
 // looked goes on after a look under the ID or by name: to the next one, or to the decision.
 func (w *world) looked(s state, n int, what string, say emit) {
 	p := &s.procs[n]
-	under, named := identity.Standing(p.byID.standing), identity.Standing(p.byName.standing)
+	under, named := identity.Ownership(p.byID.standing), identity.Ownership(p.byName.standing)
 	decided := true
 	switch p.at {
 	case lookByID:
@@ -217,7 +217,7 @@ func (w *world) looked(s state, n int, what string, say emit) {
 		}
 	case lookByName:
 		switch {
-		case named == identity.Ours || p.base.recorded != 0 && named.Found():
+		case named == identity.Owned || p.base.recorded != 0 && named.Found():
 			w.decide(&s, p, sight{})
 		case p.base.recorded == 0 && w.imports != 0:
 			p.at, decided = lookByID, false
@@ -225,7 +225,7 @@ func (w *world) looked(s state, n int, what string, say emit) {
 			p.at, decided = lookByKey, false
 		}
 	case deletionByID, deletionByIDAgain:
-		if under == identity.Ours {
+		if under == identity.Owned {
 			w.decideDeletion(p)
 		} else {
 			p.at, decided = p.at+1, false
@@ -234,7 +234,7 @@ func (w *world) looked(s state, n int, what string, say emit) {
 		w.decideDeletion(p)
 	}
 	if decided {
-		what += ": " + w.last.Verb.String() + " " + w.last.ID
+		what += ": " + w.last.Operation.String() + " " + w.last.ID
 	}
 	say(what, s, "")
 }
@@ -252,15 +252,15 @@ func (w *world) facts(p *process, byKey sight) identity.Facts {
 
 func (w *world) decide(s *state, p *process, byKey sight) {
 	w.last = identity.Decide(w.facts(p, byKey))
-	p.verb, p.target = uint8(w.last.Verb), 0
+	p.verb, p.target = uint8(w.last.Operation), 0
 	if w.last.ID != "" {
 		p.target = w.last.ID[0] - '0'
 	}
-	p.exists = identity.Standing(p.byID.standing).Found()
+	p.exists = identity.Ownership(p.byID.standing).Found()
 	p.byID, p.byName = sight{}, sight{}
 	doubt := p.doubt
 	p.doubt = false
-	switch w.last.Verb {
+	switch w.last.Operation {
 	case identity.Create, identity.Adopt, identity.TakeOver:
 		if doubt {
 			// A write of unknown outcome, by this process or the one before it, may still land,
@@ -270,7 +270,7 @@ func (w *world) decide(s *state, p *process, byKey sight) {
 		}
 	default:
 	}
-	switch w.last.Verb {
+	switch w.last.Operation {
 	case identity.Put:
 		p.at = lookLive
 		if p.exists {
@@ -283,10 +283,10 @@ func (w *world) decide(s *state, p *process, byKey sight) {
 		if w.protocol.adoptStray {
 			p.at, p.rec = record, p.target
 		}
-	case identity.Recover, identity.Adopt:
+	case identity.RecordID, identity.Adopt:
 		p.at, p.rec = record, p.target
 	default:
-		if w.protocol.lateFinalizer && w.last.Verb == identity.None && s.etcd == p.base {
+		if w.protocol.lateFinalizer && w.last.Operation == identity.None && s.etcd == p.base {
 			s.etcd.finalizer = true
 		}
 		p.end()
@@ -298,12 +298,12 @@ func (w *world) decideDeletion(p *process) {
 	w.last = identity.DecideDeletion(w.facts(p, sight{}), p.base.orphan)
 	p.byID, p.byName = sight{}, sight{}
 	switch {
-	case w.last.Verb == identity.Release:
+	case w.last.Operation == identity.RemoveFinalizer:
 		p.at = release
-	case again || w.last.Verb == identity.Wait:
+	case again || w.last.Operation == identity.Wait:
 		p.end()
 	default:
-		p.verb, p.target = uint8(w.last.Verb), w.last.ID[0]-'0'
+		p.verb, p.target = uint8(w.last.Operation), w.last.ID[0]-'0'
 		p.at = deletionLive
 	}
 }
@@ -311,14 +311,14 @@ func (w *world) decideDeletion(p *process) {
 // request is what the decision sends to Kong.
 func (w *world) request(s *state, p *process) request {
 	body := row{marks: marksOurs, name: w.nameFor(p.base), scope: p.scope, same: true}
-	switch identity.Verb(p.verb) {
+	switch identity.Operation(p.verb) {
 	case identity.Create:
 		return request{kind: post, body: body}
 	case identity.Put:
 		return request{kind: put, id: p.target, body: body}
 	case identity.TakeOver:
 		return request{kind: put, id: p.target, body: body, takeOver: true}
-	case identity.Unmark:
+	case identity.Release:
 		left := s.kong.rows[p.target]
 		left.marks, left.live = unmarked, false
 		if left.name == nameGenerated {
@@ -334,7 +334,7 @@ func (w *world) request(s *state, p *process) request {
 func (w *world) write(s state, n int, fails bool, say emit) {
 	p := &s.procs[n]
 	r := w.request(&s, p)
-	what := fmt.Sprintf("%s %s", identity.Verb(p.verb), ids[p.target])
+	what := fmt.Sprintf("%s %s", identity.Operation(p.verb), ids[p.target])
 	if p.at == unmake {
 		r = request{kind: del, id: p.rec}
 		what = "unmakes " + ids[p.rec]
@@ -386,7 +386,7 @@ func (w *world) record(s state, n int, fails bool, say emit) {
 			p.end()
 		}
 	case o.recorded == 0 || w.protocol.recordOver ||
-		w.protocol.adoptStray && identity.Verb(p.verb) == identity.Delete:
+		w.protocol.adoptStray && identity.Operation(p.verb) == identity.Delete:
 		if o.recorded != 0 && o.recorded != rec {
 			wrong = "the recorded ID changed"
 		}

@@ -24,7 +24,7 @@ func (w *world) judge(s *state) string {
 	case s.wanted(*o) == entityNone:
 		return "" // nothing can be programmed, and the condition says so
 	}
-	switch w.last.Verb {
+	switch w.last.Operation {
 	case identity.None:
 		r := &s.kong.rows[o.recorded]
 		if !r.live || r.marks != marksOurs || r.name != w.nameFor(*o) || r.scope != s.wanted(*o) || !r.same {
@@ -51,7 +51,7 @@ func (w *world) judge(s *state) string {
 		}
 	default:
 	}
-	return fmt.Sprintf("it comes to %s %s again and again", w.last.Verb, w.last.ID)
+	return fmt.Sprintf("it comes to %s %s again and again", w.last.Operation, w.last.ID)
 }
 
 // A violation with the shortest way to it.

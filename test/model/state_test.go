@@ -116,9 +116,9 @@ func (s *state) wanted(o object) uint8 {
 
 var ids = [maxID + 1]string{"", "1", "2", "3", "4", "5"}
 
-func (w sight) sighting() identity.Sighting {
-	return identity.Sighting{
-		Standing:    identity.Standing(w.standing),
+func (w sight) sighting() identity.Observation {
+	return identity.Observation{
+		Ownership:   identity.Ownership(w.standing),
 		ID:          ids[w.id],
 		SamePlugin:  w.id != 0,
 		Equal:       w.equal,

@@ -237,7 +237,7 @@ func (w *world) settle(s state) (wrong string) {
 		s.procs[0].cache = s.etcd
 		before := s
 		if s.procs[0].at == idle {
-			w.last.Verb, w.last.ID = 0, ""
+			w.last.Operation, w.last.ID = 0, ""
 		}
 		for range 100 {
 			moved := false

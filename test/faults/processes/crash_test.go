@@ -129,7 +129,7 @@ func (s *stage) seedPlugin(uid string) {
 	id := identity.Binding{Cluster: s.cluster, Namespace: s.namespace, Name: theBinding, UID: uid}
 	s.kong.Seed("plugins", map[string]any{
 		"name": "rate-limiting", "service": map[string]any{"name": "orders"},
-		"instance_name": id.InstanceName(), "tags": toAny(id.Tags()),
+		"instance_name": id.InstanceName(), "tags": toAny(id.OwnershipTags()),
 		"config": map[string]any{"minute": 5.0, "policy": "local", "redis": map[string]any{"password": s.secrets[1]}},
 	})
 }

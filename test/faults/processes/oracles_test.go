@@ -24,8 +24,8 @@ type outcome struct{ plugins, bindings string }
 // ours reports whether a row bears the marks of a binding of the stage.
 func (s *stage) ours(row map[string]any, binding string) bool {
 	instance, _ := row["instance_name"].(string)
-	standing, _ := identity.StandingOf(identity.Binding{Cluster: s.cluster, Namespace: s.namespace, Name: binding}, tagsOf(row), instance)
-	return standing == identity.Ours
+	standing, _ := identity.OwnershipOf(identity.Binding{Cluster: s.cluster, Namespace: s.namespace, Name: binding}, tagsOf(row), instance)
+	return standing == identity.Owned
 }
 
 func tagsOf(row map[string]any) []string {

@@ -106,7 +106,7 @@ func (s *stage) seed() {
 	s.kong.Seed("plugins", map[string]any{
 		"name": "rate-limiting", "config": map[string]any{"minute": 8.0}, "consumer": map[string]any{"username": "alice"},
 		"instance_name": "elsewhere." + s.namespace + "." + theBinding,
-		"tags":          toAny(identity.Binding{Cluster: "elsewhere", Namespace: s.namespace, Name: theBinding, UID: "1"}.Tags()),
+		"tags":          toAny(identity.Binding{Cluster: "elsewhere", Namespace: s.namespace, Name: theBinding, UID: "1"}.OwnershipTags()),
 	})
 	s.others = s.foreign()
 }

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -40,14 +40,14 @@ func (c *Client) connectionError(r request, err error, sent bool) *Error {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	e := &Error{Kind: Unavailable, Op: r.op, err: err}
+	e := &Error{Reason: Unavailable, Op: r.op, err: err}
 	if text := tlsProblem(err, sent); text != "" {
-		e.Kind, e.Message = TLS, c.redact(text)
+		e.Reason, e.Message = TLS, c.redact(text)
 		return e
 	}
 	e.Message = c.redact(networkText(err))
 	if sent {
-		e.Kind = r.unknown()
+		e.Reason = r.unknown()
 	} else {
 		e.Message = "connect to " + c.base.Host + ": " + e.Message
 	}

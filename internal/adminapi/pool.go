@@ -1,10 +1,10 @@
-package gateway
+package adminapi
 
 import "sync"
 
 // Pool keeps one Client per gateway for as long as its Settings stay the same. It is safe
 // for concurrent use. The zero value is an empty pool without metrics.
-type Pool struct {
+type Registry struct {
 	metrics *Metrics
 	leads   func() bool
 
@@ -14,14 +14,14 @@ type Pool struct {
 
 // NewPool returns an empty Pool whose clients report to m, which may be nil, and send writes
 // only while leads says so, if it is not nil.
-func NewPool(m *Metrics, leads func() bool) *Pool { return &Pool{metrics: m, leads: leads} }
+func NewRegistry(m *Metrics, leads func() bool) *Registry { return &Registry{metrics: m, leads: leads} }
 
 // Set returns the client for key: the one it has when the Settings are equal (Transport is
 // not compared), and otherwise a new one, which knows nothing of Kong before its first
 // Probe; changed says so. Requests of a replaced client run to their end. Settings that
 // cannot be used are an error of kind Invalid, and the pool has no client for key then: the
 // old one speaks for something that nobody asks for any more.
-func (p *Pool) Set(key string, s Settings) (client *Client, changed bool, err error) {
+func (p *Registry) GetOrCreate(key string, s Settings) (client *Client, changed bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old, ok := p.clients[key]
@@ -45,7 +45,7 @@ func (p *Pool) Set(key string, s Settings) (client *Client, changed bool, err er
 }
 
 // Remove closes the client for key, if there is one, and forgets its metrics.
-func (p *Pool) Remove(key string) {
+func (p *Registry) Remove(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c, ok := p.clients[key]; ok {

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"net/http"
@@ -18,7 +18,7 @@ func TestOnlyALeaderWrites(t *testing.T) {
 		write(w, http.StatusInternalServerError, "application/json", `{"message":"An unexpected error occurred"}`)
 	})
 	var leads atomic.Bool
-	c, _, err := NewPool(nil, leads.Load).Set("ns/gw", Settings{Name: "ns/gw", AdminURL: url})
+	c, _, err := NewRegistry(nil, leads.Load).GetOrCreate("ns/gw", Settings{Name: "ns/gw", AdminURL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

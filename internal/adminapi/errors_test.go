@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func TestKinds(t *testing.T) {
 		contentType  string
 		body         string
 		untrusted    bool
-		read, write  Kind // "" is success; a write is tried by POST
+		read, write  Reason // "" is success; a write is tried by POST
 	}{
 		{"404 of Kong", "Kong's own body, after a good probe", 404, jsonType, notFoundBody, false, NotFound, NotFound},
 		{"404 before a probe", "nobody has shown that this is a Kong", 404, jsonType, notFoundBody, true, Unavailable, UnknownOutcome},
@@ -79,12 +79,12 @@ func TestKinds(t *testing.T) {
 			c := newClient(t, answering(t, tt.status, tt.contentType, tt.body))
 			c.trusted.Store(!tt.untrusted)
 			_, err := c.PluginByID(t.Context(), id1)
-			if KindOf(err) != tt.read {
-				t.Errorf("%s: GET: got %q (%v), want %q", tt.reason, KindOf(err), err, tt.read)
+			if ReasonForError(err) != tt.read {
+				t.Errorf("%s: GET: got %q (%v), want %q", tt.reason, ReasonForError(err), err, tt.read)
 			}
 			_, err = c.Create(t.Context(), rateLimiting())
-			if KindOf(err) != tt.write {
-				t.Errorf("%s: POST: got %q (%v), want %q", tt.reason, KindOf(err), err, tt.write)
+			if ReasonForError(err) != tt.write {
+				t.Errorf("%s: POST: got %q (%v), want %q", tt.reason, ReasonForError(err), err, tt.write)
 			}
 		})
 	}
@@ -115,19 +115,19 @@ func TestMalformed(t *testing.T) {
 			status := http.StatusOK
 			c := trusting(t, serve(t, func(w http.ResponseWriter, _ *http.Request) { write(w, status, tt.contentType, tt.body) }))
 			_, err := c.PluginByID(t.Context(), id1)
-			if KindOf(err) != Unavailable {
+			if ReasonForError(err) != Unavailable {
 				t.Errorf("%s: GET: got %v", tt.reason, err)
 			}
 			p := rateLimiting()
 			p.ID = id1
-			if _, err = c.Put(t.Context(), p); KindOf(err) != UnknownOutcome {
+			if _, err = c.Put(t.Context(), p); ReasonForError(err) != UnknownOutcome {
 				t.Errorf("%s: PUT: got %v", tt.reason, err)
 			}
-			if err = c.Delete(t.Context(), id1); KindOf(err) != UnknownOutcome {
+			if err = c.Delete(t.Context(), id1); ReasonForError(err) != UnknownOutcome {
 				t.Errorf("%s: DELETE answered 200: got %v", tt.reason, err)
 			}
 			status = http.StatusCreated
-			if _, err = c.Create(t.Context(), p); KindOf(err) != UnknownOutcome {
+			if _, err = c.Create(t.Context(), p); ReasonForError(err) != UnknownOutcome {
 				t.Errorf("%s: POST: got %v", tt.reason, err)
 			}
 		})
@@ -302,13 +302,13 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestKindOf(t *testing.T) {
-	wrapped := fmt.Errorf("around: %w", &Error{Kind: NotFound, err: context.Canceled})
+	wrapped := fmt.Errorf("around: %w", &Error{Reason: NotFound, err: context.Canceled})
 	switch {
-	case KindOf(wrapped) != NotFound, !IsNotFound(wrapped), !errors.Is(wrapped, context.Canceled):
+	case ReasonForError(wrapped) != NotFound, !IsNotFound(wrapped), !errors.Is(wrapped, context.Canceled):
 		t.Error("the kind of a wrapped error is lost")
-	case KindOf(nil) != "", IsNotFound(nil):
+	case ReasonForError(nil) != "", IsNotFound(nil):
 		t.Error("nil has a kind")
-	case KindOf(errors.New("x")) != Unavailable:
+	case ReasonForError(errors.New("x")) != Unavailable:
 		t.Error("an unknown error says more than that nothing is known")
 	}
 	if s := truncate("a\xffb", 10); s != "a?b" {

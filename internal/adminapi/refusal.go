@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ type kongError struct {
 }
 
 // kongError decodes an answer as an error of Kong; ok says whether it is one.
-func (a answer) kongError() (body kongError, ok bool) {
+func (a response) kongError() (body kongError, ok bool) {
 	if !a.isJSON() || json.Unmarshal(a.body, &body) != nil {
 		return kongError{}, false
 	}
@@ -38,10 +38,10 @@ func (a answer) kongError() (body kongError, ok bool) {
 }
 
 // refusal says what an answer means that is not the one hoped for.
-func (c *Client) refusal(r request, a answer) *Error {
+func (c *Client) errorFromResponse(r request, a response) *Error {
 	body, ok := a.kongError()
 	e := &Error{
-		Kind:    c.refusalKind(r, a, body, ok),
+		Reason:  c.classify(r, a, body, ok),
 		Op:      r.op,
 		Status:  a.status,
 		Code:    body.Code,
@@ -49,17 +49,17 @@ func (c *Client) refusal(r request, a answer) *Error {
 		Fields:  c.flatten(body.Fields),
 	}
 	switch {
-	case e.Kind == Throttled:
+	case e.Reason == Throttled:
 		e.RetryAfter = retryAfter(a.header)
 	case isRedirect(a.status):
 		e.Message = c.redirectText(a.header.Get(locationHeader))
-	case e.Kind == Rejected && a.status == http.StatusRequestEntityTooLarge:
+	case e.Reason == Rejected && a.status == http.StatusRequestEntityTooLarge:
 		e.Message = "the config is larger than Kong, or a proxy before it, takes"
 	case a.status == http.StatusBadRequest && !ok:
 		if text := plainTextProblem(a.body); text != "" {
-			e.Kind, e.Message = TLS, text
+			e.Reason, e.Message = TLS, text
 		}
-	case a.status == http.StatusNotFound && e.Kind != NotFound:
+	case a.status == http.StatusNotFound && e.Reason != NotFound:
 		e.Message = strings.TrimPrefix(e.Message+" (not taken for an answer about the entity)", " ")
 	}
 	return e
@@ -67,7 +67,7 @@ func (c *Client) refusal(r request, a answer) *Error {
 
 // refusalKind is the table from answers to kinds. For a write, a refusal counts as one
 // only if it is of a form that Kong (or a guard before it) gives without having written.
-func (c *Client) refusalKind(r request, a answer, body kongError, ok bool) Kind {
+func (c *Client) classify(r request, a response, body kongError, ok bool) Reason {
 	switch a.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return Denied
@@ -81,7 +81,7 @@ func (c *Client) refusalKind(r request, a answer, body kongError, ok bool) Kind 
 		return Unavailable
 	}
 	if ok {
-		if kind := c.kongKind(r, a, body); kind != "" {
+		if kind := c.classifyKongError(r, a, body); kind != "" {
 			return kind
 		}
 	}
@@ -89,10 +89,10 @@ func (c *Client) refusalKind(r request, a answer, body kongError, ok bool) Kind 
 }
 
 // kongKind is the part of the table for errors in Kong's JSON, "" for what is not in it.
-func (c *Client) kongKind(r request, a answer, body kongError) Kind {
+func (c *Client) classifyKongError(r request, a response, body kongError) Reason {
 	switch {
 	case a.status == http.StatusBadRequest && body.Code != 0:
-		return kindOfCode(body.Code)
+		return reasonOfCode(body.Code)
 	case a.status == http.StatusConflict && body.Code == codeUnique && r.write():
 		return Conflict
 	case a.status == http.StatusMethodNotAllowed && body.Code == codeUnsupported:
@@ -103,7 +103,7 @@ func (c *Client) kongKind(r request, a answer, body kongError) Kind {
 	return ""
 }
 
-func kindOfCode(code int) Kind {
+func reasonOfCode(code int) Reason {
 	switch code {
 	case codeForeignKey, codeUnresolved:
 		return ReferenceMissing
@@ -116,7 +116,7 @@ func kindOfCode(code int) Kind {
 }
 
 // isExactly says whether the body is an object with this message and nothing else.
-func (a answer) isExactly(message string) bool {
+func (a response) isExactly(message string) bool {
 	var body map[string]any
 	return a.isJSON() && json.Unmarshal(a.body, &body) == nil && len(body) == 1 && body["message"] == message
 }

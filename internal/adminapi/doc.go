@@ -19,4 +19,4 @@
 // Requests are HTTP/1.1, straight to the Admin API: proxies of the environment are not
 // used, because whoever is asked to forward would read the token and could answer in
 // Kong's place.
-package gateway
+package adminapi

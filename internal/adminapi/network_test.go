@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"bytes"
@@ -33,15 +33,15 @@ func readAndWrites(t testing.TB, c *Client) (writes map[string]error, read error
 	return map[string]error{"POST": created, "PUT": put, "DELETE": c.Delete(t.Context(), id1)}, read
 }
 
-func wantKinds(t testing.TB, c *Client, read, write Kind) {
+func wantKinds(t testing.TB, c *Client, read, write Reason) {
 	t.Helper()
 	writes, got := readAndWrites(t, c)
-	if KindOf(got) != read {
-		t.Errorf("GET: got %q (%v), want %q", KindOf(got), got, read)
+	if ReasonForError(got) != read {
+		t.Errorf("GET: got %q (%v), want %q", ReasonForError(got), got, read)
 	}
 	for method, err := range writes {
-		if KindOf(err) != write {
-			t.Errorf("%s: got %q (%v), want %q", method, KindOf(err), err, write)
+		if ReasonForError(err) != write {
+			t.Errorf("%s: got %q (%v), want %q", method, ReasonForError(err), err, write)
 		}
 	}
 }
@@ -341,7 +341,7 @@ func TestTLS(t *testing.T) {
 		name, reason string
 		server       kongtest.Option
 		change       func(*Settings)
-		kind         Kind
+		kind         Reason
 		text         string
 	}{
 		{"trusted", "the CA is given", kongtest.WithTLS(good), func(s *Settings) { s.CA = trusted.pem }, "", ""},
@@ -369,7 +369,7 @@ func TestTLS(t *testing.T) {
 			srv := kongtest.Start(t, tt.server)
 			c := newClient(t, srv.URL(), tt.change)
 			_, err := c.Probe(t.Context())
-			if KindOf(err) != tt.kind {
+			if ReasonForError(err) != tt.kind {
 				t.Fatalf("%s: got %v, want %q", tt.reason, err, tt.kind)
 			}
 			if tt.kind == "" {
@@ -378,7 +378,7 @@ func TestTLS(t *testing.T) {
 			if !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "20") {
 				t.Errorf("%s: got %q", tt.reason, err)
 			}
-			if _, err := c.Create(t.Context(), rateLimiting()); KindOf(err) != TLS {
+			if _, err := c.Create(t.Context(), rateLimiting()); ReasonForError(err) != TLS {
 				t.Errorf("%s: a write: got %v", tt.reason, err)
 			}
 			if n := len(srv.Journal().Writes()); n != 0 {

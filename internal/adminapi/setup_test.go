@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"crypto/ecdsa"
@@ -96,7 +96,7 @@ func (f canned) RoundTrip(r *http.Request) (*http.Response, error) { return f(r)
 
 func (f canned) wrap(http.RoundTripper) http.RoundTripper { return f }
 
-func response(status int, contentType, body string) *http.Response {
+func newResponse(status int, contentType, body string) *http.Response {
 	return &http.Response{
 		StatusCode: status,
 		Header:     http.Header{"Content-Type": {contentType}},
@@ -105,16 +105,16 @@ func response(status int, contentType, body string) *http.Response {
 }
 
 // failure is the *Error of this kind that err has to be.
-func failure(t testing.TB, err error, want Kind) *Error {
+func failure(t testing.TB, err error, want Reason) *Error {
 	t.Helper()
 	var e *Error
-	if !errors.As(err, &e) || e.Kind != want {
-		t.Fatalf("got kind %q (%T: %v), want %q", KindOf(err), err, err, want)
+	if !errors.As(err, &e) || e.Reason != want {
+		t.Fatalf("got kind %q (%T: %v), want %q", ReasonForError(err), err, err, want)
 	}
 	return e
 }
 
-func wantKind(t testing.TB, err error, want Kind) {
+func wantKind(t testing.TB, err error, want Reason) {
 	t.Helper()
 	_ = failure(t, err, want)
 }

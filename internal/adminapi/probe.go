@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -112,13 +112,13 @@ func (c *Client) probe(ctx context.Context) (Info, string, *Error) {
 }
 
 // notRoot says what an answer other than 200 to a request for the root means.
-func (c *Client) notRoot(r request, a answer) *Error {
-	e := c.refusal(r, a)
-	known := e.Kind == Denied || e.Kind == Throttled || e.Kind == TLS
+func (c *Client) notRoot(r request, a response) *Error {
+	e := c.errorFromResponse(r, a)
+	known := e.Reason == Denied || e.Reason == Throttled || e.Reason == TLS
 	if known || a.status >= http.StatusInternalServerError || isRedirect(a.status) {
 		return e
 	}
-	e.Kind = NotKong
+	e.Reason = NotKong
 	e.Message = notAnAdminAPI
 	body, _ := a.kongError()
 	switch {
@@ -143,8 +143,8 @@ type root struct {
 	} `json:"plugins"`
 }
 
-func decodeRoot(r request, a answer) (Info, string, *Error) {
-	notKong := &Error{Kind: NotKong, Op: r.op, Status: a.status, Message: notAnAdminAPI}
+func decodeRoot(r request, a response) (Info, string, *Error) {
+	notKong := &Error{Reason: NotKong, Op: r.op, Status: a.status, Message: notAnAdminAPI}
 	if !a.isJSON() && len(a.body) > 0 {
 		return Info{}, "", notKong
 	}
@@ -188,8 +188,8 @@ func edition(version, said string) string {
 
 // probeDatabase tells, after a 500, a Kong whose database is down from one that is broken:
 // GET /status still answers then.
-func (c *Client) probeDatabase(ctx context.Context, r request, a answer) (Info, *Error) {
-	broken := c.refusal(r, a)
+func (c *Client) probeDatabase(ctx context.Context, r request, a response) (Info, *Error) {
+	broken := c.errorFromResponse(r, a)
 	status, failed := c.call(ctx, request{op: opProbe, method: http.MethodGet, path: "/status", global: true}, http.StatusOK)
 	if failed != nil {
 		return Info{}, broken
@@ -213,7 +213,7 @@ func (c *Client) probeWorkspace(ctx context.Context, info Info) *Error {
 		return nil
 	}
 	if !info.Enterprise() {
-		return &Error{Kind: Unsupported, Op: opProbe, Message: "a workspace is set, and this edition of Kong has none"}
+		return &Error{Reason: Unsupported, Op: opProbe, Message: "a workspace is set, and this edition of Kong has none"}
 	}
 	r := request{op: opProbe, method: http.MethodGet, path: "/plugins", query: url.Values{"size": {"1"}}}
 	a, failed := c.call(ctx, r, http.StatusOK)
@@ -222,7 +222,7 @@ func (c *Client) probeWorkspace(ctx context.Context, info Info) *Error {
 		return failed
 	}
 	if _, ok := a.kongError(); ok && failed.Status == http.StatusNotFound {
-		return &Error{Kind: NotFound, Op: opProbe, Status: failed.Status, Message: "the workspace does not exist"}
+		return &Error{Reason: NotFound, Op: opProbe, Status: failed.Status, Message: "the workspace does not exist"}
 	}
 	return failed
 }

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -69,7 +69,7 @@ func New(s Settings, m *Metrics) (*Client, error) {
 	baseURL := base.String()
 	sdk, err := kong.NewClient(&baseURL, httpClient)
 	if err != nil {
-		return nil, &Error{Kind: Invalid, Op: opConnect, Message: "adminURL cannot be used", err: err}
+		return nil, &Error{Reason: Invalid, Op: opConnect, Message: "adminURL cannot be used", err: err}
 	}
 	sdk.SetWorkspace(workspace)
 	return &Client{
@@ -103,7 +103,7 @@ type request struct {
 func (r request) write() bool { return r.method != http.MethodGet }
 
 // unknown is the kind of error that says that nothing is known after the request.
-func (r request) unknown() Kind {
+func (r request) unknown() Reason {
 	if r.write() {
 		return UnknownOutcome
 	}
@@ -119,27 +119,27 @@ func (r request) endpoint() string {
 }
 
 // answer is one complete answer.
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
 // isJSON says whether the answer calls itself JSON, as Kong's do.
-func (a answer) isJSON() bool {
+func (a response) isJSON() bool {
 	mediaType, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	return err == nil && mediaType == "application/json"
 }
 
 // call makes a request and returns its answer when it has the wanted status; any other is
 // an Error that says what it means.
-func (c *Client) call(ctx context.Context, r request, want int) (answer, *Error) {
+func (c *Client) call(ctx context.Context, r request, want int) (response, *Error) {
 	a, failed := c.send(ctx, r)
 	if failed != nil {
-		return answer{}, failed
+		return response{}, failed
 	}
 	if a.status != want {
-		return a, c.refusal(r, a)
+		return a, c.errorFromResponse(r, a)
 	}
 	if want != http.StatusNoContent && !a.isJSON() {
 		return a, r.malformed(a, "the answer is not JSON")
@@ -148,22 +148,22 @@ func (c *Client) call(ctx context.Context, r request, want int) (answer, *Error)
 }
 
 // malformed is the Error for an answer that cannot be understood.
-func (r request) malformed(a answer, why string) *Error {
-	return &Error{Kind: r.unknown(), Op: r.op, Status: a.status, Message: why}
+func (r request) malformed(a response, why string) *Error {
+	return &Error{Reason: r.unknown(), Op: r.op, Status: a.status, Message: why}
 }
 
 // send waits for its turn, makes one request and reads the answer to its end.
-func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
+func (c *Client) send(ctx context.Context, r request) (response, *Error) {
 	req, failed := c.newRequest(r)
 	if failed != nil {
-		return answer{}, failed
+		return response{}, failed
 	}
-	if failed := c.enter(ctx, r.op); failed != nil {
-		return answer{}, failed
+	if failed := c.acquire(ctx, r.op); failed != nil {
+		return response{}, failed
 	}
-	defer c.leave()
-	if failed := c.fenced(r); failed != nil {
-		return answer{}, failed
+	defer c.release()
+	if failed := c.checkLeader(r); failed != nil {
+		return response{}, failed
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, c.settings.RequestTimeout)
@@ -175,7 +175,7 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 	a, err := c.exchange(ctx, req, r)
 	c.metrics.observe(c.settings.Name, r.method, a.status, time.Since(start))
 	if err != nil {
-		return answer{}, c.connectionError(r, err, sent.Load())
+		return response{}, c.connectionError(r, err, sent.Load())
 	}
 	if a.status == http.StatusTooManyRequests {
 		c.pause.keep(retryAfter(a.header))
@@ -185,11 +185,11 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 
 // fenced refuses a write by a process that may not lead any more: one that was frozen since
 // it decided on it, and does not know yet. It is asked last, after all waiting.
-func (c *Client) fenced(r request) *Error {
+func (c *Client) checkLeader(r request) *Error {
 	if !r.write() || c.leads == nil || c.leads() {
 		return nil
 	}
-	return &Error{Kind: Unavailable, Op: r.op, Message: "not sent: another replica may lead by now"}
+	return &Error{Reason: Unavailable, Op: r.op, Message: "not sent: another replica may lead by now"}
 }
 
 func (c *Client) newRequest(r request) (*http.Request, *Error) {
@@ -205,7 +205,7 @@ func (c *Client) newRequest(r request) (*http.Request, *Error) {
 		req, err = c.kong.NewRequest(r.method, r.endpoint(), nil, body)
 	}
 	if err != nil {
-		return nil, &Error{Kind: Invalid, Op: r.op, Message: "the request cannot be made", err: err}
+		return nil, &Error{Reason: Invalid, Op: r.op, Message: "the request cannot be made", err: err}
 	}
 	req.Header.Set("Accept", "application/json")
 	if c.settings.UserAgent != "" {
@@ -218,7 +218,7 @@ func (c *Client) newRequest(r request) (*http.Request, *Error) {
 }
 
 // enter waits until one more request may be made. While Kong asked for a pause, none may.
-func (c *Client) enter(ctx context.Context, op string) *Error {
+func (c *Client) acquire(ctx context.Context, op string) *Error {
 	if paused := c.paused(op); paused != nil {
 		return paused
 	}
@@ -232,28 +232,28 @@ func (c *Client) enter(ctx context.Context, op string) *Error {
 	}
 	if err == nil {
 		if err = c.limiter.Wait(ctx); err != nil {
-			c.leave()
+			c.release()
 		}
 	}
 	if err != nil {
-		return &Error{Kind: Unavailable, Op: op, Message: "given up while waiting for a turn", err: err}
+		return &Error{Reason: Unavailable, Op: op, Message: "given up while waiting for a turn", err: err}
 	}
 	if paused := c.paused(op); paused != nil { // since this one began to wait
-		c.leave()
+		c.release()
 		return paused
 	}
 	return nil
 }
 
-func (c *Client) leave() { <-c.inFlight }
+func (c *Client) release() { <-c.inFlight }
 
 // exchange sends a request and reads the answer. The status is 0 if either failed.
-func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (answer, error) {
+func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (response, error) {
 	// Not kong.Client.Do: it loses the body of an error, takes redirects for success and
 	// reads without a bound.
 	resp, err := c.kong.DoRAW(ctx, req)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	defer func() { _ = resp.Body.Close() }() // all that matters has been read by then
 
@@ -262,16 +262,16 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (an
 		limit = maxEntityBody
 	}
 	if resp.ContentLength > limit {
-		return answer{}, errTooLarge
+		return response{}, errTooLarge
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if int64(len(body)) > limit {
-		return answer{}, errTooLarge
+		return response{}, errTooLarge
 	}
-	return answer{status: resp.StatusCode, header: resp.Header, body: body}, nil
+	return response{status: resp.StatusCode, header: resp.Header, body: body}, nil
 }
 
 // redact takes the token out of what somebody else wrote.

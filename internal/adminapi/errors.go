@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"errors"
@@ -10,40 +10,40 @@ import (
 )
 
 // Kind says what is known after an error, and so what may be done next.
-type Kind string
+type Reason string
 
 const (
 	// NotFound: Kong itself says that there is no such entity.
-	NotFound Kind = "NotFound"
+	NotFound Reason = "NotFound"
 	// Conflict: a write was refused because another entity holds a unique key (409).
-	Conflict Kind = "Conflict"
+	Conflict Reason = "Conflict"
 	// Rejected: Kong refused what was sent (400, mostly a schema violation). Fields says why.
-	Rejected Kind = "Rejected"
+	Rejected Reason = "Rejected"
 	// ReferenceMissing: a service, route, consumer or consumer group that a plugin
 	// refers to does not exist.
-	ReferenceMissing Kind = "ReferenceMissing"
+	ReferenceMissing Reason = "ReferenceMissing"
 	// Ambiguous: a reference answers to more than one entity.
-	Ambiguous Kind = "Ambiguous"
+	Ambiguous Reason = "Ambiguous"
 	// Denied: the credentials were refused (401 or 403).
-	Denied Kind = "Denied"
+	Denied Reason = "Denied"
 	// Throttled: too many requests (429). RetryAfter says how long to wait; until then the
 	// Client makes no request at all.
-	Throttled Kind = "Throttled"
+	Throttled Reason = "Throttled"
 	// Unavailable: no answer, or not one of Kong. Nothing is known, and nothing was written.
-	Unavailable Kind = "Unavailable"
+	Unavailable Reason = "Unavailable"
 	// UnknownOutcome: a write that may have been done, or may be done later.
-	UnknownOutcome Kind = "UnknownOutcome"
+	UnknownOutcome Reason = "UnknownOutcome"
 	// NotDatabase: this Kong runs without a database and takes no writes (405, code 12).
-	NotDatabase Kind = "NotDatabase"
+	NotDatabase Reason = "NotDatabase"
 	// TLS: no connection because one side did not accept the other's certificate, or
 	// does not speak TLS. Nothing was written.
-	TLS Kind = "TLS"
+	TLS Reason = "TLS"
 	// NotKong: something answers that is not a Kong Admin API. Only from Probe.
-	NotKong Kind = "NotKong"
+	NotKong Reason = "NotKong"
 	// Unsupported: a workspace is set and this edition of Kong has none. Only from Probe.
-	Unsupported Kind = "Unsupported"
+	Unsupported Reason = "Unsupported"
 	// Invalid: what was asked for cannot be asked of Kong; no request was made.
-	Invalid Kind = "Invalid"
+	Invalid Reason = "Invalid"
 )
 
 // Bounds on what an error carries: Kong repeats what it was sent.
@@ -65,7 +65,7 @@ type FieldError struct {
 
 // Error is what every method of a Client returns when it fails.
 type Error struct {
-	Kind Kind
+	Reason Reason
 	// Op says what was tried, such as "create plugin".
 	Op string
 	// Status of the answer, 0 when there was none.
@@ -100,23 +100,23 @@ func (e *Error) Unwrap() error { return e.err }
 
 // KindOf returns the Kind of the first *Error in err's chain, "" for nil, and Unavailable
 // for any other error: nothing is known.
-func KindOf(err error) Kind {
+func ReasonForError(err error) Reason {
 	if err == nil {
 		return ""
 	}
 	var e *Error
 	if errors.As(err, &e) {
-		return e.Kind
+		return e.Reason
 	}
 	return Unavailable
 }
 
 // IsNotFound says whether Kong itself said that the entity does not exist.
-func IsNotFound(err error) bool { return KindOf(err) == NotFound }
+func IsNotFound(err error) bool { return ReasonForError(err) == NotFound }
 
 // invalid is an Error for something that was never sent.
 func invalid(op, format string, args ...any) *Error {
-	return &Error{Kind: Invalid, Op: op, Message: fmt.Sprintf(format, args...)}
+	return &Error{Reason: Invalid, Op: op, Message: fmt.Sprintf(format, args...)}
 }
 
 // oneLine makes one line of a text: Kong prints nested errors over several.

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"net/http"
@@ -26,33 +26,33 @@ func full(t testing.TB) Settings {
 
 func TestPool(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	p := NewPool(NewMetrics(reg), nil)
+	p := NewRegistry(NewMetrics(reg), nil)
 	s := full(t)
-	first, changed, err := p.Set("ns/gw", s)
+	first, changed, err := p.GetOrCreate("ns/gw", s)
 	if err != nil || !changed {
 		t.Fatalf("got %v, %v", changed, err)
 	}
 	same := s
 	same.Transport = func(rt http.RoundTripper) http.RoundTripper { return rt }
 	same.CA = append([]byte{}, s.CA...)
-	if c, changed, err := p.Set("ns/gw", same); c != first || changed || err != nil {
+	if c, changed, err := p.GetOrCreate("ns/gw", same); c != first || changed || err != nil {
 		t.Errorf("equal Settings: %v, %v", changed, err)
 	}
 	other := s
 	other.Token = "rotated"
-	second, changed, err := p.Set("ns/gw", other)
+	second, changed, err := p.GetOrCreate("ns/gw", other)
 	if err != nil || !changed || second == first {
 		t.Errorf("other Settings: %v, %v", changed, err)
 	}
 	other.AdminURL = "nonsense"
-	_, changed, err = p.Set("ns/gw", other)
+	_, changed, err = p.GetOrCreate("ns/gw", other)
 	if wantKind(t, err, Invalid); !changed {
 		t.Error("nothing changed")
 	}
 	if len(p.clients) != 0 {
 		t.Error("a client with Settings that nobody asks for any more")
 	}
-	_, changed, err = p.Set("ns/gw", other)
+	_, changed, err = p.GetOrCreate("ns/gw", other)
 	if wantKind(t, err, Invalid); changed {
 		t.Error("changed from nothing to nothing")
 	}
@@ -164,12 +164,12 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 
 func TestPoolConcurrently(t *testing.T) {
 	kong := kongtest.Start(t)
-	var p Pool
+	var p Registry
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			for range 10 {
-				c, _, err := p.Set("ns/gw", Settings{AdminURL: kong.URL(), Burst: i % 2})
+				c, _, err := p.GetOrCreate("ns/gw", Settings{AdminURL: kong.URL(), Burst: i % 2})
 				if err != nil {
 					t.Error(err)
 					return
@@ -186,10 +186,10 @@ func TestPoolConcurrently(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	p := NewPool(NewMetrics(reg), nil)
+	p := NewRegistry(NewMetrics(reg), nil)
 	url := answering(t, 404, jsonType, notFoundBody)
 	for _, key := range []string{"a", "b"} {
-		c, _, err := p.Set(key, Settings{Name: "ns/" + key, AdminURL: url})
+		c, _, err := p.GetOrCreate(key, Settings{Name: "ns/" + key, AdminURL: url})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestMetrics(t *testing.T) {
 		wantKind(t, err, Unavailable)
 		c.Close()
 	}
-	refused, _, err := p.Set("a", Settings{Name: "ns/a", AdminURL: "http://127.0.0.1:1"})
+	refused, _, err := p.GetOrCreate("a", Settings{Name: "ns/a", AdminURL: "http://127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}

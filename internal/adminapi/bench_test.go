@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"encoding/json"
@@ -13,7 +13,7 @@ import (
 func BenchmarkDecodePage(b *testing.B) {
 	const rows = 1000
 	r := request{op: opListPlugins, method: http.MethodGet, path: "/plugins"}
-	a := answer{status: http.StatusOK, body: pageOf(b, rows)}
+	a := response{status: http.StatusOK, body: pageOf(b, rows)}
 	b.SetBytes(int64(len(a.body)))
 	b.ReportAllocs()
 	for b.Loop() {

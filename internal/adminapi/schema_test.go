@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -114,7 +114,7 @@ func TestSchemaSingleFlight(t *testing.T) {
 		go func() { _, err := c.Schema(context.Background(), "cors"); others <- err }()
 	}
 	cancel() // the others do not depend on the first
-	if err := <-first; !errors.Is(err, context.Canceled) || KindOf(err) != Unavailable {
+	if err := <-first; !errors.Is(err, context.Canceled) || ReasonForError(err) != Unavailable {
 		t.Errorf("the first: %v", err)
 	}
 	close(release)

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -70,7 +70,7 @@ func (ref EntityRef) fits(kind EntityKind) bool {
 }
 
 // named is what services, routes, consumers and consumer groups have in common.
-type named struct {
+type entityJSON struct {
 	ID       string  `json:"id"`
 	Name     *string `json:"name"`
 	Username *string `json:"username"`
@@ -82,7 +82,7 @@ func (c *Client) entityByID(ctx context.Context, op, collection, id string) (str
 	if failed != nil {
 		return "", failed
 	}
-	return c.entity(ctx, op, collection+"/"+id, func(e named) bool { return e.ID == id })
+	return c.getEntity(ctx, op, collection+"/"+id, func(e entityJSON) bool { return e.ID == id })
 }
 
 func (c *Client) entityByName(ctx context.Context, op, collection, name string) (string, *Error) {
@@ -90,7 +90,7 @@ func (c *Client) entityByName(ctx context.Context, op, collection, name string) 
 	if failed != nil {
 		return "", failed
 	}
-	return c.entity(ctx, op, collection+"/"+segment, func(e named) bool {
+	return c.getEntity(ctx, op, collection+"/"+segment, func(e entityJSON) bool {
 		if collection == collections[Consumer] {
 			return value(e.Username) == name
 		}
@@ -99,7 +99,7 @@ func (c *Client) entityByName(ctx context.Context, op, collection, name string) 
 }
 
 // entity gets one entity, which has to be the one that was asked for.
-func (c *Client) entity(ctx context.Context, op, path string, asked func(named) bool) (string, *Error) {
+func (c *Client) getEntity(ctx context.Context, op, path string, asked func(entityJSON) bool) (string, *Error) {
 	r := request{op: op, method: http.MethodGet, path: path}
 	a, failed := c.call(ctx, r, http.StatusOK)
 	if failed != nil {
@@ -123,7 +123,7 @@ func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (s
 	found := map[string]bool{}
 	id := ""
 	filter := url.Values{"custom_id": {customID}}
-	failed := c.list(ctx, op, collections[Consumer], filter, func(r request, a answer, row json.RawMessage) (bool, *Error) {
+	failed := c.list(ctx, op, collections[Consumer], filter, func(r request, a response, row json.RawMessage) (bool, *Error) {
 		e, failed := decodeNamed(r, a, row)
 		if failed == nil && value(e.CustomID) == customID {
 			id = e.ID
@@ -137,7 +137,7 @@ func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (s
 	case len(found) == 0:
 		return "", c.absent(op, "consumer")
 	case len(found) > 1:
-		return "", &Error{Kind: Ambiguous, Op: op, Message: "more than one consumer has this custom_id"}
+		return "", &Error{Reason: Ambiguous, Op: op, Message: "more than one consumer has this custom_id"}
 	}
 	return id, nil
 }
@@ -151,7 +151,7 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]s
 		return nil, invalid(op, "there is no such kind")
 	}
 	ids, ambiguous := map[EntityRef]string{}, map[EntityRef]bool{}
-	failed := c.list(ctx, op, collection, nil, func(r request, a answer, row json.RawMessage) (bool, *Error) {
+	failed := c.list(ctx, op, collection, nil, func(r request, a response, row json.RawMessage) (bool, *Error) {
 		e, failed := decodeNamed(r, a, row)
 		if failed != nil {
 			return false, failed
@@ -174,7 +174,7 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]s
 }
 
 // refs are the ways to refer to an entity.
-func (e named) refs(kind EntityKind) []EntityRef {
+func (e entityJSON) refs(kind EntityKind) []EntityRef {
 	refs := []EntityRef{{ID: e.ID}}
 	switch {
 	case kind == Consumer && value(e.Username) != "":
@@ -188,14 +188,14 @@ func (e named) refs(kind EntityKind) []EntityRef {
 	return refs
 }
 
-func decodeNamed(r request, a answer, raw []byte) (named, *Error) {
-	var e named
+func decodeNamed(r request, a response, raw []byte) (entityJSON, *Error) {
+	var e entityJSON
 	if json.Unmarshal(raw, &e) != nil {
-		return named{}, r.malformed(a, "the answer is not an entity of Kong")
+		return entityJSON{}, r.malformed(a, "the answer is not an entity of Kong")
 	}
 	id, ok := uuid(e.ID)
 	if !ok {
-		return named{}, r.malformed(a, "Kong answered with an entity without a valid id")
+		return entityJSON{}, r.malformed(a, "Kong answered with an entity without a valid id")
 	}
 	e.ID = id
 	return e, nil

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"sync"
@@ -38,5 +38,5 @@ func (c *Client) paused(op string) *Error {
 	if left == 0 {
 		return nil
 	}
-	return &Error{Kind: Throttled, Op: op, Message: "not sent, for an earlier request was asked to wait", RetryAfter: left}
+	return &Error{Reason: Throttled, Op: op, Message: "not sent, for an earlier request was asked to wait", RetryAfter: left}
 }

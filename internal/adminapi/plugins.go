@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -99,8 +99,8 @@ func (c *Client) PluginAt(ctx context.Context, name string, scope plugin.Scope) 
 		return found == nil
 	})
 	switch {
-	case failed != nil && failed.Kind == NotFound && parent != "":
-		failed.Kind, failed.Message = ReferenceMissing, "the entity of the scope does not exist"
+	case failed != nil && failed.Reason == NotFound && parent != "":
+		failed.Reason, failed.Message = ReferenceMissing, "the entity of the scope does not exist"
 		return plugin.Plugin{}, failed
 	case failed != nil:
 		return plugin.Plugin{}, failed
@@ -190,7 +190,7 @@ func (c *Client) onePlugin(ctx context.Context, r request, want int, asked func(
 
 // listPlugins hands every plugin of a list to visit, until that says that it is enough.
 func (c *Client) listPlugins(ctx context.Context, path string, filter url.Values, visit func(plugin.Plugin) (more bool)) *Error {
-	return c.list(ctx, opListPlugins, path, filter, func(r request, a answer, row json.RawMessage) (bool, *Error) {
+	return c.list(ctx, opListPlugins, path, filter, func(r request, a response, row json.RawMessage) (bool, *Error) {
 		p, failed := decodePlugin(r, a, row)
 		if failed != nil {
 			return false, failed
@@ -216,7 +216,7 @@ func encodePlugin(op string, p plugin.Plugin) ([]byte, *Error) {
 }
 
 // entity is a plugin as Kong answers it; go-kong's type lacks updated_at.
-type entity struct {
+type pluginJSON struct {
 	kong.Plugin
 	UpdatedAt *int64 `json:"updated_at"`
 }
@@ -224,8 +224,8 @@ type entity struct {
 // decodePlugin reads one plugin. Whatever lacks what every plugin of Kong has is refused:
 // an ID, a name, config, and an ID for every entity of its scope. Taking the lack for a
 // value would make a plugin look as if somebody had changed it.
-func decodePlugin(r request, a answer, raw []byte) (plugin.Plugin, *Error) {
-	var e entity
+func decodePlugin(r request, a response, raw []byte) (plugin.Plugin, *Error) {
+	var e pluginJSON
 	if json.Unmarshal(raw, &e) != nil {
 		return plugin.Plugin{}, r.malformed(a, "the answer is not a plugin of Kong")
 	}

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema,
 		}
 		return result.Val.(*plugin.Schema), nil
 	case <-ctx.Done():
-		return nil, &Error{Kind: Unavailable, Op: opGetSchema, Message: "cancelled", err: ctx.Err()}
+		return nil, &Error{Reason: Unavailable, Op: opGetSchema, Message: "cancelled", err: ctx.Err()}
 	}
 }
 
@@ -54,7 +54,7 @@ func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin
 	a, failed := c.call(ctx, r, http.StatusOK)
 	if failed != nil {
 		if failed.Status == http.StatusNotFound && c.trusted.Load() && a.isExactly("No plugin named '"+name+"'") {
-			failed.Kind, failed.Message = NotFound, "the plugin is not installed"
+			failed.Reason, failed.Message = NotFound, "the plugin is not installed"
 		}
 		return nil, failed
 	}

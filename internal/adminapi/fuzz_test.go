@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"fmt"
@@ -58,11 +58,11 @@ func FuzzPaths(f *testing.F) {
 			if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 				t.Error(err)
 			}
-			return response(404, jsonType, notFoundBody), nil
+			return newResponse(404, jsonType, notFoundBody), nil
 		})
 		c, err := New(Settings{AdminURL: "http://kong:8001/prefix/", Workspace: workspace, Transport: spy.wrap}, nil)
 		if err != nil {
-			if KindOf(err) != Invalid {
+			if ReasonForError(err) != Invalid {
 				t.Error(err)
 			}
 			return
@@ -80,7 +80,7 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 	p := plugin.Plugin{ID: id, Name: name, InstanceName: name}
 	check := func(_ any, err error) {
 		if err != nil {
-			wantKind(t, err, KindOf(err)) // an *Error
+			wantKind(t, err, ReasonForError(err)) // an *Error
 			if text := err.Error(); len(text) > maxErrorText {
 				t.Errorf("an error of %d bytes", len(text))
 			}
@@ -127,7 +127,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, contentType, body string, trusted bool) {
 		c, err := New(Settings{
 			AdminURL:  "http://kong:8001",
-			Transport: canned(func(*http.Request) (*http.Response, error) { return response(status, contentType, body), nil }).wrap,
+			Transport: canned(func(*http.Request) (*http.Response, error) { return newResponse(status, contentType, body), nil }).wrap,
 		}, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"context"
@@ -22,7 +22,7 @@ type page struct {
 
 // decodePage reads one page. A list that does not say how it goes on is malformed: taking
 // it for the last page would make what follows absent.
-func decodePage(r request, a answer) (page, *Error) {
+func decodePage(r request, a response) (page, *Error) {
 	var body struct {
 		Data   []json.RawMessage `json:"data"`
 		Next   json.RawMessage   `json:"next"`
@@ -46,7 +46,7 @@ func decodePage(r request, a answer) (page, *Error) {
 // that it has seen enough. The pages are asked for one by one by the offset in the answer:
 // Kong's own links drop the page size under a parent. A page of configs that is too large to
 // read is asked for in halves.
-func (c *Client) list(ctx context.Context, op, path string, filter url.Values, visit func(request, answer, json.RawMessage) (more bool, failed *Error)) *Error {
+func (c *Client) list(ctx context.Context, op, path string, filter url.Values, visit func(request, response, json.RawMessage) (more bool, failed *Error)) *Error {
 	size := pageSize
 	query := url.Values{"size": {strconv.Itoa(size)}}
 	for key, values := range filter {
@@ -87,7 +87,7 @@ func (c *Client) list(ctx context.Context, op, path string, filter url.Values, v
 // absent is what a walk over a whole list without a match means.
 func (c *Client) absent(op, what string) *Error {
 	if c.trusted.Load() {
-		return &Error{Kind: NotFound, Op: op, Message: "no such " + what}
+		return &Error{Reason: NotFound, Op: op, Message: "no such " + what}
 	}
-	return &Error{Kind: Unavailable, Op: op, Message: "no such " + what + " (not taken for an answer about the entity)"}
+	return &Error{Reason: Unavailable, Op: op, Message: "no such " + what + " (not taken for an answer about the entity)"}
 }

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"net/http"
@@ -67,7 +67,7 @@ func TestProbeOfWhatIsNotKong(t *testing.T) {
 		status       int
 		contentType  string
 		body         string
-		want         Kind
+		want         Reason
 	}{
 		{"HTML", "some web server", 200, htmlType, htmlBody, NotKong},
 		{"text", "some server", 200, "text/plain", "OK", NotKong},
@@ -93,8 +93,8 @@ func TestProbeOfWhatIsNotKong(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := trusting(t, answering(t, tt.status, tt.contentType, tt.body))
 			_, err := c.Probe(t.Context())
-			if KindOf(err) != tt.want {
-				t.Errorf("%s: got %q (%v), want %q", tt.reason, KindOf(err), err, tt.want)
+			if ReasonForError(err) != tt.want {
+				t.Errorf("%s: got %q (%v), want %q", tt.reason, ReasonForError(err), err, tt.want)
 			}
 			if c.trusted.Load() {
 				t.Error("a 404 is still believed")
@@ -122,7 +122,7 @@ func TestProbeAfter500(t *testing.T) {
 		name   string
 		status int
 		body   string
-		want   Kind
+		want   Reason
 	}{
 		{"unreachable", 200, `{"database":{"reachable":false}}`, ""},
 		{"reachable", 200, `{"database":{"reachable":true}}`, Unavailable},
@@ -141,7 +141,7 @@ func TestProbeAfter500(t *testing.T) {
 				write(w, 500, jsonType, `{"message":"An unexpected error happened"}`)
 			}))
 			info, err := c.Probe(t.Context())
-			if KindOf(err) != tt.want || info.DatabaseReachable || c.trusted.Load() {
+			if ReasonForError(err) != tt.want || info.DatabaseReachable || c.trusted.Load() {
 				t.Errorf("got %+v, %v", info, err)
 			}
 		})

@@ -1,4 +1,4 @@
-package gateway
+package adminapi
 
 import (
 	"testing"
@@ -108,7 +108,7 @@ func TestResolveByCustomID(t *testing.T) {
 		name, reason string
 		rows         []map[string]any
 		id           string
-		kind         Kind
+		kind         Reason
 	}{
 		{"none", "nobody has it", rows(), "", NotFound},
 		{"one", "the one", rows("x"), id1, ""},
@@ -124,11 +124,11 @@ func TestResolveByCustomID(t *testing.T) {
 			}
 			c := trusting(t, serve(t, p.ServeHTTP))
 			id, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"})
-			if id != tt.id || KindOf(err) != tt.kind {
+			if id != tt.id || ReasonForError(err) != tt.kind {
 				t.Errorf("%s: got %q, %v", tt.reason, id, err)
 			}
 			c.trusted.Store(false)
-			if _, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"}); tt.kind == NotFound && KindOf(err) != Unavailable {
+			if _, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"}); tt.kind == NotFound && ReasonForError(err) != Unavailable {
 				t.Errorf("without a probe: got %v", err)
 			}
 		})
