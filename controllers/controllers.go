@@ -1,3 +1,8 @@
+// Package controllers sets the reconcilers up: options, field indexes, watches and metrics. It
+// makes the values that both reconcilers share and wires them together.
+//
+// Each reconciler has a package of its own below this one. They import each other nowhere; what
+// two of them need is in internal/.
 package controllers
 
 import (
@@ -14,116 +19,147 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/pluginbinding/kong-plugin-operator/controllers/konggateway"
+	"github.com/pluginbinding/kong-plugin-operator/controllers/pluginbinding"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
+	"github.com/pluginbinding/kong-plugin-operator/internal/metrics"
+	"github.com/pluginbinding/kong-plugin-operator/internal/programmed"
 )
 
-// Options of the two controllers together.
+// UserAgent is what the operator calls itself to Kong and to the API server.
+const UserAgent = konggateway.UserAgent
+
+// Options of the reconcilers.
 type Options struct {
-	// Cluster is the cluster id that marks this cluster's plugins in Kong.
-	Cluster string
+	// ClusterID is in the ownership tags of this cluster's plugins in Kong.
+	ClusterID string
 	// Namespaces that the manager watches; empty for all.
 	Namespaces []string
-	// Selector of the KongGateways and PluginBindings that the manager watches; nil or empty
-	// for all.
+	// Selector of the KongGateways and PluginBindings that the manager watches; nil or empty for
+	// all.
 	Selector labels.Selector
-	// RemoveOrphans allows the removal of plugins that bear this cluster's marks and belong
-	// to no binding.
+	// RemoveOrphans allows the removal of plugins that carry this cluster's ownership tags and
+	// belong to no binding.
 	RemoveOrphans bool
-	// Since is when this cluster was made. Plugins that are older are not removed as orphans:
-	// under a cluster id that was used before, their bindings may still be restored.
-	Since time.Time
-	// Leads reports whether no other replica can lead now; nothing is written to Kong while
-	// it does not. Nil if there is no other.
-	Leads func() bool
-	// Workers is how many bindings are reconciled at the same time.
+	// ClusterCreatedAt is when this cluster was created. The operator does not remove older
+	// plugins as orphans: under a cluster ID that was used before, their bindings may still be
+	// restored.
+	ClusterCreatedAt time.Time
+	// IsLeader reports whether no other replica can lead now. The operator writes nothing to Kong
+	// while it returns false. Nil if there is no other replica.
+	IsLeader func() bool
+	// Workers is how many bindings are reconciled concurrently.
 	Workers int
 	// Registry takes the metrics.
 	Registry prometheus.Registerer
 	// Clock tells the time.
 	Clock clock.PassiveClock
-	// LeadingSince is since when this process leads, if somebody knows better than that it
-	// does when it first reconciles. For a while after that, a write of an earlier leader can
-	// still be done, and nothing is made or removed.
+	// LeadingSince is when this process began to lead; the first reconcile if it is zero. For a
+	// while after that, Kong may still apply a write of an earlier leader, and the operator neither
+	// creates nor removes a plugin.
 	LeadingSince time.Time
-	// Client and Live stand in for the manager's own, if set.
-	Client client.Client
-	Live   client.Reader
-	// Dialer stands in for a pool of gateway clients, if set.
-	Dialer Dialer
+	// Client and APIReader replace the manager's own, if set.
+	Client    client.Client
+	APIReader client.Reader
+	// Clients replaces the clients of package adminapi, if set.
+	Clients connection.ClientRegistry
 }
 
-// Operator is the two controllers, wired together.
-type Operator struct {
-	Gateways    *KongGatewayReconciler
-	Bindings    *PluginBindingReconciler
-	Connections *Connections
+// Reconcilers are the two reconcilers, wired together.
+type Reconcilers struct {
+	Gateways    *konggateway.Reconciler
+	Bindings    *pluginbinding.Reconciler
+	Connections *connection.Registry
 }
 
-// Recorders make the events of the two controllers.
-type Recorders struct{ Gateways, Bindings events.EventRecorder }
+// Recorders take the events of each reconciler.
+type Recorders struct {
+	Gateways, Bindings events.EventRecorder
+}
 
-// New wires the two controllers together. Without Workers it is taken to be run by one.
-func New(o Options, recorders Recorders) *Operator {
-	connections, ledger, metrics := NewConnections(), NewLedger(o.Clock, o.LeadingSince), NewMetrics(o.Registry)
-	return &Operator{
+// Delays after a failure. The delay of a binding is bounded, so that a gateway that was down for
+// long is not left alone for as long again.
+const (
+	bindingBaseDelay = 100 * time.Millisecond
+	bindingMaxDelay  = time.Minute
+	gatewayBaseDelay = time.Second
+	gatewayMaxDelay  = 15 * time.Second
+)
+
+// New makes the reconcilers. Without Workers, it assumes that one binding is reconciled at a time.
+func New(o Options, recorders Recorders) *Reconcilers {
+	var (
+		connections = connection.NewRegistry()
+		writes      = inflight.NewTracker(o.Clock, o.LeadingSince)
+		memory      = programmed.NewMemory()
+		counters    = metrics.New(o.Registry)
+		namespaces  = sets.New(o.Namespaces...)
+	)
+	return &Reconcilers{
 		Connections: connections,
-		Gateways: &KongGatewayReconciler{
-			Client:        o.Client,
-			Live:          o.Live,
-			Events:        recorders.Gateways,
-			Cluster:       o.Cluster,
-			Namespaces:    sets.New(o.Namespaces...),
-			Selector:      o.Selector,
-			RemoveOrphans: o.RemoveOrphans,
-			Since:         o.Since,
-			Connections:   connections,
-			Ledger:        ledger,
-			Metrics:       metrics,
-			Dialer:        o.Dialer,
-			Clock:         o.Clock,
-			backoff:       workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](gatewayFirst, gatewayMost),
+		Gateways: &konggateway.Reconciler{
+			Client:           o.Client,
+			APIReader:        o.APIReader,
+			Events:           recorders.Gateways,
+			ClusterID:        o.ClusterID,
+			Namespaces:       namespaces,
+			Selector:         o.Selector,
+			RemoveOrphans:    o.RemoveOrphans,
+			ClusterCreatedAt: o.ClusterCreatedAt,
+			Connections:      connections,
+			InFlight:         writes,
+			Programmed:       memory,
+			Metrics:          counters,
+			Clients:          o.Clients,
+			Clock:            o.Clock,
+			Backoff:          workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](gatewayBaseDelay, gatewayMaxDelay),
 		},
-		Bindings: &PluginBindingReconciler{
+		Bindings: &pluginbinding.Reconciler{
 			Client:      o.Client,
-			Live:        o.Live,
+			APIReader:   o.APIReader,
 			Events:      recorders.Bindings,
-			Cluster:     o.Cluster,
-			Namespaces:  sets.New(o.Namespaces...),
+			ClusterID:   o.ClusterID,
+			Namespaces:  namespaces,
 			Selector:    o.Selector,
 			Connections: connections,
-			Ledger:      ledger,
-			Metrics:     metrics,
+			InFlight:    writes,
+			Programmed:  memory,
+			Metrics:     counters,
 			Clock:       o.Clock,
-			backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](retryFirst, retryMost),
-			turns:       newTurns(o.Workers),
+			Backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](bindingBaseDelay, bindingMaxDelay),
+			Limiter:     fairqueue.NewLimiter(o.Workers),
 		},
 	}
 }
 
-// AddToManager wires the two controllers together and adds them to a manager that has not
-// started. The manager gives what the options leave out.
+// AddToManager adds the reconcilers to a manager that has not started. The manager provides what
+// the options leave out. It returns an error when an index, a metric or a controller of that name
+// exists already.
 func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	if err := SetupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	if o.Client == nil {
 		o.Client = mgr.GetClient()
 	}
-	if o.Live == nil {
-		o.Live = mgr.GetAPIReader()
+	if o.APIReader == nil {
+		o.APIReader = mgr.GetAPIReader()
 	}
-	if o.Dialer == nil {
-		o.Dialer = PoolDialer{adminapi.NewRegistry(adminapi.NewMetrics(o.Registry), o.Leads)}
+	if o.Clients == nil {
+		o.Clients = connection.AdminAPIClients{Registry: adminapi.NewRegistry(adminapi.NewMetrics(o.Registry), o.IsLeader)}
 	}
 	if err := o.Registry.Register(&BindingCollector{Reader: mgr.GetCache()}); err != nil {
 		return err
 	}
-	operator := New(o, Recorders{
+	reconcilers := New(o, Recorders{
 		Gateways: mgr.GetEventRecorder("konggateway-controller"),
 		Bindings: mgr.GetEventRecorder("pluginbinding-controller"),
 	})
-	if err := operator.Gateways.SetupWithManager(mgr); err != nil {
+	if err := addGatewayController(mgr, reconcilers); err != nil {
 		return err
 	}
-	return operator.Bindings.SetupWithManager(mgr, o.Workers)
+	return addBindingController(mgr, reconcilers, o.Workers)
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 func bindingNamed(name string) *v1alpha1.PluginBinding {
@@ -23,33 +24,30 @@ func bindingNamed(name string) *v1alpha1.PluginBinding {
 	return binding
 }
 
-func TestWhatAPersonChangedComesBeforeWhatASweepOrAGatewayWoke(t *testing.T) {
+func TestAPersonsChangeComesBeforeAResync(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
 	cached := fake.NewClientBuilder().WithScheme(scheme).
 		WithObjects(bindingNamed("of-the-gateway")).
-		WithIndex(&v1alpha1.PluginBinding{}, indexGateway, func(o client.Object) []string {
-			return []string{gatewayKeyOf(o.(*v1alpha1.PluginBinding)).String()}
-		}).Build()
-	gateway := &v1alpha1.KongGateway{}
-	gateway.Namespace, gateway.Name = "shop", "kong"
-	woken := bindingNamed("woken")
-	changed, touched := bindingNamed("changed"), woken.DeepCopy()
+		WithIndex(&v1alpha1.PluginBinding{}, reference.IndexGateway, ofBinding(gatewayKey)).Build()
+	gateway := types.NamespacedName{Namespace: "shop", Name: "kong"}
+	resynced := bindingNamed("resynced")
+	changed, touched := bindingNamed("changed"), resynced.DeepCopy()
 	touched.ResourceVersion = "2"
 
 	queue := priorityqueue.New[reconcile.Request]("test")
 	defer queue.ShutDown()
-	queueWoken(t.Context(), event.GenericEvent{Object: woken}, queue)
-	(&PluginBindingReconciler{Client: cached}).queueBindingsOf(t.Context(), event.GenericEvent{Object: gateway}, queue)
+	enqueueBindingBehind(t.Context(), client.ObjectKeyFromObject(resynced), queue)
+	bindingFinder{cached}.enqueueOfGateway(t.Context(), gateway, queue)
 	(&handler.EnqueueRequestForObject{}).Create(t.Context(), event.CreateEvent{Object: changed}, queue)
 
 	for _, want := range []struct {
 		name     string
 		priority int
 	}{
-		{"changed", 0}, {"woken", handler.LowPriority}, {"of-the-gateway", handler.LowPriority},
+		{"changed", 0}, {"resynced", handler.LowPriority}, {"of-the-gateway", handler.LowPriority},
 	} {
 		request, priority, _ := queue.GetWithPriority()
 		if request.Name != want.name || priority != want.priority {
@@ -59,23 +57,23 @@ func TestWhatAPersonChangedComesBeforeWhatASweepOrAGatewayWoke(t *testing.T) {
 	}
 
 	// A binding that waits for its repair and is changed meanwhile moves forward.
-	queueWoken(t.Context(), event.GenericEvent{Object: woken}, queue)
-	(&handler.EnqueueRequestForObject{}).Update(t.Context(), event.UpdateEvent{ObjectOld: woken, ObjectNew: touched}, queue)
-	if request, priority, _ := queue.GetWithPriority(); request.Name != "woken" || priority != 0 {
+	enqueueBindingBehind(t.Context(), client.ObjectKeyFromObject(resynced), queue)
+	(&handler.EnqueueRequestForObject{}).Update(t.Context(), event.UpdateEvent{ObjectOld: resynced, ObjectNew: touched}, queue)
+	if request, priority, _ := queue.GetWithPriority(); request.Name != "resynced" || priority != 0 {
 		t.Errorf("%s with priority %d after a change", request.Name, priority)
 	}
 }
 
-func TestTheGatewayControllersBackOffIsBounded(t *testing.T) {
+func TestGatewayBackoffIsBounded(t *testing.T) {
 	limiter, kong := gatewayOptions().RateLimiter, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "kong", Name: "kong"}}
-	if first := limiter.When(kong); first != gatewayFirst {
-		t.Errorf("the first pause is %v", first)
+	if first := limiter.When(kong); first != gatewayBaseDelay {
+		t.Errorf("the first delay is %v", first)
 	}
 	var last time.Duration
 	for range 30 {
 		last = limiter.When(kong)
 	}
-	if last != gatewayMost {
-		t.Errorf("the pauses grow to %v", last)
+	if last != gatewayMaxDelay {
+		t.Errorf("the delays grow to %v", last)
 	}
 }

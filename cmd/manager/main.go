@@ -92,17 +92,17 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	if err := controllers.AddToManager(ctx, mgr, controllers.Options{
-		Cluster:    clusterID,
+		ClusterID:  clusterID,
 		Namespaces: o.namespaces,
 		Selector:   o.selector,
 		// Only an id that somebody chose is certain to be this cluster's alone, and only what is
 		// younger than the cluster is certain to have been made in it.
-		RemoveOrphans: o.clusterID != "" && !since.IsZero(),
-		Since:         since,
-		Leads:         leads,
-		Workers:       o.workers,
-		Registry:      metrics.Registry,
-		Clock:         clock.RealClock{},
+		RemoveOrphans:    o.clusterID != "" && !since.IsZero(),
+		ClusterCreatedAt: since,
+		IsLeader:         leads,
+		Workers:          o.workers,
+		Registry:         metrics.Registry,
+		Clock:            clock.RealClock{},
 	}); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package controllers
+package konggateway
 
 import (
 	"cmp"
@@ -19,75 +19,80 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+	"github.com/pluginbinding/kong-plugin-operator/internal/retained"
 )
 
-// marked is a plugin that bears the marks of a binding of this cluster. It is an orphan when
-// that binding does not exist, or has recorded another plugin.
-type marked struct {
-	id      string
-	owner   types.NamespacedName
-	created int64 // in seconds since 1970
-	// recorded is the plugin that an orphan's binding has recorded instead, if it exists.
+// ownedPlugin is a plugin that carries the ownership tags of a binding of this cluster. It is an
+// orphan when that binding does not exist, or has recorded another plugin.
+type ownedPlugin struct {
+	id        string
+	owner     types.NamespacedName
+	createdAt int64 // in seconds since 1970
+	// recorded is the plugin that the orphan's binding has recorded instead, if it exists.
 	recorded string
-	// elsewhere is the gateway of that binding when it leads to another Kong. The plugin stays
-	// from when it led to this one.
-	elsewhere string
+	// movedTo is the gateway of that binding when it leads to another Kong. The plugin is from when
+	// it led to this one.
+	movedTo string
 }
 
-// disowns reports whether a binding has recorded another plugin than this one. An ID is
-// recorded once: such a plugin is a second one for good. It stays from a binding of that
-// name whose finalizer was taken off by force.
-func disowns(binding *v1alpha1.PluginBinding, id string) bool {
+// hasRecordedAnother reports whether a binding has recorded another plugin than this one. An ID is
+// recorded once, so this plugin is a second one for good. It stays from a binding of that name
+// whose finalizer somebody removed by force.
+func hasRecordedAnother(binding *v1alpha1.PluginBinding, id string) bool {
 	recorded := string(binding.Status.PluginID)
 	return recorded != "" && recorded != id
 }
 
-// orphanAge is how long before its removal an orphan has to have been seen first, in
-// another sweep: a binding that is being restored may be on its way.
-const orphanAge = time.Minute
+// orphanGracePeriod is how long before its removal an earlier resync has to have seen an orphan: a
+// binding that is being restored may be on its way.
+const orphanGracePeriod = time.Minute
 
-// orphans finds the plugins that are no binding's. Only watched namespaces can be judged.
-func (r *KongGatewayReconciler) orphans(ctx context.Context, g *gatewayPass, plugins []marked) ([]marked, error) {
-	var found []marked
-	for _, p := range plugins {
+// findOrphans returns the plugins that belong to no binding, sorted by ID. Only plugins of watched
+// namespaces can be judged.
+func (r *Reconciler) findOrphans(ctx context.Context, s *state, owned []ownedPlugin) ([]ownedPlugin, error) {
+	var orphans []ownedPlugin
+	for _, p := range owned {
 		if p.owner.Name == "" || r.Namespaces.Len() > 0 && !r.Namespaces.Has(p.owner.Namespace) {
 			continue
 		}
 		binding := &v1alpha1.PluginBinding{}
 		err := r.Client.Get(ctx, p.owner, binding, client.UnsafeDisableDeepCopy)
-		if apierrors.IsNotFound(err) && r.Selector != nil && !r.Selector.Empty() {
-			// It may be another operator's, whose bindings the cache does not have.
-			err = r.Live.Get(ctx, p.owner, binding)
+		if apierrors.IsNotFound(err) && r.hasSelector() {
+			// It may be another operator's, whose bindings are not in the cache.
+			err = r.APIReader.Get(ctx, p.owner, binding)
 		}
 		if client.IgnoreNotFound(err) != nil {
 			return nil, err
 		}
-		if err != nil || disowns(binding, p.id) {
+		if err != nil || hasRecordedAnother(binding, p.id) {
 			p.recorded = string(binding.Status.PluginID)
-			found = append(found, p)
-		} else if p.elsewhere = r.elsewhere(ctx, g, binding); p.elsewhere != "" {
-			found = append(found, p)
+			orphans = append(orphans, p)
+		} else if p.movedTo = r.movedTo(ctx, s, binding); p.movedTo != "" {
+			orphans = append(orphans, p)
 		}
 	}
-	if len(found) == 0 {
+	if len(orphans) == 0 {
 		return nil, nil
 	}
-	left, err := r.left(ctx)
+	kept, err := r.retainedPlugins(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found = slices.DeleteFunc(found, func(p marked) bool { return left.Has(p.id) })
-	slices.SortFunc(found, func(a, b marked) int { return cmp.Compare(a.id, b.id) })
-	return found, nil
+	orphans = slices.DeleteFunc(orphans, func(p ownedPlugin) bool { return kept.Has(p.id) })
+	slices.SortFunc(orphans, func(a, b ownedPlugin) int { return cmp.Compare(a.id, b.id) })
+	return orphans, nil
 }
 
-// left are the plugins that were left on purpose, by whichever gateway: several may lead to
-// one Kong, and not all need be this operator's.
-func (r *KongGatewayReconciler) left(ctx context.Context) (sets.Set[string], error) {
-	left := sets.New[string]()
+func (r *Reconciler) hasSelector() bool { return r.Selector != nil && !r.Selector.Empty() }
+
+// retainedPlugins are the plugins that any gateway retains: several gateways may lead to one Kong,
+// and another operator may serve some of them.
+func (r *Reconciler) retainedPlugins(ctx context.Context) (sets.Set[string], error) {
+	ids := sets.New[string]()
 	reader := client.Reader(r.Client)
-	if r.Selector != nil && !r.Selector.Empty() {
-		reader = r.Live
+	if r.hasSelector() {
+		reader = r.APIReader
 	}
 	namespaces := sets.List(r.Namespaces)
 	if len(namespaces) == 0 {
@@ -99,131 +104,130 @@ func (r *KongGatewayReconciler) left(ctx context.Context) (sets.Set[string], err
 			return nil, err
 		}
 		for i := range gateways.Items {
-			left = left.Union(leftPlugins(&gateways.Items[i]))
+			ids = ids.Union(retained.PluginIDs(&gateways.Items[i]))
 		}
 	}
-	return left, nil
+	return ids, nil
 }
 
-// elsewhere names the gateway of a binding if that leads to another Kong than this one; empty
-// if it does not, or is not known.
-func (r *KongGatewayReconciler) elsewhere(ctx context.Context, g *gatewayPass, binding *v1alpha1.PluginBinding) string {
-	key := gatewayKeyOf(binding)
-	gw := &v1alpha1.KongGateway{}
-	if key == g.key || r.Client.Get(ctx, key, gw) != nil || place(gw) == place(g.gateway) {
+// movedTo names the gateway of a binding if it leads to another Kong than this one; empty if it
+// does not, or is not known.
+func (r *Reconciler) movedTo(ctx context.Context, s *state, binding *v1alpha1.PluginBinding) string {
+	key := reference.GatewayOf(binding)
+	gateway := &v1alpha1.KongGateway{}
+	if key == s.key || r.Client.Get(ctx, key, gateway) != nil || reference.SameKong(gateway, s.gateway) {
 		return ""
 	}
 	return key.String()
 }
 
-// sightings carries on when each orphan was first seen.
-func (r *KongGatewayReconciler) sightings(g *gatewayPass) map[string]time.Time {
-	first := make(map[string]time.Time, len(g.orphans))
-	for _, o := range g.orphans {
-		first[o.id] = r.Clock.Now()
-		if earlier, ok := g.lastRound.orphans[o.id]; ok {
-			first[o.id] = earlier
+// orphansFirstSeen carries on when each orphan was first seen.
+func (r *Reconciler) orphansFirstSeen(s *state) map[string]time.Time {
+	first := make(map[string]time.Time, len(s.resync.orphans))
+	for _, orphan := range s.resync.orphans {
+		first[orphan.id] = r.Clock.Now()
+		if earlier, ok := s.last.orphanFirstSeen[orphan.id]; ok {
+			first[orphan.id] = earlier
 		}
 	}
 	return first
 }
 
-// unnote ends the note of plugins that were left on purpose once a binding has recorded them
-// again. One that is being deleted may be about to leave its plugin. That a reading does not
-// show a plugin ends nothing: adminURL may point to another Kong for a while.
-func (r *KongGatewayReconciler) unnote(ctx context.Context, g *gatewayPass) error {
-	left := leftPlugins(g.gateway)
-	before := left.Len()
-	if g.sweep == nil || before == 0 {
+// pruneRetained removes plugins from the gateway's retained ones that a binding has recorded again.
+// A binding that is being deleted may be about to retain its plugin. A plugin that a resync does not
+// show stays listed: adminURL may point to another Kong for a while.
+func (r *Reconciler) pruneRetained(ctx context.Context, s *state) error {
+	ids := retained.PluginIDs(s.gateway)
+	before := ids.Len()
+	if s.resync.status == nil || before == 0 {
 		return nil
 	}
-	for i := range g.bindings {
-		if g.bindings[i].DeletionTimestamp.IsZero() {
-			left.Delete(string(g.bindings[i].Status.PluginID))
+	for i := range s.bindings {
+		if s.bindings[i].DeletionTimestamp.IsZero() {
+			ids.Delete(string(s.bindings[i].Status.PluginID))
 		}
 	}
-	if left.Len() == before {
+	if ids.Len() == before {
 		return nil
 	}
-	return noteLeft(ctx, r.Client, g.gateway, left)
+	base := s.gateway.DeepCopy()
+	retained.SetPluginIDs(s.gateway, ids)
+	return r.Client.Patch(ctx, s.gateway, optimistically(base))
 }
 
-// tidy removes orphans that were seen before, after a live look at both sides.
-func (r *KongGatewayReconciler) tidy(ctx context.Context, g *gatewayPass) error {
+// removeOrphans deletes orphans that an earlier resync saw, after a live read on both sides.
+func (r *Reconciler) removeOrphans(ctx context.Context, s *state) error {
 	if !r.RemoveOrphans {
 		return nil
 	}
-	for _, o := range g.orphans {
-		if o.created < r.Since.Unix() {
-			// In a cluster that is being rebuilt under its old id, its binding may still be restored.
+	for _, orphan := range s.resync.orphans {
+		if orphan.createdAt < r.ClusterCreatedAt.Unix() {
+			// In a cluster that is being rebuilt under its old ID, its binding may still be restored.
 			continue
 		}
-		first, seen := g.lastRound.orphans[o.id]
-		if o.elsewhere != "" || !seen || r.Clock.Since(first) < orphanAge {
+		first, seen := s.last.orphanFirstSeen[orphan.id]
+		if orphan.movedTo != "" || !seen || r.Clock.Since(first) < orphanGracePeriod {
 			continue
 		}
-		if err := r.removeOrphan(ctx, g, o); err != nil {
-			log.FromContext(ctx).Info("an orphaned plugin was not removed", "plugin", o.id, "error", err.Error())
+		if err := r.removeOrphan(ctx, s, orphan); err != nil {
+			log.FromContext(ctx).Info("an orphaned plugin was not removed", "plugin", orphan.id, "error", err.Error())
 		}
 	}
 	return nil
 }
 
-// removeOrphan removes one, unless it is its binding's after all or Kong shows it as
-// somebody else's by now.
-func (r *KongGatewayReconciler) removeOrphan(ctx context.Context, g *gatewayPass, o marked) error {
+// removeOrphan deletes one orphan, unless it belongs to its binding after all or Kong shows another
+// owner by now.
+func (r *Reconciler) removeOrphan(ctx context.Context, s *state, orphan ownedPlugin) error {
 	binding, why := &v1alpha1.PluginBinding{}, "which does not exist"
-	switch err := r.Live.Get(ctx, o.owner, binding); {
+	switch err := r.APIReader.Get(ctx, orphan.owner, binding); {
 	case apierrors.IsNotFound(err):
 	case err != nil:
 		return err
-	case disowns(binding, o.id) && mayWrite(binding):
+	case hasRecordedAnother(binding, orphan.id) && reference.AllowsWrites(binding):
 		why = fmt.Sprintf("which has recorded plugin %s", binding.Status.PluginID)
 	default:
 		return nil
 	}
-	have, err := g.kong.PluginByID(ctx, o.id)
+	live, err := s.probe.client.PluginByID(ctx, orphan.id)
 	if adminapi.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	self := identity.Binding{Cluster: r.Cluster, Namespace: o.owner.Namespace, Name: o.owner.Name}
-	if standing, _ := identity.OwnershipOf(self, have.Tags, have.InstanceName); standing != identity.Owned {
+	self := identity.Binding{Cluster: r.ClusterID, Namespace: orphan.owner.Namespace, Name: orphan.owner.Name}
+	if ownership, _ := identity.OwnershipOf(self, live.Tags, live.InstanceName); ownership != identity.Owned {
 		return nil
 	}
-	if err := g.kong.Delete(ctx, o.id); err != nil {
+	if err := s.probe.client.Delete(ctx, orphan.id); err != nil {
 		return err
 	}
-	r.Metrics.wrote(g.key, "delete")
-	log.FromContext(ctx).Info("removed an orphaned plugin", "plugin", o.id, "binding", o.owner.String())
-	r.Events.Eventf(g.gateway, nil, corev1.EventTypeNormal, "OrphanRemoved", "Sweep",
-		"plugin %s of PluginBinding %s, %s, was removed from Kong", o.id, o.owner, why)
+	r.Metrics.CountWrite(s.key, "delete")
+	log.FromContext(ctx).Info("removed an orphaned plugin", "plugin", orphan.id, "binding", orphan.owner.String())
+	r.Events.Eventf(s.gateway, nil, corev1.EventTypeNormal, "OrphanRemoved", "Resync",
+		"the operator deleted plugin %s of PluginBinding %s, %s, from Kong", orphan.id, orphan.owner, why)
 	return nil
 }
 
-// mayWrite reports whether the binding's author lets the operator write to Kong for it.
-func mayWrite(binding *v1alpha1.PluginBinding) bool {
-	return binding.Annotations[v1alpha1.PausedAnnotation] != "true" && binding.Spec.ManagementPolicy != v1alpha1.ObservePlugin
-}
+// maxNamedOrphans is how many orphans an event names.
+const maxNamedOrphans = 5
 
-func (g *gatewayPass) orphanNote() string {
-	const most = 5
+func (res *resync) orphansMessage() string {
 	var names []string
-	for _, o := range g.orphans[:min(len(g.orphans), most)] {
-		name := fmt.Sprintf("%s of %s", o.id, o.owner)
-		if o.recorded != "" {
-			name += ", which has recorded " + o.recorded
+	for _, orphan := range res.orphans[:min(len(res.orphans), maxNamedOrphans)] {
+		name := fmt.Sprintf("%s of %s", orphan.id, orphan.owner)
+		if orphan.recorded != "" {
+			name += ", which has recorded " + orphan.recorded
 		}
-		if o.elsewhere != "" {
-			name += ", which is on KongGateway " + o.elsewhere + " now; delete it here if nobody wants it"
+		if orphan.movedTo != "" {
+			name += ", which uses KongGateway " + orphan.movedTo + " now; delete the plugin here if nobody needs it"
 		}
 		names = append(names, name)
 	}
-	if len(g.orphans) > most {
+	if len(res.orphans) > maxNamedOrphans {
 		names = append(names, "...")
 	}
-	return fmt.Sprintf("Kong holds %d plugins with this cluster's marks that are no PluginBinding's: %s",
-		len(g.orphans), strings.Join(names, "; "))
+	return fmt.Sprintf("Kong holds %d plugins with this cluster's ownership tags that belong to no PluginBinding: %s",
+		len(res.orphans), strings.Join(names, "; "))
 }

@@ -1,4 +1,4 @@
-package controllers
+package konggateway
 
 import (
 	"context"
@@ -12,172 +12,159 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
-// survey reads every plugin of this cluster, and every entity of the kinds that bindings
-// name, in as few lists as there are. A reading that broke off is thrown away whole. What
-// it shows is a hint: it drives no write.
-func (r *KongGatewayReconciler) survey(ctx context.Context, g *gatewayPass) error {
-	if !g.probed || !g.surveyDue || g.verdict.problem() != nil {
+// resync is one complete list of what a Kong holds of this cluster.
+type resync struct {
+	// attempted: a resync was tried, and took that long.
+	attempted bool
+	took      time.Duration
+	// failures counts the resyncs in a row that broke off; lastError is why the last one did.
+	failures  int
+	lastError string
+
+	// The rest is set by a resync that was complete.
+	snapshot *connection.Snapshot
+	status   *v1alpha1.ResyncStatus
+	orphans  []ownedPlugin
+	// changed are the bindings whose plugin or scope is not as it was.
+	changed []types.NamespacedName
+}
+
+// resyncFailureThreshold is how many resyncs in a row have to break off before the status reports
+// it: the network may break a single one.
+const resyncFailureThreshold = 2
+
+// resyncIfDue lists every plugin of this cluster, and every entity of the kinds that bindings
+// name, in as few lists as there are. A list that broke off is dropped completely.
+func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
+	s.resync = resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError}
+	if !s.probe.attempted || !s.probe.resyncDue || s.probe.result.problem() != nil {
 		return nil
 	}
-	began := r.Ledger.Now()
-	view, found, err := r.read(ctx, g, began)
-	g.surveyed, g.took = true, r.Clock.Since(began.at)
+	began := r.InFlight.Now()
+	snapshot, owned, err := r.list(ctx, s, began)
+	res := &s.resync
+	res.attempted, res.took = true, r.Clock.Since(began.At)
 	if err != nil {
-		log.FromContext(ctx).Info("the sweep broke off; nothing is concluded from it", "error", err.Error())
-		g.brokeOff, g.why = g.brokeOff+1, err.Error()
+		log.FromContext(ctx).Info("the resync broke off; the operator concludes nothing from it", "error", err.Error())
+		res.failures, res.lastError = res.failures+1, err.Error()
 		return nil
 	}
-	g.view, g.brokeOff, g.why = view, 0, ""
-	if g.orphans, err = r.orphans(ctx, g, found); err != nil {
+	res.snapshot, res.failures, res.lastError = snapshot, 0, ""
+	if res.orphans, err = r.findOrphans(ctx, s, owned); err != nil {
 		return err
 	}
-	g.stirred = r.changed(g)
-	g.sweep = &v1alpha1.ResyncStatus{
+	res.changed = r.changedBindings(s)
+	res.status = &v1alpha1.ResyncStatus{
 		Time:     metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
-		Duration: metav1.Duration{Duration: g.took.Round(time.Millisecond)},
-		Plugins:  count(len(view.fingerprints)),
-		Changed:  count(len(g.stirred)),
-		Orphaned: count(len(g.orphans)),
+		Duration: metav1.Duration{Duration: res.took.Round(time.Millisecond)},
+		Plugins:  count(snapshot.Len()),
+		Changed:  count(len(res.changed)),
+		Orphaned: count(len(res.orphans)),
 	}
-	r.Metrics.swept(g.key, g.sweep.Time, g.sweep.Orphaned)
+	r.Metrics.SetResync(s.key, res.status.Time.Time, len(res.orphans))
 	return nil
 }
 
-// oftenBroken is how many sweeps in a row have to break off before that is told: one may be
-// the network's.
-const oftenBroken = 2
-
-// unread says that the sweeps break off, for a person; empty if they do not.
-func (g *gatewayPass) unread() string {
-	if g.brokeOff < oftenBroken {
+// failureMessage says that the resyncs break off, empty if they do not.
+func (res *resync) failureMessage() string {
+	if res.failures < resyncFailureThreshold {
 		return ""
 	}
-	return "the plugins cannot be read all together, so that what somebody changes in Kong is not seen: " + g.why
+	return "The operator cannot list all plugins, so it does not detect changes made directly in Kong: " + res.lastError
 }
 
 func count(n int) int32 {
 	return int32(min(n, 1<<30)) //nolint:gosec // bounded
 }
 
-// read asks for the lists. It also names the binding of every plugin that bears the marks
-// of one.
-func (r *KongGatewayReconciler) read(ctx context.Context, g *gatewayPass, began Moment) (*View, []marked, error) {
-	view := newView(began)
-	for i := range g.bindings {
-		for _, part := range scopeParts(g.bindings[i].Spec.Scope) {
-			if view.entities[part.kind] != nil || part.kind == adminapi.ConsumerGroup && !g.verdict.info.Enterprise() {
+// list requests the lists. It also names the binding of every plugin that carries one's ownership
+// tags.
+func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*connection.Snapshot, []ownedPlugin, error) {
+	snapshot := connection.NewSnapshot(began)
+	for i := range s.bindings {
+		for _, entity := range reference.ScopeEntities(s.bindings[i].Spec.Scope) {
+			if snapshot.HasEntities(entity.Kind) || entity.Kind == adminapi.ConsumerGroup && !s.probe.result.info.Enterprise() {
 				continue
 			}
-			ids, err := g.kong.Entities(ctx, part.kind)
+			ids, err := s.probe.client.Entities(ctx, entity.Kind)
 			if err != nil {
 				return nil, nil, err
 			}
-			view.entities[part.kind] = ids
+			snapshot.SetEntities(entity.Kind, ids)
 		}
 	}
-	// Last, so that a plugin is never newer than what it applies to.
-	known := r.knownFingerprints(g)
-	var found []marked
-	err := g.kong.VisitByTags(ctx, identity.ClusterTags(r.Cluster), func(row plugin.Plugin) {
+	// The plugins come last, so that a plugin is never newer than what it applies to.
+	known := r.programmedFingerprints(s)
+	var owned []ownedPlugin
+	err := s.probe.client.VisitByTags(ctx, identity.ClusterTags(r.ClusterID), func(live plugin.Plugin) {
 		var owner types.NamespacedName
-		if binding := identity.OwnerOf(row.Tags).Binding; binding != nil {
+		if binding := identity.OwnerOf(live.Tags).Binding; binding != nil {
 			owner = types.NamespacedName{Namespace: binding.Namespace, Name: binding.Name}
-			found = append(found, marked{id: row.ID, owner: owner, created: row.CreatedAt})
+			owned = append(owned, ownedPlugin{id: live.ID, owner: owner, createdAt: live.CreatedAt})
 		}
-		view.add(row, owner, known[row.ID])
+		snapshot.Add(live, owner, known[live.ID])
 	})
-	return view, found, err
+	return snapshot, owned, err
 }
 
-// knownFingerprints are those of the plugins as they were when they were last in force.
-func (r *KongGatewayReconciler) knownFingerprints(g *gatewayPass) map[string]uint64 {
-	known := make(map[string]uint64, len(g.bindings))
-	for i := range g.bindings {
-		if last := r.Ledger.Fingerprint(&g.bindings[i]); last != 0 {
-			known[string(g.bindings[i].Status.PluginID)] = last
+// programmedFingerprints are the fingerprints of the plugins as they were last programmed, by ID.
+func (r *Reconciler) programmedFingerprints(s *state) map[string]uint64 {
+	fingerprints := make(map[string]uint64, len(s.bindings))
+	for i := range s.bindings {
+		if last, known := r.Programmed.Get(&s.bindings[i]); known {
+			fingerprints[string(s.bindings[i].Status.PluginID)] = last.Fingerprint
 		}
 	}
-	return known
+	return fingerprints
 }
 
-// wake makes the bindings look of which the reading shows something new.
-func (r *KongGatewayReconciler) wake(ctx context.Context, g *gatewayPass) error {
-	for _, key := range g.stirred {
-		r.Connections.wake(ctx, key)
+// enqueueBindings requests a reconcile of the bindings that changed.
+func (r *Reconciler) enqueueBindings(ctx context.Context, s *state) error {
+	for _, key := range s.resync.changed {
+		r.Connections.EnqueueBinding(ctx, key)
 	}
 	return nil
 }
 
-// sameSweep reports whether a sweep found what the one before it found; then its time
-// alone is not worth a write.
-func sameSweep(a, b *v1alpha1.ResyncStatus) bool {
-	return a != nil && a.Plugins == b.Plugins && a.Changed == b.Changed && a.Orphaned == b.Orphaned
-}
-
-// changed names the bindings whose plugin is missing from the reading or other than it was
-// when it was last in force, and those of which a name means another entity than before.
-// Bindings that this process has not seen in force are being looked at anyway.
-func (r *KongGatewayReconciler) changed(g *gatewayPass) []types.NamespacedName {
+// changedBindings names the bindings whose plugin is missing from the snapshot or differs from
+// what was last programmed, and those whose scope means another entity than before. Bindings that
+// this process has not seen programmed are being reconciled anyway.
+func (r *Reconciler) changedBindings(s *state) []types.NamespacedName {
 	var keys []types.NamespacedName
-	for i := range g.bindings {
-		binding := &g.bindings[i]
-		if r.stirred(g.view, binding) {
+	for i := range s.bindings {
+		binding := &s.bindings[i]
+		if r.hasChanged(s.resync.snapshot, binding) {
 			keys = append(keys, client.ObjectKeyFromObject(binding))
 		}
 	}
 	return keys
 }
 
-func (r *KongGatewayReconciler) stirred(view *View, binding *v1alpha1.PluginBinding) bool {
-	if condition := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionResolvedRefs); condition != nil && condition.Reason == v1alpha1.ReasonScopeNotFound {
-		_, found := view.scope(binding.Spec.Scope)
+func (r *Reconciler) hasChanged(snapshot *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
+	condition := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionResolvedRefs)
+	if condition != nil && condition.Reason == v1alpha1.ReasonScopeNotFound {
+		_, found := snapshot.ResolveScope(binding.Spec.Scope)
 		return found
 	}
-	last := r.Ledger.Fingerprint(binding)
-	if last == 0 || binding.Status.PluginID == "" || !r.Ledger.MayRely(binding, view.began, binding.Annotations[v1alpha1.ReconcileRequestedAtAnnotation]) {
+	last, known := r.Programmed.Get(binding)
+	// A reconcile that is asked for, or a write since the snapshot began, makes it outdated.
+	if !known || binding.Status.PluginID == "" || !snapshot.TrustFor(binding, r.InFlight, r.Programmed, 0).Presence {
 		return false
 	}
-	if view.fingerprint(string(binding.Status.PluginID)) != last {
+	if snapshot.Fingerprint(string(binding.Status.PluginID)) != last.Fingerprint {
 		return true
 	}
-	if !view.lists(binding.Spec.Scope) {
+	if !snapshot.ListsScope(binding.Spec.Scope) {
 		return false
 	}
-	// An entity that was given another name keeps its plugins, and nothing else tells of it.
-	scope, found := view.scope(binding.Spec.Scope)
-	return !found || binding.Status.Scope != nil && scope != boundScope(binding.Status.Scope)
-}
-
-// lists reports whether the entities of all kinds that the scope names were read.
-func (v *View) lists(declared *v1alpha1.Scope) bool {
-	for _, part := range scopeParts(declared) {
-		if v.entities[part.kind] == nil {
-			return false
-		}
-	}
-	return true
-}
-
-// scope resolves a declared scope in the view; false if it does not show all of it.
-func (v *View) scope(declared *v1alpha1.Scope) (plugin.Scope, bool) {
-	var scope plugin.Scope
-	for _, part := range scopeParts(declared) {
-		id := v.resolve(part.kind, part.ref)
-		if id == "" {
-			return plugin.Scope{}, false
-		}
-		part.set(&scope, id)
-	}
-	return scope, true
-}
-
-func boundScope(bound *v1alpha1.BoundScope) plugin.Scope {
-	return plugin.Scope{
-		ServiceID: bound.ServiceID, RouteID: bound.RouteID,
-		ConsumerID: bound.ConsumerID, ConsumerGroupID: bound.ConsumerGroupID,
-	}
+	// A renamed entity keeps its plugins, and nothing else tells about it.
+	scope, found := snapshot.ResolveScope(binding.Spec.Scope)
+	return !found || binding.Status.Scope != nil && scope != reference.BoundScope(binding.Status.Scope)
 }

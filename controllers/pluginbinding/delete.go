@@ -1,328 +1,237 @@
-package controllers
+package pluginbinding
 
 import (
 	"context"
-	"fmt"
-	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
-// reach takes the gateway's connection for a binding that is being deleted. Whether the
-// gateway still allows the binding does not matter: what it made has to go.
-func (r *PluginBindingReconciler) reach(ctx context.Context, p *pass) *stop {
-	if p.observes() {
-		return nil
+// resolveGatewayForDelete returns the gateway's connection for a binding that is being deleted.
+// It does not matter whether the gateway still allows the binding: the plugin has to go.
+func (r *Reconciler) resolveGatewayForDelete(ctx context.Context, s *state) (access, *stepResult) {
+	a, result := r.findGatewayForDelete(ctx, s)
+	if result != nil {
+		return a, result
 	}
-	if !r.watches(p.gateway.Namespace) {
-		return deletionWaits(p, &stop{}, r.unwatched(p))
-	}
-	gone, err := r.gatewayGone(ctx, p)
-	if err != nil {
-		return kubernetesStop(err)
-	}
-	if gone {
-		p.gatewayGone = true
-		if id := p.binding.Status.PluginID; id != "" {
-			p.warn(ctx, "PluginLeft", fmt.Sprintf("KongGateway %s is gone, so that plugin %s could not be removed from its Kong; if that Kong still runs, remove it there", p.gateway, id))
+	if a.gone {
+		if id := s.binding.Status.PluginID; id != "" {
+			s.warningf(ctx, "PluginLeft", "KongGateway %s no longer exists, so the operator could not delete plugin %s from its Kong; if that Kong still runs, delete the plugin there", s.gatewayKey, id)
 		}
-		return nil
+		return a, nil
 	}
-	if s := r.unlabelled(p); s != nil {
-		return s
+	if a.connection, result = r.getConnection(s); result != nil {
+		// A refused gateway keeps the finalizer just like one that is down.
+		return a, deletionWaits(s, result, result.message)
 	}
-	s := r.connect(p)
-	if s == nil {
-		return nil
-	}
-	// A refused gateway keeps the finalizer just like one that is down.
-	return deletionWaits(p, s, s.message)
+	return a, nil
 }
 
-// unlabelled waits for a gateway that is there, and is not this operator's by its labels.
-func (r *PluginBindingReconciler) unlabelled(p *pass) *stop {
-	if r.Selector == nil || r.Selector.Matches(labels.Set(p.kgw.Labels)) {
-		return nil
+// findGatewayForDelete returns the gateway of a binding that is being deleted, or that it does
+// not exist any more.
+func (r *Reconciler) findGatewayForDelete(ctx context.Context, s *state) (access, *stepResult) {
+	if !r.watches(s.gatewayKey.Namespace) {
+		return access{}, deletionWaits(s, done(), r.notWatchedMessage(s))
 	}
-	return deletionWaits(p, &stop{after: slowRetry}, r.noGateway(p))
+	gateway, err := r.getGatewayLive(ctx, s)
+	switch {
+	case err != nil:
+		return access{}, kubernetesError(err)
+	case gateway == nil:
+		return access{gone: true}, nil
+	case r.Selector != nil && !r.Selector.Matches(labels.Set(gateway.Labels)):
+		// It exists, and by its labels another operator serves it.
+		return access{gateway: gateway}, deletionWaits(s, &stepResult{requeueAfter: slowRetry}, r.notFoundMessage(s))
+	default:
+		return access{gateway: gateway}, nil
+	}
 }
 
-// deletionWaits makes a stop of a deletion tell what it waits for, if that is known.
-func deletionWaits(p *pass, s *stop, what string) *stop {
+// getGatewayLive returns nil only if the API server itself says that the gateway does not exist.
+func (r *Reconciler) getGatewayLive(ctx context.Context, s *state) (*v1alpha1.KongGateway, error) {
+	gateway := &v1alpha1.KongGateway{}
+	err := r.Client.Get(ctx, s.gatewayKey, gateway)
+	if apierrors.IsNotFound(err) {
+		err = r.APIReader.Get(ctx, s.gatewayKey, gateway)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // no gateway is an answer
+	}
+	return gateway, err
+}
+
+// deletionWaits turns a result into one that says what the deletion waits for, if that is known.
+func deletionWaits(s *state, result *stepResult, what string) *stepResult {
 	if what == "" {
-		return &stop{}
+		return done()
 	}
-	s.condition, s.unknown, s.transient = v1alpha1.ConditionProgrammed, true, false
-	s.reason = v1alpha1.ReasonDeleting
-	s.message = p.waitsTo() + what
-	return s
+	result.condition, result.unknown, result.keepConditions = v1alpha1.ConditionProgrammed, true, false
+	result.reason = v1alpha1.ReasonDeleting
+	result.message = s.pendingDeletion() + what
+	return result
 }
 
-// waitsTo says what a deletion has still to do in Kong.
-func (p *pass) waitsTo() string {
-	if p.observes() {
-		return "waiting to look in Kong for a plugin to keep note of: "
+// pendingDeletion says what a deletion still has to do in Kong.
+func (s *state) pendingDeletion() string {
+	if reference.IsObserved(s.binding) {
+		return "waiting to look for a plugin to retain in Kong: "
 	}
 	return "waiting to remove the plugin from Kong: "
 }
 
-// gatewayGone is believed only from the API server itself.
-func (r *PluginBindingReconciler) gatewayGone(ctx context.Context, p *pass) (bool, error) {
-	gw := &v1alpha1.KongGateway{}
-	err := r.Client.Get(ctx, p.gateway, gw)
-	if apierrors.IsNotFound(err) {
-		err = r.Live.Get(ctx, p.gateway, gw)
-	}
-	if apierrors.IsNotFound(err) {
-		return true, nil
-	}
-	p.kgw = gw
-	return false, err
-}
-
-// mostLeft bounds the list of plugins left on purpose: an annotation can hold some more.
-const mostLeft = 5000
-
-// leave is for a binding whose plugin the operator may only look at: it stays, with its
-// marks, which nobody may take off. The gateway keeps its ID, lest a sweep remove it as an
-// orphan.
-func (r *PluginBindingReconciler) leave(ctx context.Context, p *pass) *stop {
-	if !p.observes() {
-		return nil
-	}
-	if !r.watches(p.gateway.Namespace) {
-		return deletionWaits(p, &stop{}, r.unwatched(p))
-	}
-	gone, err := r.gatewayGone(ctx, p)
-	if err != nil {
-		return kubernetesStop(err)
-	}
-	if gone {
-		return nil // and with it goes the sweep
-	}
-	if s := r.unlabelled(p); s != nil {
-		return s
-	}
-	id, s := r.leftID(ctx, p)
-	if s != nil || id == "" {
-		return s
-	}
-	left := leftPlugins(p.kgw)
-	switch {
-	case left.Has(id):
-		return nil
-	case left.Len() >= mostLeft:
-		return deletionWaits(p, &stop{after: slowRetry}, fmt.Sprintf("KongGateway %s keeps note of %d plugins that were left, and of no more; take those that are gone out of its annotation %s",
-			p.gateway, mostLeft, v1alpha1.RetainedPluginsAnnotation))
-	}
-	if err := noteLeft(ctx, r.Client, p.kgw, left.Insert(id)); err != nil {
-		return kubernetesStop(err)
-	}
-	p.tell(ctx, "PluginLeft", fmt.Sprintf("plugin %s stays in Kong with this binding's marks, as managementPolicy Observe says", id))
-	return nil
-}
-
-// leftID is the ID of the plugin that stays, empty if there is none. An ID that was never
-// recorded, or was lost with the status, is looked for by the binding's marks.
-func (r *PluginBindingReconciler) leftID(ctx context.Context, p *pass) (string, *stop) {
-	if id := string(p.binding.Status.PluginID); id != "" {
-		return id, nil
-	}
-	if s := r.connect(p); s != nil {
-		return "", deletionWaits(p, s, s.message)
-	}
-	if s := r.lookForOurs(ctx, p); s != nil {
-		return "", s
-	}
-	switch p.action.Operation {
-	case identity.RemoveFinalizer:
-		return "", nil
-	case identity.Wait:
-		return "", lookAgain()
-	default:
-		return p.action.ID, nil
-	}
-}
-
-// noteLeft writes the IDs of plugins that are to stay into the gateway's annotation.
-func noteLeft(ctx context.Context, c client.Client, gw *v1alpha1.KongGateway, ids sets.Set[string]) error {
-	base := gw.DeepCopy()
-	if ids.Len() == 0 {
-		delete(gw.Annotations, v1alpha1.RetainedPluginsAnnotation)
-	} else {
-		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.RetainedPluginsAnnotation, strings.Join(sets.List(ids), ","))
-	}
-	return c.Patch(ctx, gw, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-}
-
-// leftPlugins are the IDs of plugins of bindings that are gone and that are to stay.
-func leftPlugins(gw *v1alpha1.KongGateway) sets.Set[string] {
-	left := sets.New(strings.Split(gw.Annotations[v1alpha1.RetainedPluginsAnnotation], ",")...)
-	return left.Delete("")
-}
-
-// outwait lets earlier writes land before anything is looked at: a late PUT would bring a
-// deleted plugin back. Without a write of unknown outcome by this process, and once it has
-// led for so long that none of the leader before it can be under way, there is nothing to
-// wait for.
-func (r *PluginBindingReconciler) outwait(_ context.Context, p *pass) *stop {
-	if p.gatewayGone || p.observes() {
-		return nil
-	}
-	wait := r.quietIn(p)
+// waitForInFlightWrites waits until Kong can no longer apply an earlier write: a late PUT would
+// bring a deleted plugin back. There is nothing to wait for without a write of unknown outcome by
+// this process, once it has led for so long that no write of an earlier leader can be in flight.
+func (r *Reconciler) waitForInFlightWrites(s *state) *stepResult {
+	wait := r.inFlightFor(s)
 	if wait <= 0 {
 		return nil
 	}
-	ready := meta.FindStatusCondition(p.binding.Status.Conditions, v1alpha1.ConditionReady)
-	if ready != nil && ready.Reason == v1alpha1.ReasonDeleting && ready.ObservedGeneration == p.binding.Generation {
-		return &stop{again: true, after: wait} // why it takes so long has been said
+	ready := meta.FindStatusCondition(s.binding.Status.Conditions, v1alpha1.ConditionReady)
+	if ready != nil && ready.Reason == v1alpha1.ReasonDeleting && ready.ObservedGeneration == s.binding.Generation {
+		return &stepResult{requeueWithBackoff: true, requeueAfter: wait} // the status says already why it takes so long
 	}
-	return &stop{
-		condition: v1alpha1.ConditionProgrammed,
-		unknown:   true,
-		reason:    v1alpha1.ReasonDeleting,
-		message:   "waiting until no earlier write to Kong can still be done, before the plugin is removed",
-		after:     wait,
+	return &stepResult{
+		condition:    v1alpha1.ConditionProgrammed,
+		unknown:      true,
+		reason:       v1alpha1.ReasonDeleting,
+		message:      "waiting before removing the plugin: Kong may still apply an earlier write",
+		requeueAfter: wait,
 	}
 }
 
-// quietIn is how long an earlier write for this binding can still be done.
-func (r *PluginBindingReconciler) quietIn(p *pass) time.Duration {
-	return r.Ledger.QuietIn(p.binding, longestWrite(p))
-}
-
-// takeAway removes what is ours and looks again, until a look finds nothing of ours.
-func (r *PluginBindingReconciler) takeAway(ctx context.Context, p *pass) *stop {
-	if p.gatewayGone || p.observes() {
-		return nil
+// deleteOwnedPlugin deletes or releases what the binding owns and looks again, until a look finds
+// nothing.
+func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResult {
+	if result := r.lookupOwned(ctx, s); result != nil {
+		return result
 	}
-	if s := r.lookForOurs(ctx, p); s != nil {
-		return s
-	}
-	if p.action.Operation != identity.RemoveFinalizer {
-		if s := r.stillDeleting(ctx, p); s != nil {
-			return s
+	if s.action.Operation != identity.RemoveFinalizer {
+		if result := r.recheckDeleting(ctx, s); result != nil {
+			return result
 		}
 	}
-	switch p.action.Operation {
+	switch s.action.Operation {
 	case identity.RemoveFinalizer:
-		p.tellLeft(ctx)
+		s.reportForeignPlugin(ctx)
 		return nil
 	case identity.Delete:
-		if s := r.remove(ctx, p, "delete", r.deleteOurs); s != nil {
-			return s
+		if result := r.removeWith(ctx, s, "delete", r.deletePlugin); result != nil {
+			return result
 		}
 	case identity.Release:
-		if s := r.remove(ctx, p, "orphan", r.unmark); s != nil {
-			return s
+		if result := r.removeWith(ctx, s, "orphan", r.releasePlugin); result != nil {
+			return result
 		}
 	default:
-		return lookAgain()
+		return requeue()
 	}
-	if s := r.lookForOurs(ctx, p); s != nil {
-		return s
+	if result := r.lookupOwned(ctx, s); result != nil {
+		return result
 	}
-	if p.action.Operation != identity.RemoveFinalizer {
-		return lookAgain()
+	if s.action.Operation != identity.RemoveFinalizer {
+		return requeue()
 	}
 	return nil
 }
 
-// tellLeft says that the recorded plugin was left alone because it is not this binding's.
-func (p *pass) tellLeft(ctx context.Context) {
-	if is := p.facts.ByID; is.Ownership.Found() && is.Ownership != identity.Owned {
-		p.warn(ctx, "PluginLeft", fmt.Sprintf("plugin %s does not bear this binding's marks any more and was left in Kong; if nobody wants it, delete it there", is.ID))
+// reportForeignPlugin says that the recorded plugin stays because it is not this binding's.
+func (s *state) reportForeignPlugin(ctx context.Context) {
+	if live := s.observed.facts.ByID; live.Ownership.Found() && live.Ownership != identity.Owned {
+		s.warningf(ctx, "PluginLeft", "plugin %s no longer carries this binding's ownership tags, so the operator left it in Kong; if nobody needs it, delete it there", live.ID)
 	}
 }
 
-// stillDeleting is one live look before something is removed: when the finalizer was taken
-// away by force and a binding of the same name was made since, the plugin is that one's.
-func (r *PluginBindingReconciler) stillDeleting(ctx context.Context, p *pass) *stop {
+// recheckDeleting reads the binding from the API server before something is removed. If somebody
+// removed the finalizer by force and created a binding of the same name, the plugin belongs to
+// that one.
+func (r *Reconciler) recheckDeleting(ctx context.Context, s *state) *stepResult {
 	live := &v1alpha1.PluginBinding{}
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(p.binding), live); err != nil {
-		return kubernetesStop(err)
+	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.binding), live); err != nil {
+		return kubernetesError(err)
 	}
-	if live.UID != p.binding.UID || live.DeletionTimestamp.IsZero() {
-		return lookAgain()
+	if live.UID != s.binding.UID || live.DeletionTimestamp.IsZero() {
+		return requeue()
 	}
 	return nil
 }
 
-// lookForOurs asks Kong under the recorded ID and under the name, and decides.
-func (r *PluginBindingReconciler) lookForOurs(ctx context.Context, p *pass) *stop {
+// lookupOwned asks Kong under the recorded ID and under the name, and decides.
+func (r *Reconciler) lookupOwned(ctx context.Context, s *state) *stepResult {
 	var err error
-	p.facts = identity.Facts{Recorded: string(p.binding.Status.PluginID)}
-	if p.facts.Recorded != "" {
-		if p.facts.ByID, err = p.lookByID(ctx, p.facts.Recorded); err != nil {
-			return r.deletionFailed(p, err)
+	f := &s.observed.facts
+	*f = identity.Facts{Recorded: string(s.binding.Status.PluginID)}
+	if f.Recorded != "" {
+		if f.ByID, err = s.lookupByID(ctx, f.Recorded); err != nil {
+			return r.deletionFailed(s, err)
 		}
 	}
-	if p.facts.ByID.Ownership != identity.Owned {
-		if p.facts.ByName, err = p.lookByName(ctx); err != nil {
-			return r.deletionFailed(p, err)
+	if f.ByID.Ownership != identity.Owned {
+		if f.ByName, err = s.lookupByName(ctx); err != nil {
+			return r.deletionFailed(s, err)
 		}
 	}
-	p.action = identity.DecideDeletion(p.facts, p.binding.Spec.DeletionPolicy == v1alpha1.OrphanPlugin)
+	s.action = identity.DecideDeletion(*f, s.binding.Spec.DeletionPolicy == v1alpha1.OrphanPlugin)
 	return nil
 }
 
-func (r *PluginBindingReconciler) remove(ctx context.Context, p *pass, action string, write func(context.Context, *pass) error) *stop {
-	if s := r.written(ctx, p, action, write(ctx, p)); s != nil {
-		if p.action.Operation == identity.Release && s.reason == v1alpha1.ReasonRejected {
-			s.message += "; correct the plugin in Kong, or set deletionPolicy to Delete"
-		}
-		return deleting(p, s)
+func (r *Reconciler) removeWith(ctx context.Context, s *state, action string, write func(context.Context, *state) error) *stepResult {
+	a, result := r.handleWriteResult(ctx, s, action, write(ctx, s))
+	if result == nil {
+		s.applied.wrote = true
+		return nil
 	}
-	return nil
+	s.applied.conflict = a.conflict
+	if s.action.Operation == identity.Release && result.reason == v1alpha1.ReasonRejected {
+		result.message += "; correct the plugin in Kong, or set deletionPolicy to Delete"
+	}
+	return deletionBlocked(s, result)
 }
 
-func (r *PluginBindingReconciler) deleteOurs(ctx context.Context, p *pass) error {
-	if err := p.connection.Kong.Delete(ctx, p.action.ID); err != nil {
+func (r *Reconciler) deletePlugin(ctx context.Context, s *state) error {
+	if err := s.client().Delete(ctx, s.action.ID); err != nil {
 		return err
 	}
-	p.tell(ctx, "Deleted", fmt.Sprintf("plugin %s was removed from Kong", p.action.ID))
+	s.eventf(ctx, "Deleted", "the operator deleted plugin %s from Kong", s.action.ID)
 	return nil
 }
 
-// unmark leaves the plugin as Kong has it, without what makes it this binding's.
-func (r *PluginBindingReconciler) unmark(ctx context.Context, p *pass) error {
-	left := p.seen[p.action.ID]
-	left.Tags = identity.WithoutOwnershipTags(left.Tags)
-	if left.InstanceName == p.identity.InstanceName() {
-		left.InstanceName = ""
+// releasePlugin keeps the plugin as Kong has it, without what makes it this binding's.
+func (r *Reconciler) releasePlugin(ctx context.Context, s *state) error {
+	released := s.observed.plugins[s.action.ID]
+	released.Tags = identity.WithoutOwnershipTags(released.Tags)
+	if released.InstanceName == s.identity.InstanceName() {
+		released.InstanceName = ""
 	}
-	if _, err := p.connection.Kong.Put(ctx, left); err != nil {
+	if _, err := s.client().Put(ctx, released); err != nil {
 		return err
 	}
-	p.tell(ctx, "Orphaned", fmt.Sprintf("plugin %s stays in Kong without this binding's marks, as deletionPolicy Orphan says", p.action.ID))
+	s.eventf(ctx, "Orphaned", "plugin %s stays in Kong without this binding's ownership tags, as deletionPolicy Orphan says", s.action.ID)
 	return nil
 }
 
-func (r *PluginBindingReconciler) deletionFailed(p *pass, err error) *stop {
-	return deleting(p, r.kongFailed(p, err))
+func (r *Reconciler) deletionFailed(s *state, err error) *stepResult {
+	return deletionBlocked(s, r.handleKongError(s, &s.desired, err))
 }
 
-// deleting makes a stop speak of a deletion that cannot go on now.
-func deleting(p *pass, s *stop) *stop {
-	s.condition, s.unknown, s.transient = v1alpha1.ConditionProgrammed, true, false
-	if s.message != "" {
-		s.reason = v1alpha1.ReasonDeleting
-		s.message = p.waitsTo() + s.message
+// deletionBlocked turns a result into one of a deletion that cannot go on now.
+func deletionBlocked(s *state, result *stepResult) *stepResult {
+	result.condition, result.unknown, result.keepConditions = v1alpha1.ConditionProgrammed, true, false
+	if result.message != "" {
+		result.reason = v1alpha1.ReasonDeleting
+		result.message = s.pendingDeletion() + result.message
 	} else {
-		s.condition = ""
+		result.condition = ""
 	}
-	if s.after == slowRetry {
-		s.after = 0 // nobody is going to correct a binding that is being deleted
+	if result.requeueAfter == slowRetry {
+		result.requeueAfter = 0 // nobody is going to correct a binding that is being deleted
 	}
-	s.again = s.after == 0
-	return s
+	result.requeueWithBackoff = result.requeueAfter == 0
+	return result
 }

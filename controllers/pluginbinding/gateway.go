@@ -1,4 +1,4 @@
-package controllers
+package pluginbinding
 
 import (
 	"context"
@@ -14,133 +14,133 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 )
 
-// runsCode names the plugins that run code from their config in Kong's workers. From
-// outside the gateway's namespace they have to be allowed by name.
+// runsCode names the plugins that run code from their config in Kong's workers. From outside
+// the gateway's namespace they have to be allowed by name.
 var runsCode = []v1alpha1.PluginName{"pre-function", "post-function", "exit-transformer"}
 
 // codeField of the config of the logging plugins is code as well.
 const codeField = "custom_fields_by_lua"
 
-// admit finds the gateway, asks whether it allows this binding, and takes its connection.
-func (r *PluginBindingReconciler) admit(ctx context.Context, p *pass) *stop {
-	if !r.watches(p.gateway.Namespace) {
-		return refused(v1alpha1.ReasonGatewayNotWatched, r.unwatched(p))
+// resolveGateway finds the gateway, checks that it allows this binding, and returns its
+// connection.
+func (r *Reconciler) resolveGateway(ctx context.Context, s *state) (access, *stepResult) {
+	var a access
+	if !r.watches(s.gatewayKey.Namespace) {
+		return a, notAccepted(v1alpha1.ReasonGatewayNotWatched, r.notWatchedMessage(s))
 	}
-	gw := &v1alpha1.KongGateway{}
-	err := r.Client.Get(ctx, p.gateway, gw)
+	gateway := &v1alpha1.KongGateway{}
+	err := r.Client.Get(ctx, s.gatewayKey, gateway)
 	if apierrors.IsNotFound(err) {
-		return refused(v1alpha1.ReasonGatewayNotFound, r.noGateway(p))
+		return a, notAccepted(v1alpha1.ReasonGatewayNotFound, r.notFoundMessage(s))
 	}
 	if err != nil {
-		return kubernetesStop(err)
+		return a, kubernetesError(err)
 	}
-	p.kgw = gw
+	a.gateway = gateway
 
-	reason, err := r.whyNotAllowed(ctx, p)
+	refusal, err := r.checkAllowed(ctx, s, gateway)
 	if err != nil {
-		return kubernetesStop(err)
+		return a, kubernetesError(err)
 	}
-	if reason != "" {
-		return refused(v1alpha1.ReasonNotAllowedByGateway, reason)
+	if refusal != "" {
+		return a, notAccepted(v1alpha1.ReasonNotAllowedByGateway, refusal)
 	}
-	if s := r.connect(p); s != nil {
-		return s
+	var result *stepResult
+	if a.connection, result = r.getConnection(s); result != nil {
+		return a, result
 	}
-	return unsupported(p)
+	return a, checkEdition(s, &a.connection)
 }
 
-func (r *PluginBindingReconciler) watches(namespace string) bool {
+func (r *Reconciler) watches(namespace string) bool {
 	return r.Namespaces.Len() == 0 || r.Namespaces.Has(namespace)
 }
 
-func (r *PluginBindingReconciler) unwatched(p *pass) string {
+func (r *Reconciler) notWatchedMessage(s *state) string {
 	return fmt.Sprintf("the operator watches only the namespaces %s, and KongGateway %s is in none of them; add its namespace to --watch-namespaces (with OLM, to the OperatorGroup)",
-		strings.Join(sets.List(r.Namespaces), ", "), p.gateway)
+		strings.Join(sets.List(r.Namespaces), ", "), s.gatewayKey)
 }
 
-func (r *PluginBindingReconciler) noGateway(p *pass) string {
+func (r *Reconciler) notFoundMessage(s *state) string {
 	if r.Selector == nil || r.Selector.Empty() {
-		return fmt.Sprintf("there is no KongGateway %s; create it, or delete this binding", p.gateway)
+		return fmt.Sprintf("KongGateway %s does not exist. Create it, or delete this binding.", s.gatewayKey)
 	}
-	return fmt.Sprintf("there is no KongGateway %s with the labels of what this operator looks after (%s); create it, or give the binding and its gateway the same labels",
-		p.gateway, r.Selector)
+	return fmt.Sprintf("KongGateway %s does not exist, or does not match this operator's label selector (%s). Create it, or give the binding and its gateway the same matching labels.",
+		s.gatewayKey, r.Selector)
 }
 
-func refused(reason, message string) *stop {
-	return &stop{condition: v1alpha1.ConditionAccepted, reason: reason, message: message}
-}
-
-// connect takes the gateway's connection if it can be used now.
-func (r *PluginBindingReconciler) connect(p *pass) *stop {
-	connection, known := r.Connections.Get(p.gateway)
-	if !known {
-		// The gateway controller has not probed it in this process and will announce it.
-		// Until then nothing is known that is worth a write.
-		return &stop{}
-	}
-	p.connection = connection
-	switch problem := connection.Problem; {
+// getConnection returns the gateway's connection if it can be used now.
+func (r *Reconciler) getConnection(s *state) (connection.Connection, *stepResult) {
+	c, known := r.Connections.Get(s.gatewayKey)
+	switch problem := c.Problem; {
+	case !known:
+		// The gateway controller has not probed it in this process and will enqueue the binding.
+		return c, done()
 	case problem == nil:
-		return nil
+		return c, nil
 	case problem.Permanent:
-		return refused(v1alpha1.ReasonGatewayNotAccepted,
-			fmt.Sprintf("KongGateway %s cannot be used: %s", p.gateway, problem.Message))
+		return c, notAccepted(v1alpha1.ReasonGatewayNotAccepted,
+			fmt.Sprintf("KongGateway %s cannot be used: %s", s.gatewayKey, problem.Message))
 	default:
-		return &stop{
-			condition: v1alpha1.ConditionProgrammed, unknown: true, transient: true,
+		return c, &stepResult{
+			condition: v1alpha1.ConditionProgrammed, unknown: true, keepConditions: true,
 			reason:  v1alpha1.ReasonGatewayNotReady,
-			message: fmt.Sprintf("KongGateway %s is not ready: %s", p.gateway, problem.Message),
+			message: fmt.Sprintf("KongGateway %s is not ready: %s", s.gatewayKey, problem.Message),
 		}
 	}
 }
 
-// unsupported refuses fields that this edition of Kong does not have.
-func unsupported(p *pass) *stop {
-	if p.connection.Info.Enterprise() {
+// checkEdition refuses fields that this edition of Kong does not have.
+func checkEdition(s *state, c *connection.Connection) *stepResult {
+	if c.Info.Enterprise() {
 		return nil
 	}
-	const only = "%s exists in Kong Gateway Enterprise only, and KongGateway %s is the %s edition; remove it from the spec"
-	spec := &p.binding.Spec
+	field, spec := "", &s.binding.Spec
 	switch {
 	case spec.Scope != nil && spec.Scope.ConsumerGroup != nil:
-		return refused(v1alpha1.ReasonUnsupportedField, fmt.Sprintf(only, "scope.consumerGroup", p.gateway, p.connection.Info.Edition))
+		field = "scope.consumerGroup"
 	case spec.Ordering != nil:
-		return refused(v1alpha1.ReasonUnsupportedField, fmt.Sprintf(only, "ordering", p.gateway, p.connection.Info.Edition))
+		field = "ordering"
+	default:
+		return nil
 	}
-	return nil
+	return notAccepted(v1alpha1.ReasonUnsupportedField,
+		fmt.Sprintf("%s exists in Kong Gateway Enterprise only, and KongGateway %s is the %s edition; remove it from the spec",
+			field, s.gatewayKey, c.Info.Edition))
 }
 
-// whyNotAllowed applies the gateway's allowedBindings. An empty answer allows.
-func (r *PluginBindingReconciler) whyNotAllowed(ctx context.Context, p *pass) (string, error) {
-	if p.binding.Namespace == p.kgw.Namespace {
+// checkAllowed applies the gateway's allowedBindings. An empty string allows the binding.
+func (r *Reconciler) checkAllowed(ctx context.Context, s *state, gateway *v1alpha1.KongGateway) (string, error) {
+	if s.binding.Namespace == gateway.Namespace {
 		return "", nil
 	}
 	allowed := v1alpha1.AllowedBindings{}
-	if p.kgw.Spec.AllowedBindings != nil {
-		allowed = *p.kgw.Spec.AllowedBindings
+	if gateway.Spec.AllowedBindings != nil {
+		allowed = *gateway.Spec.AllowedBindings
 	}
-	in, err := r.namespaceAllowed(ctx, p.binding.Namespace, allowed.Namespaces)
+	matches, err := r.allowsNamespace(ctx, s.binding.Namespace, allowed.Namespaces)
 	if err != nil {
 		return "", err
 	}
-	if !in {
+	if !matches {
 		return fmt.Sprintf("KongGateway %s does not allow bindings from namespace %s; see its spec.allowedBindings.namespaces",
-			p.gateway, p.binding.Namespace), nil
+			s.gatewayKey, s.binding.Namespace), nil
 	}
-	if !pluginAllowed(p.binding.Spec.Plugin, allowed.Plugins) {
+	if !allowsPlugin(s.binding.Spec.Plugin, allowed.Plugins) {
 		return fmt.Sprintf("KongGateway %s does not allow the plugin %s from other namespaces; see its spec.allowedBindings.plugins",
-			p.gateway, p.binding.Spec.Plugin), nil
+			s.gatewayKey, s.binding.Spec.Plugin), nil
 	}
-	if p.binding.Spec.Scope == nil && !allowed.GlobalScope {
+	if s.binding.Spec.Scope == nil && !allowed.GlobalScope {
 		return fmt.Sprintf("KongGateway %s does not allow plugins without a scope from other namespaces; set spec.scope, or its spec.allowedBindings.globalScope",
-			p.gateway), nil
+			s.gatewayKey), nil
 	}
 	return "", nil
 }
 
-func (r *PluginBindingReconciler) namespaceAllowed(ctx context.Context, name string, allowed *v1alpha1.BindingNamespaces) (bool, error) {
+func (r *Reconciler) allowsNamespace(ctx context.Context, name string, allowed *v1alpha1.BindingNamespaces) (bool, error) {
 	if allowed == nil {
 		return false, nil
 	}
@@ -150,7 +150,7 @@ func (r *PluginBindingReconciler) namespaceAllowed(ctx context.Context, name str
 	case v1alpha1.NamespacesFromSelector:
 		selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
 		if err != nil {
-			return false, nil //nolint:nilerr // a selector that cannot be read matches nothing; the gateway's Accepted condition says so
+			return false, nil //nolint:nilerr // an invalid selector matches nothing; the gateway's Accepted condition reports it
 		}
 		namespace := &corev1.Namespace{}
 		if err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
@@ -162,21 +162,7 @@ func (r *PluginBindingReconciler) namespaceAllowed(ctx context.Context, name str
 	}
 }
 
-// bringsCode refuses code in the config from outside the gateway's namespace, unless the
-// plugin is allowed by name.
-func (p *pass) bringsCode() *stop {
-	if code, _ := p.want.Config[codeField].(map[string]any); len(code) == 0 || p.binding.Namespace == p.kgw.Namespace {
-		return nil
-	}
-	if allowed := p.kgw.Spec.AllowedBindings; allowed != nil && allowed.Plugins != nil && slices.Contains(allowed.Plugins.Allow, p.binding.Spec.Plugin) {
-		return nil
-	}
-	return refused(v1alpha1.ReasonNotAllowedByGateway,
-		fmt.Sprintf("KongGateway %s does not allow config.%s, which is code, from other namespaces; remove it, or have the plugin %s allowed by name in its spec.allowedBindings.plugins",
-			p.gateway, codeField, p.binding.Spec.Plugin))
-}
-
-func pluginAllowed(name v1alpha1.PluginName, allowed *v1alpha1.AllowedPlugins) bool {
+func allowsPlugin(name v1alpha1.PluginName, allowed *v1alpha1.AllowedPlugins) bool {
 	if allowed == nil {
 		return !slices.Contains(runsCode, name)
 	}
@@ -188,4 +174,18 @@ func pluginAllowed(name v1alpha1.PluginName, allowed *v1alpha1.AllowedPlugins) b
 	default:
 		return len(allowed.Allow) == 0 && !slices.Contains(runsCode, name)
 	}
+}
+
+// checkCode refuses code in the config from outside the gateway's namespace, unless the plugin
+// is allowed by name.
+func checkCode(s *state, config map[string]any) *stepResult {
+	if code, _ := config[codeField].(map[string]any); len(code) == 0 || s.binding.Namespace == s.access.gateway.Namespace {
+		return nil
+	}
+	if allowed := s.access.gateway.Spec.AllowedBindings; allowed != nil && allowed.Plugins != nil && slices.Contains(allowed.Plugins.Allow, s.binding.Spec.Plugin) {
+		return nil
+	}
+	return notAccepted(v1alpha1.ReasonNotAllowedByGateway,
+		fmt.Sprintf("KongGateway %s does not allow config.%s, which is code, from other namespaces; remove it, or have the plugin %s allowed by name in its spec.allowedBindings.plugins",
+			s.gatewayKey, codeField, s.binding.Spec.Plugin))
 }

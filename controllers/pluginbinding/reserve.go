@@ -1,4 +1,4 @@
-package controllers
+package pluginbinding
 
 import (
 	"context"
@@ -8,86 +8,72 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
-// claim keeps two bindings from recording one plugin that was nobody's: both may have looked
-// before either of them wrote its marks. What a status has recorded is that binding's,
-// whatever the plugin's marks are by now; and between the decision and a status that the
-// cache shows, the first to claim it has it.
-func (r *PluginBindingReconciler) claim(ctx context.Context, p *pass) *stop {
-	self, id := client.ObjectKeyFromObject(p.binding), p.action.ID
-	if p.action.Operation != identity.Adopt || p.observes() {
-		r.Ledger.Disclaim(self)
+// reserveAdoption prevents two bindings from recording the same unowned plugin; both may have
+// observed it before either wrote its ownership tags. A plugin ID in a binding's status belongs
+// to that binding, whatever tags the plugin carries now. Between the decision and the moment
+// the cache shows that status, the plugin belongs to the first binding that reserved it.
+func (r *Reconciler) reserveAdoption(ctx context.Context, s *state) *stepResult {
+	self, id := client.ObjectKeyFromObject(s.binding), s.action.ID
+	if s.action.Operation != identity.Adopt || reference.IsObserved(s.binding) {
+		r.InFlight.Unreserve(self)
 		return nil
 	}
+	recorded, err := r.recordedBy(ctx, s, id)
+	if err != nil {
+		return kubernetesError(err)
+	}
+	if recorded != nil {
+		owner := identity.Owner{Binding: &identity.Binding{Cluster: r.ClusterID, Namespace: recorded.Namespace, Name: recorded.Name}}
+		s.applied.conflict = r.conflictStatus(id, owner)
+		return r.conflictResult(s, id, owner)
+	}
+	holder := r.InFlight.Reserve(self, reference.KongInstance(s.access.gateway)+" "+id)
+	if holder == self {
+		return nil
+	}
+	return r.checkReservation(ctx, holder)
+}
+
+// recordedBy returns another binding of the same Kong whose status records the plugin, nil if
+// there is none.
+func (r *Reconciler) recordedBy(ctx context.Context, s *state, id string) (*v1alpha1.PluginBinding, error) {
 	recorded := &v1alpha1.PluginBindingList{}
 	// The items are only read.
-	if err := r.Client.List(ctx, recorded, client.MatchingFields{indexPluginID: id}, client.UnsafeDisableDeepCopy); err != nil {
-		return kubernetesStop(err)
+	if err := r.Client.List(ctx, recorded, client.MatchingFields{reference.IndexPluginID: id}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
 	}
 	for i := range recorded.Items {
-		if other := &recorded.Items[i]; client.ObjectKeyFromObject(other) != self && r.sameKong(ctx, p, other) {
-			return r.conflicted(p, id, identity.Owner{Binding: &identity.Binding{Cluster: r.Cluster, Namespace: other.Namespace, Name: other.Name}})
+		other := &recorded.Items[i]
+		if client.ObjectKeyFromObject(other) != client.ObjectKeyFromObject(s.binding) && r.isSameKong(ctx, s, other) {
+			return other, nil
 		}
 	}
-	first := r.Ledger.Claim(self, place(p.kgw)+id)
-	if first == self {
-		return nil
-	}
+	return nil, nil
+}
+
+// checkReservation drops the reservation of a binding that is gone, has recorded another
+// plugin, or does not go on.
+func (r *Reconciler) checkReservation(ctx context.Context, holder types.NamespacedName) *stepResult {
 	other := &v1alpha1.PluginBinding{}
-	if err := r.Client.Get(ctx, first, other); client.IgnoreNotFound(err) != nil {
-		return kubernetesStop(err)
-	} else if err != nil || other.Status.PluginID != "" || !other.DeletionTimestamp.IsZero() || !mayWrite(other) {
-		// It is gone, has recorded another plugin, or does not go on: its claim means nothing.
-		r.Ledger.Disclaim(first)
+	err := r.Client.Get(ctx, holder, other)
+	if client.IgnoreNotFound(err) != nil {
+		return kubernetesError(err)
 	}
-	return lookAgain()
+	if err != nil || other.Status.PluginID != "" || !other.DeletionTimestamp.IsZero() || !reference.AllowsWrites(other) {
+		r.InFlight.Unreserve(holder)
+	}
+	return requeue()
 }
 
-// place is where a gateway's plugins are, as far as its spec tells.
-func place(gw *v1alpha1.KongGateway) string {
-	return gw.Spec.AdminURL + " " + string(gw.Spec.Workspace) + " "
-}
-
-// sameKong reports whether another binding's plugins are where this one's are.
-func (r *PluginBindingReconciler) sameKong(ctx context.Context, p *pass, other *v1alpha1.PluginBinding) bool {
-	key := gatewayKeyOf(other)
-	if key == p.gateway {
+// isSameKong reports whether another binding's plugins are in the same Kong as this one's.
+func (r *Reconciler) isSameKong(ctx context.Context, s *state, other *v1alpha1.PluginBinding) bool {
+	key := reference.GatewayOf(other)
+	if key == s.gatewayKey {
 		return true
 	}
-	gw := &v1alpha1.KongGateway{}
-	return r.Client.Get(ctx, key, gw) == nil && place(gw) == place(p.kgw)
-}
-
-// claims are the plugins that bindings are about to adopt: whose each is, and which each has.
-type claims struct {
-	by   map[string]types.NamespacedName
-	held map[types.NamespacedName]string
-}
-
-// Claim gives a plugin to the binding unless another one has it, and returns whose it is.
-func (l *Ledger) Claim(binding types.NamespacedName, plugin string) types.NamespacedName {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if first, claimed := l.claims.by[plugin]; claimed {
-		return first
-	}
-	l.claims.drop(binding)
-	l.claims.by[plugin], l.claims.held[binding] = binding, plugin
-	return binding
-}
-
-// Disclaim ends the claim of a binding: it does not want the plugin any more, or has a
-// status in the cache that says so.
-func (l *Ledger) Disclaim(binding types.NamespacedName) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.claims.drop(binding)
-}
-
-func (c *claims) drop(binding types.NamespacedName) {
-	if plugin, held := c.held[binding]; held {
-		delete(c.by, plugin)
-		delete(c.held, binding)
-	}
+	gateway := &v1alpha1.KongGateway{}
+	return r.Client.Get(ctx, key, gateway) == nil && reference.SameKong(gateway, s.access.gateway)
 }

@@ -1,141 +1,182 @@
-package controllers
+package pluginbinding
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// stop ends a pass before the declared plugin was found in force: which condition is not
-// True and why, and when to look again. A stop without a condition changes no condition.
-type stop struct {
+// slowRetry is the delay for a lasting problem whose end triggers no event.
+const slowRetry = 5 * time.Minute
+
+// stepResult ends a reconcile before the declared plugin was found programmed: one condition
+// and when to reconcile again. Without a condition, all conditions stay.
+type stepResult struct {
 	condition string
-	// unknown sets the condition to Unknown, for what could not be found out; otherwise
-	// it is False.
+	// unknown sets the condition to Unknown, for what could not be determined; otherwise it is
+	// False.
 	unknown bool
 	reason  string
 	message string
 
-	// transient: nothing is wrong with the binding, and if it was in force and has not
-	// changed since, its conditions stay.
-	transient bool
-	// after: when to look again. Zero with again unset: when an input changes.
-	after time.Duration
-	// again: look again with a growing pause, which is no shorter than after.
-	again bool
-	// err is an error of the Kubernetes API, for the log. Conditions tell only what somebody
-	// has to do something about.
+	// keepConditions: the binding itself has no problem. If its conditions describe its current
+	// generation, they stay.
+	keepConditions bool
+	// requeueAfter is when to reconcile again. Zero without requeueWithBackoff: when an input
+	// changes.
+	requeueAfter time.Duration
+	// requeueWithBackoff reconciles again after a growing delay, not shorter than requeueAfter.
+	requeueWithBackoff bool
+	// err is an error of the API server, for the log. Conditions report only what somebody has
+	// to act on.
 	err error
 }
 
-// lookAgain ends a pass whose picture of the world is behind.
-func lookAgain() *stop { return &stop{again: true} }
-
-// kubernetesStop is for errors of the API server. Conflicts are the cache's lag and are
-// retried without a word.
-func kubernetesStop(err error) *stop {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return lookAgain()
+// status of the result's condition.
+func (res *stepResult) status() metav1.ConditionStatus {
+	if res.unknown {
+		return metav1.ConditionUnknown
 	}
-	if apierrors.IsForbidden(err) {
-		err = fmt.Errorf("the API server refuses the operator: %w", err)
-		return &stop{
-			condition: v1alpha1.ConditionProgrammed, unknown: true, transient: true,
+	return metav1.ConditionFalse
+}
+
+// requeue ends a reconcile whose inputs are outdated.
+func requeue() *stepResult { return &stepResult{requeueWithBackoff: true} }
+
+// done ends a reconcile that has nothing to say until an input changes.
+func done() *stepResult { return &stepResult{} }
+
+// notAccepted is the result of a binding that its gateway or its spec rules out.
+func notAccepted(reason, text string) *stepResult {
+	return &stepResult{condition: v1alpha1.ConditionAccepted, reason: reason, message: text}
+}
+
+// kubernetesError is the result of an error of the API server. Conflicts come from the
+// cache's lag and are retried silently.
+func kubernetesError(err error) *stepResult {
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return requeue()
+	case apierrors.IsForbidden(err):
+		return &stepResult{
+			condition: v1alpha1.ConditionProgrammed, unknown: true, keepConditions: true,
 			reason:  v1alpha1.ReasonForbidden,
-			message: err.Error() + "; give its role this right",
+			message: message.Forbidden(err),
 			err:     err,
 		}
+	default:
+		return &stepResult{err: err}
 	}
-	return &stop{err: err}
 }
 
-// How an error of Kong shows, by its kind. A kind that is missing is a mistake which
-// TestEveryKindOfErrorHasARow finds.
-var kongErrors = map[adminapi.Reason]struct {
-	condition string
-	unknown   bool
-	reason    string
-	transient bool
-	again     bool
-	// after: what nothing announces that it is over.
-	after time.Duration
-}{
-	adminapi.NotFound:         {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	adminapi.Unavailable:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	adminapi.UnknownOutcome:   {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	adminapi.NotKong:          {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	adminapi.TLS:              {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	adminapi.NotDatabase:      {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	adminapi.Throttled:        {v1alpha1.ConditionProgrammed, true, v1alpha1.ReasonKongUnavailable, true, true, 0},
-	adminapi.Denied:           {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonDenied, true, false, slowRetry},
-	adminapi.Conflict:         {"", false, "", true, true, 0},
-	adminapi.Rejected:         {v1alpha1.ConditionProgrammed, false, v1alpha1.ReasonRejected, false, false, slowRetry},
-	adminapi.ReferenceMissing: {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeNotFound, false, true, 0},
-	adminapi.Ambiguous:        {v1alpha1.ConditionResolvedRefs, false, v1alpha1.ReasonScopeAmbiguous, false, true, 0},
-	adminapi.Invalid:          {v1alpha1.ConditionAccepted, false, v1alpha1.ReasonInvalidConfig, false, false, 0},
+// kongErrorResult says how one class of errors of Kong appears in the status.
+type kongErrorResult struct {
+	condition      string
+	unknown        bool
+	reason         string
+	keepConditions bool
+	// requeueWithBackoff and requeueAfter are set for errors whose end triggers no event.
+	requeueWithBackoff bool
+	requeueAfter       time.Duration
 }
 
-// kongStop turns an error of Kong into a stop. Its text is Kong's, without anything that
-// came from a Secret.
-func kongStop(err error, redactor *plugin.Redactor) *stop {
-	row := kongErrors[adminapi.ReasonForError(err)]
-	s := &stop{
-		condition: row.condition,
-		unknown:   row.unknown,
-		reason:    row.reason,
-		transient: row.transient,
-		again:     row.again,
-		after:     row.after,
-		message:   describe(err, redactor),
+// unavailable is for errors after which nothing is known.
+var unavailable = kongErrorResult{
+	condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonKongUnavailable,
+	keepConditions: true, requeueWithBackoff: true,
+}
+
+// kongErrors has a row for every reason of an error that a binding can meet.
+// TestEveryErrorReasonHasARow finds a missing one.
+var kongErrors = map[adminapi.Reason]kongErrorResult{
+	adminapi.NotFound:       unavailable,
+	adminapi.Unavailable:    unavailable,
+	adminapi.UnknownOutcome: unavailable,
+	adminapi.NotKong:        unavailable,
+	adminapi.TLS:            unavailable,
+	adminapi.NotDatabase:    unavailable,
+	adminapi.Throttled:      unavailable,
+	adminapi.Denied: {
+		condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonDenied,
+		keepConditions: true, requeueAfter: slowRetry,
+	},
+	adminapi.Conflict: {keepConditions: true, requeueWithBackoff: true},
+	adminapi.Rejected: {
+		condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected, requeueAfter: slowRetry,
+	},
+	adminapi.ReferenceMissing: {
+		condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonScopeNotFound, requeueWithBackoff: true,
+	},
+	adminapi.Ambiguous: {
+		condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonScopeAmbiguous, requeueWithBackoff: true,
+	},
+	adminapi.Invalid: {condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConfig},
+}
+
+// throttledMessage is the same whichever request was the one too many.
+const throttledMessage = "Kong rate-limits the operator (429); the operator waits as long as Kong's Retry-After says"
+
+// statusUnexpected is Kong's response to what its code did not expect: a database that is
+// away, or a config that its own code cannot read.
+const statusUnexpected = 500
+
+// kongError is the result of an error of Kong. Its text is Kong's, without anything that came
+// from a Secret.
+func kongError(err error, redactor *plugin.Redactor) *stepResult {
+	reason := adminapi.ReasonForError(err)
+	row := kongErrors[reason]
+	res := &stepResult{
+		condition:          row.condition,
+		unknown:            row.unknown,
+		reason:             row.reason,
+		keepConditions:     row.keepConditions,
+		requeueWithBackoff: row.requeueWithBackoff,
+		requeueAfter:       row.requeueAfter,
+		message:            describeKongError(err, redactor),
 	}
-	if adminapi.ReasonForError(err) == adminapi.Throttled {
-		// The same whichever request was the one too many.
-		s.message = "Kong asks for fewer requests (429); the operator waits as long as it says"
+	if reason == adminapi.Throttled {
+		res.message = throttledMessage
 	}
 	var kongErr *adminapi.Error
 	if !errors.As(err, &kongErr) {
-		return s
+		return res
 	}
 	switch {
 	case kongErr.RetryAfter > 0:
-		s.again, s.after = false, kongErr.RetryAfter
-	case kongErr.Reason == adminapi.Rejected && slices.ContainsFunc(kongErr.Fields, func(f adminapi.FieldError) bool { return f.Path == "protocols" }):
-		// Kong holds them against the routes of the service, and nothing announces that those
-		// change, or that it could not read them.
-		s.again, s.after = true, 0
-	case kongErr.Reason == adminapi.UnknownOutcome && kongErr.Status == statusUnexpected:
-		s.message += "; if that lasts while the gateway is ready, Kong stumbles over this config"
+		res.requeueWithBackoff, res.requeueAfter = false, kongErr.RetryAfter
+	case reason == adminapi.Rejected && slices.ContainsFunc(kongErr.Fields, func(f adminapi.FieldError) bool { return f.Path == "protocols" }):
+		// Kong compares them with the routes of the service. No event tells that those change.
+		res.requeueWithBackoff, res.requeueAfter = true, 0
+	case reason == adminapi.UnknownOutcome && kongErr.Status == statusUnexpected:
+		res.message += "; if this lasts while the gateway is ready, Kong's code fails on this config"
 	}
-	return s
+	return res
 }
 
-// statusUnexpected is what Kong answers to what it did not expect: a database that is away, or a
-// config that its own code cannot read.
-const statusUnexpected = 500
-
-// describe says what Kong answered: the fields at fault where it names them. Names of
-// fields that the plugin has are not redacted: a Secret that holds the word redis must not
-// hide config.redis.
-func describe(err error, redactor *plugin.Redactor) string {
+// describeKongError returns Kong's words, and the fields that it complains about. It does not
+// redact names of fields that the plugin has: a Secret that holds the word redis must not hide
+// config.redis.
+func describeKongError(err error, redactor *plugin.Redactor) string {
 	var kongErr *adminapi.Error
 	if !errors.As(err, &kongErr) || len(kongErr.Fields) == 0 {
 		return redactor.Redact(err.Error())
 	}
 	parts := make([]string, 0, len(kongErr.Fields))
 	for _, field := range kongErr.Fields {
-		message := redactor.Redact(field.Message)
+		text := redactor.Redact(field.Message)
 		if field.Path != "" {
-			message = redactor.RedactPath(field.Path) + ": " + message
+			text = redactor.RedactPath(field.Path) + ": " + text
 		}
-		parts = append(parts, message)
+		parts = append(parts, text)
 	}
 	return "Kong refused the plugin: " + strings.Join(parts, "; ")
 }

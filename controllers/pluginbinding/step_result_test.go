@@ -1,4 +1,4 @@
-package controllers
+package pluginbinding
 
 import (
 	"errors"
@@ -22,13 +22,14 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// kindsOfErrors are read from the source of package gateway, so that none is forgotten.
-func kindsOfErrors(t *testing.T) (kinds []adminapi.Reason) {
+// errorReasons are read from the source of package adminapi, so that none is forgotten.
+func errorReasons(t *testing.T) (reasons []adminapi.Reason) {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../internal/adminapi/errors.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../../internal/adminapi/errors.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,67 +38,65 @@ func kindsOfErrors(t *testing.T) (kinds []adminapi.Reason) {
 		if !ok {
 			return true
 		}
-		if of, ok := spec.Type.(*ast.Ident); !ok || of.Name != "Kind" {
+		if of, ok := spec.Type.(*ast.Ident); !ok || of.Name != "Reason" {
 			return true
 		}
 		text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
 		if err != nil {
 			t.Fatal(err)
 		}
-		kinds = append(kinds, adminapi.Reason(text))
+		reasons = append(reasons, adminapi.Reason(text))
 		return true
 	})
-	if len(kinds) < 13 {
-		t.Fatalf("only these kinds were found: %v", kinds)
+	if len(reasons) < 13 {
+		t.Fatalf("found only these reasons: %v", reasons)
 	}
-	return kinds
+	return reasons
 }
 
-// fromProbes are the kinds that only Probe gives, of which bindings hear through their
-// gateway.
+// fromProbes are the reasons that only Probe returns. The KongGateway reports them.
 var fromProbes = map[adminapi.Reason]bool{adminapi.Unsupported: true}
 
-func TestEveryKindOfErrorHasARow(t *testing.T) {
-	for _, kind := range kindsOfErrors(t) {
-		if _, ok := kongErrors[kind]; ok == fromProbes[kind] {
-			t.Errorf("kind %s: a row for bindings: %v", kind, ok)
+func TestEveryErrorReasonHasARow(t *testing.T) {
+	for _, reason := range errorReasons(t) {
+		if _, ok := kongErrors[reason]; ok == fromProbes[reason] {
+			t.Errorf("reason %s: has a row: %v", reason, ok)
 		}
 	}
 }
 
-// What cannot be known must not be told as a fact: a condition is False only where Kong
-// itself said so.
-func TestWhatIsNotKnownIsUnknown(t *testing.T) {
-	for _, kind := range []adminapi.Reason{
+// A condition is False only where Kong itself said so.
+func TestUnknownOutcomesAreUnknown(t *testing.T) {
+	for _, reason := range []adminapi.Reason{
 		adminapi.Unavailable, adminapi.UnknownOutcome, adminapi.NotKong, adminapi.TLS, adminapi.NotDatabase, adminapi.Throttled,
 	} {
-		s := kongStop(&adminapi.Error{Reason: kind, Op: "get plugin", Message: "x"}, nil)
-		if !s.unknown || !s.transient || !s.again && s.after == 0 {
-			t.Errorf("%s: %+v", kind, s)
+		s := kongError(&adminapi.Error{Reason: reason, Op: "get plugin", Message: "x"}, nil)
+		if !s.unknown || !s.keepConditions || !s.requeueWithBackoff && s.requeueAfter == 0 {
+			t.Errorf("%s: %+v", reason, s)
 		}
 	}
 }
 
-// Against these mostly another input helps, and every such input wakes the binding. What Kong
-// refuses it may take after an upgrade, of which nothing tells: so that is tried again, rarely.
-func TestWhatMostlyAnotherInputHelps(t *testing.T) {
-	for kind, after := range map[adminapi.Reason]time.Duration{adminapi.Rejected: slowRetry, adminapi.Denied: slowRetry, adminapi.Invalid: 0} {
-		s := kongStop(&adminapi.Error{Reason: kind, Op: "put plugin", Message: "x"}, nil)
-		if s.unknown || s.again || s.after != after {
-			t.Errorf("%s: %+v", kind, s)
+// These errors mostly need another input, and every input enqueues the binding. No event tells
+// that an upgraded Kong accepts what it refused before, so that is tried again, rarely.
+func TestErrorsOfTheInputAreRetriedRarely(t *testing.T) {
+	for reason, after := range map[adminapi.Reason]time.Duration{adminapi.Rejected: slowRetry, adminapi.Denied: slowRetry, adminapi.Invalid: 0} {
+		s := kongError(&adminapi.Error{Reason: reason, Op: "put plugin", Message: "x"}, nil)
+		if s.unknown || s.requeueWithBackoff || s.requeueAfter != after {
+			t.Errorf("%s: %+v", reason, s)
 		}
 	}
 }
 
-func TestA429IsObeyed(t *testing.T) {
+func TestRetryAfterIsObeyed(t *testing.T) {
 	refused := &adminapi.Error{Reason: adminapi.Throttled, Op: "get plugin", Status: 429, Message: "API rate limit exceeded", RetryAfter: 7 * time.Second}
 	notSent := &adminapi.Error{Reason: adminapi.Throttled, Op: "put plugin", Message: "not sent", RetryAfter: 3 * time.Second}
-	a, b := kongStop(refused, nil), kongStop(notSent, nil)
-	if a.after != 7*time.Second || a.again || b.after != 3*time.Second || b.again {
+	a, b := kongError(refused, nil), kongError(notSent, nil)
+	if a.requeueAfter != 7*time.Second || a.requeueWithBackoff || b.requeueAfter != 3*time.Second || b.requeueWithBackoff {
 		t.Errorf("%+v, %+v", a, b)
 	}
 	if a.message != b.message {
-		t.Errorf("the message depends on which request was asked to wait: %q, %q", a.message, b.message)
+		t.Errorf("the message depends on which request was rate-limited: %q, %q", a.message, b.message)
 	}
 }
 
@@ -108,7 +107,7 @@ func FuzzConditionMessages(f *testing.F) {
 	f.Add("a\"b", `value "a\"b" is bad`, "config[1]", "")
 	f.Add("p@ss w/rd", "p%40ss%20w%2Frd", "", "x")
 	const mark = "[redacted]"
-	f.Fuzz(func(t *testing.T, secret, complaint, path, message string) {
+	f.Fuzz(func(t *testing.T, secret, complaint, path, text string) {
 		if !utf8.ValidString(secret) || utf8.RuneCountInString(secret) < 8 || strings.Contains(mark, secret) || strings.Contains(secret, "\x00") {
 			return // Render refuses some, and a short one is hidden only as a token
 		}
@@ -116,11 +115,11 @@ func FuzzConditionMessages(f *testing.F) {
 		// Names of fields are Kong's, and are not redacted.
 		path = strings.ReplaceAll(path, secret, "")
 		for _, err := range []*adminapi.Error{
-			{Reason: adminapi.Rejected, Op: "create plugin", Status: 400, Message: message + secret},
+			{Reason: adminapi.Rejected, Op: "create plugin", Status: 400, Message: text + secret},
 			{Reason: adminapi.Rejected, Op: "put plugin", Fields: []adminapi.FieldError{{Path: path, Message: complaint + secret + complaint}}},
 			{Reason: adminapi.Unavailable, Op: "get plugin", Message: secret},
 		} {
-			s, again := kongStop(err, redactor), kongStop(err, redactor)
+			s, again := kongError(err, redactor), kongError(err, redactor)
 			if s.message != again.message {
 				t.Fatalf("%q, then %q", s.message, again.message)
 			}
@@ -129,7 +128,7 @@ func FuzzConditionMessages(f *testing.F) {
 					t.Fatalf("%q shows %q", s.message, secret)
 				}
 			}
-			if cut := truncate(s.message, 200); len(cut) > 200 || !utf8.ValidString(cut) && utf8.ValidString(s.message) {
+			if cut := message.Truncate(s.message, 200); len(cut) > 200 || !utf8.ValidString(cut) && utf8.ValidString(s.message) {
 				t.Fatalf("%q of %q", cut, s.message)
 			}
 		}
@@ -156,43 +155,43 @@ func hiding(t *testing.T, secret string) *plugin.Redactor {
 	return rendered.Redactor
 }
 
-// A person has to act, and is told where he looks; what was in force stays so.
-func TestAForbiddenRequestIsTold(t *testing.T) {
+// A person has to act, so the condition says so. What was programmed stays so.
+func TestForbiddenIsReported(t *testing.T) {
 	err := apierrors.NewForbidden(schema.GroupResource{Resource: "pluginbindings"}, "limit", errors.New("no rule"))
-	s := kubernetesStop(err)
-	if s.reason != v1alpha1.ReasonForbidden || !s.unknown || !s.transient || !errors.Is(s.err, err) || !strings.Contains(s.message, "limit") {
+	s := kubernetesError(err)
+	if s.reason != v1alpha1.ReasonForbidden || !s.unknown || !s.keepConditions || !errors.Is(s.err, err) || !strings.Contains(s.message, "limit") {
 		t.Errorf("%+v", s)
 	}
 }
 
-// A binding whose last write Kong did not answer does not say one thing while it waits and
-// another when it has tried again; and the pauses grow.
-func TestWaitingForAWriteIsNoNews(t *testing.T) {
-	p := &pass{binding: &v1alpha1.PluginBinding{}, doubt: 3 * time.Second}
-	p.binding.Generation = 2
-	said := func(reason string, generation int64) *stop {
-		p.binding.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: reason, ObservedGeneration: generation}}
-		return p.inDoubt()
+// A binding whose last write Kong did not answer keeps its conditions while it waits; and the
+// delays grow.
+func TestWaitingForAnInFlightWriteKeepsConditions(t *testing.T) {
+	s := &state{binding: &v1alpha1.PluginBinding{}, observed: observed{inFlightFor: 3 * time.Second}}
+	s.binding.Generation = 2
+	waiting := func(reason string, generation int64) *stepResult {
+		s.binding.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: reason, ObservedGeneration: generation}}
+		return s.waitForInFlightWrites()
 	}
-	if s := said(v1alpha1.ReasonKongUnavailable, 2); s.condition != "" || !s.again || s.after != p.doubt {
-		t.Errorf("%+v", s)
+	if got := waiting(v1alpha1.ReasonKongUnavailable, 2); got.condition != "" || !got.requeueWithBackoff || got.requeueAfter != 3*time.Second {
+		t.Errorf("%+v", got)
 	}
-	for _, s := range []*stop{said(v1alpha1.ReasonKongUnavailable, 1), said(v1alpha1.ReasonReady, 2)} {
-		if s.reason != v1alpha1.ReasonProgramming || s.after != p.doubt {
-			t.Errorf("%+v", s)
+	for _, got := range []*stepResult{waiting(v1alpha1.ReasonKongUnavailable, 1), waiting(v1alpha1.ReasonReady, 2)} {
+		if got.reason != v1alpha1.ReasonProgramming || got.requeueAfter != 3*time.Second {
+			t.Errorf("%+v", got)
 		}
 	}
 
-	r := &PluginBindingReconciler{backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](time.Second, time.Minute)}
-	var pauses []time.Duration
+	r := &Reconciler{Backoff: workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](time.Second, time.Minute)}
+	var delays []time.Duration
 	for range 5 {
-		result, err := r.next(p, &stop{again: true, after: 3 * time.Second})
+		result, err := r.ctrlResult(s, &stepResult{requeueWithBackoff: true, requeueAfter: 3 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		pauses = append(pauses, result.RequeueAfter)
+		delays = append(delays, result.RequeueAfter)
 	}
-	if want := []time.Duration{3 * time.Second, 3 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}; !slices.Equal(pauses, want) {
-		t.Errorf("got %v, want %v", pauses, want)
+	if want := []time.Duration{3 * time.Second, 3 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}; !slices.Equal(delays, want) {
+		t.Errorf("got %v, want %v", delays, want)
 	}
 }

@@ -1,4 +1,4 @@
-package controllers
+package connection
 
 import (
 	"context"
@@ -7,45 +7,48 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// Kong is one Kong, as the controllers need it. *adminapi.Client implements it.
+// AdminClient is one Kong's Admin API, as the controllers need it. *adminapi.Client
+// implements it.
 //
-// What the controllers rely on:
-//   - Every error is a *adminapi.Error. Only adminapi.NotFound means that something is not
-//     there; every other kind means that nothing is known.
-//   - A write that may have been done, or may yet be done, answers adminapi.UnknownOutcome.
-//     Every other error of a write means that it was not done.
+// The controllers rely on this:
+//   - Every error is a *adminapi.Error. Only adminapi.NotFound means that an entity does not
+//     exist. Every other reason means that nothing is known.
+//   - A write that Kong may have applied, or may still apply, returns
+//     adminapi.UnknownOutcome. Every other error of a write means that Kong did not apply it.
 //   - No method retries, and each makes at most one write.
-type Kong interface {
-	// Probe asks who answers. It reports NotKong when something else does.
+type AdminClient interface {
+	// Probe asks who answers. It returns NotKong when it is not a Kong.
 	Probe(ctx context.Context) (adminapi.Info, error)
 
-	// PluginByID, PluginByInstanceName and PluginAt find one plugin: by its ID, by its
-	// instance_name, by its plugin name and exact scope. NotFound when there is none.
+	// PluginByID, PluginByInstanceName and PluginAt return one plugin: by its ID, by its
+	// instance_name, by its plugin name and exact scope. They return NotFound when there is
+	// none.
 	PluginByID(ctx context.Context, id string) (plugin.Plugin, error)
 	PluginByInstanceName(ctx context.Context, instanceName string) (plugin.Plugin, error)
 	PluginAt(ctx context.Context, name string, scope plugin.Scope) (plugin.Plugin, error)
 
-	// PluginsByTags lists every plugin that bears all of at most five tags. A list that
+	// PluginsByTags lists every plugin that carries all of at most five tags. A list that
 	// broke off is an error.
 	PluginsByTags(ctx context.Context, tags []string) ([]plugin.Plugin, error)
 
-	// VisitByTags is the same for lists of which not all can be kept. What was visited before
+	// VisitByTags is PluginsByTags for lists that are too long to keep. What it visited before
 	// an error proves nothing.
 	VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error
 
-	// Resolve finds the ID of a service, route, consumer or consumer group; NotFound when
+	// Resolve returns the ID of a service, route, consumer or consumer group: NotFound when
 	// there is none, Ambiguous when there are several.
 	Resolve(ctx context.Context, kind adminapi.EntityKind, ref adminapi.EntityRef) (string, error)
 
-	// Entities lists the IDs of all entities of a kind by every way to refer to one.
+	// Entities returns the IDs of all entities of a kind by every reference that means one.
 	Entities(ctx context.Context, kind adminapi.EntityKind) (map[adminapi.EntityRef]string, error)
 
-	// Schema of a plugin, which a comparison needs. NotFound when it is not installed.
+	// Schema returns the schema of a plugin, which a comparison needs: NotFound when the
+	// plugin is not installed.
 	Schema(ctx context.Context, pluginName string) (*plugin.Schema, error)
 
-	// Create makes a plugin and lets Kong assign its ID; Put writes the whole plugin under
-	// its ID, whether or not there is one; both answer what Kong then holds. Conflict when
-	// the name and scope, or the instance name, are another plugin's.
+	// Create makes a plugin and lets Kong assign its ID. Put writes the whole plugin under its
+	// ID, whether or not there is one. Both return what Kong then holds, and Conflict when the
+	// name and scope, or the instance name, belong to another plugin.
 	Create(ctx context.Context, p plugin.Plugin) (plugin.Plugin, error)
 	Put(ctx context.Context, p plugin.Plugin) (plugin.Plugin, error)
 
@@ -53,4 +56,25 @@ type Kong interface {
 	Delete(ctx context.Context, id string) error
 }
 
-var _ Kong = (*adminapi.Client)(nil)
+var _ AdminClient = (*adminapi.Client)(nil)
+
+// ClientRegistry holds one AdminClient per gateway.
+type ClientRegistry interface {
+	// Get returns the client for these settings: the existing one if they are unchanged. It
+	// makes no request. Its error says why the settings cannot be used.
+	Get(gateway string, settings adminapi.Settings) (AdminClient, error)
+	// Remove drops the gateway's client.
+	Remove(gateway string)
+}
+
+// AdminAPIClients makes a ClientRegistry of the clients of package adminapi.
+type AdminAPIClients struct{ *adminapi.Registry }
+
+// Get implements ClientRegistry.
+func (c AdminAPIClients) Get(gateway string, settings adminapi.Settings) (AdminClient, error) {
+	created, _, err := c.GetOrCreate(gateway, settings)
+	if err != nil {
+		return nil, err // not the nil *Client as an AdminClient
+	}
+	return created, nil
+}

@@ -1,4 +1,10 @@
-package controllers
+// Package connection is the runtime of one gateway: the port to its Kong, whether it can be
+// used, and the snapshot of what that Kong holds. A registry holds the Connection of every
+// gateway and carries requests to reconcile between the controllers.
+//
+// It knows keys of objects and values of Kong. It must not import a controller or a client
+// of the API server.
+package connection
 
 import (
 	"context"
@@ -6,160 +12,166 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
-	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
-// Connection is what this process knows of one KongGateway. The gateway controller writes
-// it after each probe; the binding controller reads it, so that a gateway that is down
-// costs one probe and not one request per binding.
+// databaseTimeout is Kong's own: a write that PostgreSQL holds up answers 500 after 5 s, and
+// Kong may still apply it when PostgreSQL goes on (Kong 3.9.1, pg_timeout).
+const databaseTimeout = 5 * time.Second
+
+// Connection is what this process knows of one KongGateway. The gateway controller writes it
+// after each probe. The binding controller reads it, so that a gateway that is down costs one
+// probe and not one request per binding.
 type Connection struct {
-	// Kong is nil as long as the gateway's spec cannot be turned into a connection.
-	Kong Kong
-	// Info is the answer of the last good probe.
+	// Client is nil as long as the gateway's spec does not make a connection.
+	Client AdminClient
+	// Info is the result of the last successful probe.
 	Info adminapi.Info
 	// Problem is nil when bindings can be programmed.
 	Problem *Problem
-	// View is the last complete reading of what this Kong holds, nil if there is none.
-	View *View
+	// Snapshot is the last complete list of what this Kong holds, nil if there is none.
+	Snapshot *Snapshot
 	// RequestTimeout is how long a request of this connection may take.
 	RequestTimeout time.Duration
 }
 
+// LongestWrite is how long after its start Kong may still apply a write.
+func (c *Connection) LongestWrite() time.Duration { return c.RequestTimeout + databaseTimeout }
+
 // Problem says why bindings cannot be programmed on a gateway.
 type Problem struct {
-	// Permanent: the gateway can never be used as it is (DB-less, too old), as against
-	// one that does not answer now.
+	// Permanent: the gateway can never be used as it is (DB-less, too old), in contrast to one
+	// that does not respond now.
 	Permanent bool
 	Message   string
 }
 
-// Connections holds the Connection of every KongGateway of this process, and carries the
-// news between the two controllers.
-type Connections struct {
+// Registry holds the Connection of every KongGateway of this process. It is safe for
+// concurrent use.
+type Registry struct {
 	mu      sync.RWMutex
 	entries map[types.NamespacedName]Connection
 
-	// changed carries the gateways whose bindings have to look again, woken the single
-	// bindings of which the sweep saw something, and suspects the gateways of which a
-	// binding heard nothing good and that should be probed now.
-	changed  chan event.GenericEvent
-	woken    chan event.GenericEvent
-	suspects chan event.GenericEvent
-	// suspected are the gateways of suspects that have not been probed since.
-	suspected map[types.NamespacedName]bool
+	// changedGateways carries gateways whose bindings have to be reconciled, bindings single
+	// bindings, and probes gateways that have to be probed now.
+	changedGateways chan types.NamespacedName
+	bindings        chan types.NamespacedName
+	probes          chan types.NamespacedName
+	// probeRequested are the gateways of probes that have not been probed since.
+	probeRequested map[types.NamespacedName]bool
 }
 
-// NewConnections returns an empty set.
-func NewConnections() *Connections {
-	return &Connections{
-		entries:   map[types.NamespacedName]Connection{},
-		changed:   make(chan event.GenericEvent, 64),
-		woken:     make(chan event.GenericEvent, 64),
-		suspects:  make(chan event.GenericEvent, 64),
-		suspected: map[types.NamespacedName]bool{},
+// buffer is how many requests a channel holds before its writers wait.
+const buffer = 64
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry {
+	return &Registry{
+		entries:         map[types.NamespacedName]Connection{},
+		changedGateways: make(chan types.NamespacedName, buffer),
+		bindings:        make(chan types.NamespacedName, buffer),
+		probes:          make(chan types.NamespacedName, buffer),
+		probeRequested:  map[types.NamespacedName]bool{},
 	}
 }
 
-// Changed carries the gateways whose bindings have to look again. Whoever runs the
-// controllers reads it; nothing else does.
-func (c *Connections) Changed() <-chan event.GenericEvent { return c.changed }
+// ChangedGateways carries the gateways whose bindings have to be reconciled. Only the binding
+// controller reads it.
+func (r *Registry) ChangedGateways() <-chan types.NamespacedName { return r.changedGateways }
 
-// Woken carries the bindings of which a sweep saw something new, and those whose turn it is.
-func (c *Connections) Woken() <-chan event.GenericEvent { return c.woken }
+// Bindings carries the bindings that have to be reconciled. Only the binding controller reads
+// it.
+func (r *Registry) Bindings() <-chan types.NamespacedName { return r.bindings }
 
-// Suspects carries the gateways that have to be probed now.
-func (c *Connections) Suspects() <-chan event.GenericEvent { return c.suspects }
+// Probes carries the gateways that have to be probed now. Only the gateway controller reads
+// it.
+func (r *Registry) Probes() <-chan types.NamespacedName { return r.probes }
 
-// Get returns the connection of a gateway; false before its first probe.
-func (c *Connections) Get(key types.NamespacedName) (Connection, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	connection, ok := c.entries[key]
+// Get returns the connection of a gateway, false before its first probe.
+func (r *Registry) Get(gateway types.NamespacedName) (Connection, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	connection, ok := r.entries[gateway]
 	return connection, ok
 }
 
-// several reports whether there is more than one gateway.
-func (c *Connections) several() bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return len(c.entries) > 1
+// HasSeveral reports whether there is more than one gateway.
+func (r *Registry) HasSeveral() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.entries) > 1
 }
 
-// set stores a connection and reports whether bindings have to look again: it became
-// usable or unusable, another Kong or one with other plugins answers, or it is another
+// Set stores a connection and reports whether its bindings have to be reconciled: it became
+// usable or unusable, another Kong or one with other plugins responds, or it is another
 // connection altogether.
-func (c *Connections) set(key types.NamespacedName, next Connection) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last, known := c.entries[key]
-	c.entries[key] = next
-	if !known || last.Kong != next.Kong {
+func (r *Registry) Set(gateway types.NamespacedName, next Connection) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, known := r.entries[gateway]
+	r.entries[gateway] = next
+	switch {
+	case !known || last.Client != next.Client:
 		return true
-	}
-	if (last.Problem == nil) != (next.Problem == nil) {
+	case (last.Problem == nil) != (next.Problem == nil):
 		return true
-	}
-	if last.Problem != nil {
+	case last.Problem != nil:
 		return *last.Problem != *next.Problem
+	default:
+		return last.Info.Version != next.Info.Version || last.Info.Edition != next.Info.Edition || last.Info.Installed != next.Info.Installed
 	}
-	return last.Info.Version != next.Info.Version || last.Info.Edition != next.Info.Edition || last.Info.Installed != next.Info.Installed
 }
 
-func (c *Connections) remove(key types.NamespacedName) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.entries, key)
-	delete(c.suspected, key)
+// Remove drops the connection of a gateway that no longer exists.
+func (r *Registry) Remove(gateway types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.entries, gateway)
+	delete(r.probeRequested, gateway)
 }
 
-// announce makes the bindings of a gateway look again.
-func (c *Connections) announce(ctx context.Context, key types.NamespacedName) {
-	gw := &v1alpha1.KongGateway{}
-	gw.Namespace, gw.Name = key.Namespace, key.Name
-	send(ctx, c.changed, gw)
+// EnqueueBindings requests a reconcile of all bindings of a gateway. It waits until the
+// request is taken or ctx ends.
+func (r *Registry) EnqueueBindings(ctx context.Context, gateway types.NamespacedName) {
+	send(ctx, r.changedGateways, gateway)
 }
 
-// wake makes one binding look again.
-func (c *Connections) wake(ctx context.Context, key types.NamespacedName) {
-	binding := &v1alpha1.PluginBinding{}
-	binding.Namespace, binding.Name = key.Namespace, key.Name
-	send(ctx, c.woken, binding)
+// EnqueueBinding requests a reconcile of one binding. It waits until the request is taken or
+// ctx ends.
+func (r *Registry) EnqueueBinding(ctx context.Context, binding types.NamespacedName) {
+	send(ctx, r.bindings, binding)
 }
 
-func send(ctx context.Context, to chan<- event.GenericEvent, object client.Object) {
+func send(ctx context.Context, to chan<- types.NamespacedName, key types.NamespacedName) {
 	select {
-	case to <- event.GenericEvent{Object: object}:
+	case to <- key:
 	case <-ctx.Done():
 	}
 }
 
-// suspect asks for a probe of a gateway, once until it has been probed. A gateway that is
-// known to be down is probed at its own pace.
-func (c *Connections) suspect(key types.NamespacedName) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.suspected[key] || c.entries[key].Problem != nil {
+// RequestProbe requests a probe of a gateway, once until it has been probed. A gateway that is
+// known to be down keeps its own pace.
+func (r *Registry) RequestProbe(gateway types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.probeRequested[gateway] || r.entries[gateway].Problem != nil {
 		return
 	}
-	gw := &v1alpha1.KongGateway{}
-	gw.Namespace, gw.Name = key.Namespace, key.Name
 	select {
-	case c.suspects <- event.GenericEvent{Object: gw}:
-		c.suspected[key] = true
+	case r.probes <- gateway:
+		r.probeRequested[gateway] = true
 	default:
-		// So many are waiting to be probed that this one's turn comes with the next failure.
+		// So many gateways wait for a probe that the next failure has to ask again.
 	}
 }
 
-// takeSuspicion reports whether a probe was asked for, and forgets it.
-func (c *Connections) takeSuspicion(key types.NamespacedName) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	suspected := c.suspected[key]
-	delete(c.suspected, key)
-	return suspected
+// TakeProbeRequest reports whether a probe of the gateway was requested, and drops the
+// request.
+func (r *Registry) TakeProbeRequest(gateway types.NamespacedName) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	requested := r.probeRequested[gateway]
+	delete(r.probeRequested, gateway)
+	return requested
 }

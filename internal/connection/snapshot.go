@@ -1,141 +1,169 @@
-package controllers
+package connection
 
 import (
 	"encoding/json"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+	"github.com/pluginbinding/kong-plugin-operator/internal/programmed"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
-// View is one complete reading of a Kong: every plugin of this cluster, and every entity
-// of the kinds that bindings name. It saves a request per binding: what it shows as
-// declared is in force. Whatever it does not show, or shows otherwise, is asked of Kong
-// before anything is done about it.
-type View struct {
-	// began before the first page was asked for.
-	began Moment
+// Snapshot is one complete list of a Kong: every plugin of this cluster, and every entity of
+// the kinds that bindings name. It saves a request per binding: a plugin that it shows as
+// declared is programmed. For everything else the operator asks Kong before it acts.
+//
+// A nil Snapshot shows nothing.
+type Snapshot struct {
+	// Began is before the first page was requested.
+	Began inflight.Time
 
 	mu sync.RWMutex
-	// rows are the plugins that no pass of this process has seen in force as they are. As
-	// JSON they take a fifth of the memory, and each is looked at once.
-	rows         map[string][]byte
+	// items are the plugins that no reconcile of this process has seen programmed as they are.
+	// As JSON they take a fifth of the memory, and each is decoded once.
+	items        map[string][]byte
 	fingerprints map[string]uint64
 	owned        map[types.NamespacedName]bool
 	entities     map[adminapi.EntityKind]map[adminapi.EntityRef]string
 }
 
-// newView is a reading that shows nothing yet.
-func newView(began Moment) *View {
-	return &View{
-		began:        began,
-		rows:         map[string][]byte{},
+// NewSnapshot returns a snapshot that shows nothing yet.
+func NewSnapshot(began inflight.Time) *Snapshot {
+	return &Snapshot{
+		Began:        began,
+		items:        map[string][]byte{},
 		fingerprints: map[string]uint64{},
 		owned:        map[types.NamespacedName]bool{},
 		entities:     map[adminapi.EntityKind]map[adminapi.EntityRef]string{},
 	}
 }
 
-// add takes in one plugin, owned by a binding if owner is not empty. Its row is kept unless
-// it is known by its fingerprint.
-func (v *View) add(row plugin.Plugin, owner types.NamespacedName, known uint64) {
-	v.fingerprints[row.ID] = plugin.Fingerprint(row)
+// Add adds one plugin, owned by a binding if owner is not empty. It keeps the plugin's config
+// unless its fingerprint is the known one. Add is not safe for concurrent use: a snapshot is
+// complete before it is shared.
+func (s *Snapshot) Add(item plugin.Plugin, owner types.NamespacedName, known uint64) {
+	s.fingerprints[item.ID] = plugin.Fingerprint(item)
 	if owner != (types.NamespacedName{}) {
-		v.owned[owner] = true
+		s.owned[owner] = true
 	}
-	if v.fingerprints[row.ID] == known {
+	if s.fingerprints[item.ID] == known {
 		return
 	}
-	if text, err := json.Marshal(row); err == nil { // what was decoded can be encoded
-		v.rows[row.ID] = text
+	if text, err := json.Marshal(item); err == nil { // what was decoded can be encoded
+		s.items[item.ID] = text
 	}
 }
 
-// row is the plugin with that ID, if it is still kept.
-func (v *View) row(id string) (plugin.Plugin, bool) {
-	if v == nil {
+// SetEntities adds all entities of a kind. Like Add, it is for a snapshot that is not shared
+// yet.
+func (s *Snapshot) SetEntities(kind adminapi.EntityKind, ids map[adminapi.EntityRef]string) {
+	s.entities[kind] = ids
+}
+
+// HasEntities reports whether the entities of that kind were listed.
+func (s *Snapshot) HasEntities(kind adminapi.EntityKind) bool { return s.entities[kind] != nil }
+
+// Len is the number of plugins.
+func (s *Snapshot) Len() int { return len(s.fingerprints) }
+
+// Plugin returns the plugin with that ID, if its config is still kept.
+func (s *Snapshot) Plugin(id string) (plugin.Plugin, bool) {
+	if s == nil {
 		return plugin.Plugin{}, false
 	}
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	var row plugin.Plugin
-	text, ok := v.rows[id]
-	return row, ok && json.Unmarshal(text, &row) == nil
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var item plugin.Plugin
+	text, ok := s.items[id]
+	return item, ok && json.Unmarshal(text, &item) == nil
 }
 
-// fingerprint of the plugin with that ID, 0 if there is none.
-func (v *View) fingerprint(id string) uint64 {
-	if v == nil {
+// Fingerprint returns the fingerprint of the plugin with that ID, 0 if there is none.
+func (s *Snapshot) Fingerprint(id string) uint64 {
+	if s == nil {
 		return 0
 	}
-	return v.fingerprints[id]
+	return s.fingerprints[id]
 }
 
-// release drops a row that has been seen in force: its fingerprint is enough from then on,
-// and ten thousand configs need not be kept.
-func (v *View) release(id string) {
-	if v == nil {
+// Evict drops the config of a plugin that a reconcile has seen programmed. Its fingerprint is
+// enough from then on, and ten thousand configs need not be kept.
+func (s *Snapshot) Evict(id string) {
+	if s == nil {
 		return
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.rows, id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.items, id)
 }
 
-// owns reports whether any plugin bears the marks of the binding.
-func (v *View) owns(binding identity.Binding) bool {
-	return v.owned[types.NamespacedName{Namespace: binding.Namespace, Name: binding.Name}]
+// Owns reports whether any plugin carries the ownership tags of the binding.
+func (s *Snapshot) Owns(binding identity.Binding) bool {
+	return s != nil && s.owned[types.NamespacedName{Namespace: binding.Namespace, Name: binding.Name}]
 }
 
-// resolve is the ID of an entity, empty if the view does not show it.
-func (v *View) resolve(kind adminapi.EntityKind, ref adminapi.EntityRef) string {
-	if v == nil {
+// Resolve returns the ID of an entity, empty if the snapshot does not show it.
+func (s *Snapshot) Resolve(entity reference.ScopeEntity) string {
+	if s == nil {
 		return ""
 	}
-	return v.entities[kind][ref]
+	return s.entities[entity.Kind][entity.Ref]
 }
 
-// scopePart is one dimension of a declared scope.
-type scopePart struct {
-	kind adminapi.EntityKind
-	ref  adminapi.EntityRef
+// ListsScope reports whether the entities of all kinds that the scope names were listed.
+func (s *Snapshot) ListsScope(declared *v1alpha1.Scope) bool {
+	for _, entity := range reference.ScopeEntities(declared) {
+		if !s.HasEntities(entity.Kind) {
+			return false
+		}
+	}
+	return true
 }
 
-// scopeParts lists what a scope names.
-func scopeParts(scope *v1alpha1.Scope) []scopePart {
-	if scope == nil {
-		return nil
+// ResolveScope resolves a declared scope, false if the snapshot does not show all of it.
+func (s *Snapshot) ResolveScope(declared *v1alpha1.Scope) (plugin.Scope, bool) {
+	var scope plugin.Scope
+	for _, entity := range reference.ScopeEntities(declared) {
+		id := s.Resolve(entity)
+		if id == "" {
+			return plugin.Scope{}, false
+		}
+		entity.SetID(&scope, id)
 	}
-	var parts []scopePart
-	if ref := scope.Service; ref != nil {
-		parts = append(parts, scopePart{adminapi.Service, adminapi.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
-	}
-	if ref := scope.Route; ref != nil {
-		parts = append(parts, scopePart{adminapi.Route, adminapi.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
-	}
-	if ref := scope.Consumer; ref != nil {
-		parts = append(parts, scopePart{adminapi.Consumer, adminapi.EntityRef{ID: string(ref.ID), Username: ref.Username, CustomID: ref.CustomID}})
-	}
-	if ref := scope.ConsumerGroup; ref != nil {
-		parts = append(parts, scopePart{adminapi.ConsumerGroup, adminapi.EntityRef{ID: string(ref.ID), Name: string(ref.Name)}})
-	}
-	return parts
+	return scope, true
 }
 
-// set puts the ID of an entity into a scope.
-func (part scopePart) set(scope *plugin.Scope, id string) {
-	switch part.kind {
-	case adminapi.Service:
-		scope.ServiceID = id
-	case adminapi.Route:
-		scope.RouteID = id
-	case adminapi.Consumer:
-		scope.ConsumerID = id
-	case adminapi.ConsumerGroup:
-		scope.ConsumerGroupID = id
+// Trust is what a snapshot proves about one binding.
+type Trust struct {
+	// Presence: the plugin is what the snapshot shows, if it shows one.
+	Presence bool
+	// Absence: a plugin that the snapshot does not show does not exist.
+	Absence bool
+	// Scope: the names of the scope mean the entities that the snapshot shows.
+	Scope bool
+}
+
+// TrustFor says what the snapshot proves about the binding. A write for the binding since the
+// snapshot began ends what it proves about the plugin, not about the scope; a request for an
+// immediate reconcile ends both. A write takes at most longestWrite.
+func (s *Snapshot) TrustFor(binding *v1alpha1.PluginBinding, writes *inflight.Tracker, memory *programmed.Memory, longestWrite time.Duration) Trust {
+	if s == nil || !writes.IsCurrent(s.Began) || writes.ScopeInvalidatedSince(binding, s.Began) {
+		return Trust{}
+	}
+	if state, known := memory.Get(binding); known && state.RequestedAt != reference.RequestedAt(binding) {
+		return Trust{}
+	}
+	presence := !writes.WrittenSince(binding, s.Began)
+	return Trust{
+		Presence: presence,
+		Absence:  presence && !writes.MayMissWrite(binding, s.Began, longestWrite),
+		Scope:    true,
 	}
 }

@@ -1,4 +1,4 @@
-package controllers
+package connection
 
 import (
 	"encoding/json"
@@ -8,10 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-func aRow(t *testing.T, id string) plugin.Plugin {
+func newPlugin(t *testing.T, id string) plugin.Plugin {
 	t.Helper()
 	var config map[string]any
 	if err := json.Unmarshal([]byte(`{"minute":1e3,"hour":null,"big":9007199254740993,"small":0.1,"list":[],"text":"<&>\u2028","on":true}`), &config); err != nil {
@@ -27,40 +28,40 @@ func aRow(t *testing.T, id string) plugin.Plugin {
 	}
 }
 
-// A row is kept as text; what comes out has to be what Kong answered, or a plugin in force
-// would look changed.
-func TestAViewReturnsRowsAsTheyWere(t *testing.T) {
-	view := newView(Moment{})
-	full, bare := aRow(t, "full"), plugin.Plugin{ID: "bare", Name: "cors", Config: map[string]any{}}
-	for _, row := range []plugin.Plugin{full, bare} {
-		view.add(row, types.NamespacedName{}, 0)
-		got, ok := view.row(row.ID)
-		if !ok || !reflect.DeepEqual(got, row) {
-			t.Errorf("kept %+v\nas   %+v, %t", row, got, ok)
+// A snapshot keeps plugins as text. What comes out has to be what Kong returned, or a
+// programmed plugin would look changed.
+func TestSnapshotReturnsPluginsUnchanged(t *testing.T) {
+	snapshot := NewSnapshot(inflight.Time{})
+	full, bare := newPlugin(t, "full"), plugin.Plugin{ID: "bare", Name: "cors", Config: map[string]any{}}
+	for _, item := range []plugin.Plugin{full, bare} {
+		snapshot.Add(item, types.NamespacedName{}, 0)
+		got, ok := snapshot.Plugin(item.ID)
+		if !ok || !reflect.DeepEqual(got, item) {
+			t.Errorf("kept %+v\nas   %+v, %t", item, got, ok)
 		}
-		if plugin.Fingerprint(got) != view.fingerprint(row.ID) {
-			t.Errorf("%s: another fingerprint", row.ID)
+		if plugin.Fingerprint(got) != snapshot.Fingerprint(item.ID) {
+			t.Errorf("%s: another fingerprint", item.ID)
 		}
 	}
-	view.release("full")
-	if _, ok := view.row("full"); ok || view.fingerprint("full") == 0 {
-		t.Error("a released row is gone, and its fingerprint stays")
+	snapshot.Evict("full")
+	if _, ok := snapshot.Plugin("full"); ok || snapshot.Fingerprint("full") == 0 {
+		t.Error("Evict has to drop the config and to keep the fingerprint")
 	}
 }
 
-func TestAViewKeepsNoRowThatIsKnown(t *testing.T) {
-	row := aRow(t, "limit")
+func TestSnapshotKeepsNoConfigThatIsKnown(t *testing.T) {
+	item := newPlugin(t, "limit")
 	for _, tc := range []struct {
 		known uint64
 		kept  bool
-	}{{0, true}, {plugin.Fingerprint(row), false}, {plugin.Fingerprint(row) + 1, true}} {
-		view := newView(Moment{})
-		view.add(row, types.NamespacedName{Namespace: "shop", Name: "limit"}, tc.known)
-		if _, kept := view.row(row.ID); kept != tc.kept {
+	}{{0, true}, {plugin.Fingerprint(item), false}, {plugin.Fingerprint(item) + 1, true}} {
+		snapshot := NewSnapshot(inflight.Time{})
+		snapshot.Add(item, types.NamespacedName{Namespace: "shop", Name: "limit"}, tc.known)
+		if _, kept := snapshot.Plugin(item.ID); kept != tc.kept {
 			t.Errorf("known by %d: kept %t", tc.known, kept)
 		}
-		if !view.owns(identity.Binding{Namespace: "shop", Name: "limit"}) || view.owns(identity.Binding{Namespace: "shop", Name: "other"}) {
-			t.Errorf("known by %d: its owner is not known", tc.known)
+		if !snapshot.Owns(identity.Binding{Namespace: "shop", Name: "limit"}) || snapshot.Owns(identity.Binding{Namespace: "shop", Name: "other"}) {
+			t.Errorf("known by %d: the owner is missing", tc.known)
 		}
 	}
 }

@@ -1,4 +1,8 @@
-package controllers
+// Package fairqueue shares the workers of one controller out among gateways, so that a
+// gateway that answers slowly does not hold all of them while bindings of another one wait.
+//
+// It knows keys only: no client, no Kong and no clock.
+package fairqueue
 
 import (
 	"sync"
@@ -8,98 +12,102 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// turns shares the workers out among gateways: one that answers slowly must not hold them
-// all while bindings of another wait. A binding whose gateway has its share of them steps
-// aside, and is called when one of these has ended. It is safe for concurrent use.
-type turns struct {
+// FallbackRequeue is when a binding that got no worker is reconciled even if nobody calls it:
+// the binding that was called before it may be gone.
+const FallbackRequeue = 30 * time.Second
+
+// unlimited is the share of a gateway that needs no bound.
+const unlimited = 1 << 20
+
+// Limiter limits how many workers one gateway holds, and queues the bindings that wait. It is
+// safe for concurrent use.
+type Limiter struct {
 	workers int
 
 	mu      sync.Mutex
 	busy    map[types.NamespacedName]int
-	waiting map[types.NamespacedName]*line
+	waiting map[types.NamespacedName]*waitQueue
 }
 
-// callAgain is when a binding that has stepped aside looks by itself, should nobody call it:
-// whoever was called before it may be gone.
-const callAgain = 30 * time.Second
-
-func newTurns(workers int) *turns {
-	return &turns{workers: workers, busy: map[types.NamespacedName]int{}, waiting: map[types.NamespacedName]*line{}}
+// NewLimiter returns a Limiter for that many workers.
+func NewLimiter(workers int) *Limiter {
+	return &Limiter{workers: workers, busy: map[types.NamespacedName]int{}, waiting: map[types.NamespacedName]*waitQueue{}}
 }
 
-// share is how many workers one gateway may hold: a quarter is left for others, if there are
-// any. Whoever runs a single pass at a time needs no share.
-func (t *turns) share(others bool) int {
-	if !others || t.workers < 1 {
-		return max(t.workers, 1<<20)
+// share is how many workers one gateway may hold. It leaves a quarter for other gateways, if
+// there are any. A process that reconciles one binding at a time needs no share.
+func (l *Limiter) share(others bool) int {
+	if !others || l.workers < 1 {
+		return max(l.workers, unlimited)
 	}
-	return max(t.workers*3/4, 1)
+	return max(l.workers*3/4, 1)
 }
 
-// take begins a pass for a binding of the gateway; false if it has to wait for its turn.
-// Every pass that began has to be ended. urgent: before those that are not.
-func (t *turns) take(gateway, binding types.NamespacedName, others, urgent bool) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.busy[gateway] < t.share(others) {
-		t.busy[gateway]++
+// TryAcquire takes a worker for a binding of the gateway. If it returns false, the binding is
+// queued, and a later Release returns it. Urgent bindings are queued before the rest. Every
+// successful TryAcquire needs a Release.
+func (l *Limiter) TryAcquire(gateway, binding types.NamespacedName, others, urgent bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy[gateway] < l.share(others) {
+		l.busy[gateway]++
 		return true
 	}
-	if t.waiting[gateway] == nil {
-		t.waiting[gateway] = &line{in: sets.New[types.NamespacedName]()}
+	if l.waiting[gateway] == nil {
+		l.waiting[gateway] = &waitQueue{members: sets.New[types.NamespacedName]()}
 	}
-	t.waiting[gateway].join(binding, urgent)
+	l.waiting[gateway].push(binding, urgent)
 	return false
 }
 
-// end ends a pass, and returns whose turn it is.
-func (t *turns) end(gateway types.NamespacedName, others bool) []types.NamespacedName {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.busy[gateway]--
-	free := t.share(others) - t.busy[gateway]
-	if t.busy[gateway] == 0 {
-		delete(t.busy, gateway)
+// Release returns a worker of the gateway, and the queued bindings that may now run.
+func (l *Limiter) Release(gateway types.NamespacedName, others bool) []types.NamespacedName {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy[gateway]--
+	free := l.share(others) - l.busy[gateway]
+	if l.busy[gateway] == 0 {
+		delete(l.busy, gateway)
 	}
-	waiting := t.waiting[gateway]
+	waiting := l.waiting[gateway]
 	if waiting == nil {
 		return nil
 	}
-	called := waiting.leave(free)
-	if waiting.in.Len() == 0 {
-		delete(t.waiting, gateway)
+	next := waiting.pop(free)
+	if waiting.members.Len() == 0 {
+		delete(l.waiting, gateway)
 	}
-	return called
+	return next
 }
 
-// line is who waits for a turn, each once.
-type line struct {
-	in            sets.Set[types.NamespacedName]
+// waitQueue holds bindings that wait for a worker, each once, in two priorities.
+type waitQueue struct {
+	members       sets.Set[types.NamespacedName]
 	urgent, other []types.NamespacedName
 }
 
-func (l *line) join(binding types.NamespacedName, urgent bool) {
+func (q *waitQueue) push(binding types.NamespacedName, urgent bool) {
 	switch {
 	case urgent:
-		l.urgent = append(l.urgent, binding)
-	case !l.in.Has(binding):
-		l.other = append(l.other, binding)
+		q.urgent = append(q.urgent, binding)
+	case !q.members.Has(binding):
+		q.other = append(q.other, binding)
 	}
-	l.in.Insert(binding)
+	q.members.Insert(binding)
 }
 
-// leave takes out at most so many.
-func (l *line) leave(most int) []types.NamespacedName {
-	var out []types.NamespacedName
-	for _, from := range []*[]types.NamespacedName{&l.urgent, &l.other} {
-		for len(out) < most && len(*from) > 0 {
+// pop removes at most limit bindings.
+func (q *waitQueue) pop(limit int) []types.NamespacedName {
+	var popped []types.NamespacedName
+	for _, from := range []*[]types.NamespacedName{&q.urgent, &q.other} {
+		for len(popped) < limit && len(*from) > 0 {
 			next := (*from)[0]
 			*from = (*from)[1:]
-			if l.in.Has(next) { // or it has left with the urgent ones
-				l.in.Delete(next)
-				out = append(out, next)
+			if q.members.Has(next) { // otherwise it was popped with the urgent ones
+				q.members.Delete(next)
+				popped = append(popped, next)
 			}
 		}
 	}
-	return out
+	return popped
 }

@@ -1,4 +1,11 @@
-package controllers
+// Package inflight tracks what a process has sent to Kong and may not assume finished: writes
+// whose outcome is open, the order of writes and snapshots, and which binding is about to
+// adopt which plugin.
+//
+// Nothing in it is needed for correctness after a restart: a new leader waits as if its
+// predecessor had sent a write for every binding. The package knows keys of objects, no
+// client and no Kong.
+package inflight
 
 import (
 	"maps"
@@ -10,225 +17,181 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Ledger is what one process remembers between passes. Nothing in it is needed for
-// correctness after a restart: what is lost with it is only assumed to be worse.
-type Ledger struct {
+// MaxSnapshotAge is how old a snapshot may be that still proves something, and how long
+// writes for deleted bindings are remembered. It is longer than the longest resyncInterval.
+const MaxSnapshotAge = 25 * time.Hour
+
+// pruneInterval is how often entries of deleted bindings are dropped.
+const pruneInterval = 10 * time.Minute
+
+// Tracker tracks the writes of one process by binding. It is safe for concurrent use.
+type Tracker struct {
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
 	clock   clock.PassiveClock
-	claims  claims
-	// started is when this process began to lead: when a reconcile first came here, unless
-	// somebody said so.
-	started time.Time
-	// ticks orders readings of Kong and writes to it, whatever the clock does.
-	ticks uint64
-	// swept is when entries of bindings that are gone were last dropped.
-	swept time.Time
+	// leadingSince is when this process began to lead.
+	leadingSince time.Time
+	// tick orders snapshots and writes, whatever the clock does.
+	tick uint64
+	// pruned is when entries of deleted bindings were last dropped.
+	pruned       time.Time
+	reservations reservations
 }
 
-// entry is of a name. A binding that is made again has to reckon with what was sent for
-// the one before it: all but the writes is forgotten with the object.
+// entry belongs to a namespace/name, not to a UID. Writes sent for a deleted binding can still
+// take effect after a user recreates it.
 type entry struct {
-	uid types.UID
-	// lands is until when a write of unknown outcome may still be done by Kong.
-	lands time.Time
-	// wrote is the tick of the last write, misled that of the last time at which Kong did
-	// not have the entities of the scope as a reading had them.
-	wrote, misled uint64
-	// gone is when the object was last seen to be gone, zero while it is there.
+	// inFlightUntil is until when Kong may still apply a write of unknown outcome.
+	inFlightUntil time.Time
+	// written is the tick of the last write. scopeInvalidated is the tick at which the
+	// operator last found that a snapshot's entities for this scope no longer match Kong.
+	written, scopeInvalidated uint64
+	// gone is when the binding was last seen to be gone, zero while it exists.
 	gone time.Time
-
-	// fingerprint of the plugin when it was last found or put in force.
-	fingerprint uint64
-	// secrets are the versions of the Secrets that it was made from.
-	secrets string
-	// requested is the reconcile-requested-at annotation of that pass.
-	requested string
 }
 
-// A reading that is older than this speaks for nothing, and what was written before that is
-// forgotten: longer than the longest resyncInterval.
-const oldest = 25 * time.Hour
-
-// NewLedger returns an empty ledger of a process that leads since the given time; since it
-// first reconciles, if that is zero.
-func NewLedger(c clock.PassiveClock, leadingSince time.Time) *Ledger {
-	return &Ledger{entries: map[types.NamespacedName]*entry{}, claims: claims{map[string]types.NamespacedName{}, map[types.NamespacedName]string{}}, clock: c, started: leadingSince}
-}
-
-// Begin notes that this process leads. Only the first call counts.
-func (l *Ledger) Begin() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.started.IsZero() {
-		l.started = l.clock.Now()
+// NewTracker returns a tracker of a process that leads since the given time; since it first
+// reconciles, if that is zero.
+func NewTracker(c clock.PassiveClock, leadingSince time.Time) *Tracker {
+	return &Tracker{
+		entries: map[types.NamespacedName]*entry{}, clock: c, leadingSince: leadingSince,
+		reservations: reservations{map[string]types.NamespacedName{}, map[types.NamespacedName]string{}},
 	}
 }
 
-// MayLand notes that a write for the binding may still be done until then.
-func (l *Ledger) MayLand(binding client.Object, until time.Time) {
-	l.with(binding, func(e *entry) {
-		if until.After(e.lands) {
-			e.lands = until
+// Begin says that this process leads. Only the first call counts.
+func (t *Tracker) Begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.leadingSince.IsZero() {
+		t.leadingSince = t.clock.Now()
+	}
+}
+
+// MarkInFlight says that Kong may still apply a write for the binding until the given time.
+func (t *Tracker) MarkInFlight(binding client.Object, until time.Time) {
+	t.update(binding, func(e *entry) {
+		if until.After(e.inFlightUntil) {
+			e.inFlightUntil = until
 		}
 	})
 }
 
-// QuietIn is how long it takes until no earlier write for a binding of this name can
-// still be done, if the longest that a write may take is the given time; 0 or less if
-// none can. What an earlier leader may have sent counts: nothing tells that it sent none.
-func (l *Ledger) QuietIn(binding client.Object, longest time.Duration) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.quietAt(binding, longest).Sub(l.clock.Now())
+// InFlightFor returns how long Kong may still apply an earlier write for a binding of this
+// name, if a write takes at most longestWrite; 0 or less when it cannot. Writes of an
+// earlier leader count: nothing proves that it sent none.
+func (t *Tracker) InFlightFor(binding client.Object, longestWrite time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.quietAt(binding, longestWrite).Sub(t.clock.Now())
 }
 
-func (l *Ledger) quietAt(binding client.Object, longest time.Duration) time.Time {
-	quiet := l.started.Add(longest)
-	if e := l.entries[client.ObjectKeyFromObject(binding)]; e != nil && e.lands.After(quiet) {
-		quiet = e.lands
+// quietAt is when no earlier write for the binding can be in flight any more.
+func (t *Tracker) quietAt(binding client.Object, longestWrite time.Duration) time.Time {
+	quiet := t.leadingSince.Add(longestWrite)
+	if e := t.entries[client.ObjectKeyFromObject(binding)]; e != nil && e.inFlightUntil.After(quiet) {
+		quiet = e.inFlightUntil
 	}
 	return quiet
 }
 
-// Sent reports whether a write that this process sent for a binding of this name can still
-// be done.
-func (l *Ledger) Sent(binding client.Object) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := l.entries[client.ObjectKeyFromObject(binding)]
-	return e != nil && e.lands.After(l.clock.Now())
+// HasInFlight reports whether Kong may still apply a write that this process sent for a
+// binding of this name.
+func (t *Tracker) HasInFlight(binding client.Object) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[client.ObjectKeyFromObject(binding)]
+	return e != nil && e.inFlightUntil.After(t.clock.Now())
 }
 
-// Moment is when a reading of Kong began: its place in the order of readings and writes,
-// and its time.
-type Moment struct {
+// Time is when a snapshot of Kong began: its place in the order of snapshots and writes, and
+// the wall time.
+type Time struct {
 	tick uint64
-	at   time.Time
+	At   time.Time
 }
 
-// Now is a moment later than all before.
-func (l *Ledger) Now() Moment {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ticks++
-	return Moment{l.ticks, l.clock.Now()}
+// Now returns a time later than all before.
+func (t *Tracker) Now() Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tick++
+	return Time{t.tick, t.clock.Now()}
 }
 
-// Wrote notes that a write for the binding has ended, in whatever way.
-func (l *Ledger) Wrote(binding client.Object) {
-	l.with(binding, func(e *entry) {
-		l.ticks++
-		e.wrote = l.ticks
-	})
+// IsCurrent reports whether a snapshot of that time is young enough to prove anything.
+func (t *Tracker) IsCurrent(snapshot Time) bool {
+	return t.clock.Since(snapshot.At) < MaxSnapshotAge
 }
 
-// Misled notes that what a reading says of the binding's scope is not so any more.
-func (l *Ledger) Misled(binding client.Object) {
-	l.with(binding, func(e *entry) {
-		l.ticks++
-		e.misled = l.ticks
-	})
+// MarkWritten says that a write for the binding has ended, whatever its outcome.
+func (t *Tracker) MarkWritten(binding client.Object) {
+	t.update(binding, func(e *entry) { e.written = t.nextTick() })
 }
 
-// InForce notes the plugin as it was found or put in force, from what Secrets it was made,
-// and what the reconcile-requested-at annotation was.
-func (l *Ledger) InForce(binding client.Object, fingerprint uint64, secrets, requested string) {
-	l.with(binding, func(e *entry) { e.fingerprint, e.secrets, e.requested = fingerprint, secrets, requested })
+// InvalidateScope says that Kong no longer has the entities of the binding's scope as
+// snapshots show them.
+func (t *Tracker) InvalidateScope(binding client.Object) {
+	t.update(binding, func(e *entry) { e.scopeInvalidated = t.nextTick() })
 }
 
-// MayRely reports whether a reading of Kong that began at a moment can speak for the
-// binding's plugin: nothing was written for it since, and nobody has asked for a look of
-// its own.
-func (l *Ledger) MayRely(binding client.Object, began Moment, requested string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := l.entries[client.ObjectKeyFromObject(binding)]
-	return l.fresh(binding, began, requested) && (e == nil || max(e.wrote, e.misled) < began.tick)
+func (t *Tracker) nextTick() uint64 {
+	t.tick++
+	return t.tick
 }
 
-// MayResolve reports whether such a reading can say what the binding's scope means: a write
-// for the plugin does not change that.
-func (l *Ledger) MayResolve(binding client.Object, began Moment, requested string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := l.entries[client.ObjectKeyFromObject(binding)]
-	return l.fresh(binding, began, requested) && (e == nil || e.misled < began.tick)
+// WrittenSince reports whether a write for the binding has ended after that snapshot began.
+func (t *Tracker) WrittenSince(binding client.Object, snapshot Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[client.ObjectKeyFromObject(binding)]
+	return e != nil && e.written >= snapshot.tick
 }
 
-// MayMiss reports whether a write for the binding could still be done when the reading
-// began, so that what the reading does not show may be there all the same.
-func (l *Ledger) MayMiss(binding client.Object, began Moment, longest time.Duration) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return began.at.Before(l.quietAt(binding, longest))
+// ScopeInvalidatedSince reports whether the binding's scope was invalidated after that
+// snapshot began.
+func (t *Tracker) ScopeInvalidatedSince(binding client.Object, snapshot Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[client.ObjectKeyFromObject(binding)]
+	return e != nil && e.scopeInvalidated >= snapshot.tick
 }
 
-// fresh reports whether a reading is not too old, and later than a look that was asked for.
-func (l *Ledger) fresh(binding client.Object, began Moment, requested string) bool {
-	e := l.known(binding)
-	return l.clock.Since(began.at) < oldest && (e == nil || e.fingerprint == 0 || e.requested == requested)
+// MayMissWrite reports whether a write for the binding could still be applied when that
+// snapshot began. What the snapshot does not show may then exist all the same.
+func (t *Tracker) MayMissWrite(binding client.Object, snapshot Time, longestWrite time.Duration) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return snapshot.At.Before(t.quietAt(binding, longestWrite))
 }
 
-// Fingerprint of the plugin when it was last in force, 0 if not known.
-func (l *Ledger) Fingerprint(binding client.Object) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e := l.known(binding); e != nil {
-		return e.fingerprint
-	}
-	return 0
-}
-
-// SameSecrets reports whether the plugin was last in force with these Secrets; it is
-// false when that is not known.
-func (l *Ledger) SameSecrets(binding client.Object, secrets string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := l.known(binding)
-	return e != nil && e.fingerprint != 0 && e.secrets == secrets
-}
-
-// Forget notes that a binding of that name is gone. What was sent for it is remembered for as
-// long as a reading from before may be in use.
-func (l *Ledger) Forget(key types.NamespacedName) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.claims.drop(key)
-	now := l.clock.Now()
-	if e := l.entries[key]; e != nil && e.gone.IsZero() {
+// Forget says that a binding of that name is gone. The tracker remembers its writes for as
+// long as a snapshot from before may be in use.
+func (t *Tracker) Forget(key types.NamespacedName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reservations.release(key)
+	now := t.clock.Now()
+	if e := t.entries[key]; e != nil && e.gone.IsZero() {
 		e.gone = now
 	}
-	const between = 10 * time.Minute
-	if now.Sub(l.swept) > between {
-		l.swept = now
-		maps.DeleteFunc(l.entries, func(_ types.NamespacedName, e *entry) bool {
-			return !e.gone.IsZero() && now.Sub(e.gone) > oldest
+	if now.Sub(t.pruned) > pruneInterval {
+		t.pruned = now
+		maps.DeleteFunc(t.entries, func(_ types.NamespacedName, e *entry) bool {
+			return !e.gone.IsZero() && now.Sub(e.gone) > MaxSnapshotAge
 		})
 	}
 }
 
-// known is the entry of this very object, nil if there is none.
-func (l *Ledger) known(binding client.Object) *entry {
-	if e := l.entries[client.ObjectKeyFromObject(binding)]; e != nil && e.uid == binding.GetUID() {
-		return e
-	}
-	return nil
-}
-
-func (l *Ledger) with(binding client.Object, change func(*entry)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (t *Tracker) update(binding client.Object, change func(*entry)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	key := client.ObjectKeyFromObject(binding)
-	e := l.entries[key]
-	switch {
-	case e == nil:
-		e = &entry{uid: binding.GetUID()}
-	case e.uid == binding.GetUID():
-		e.gone = time.Time{} // a cache that loses its labels and has them again shows it anew
-	default:
-		e = &entry{uid: binding.GetUID(), lands: e.lands, wrote: e.wrote, misled: e.misled}
+	e := t.entries[key]
+	if e == nil {
+		e = &entry{}
+		t.entries[key] = e
 	}
-	l.entries[key] = e
+	e.gone = time.Time{} // whoever writes for it knows that it exists
 	change(e)
 }

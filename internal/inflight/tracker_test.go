@@ -1,4 +1,4 @@
-package controllers
+package inflight
 
 import (
 	"testing"
@@ -8,131 +8,137 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-const longest = 10 * time.Second
+const longestWrite = 10 * time.Second
 
-func bindingOf(name string, uid types.UID) *v1alpha1.PluginBinding {
-	return &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: uid}}
+func bindingOf(name string, uid types.UID) client.Object {
+	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: uid}}
 }
 
-// ledgerAt is an empty ledger of a process that has led for long, and its clock.
-func ledgerAt() (*Ledger, *clocktesting.FakePassiveClock) {
+// newTracker is an empty tracker of a process that has led for long, and its clock.
+func newTracker() (*Tracker, *clocktesting.FakePassiveClock) {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_000_000, 0))
-	return NewLedger(clock, clock.Now().Add(-time.Hour)), clock
+	return NewTracker(clock, clock.Now().Add(-time.Hour)), clock
 }
 
-// An earlier leader's write can be under way for as long as a write may take.
-func TestAProcessThatBeginsToLeadWaits(t *testing.T) {
+// A write of an earlier leader can be in flight for as long as a write may take.
+func TestANewLeaderWaitsForItsPredecessorsWrites(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_000, 0))
-	l, limits := NewLedger(clock, time.Time{}), bindingOf("limits", "1")
-	l.Begin()
-	early := l.Now()
+	tracker, limits := NewTracker(clock, time.Time{}), bindingOf("limits", "1")
+	tracker.Begin()
+	early := tracker.Now()
 	clock.SetTime(clock.Now().Add(4 * time.Second))
-	l.Begin() // counts once
-	if got := l.QuietIn(limits, longest); got != 6*time.Second {
-		t.Errorf("quiet in %v", got)
+	tracker.Begin() // counts once
+	if got := tracker.InFlightFor(limits, longestWrite); got != 6*time.Second {
+		t.Errorf("in flight for %v", got)
 	}
 	clock.SetTime(clock.Now().Add(6 * time.Second))
-	if got := l.QuietIn(limits, longest); got > 0 {
-		t.Errorf("quiet in %v, long after it began", got)
+	if got := tracker.InFlightFor(limits, longestWrite); got > 0 {
+		t.Errorf("in flight for %v, long after the process began to lead", got)
 	}
-	// What was read at the beginning may lack what landed since, and what it shows is there.
-	if !l.MayRely(limits, early, "") || !l.MayMiss(limits, early, longest) || l.MayMiss(limits, l.Now(), longest) {
-		t.Error("the first reading is believed too much, or too little")
-	}
-}
-
-func TestAWriteInDoubtIsOutwaited(t *testing.T) {
-	l, clock := ledgerAt()
-	limits, again, other := bindingOf("limits", "1"), bindingOf("limits", "2"), bindingOf("other", "3")
-	if got := l.QuietIn(limits, longest); got > 0 {
-		t.Fatalf("quiet in %v without any write", got)
-	}
-	l.MayLand(limits, clock.Now().Add(longest))
-	l.MayLand(limits, clock.Now().Add(time.Second)) // an earlier end takes nothing back
-	// Whatever is known of the object: one that is made again under the name has to wait.
-	l.Wrote(limits)
-	l.Forget(client.ObjectKeyFromObject(limits))
-	l.Wrote(again)
-	if got := l.QuietIn(again, longest); got != longest {
-		t.Errorf("quiet in %v", got)
-	}
-	if got := l.QuietIn(other, longest); got > 0 {
-		t.Errorf("another binding is quiet in %v", got)
+	// A snapshot from the beginning may lack a write that landed since. A later one may not.
+	if !tracker.MayMissWrite(limits, early, longestWrite) || tracker.MayMissWrite(limits, tracker.Now(), longestWrite) {
+		t.Error("the first snapshot is trusted too much, or a later one too little")
 	}
 }
 
-// A reading speaks for a plugin only if it began after the last write for that name.
-func TestAReadingFromBeforeAWriteDoesNotCount(t *testing.T) {
-	l, clock := ledgerAt()
+func TestAWriteOfUnknownOutcomeStaysInFlight(t *testing.T) {
+	tracker, clock := newTracker()
 	limits, again, other := bindingOf("limits", "1"), bindingOf("limits", "2"), bindingOf("other", "3")
-	before := l.Now()
-	l.Wrote(limits)
-	after := l.Now()
-	if l.MayRely(limits, before, "") || !l.MayRely(limits, after, "") || !l.MayRely(other, before, "") {
-		t.Error("the order of readings and writes is not kept")
+	if got := tracker.InFlightFor(limits, longestWrite); got > 0 {
+		t.Fatalf("in flight for %v without any write", got)
 	}
-	if l.MayRely(again, before, "") || !l.MayRely(again, after, "") {
-		t.Error("what was written for the binding before this one is forgotten")
+	tracker.MarkInFlight(limits, clock.Now().Add(longestWrite))
+	tracker.MarkInFlight(limits, clock.Now().Add(time.Second)) // an earlier end shortens nothing
+	// The write counts for the name: a binding that is made again under it has to wait.
+	tracker.MarkWritten(limits)
+	tracker.Forget(client.ObjectKeyFromObject(limits))
+	tracker.MarkWritten(again)
+	if got := tracker.InFlightFor(again, longestWrite); got != longestWrite {
+		t.Errorf("in flight for %v", got)
 	}
-	if !l.MayResolve(limits, before, "") {
+	if got := tracker.InFlightFor(other, longestWrite); got > 0 {
+		t.Errorf("another binding has a write in flight for %v", got)
+	}
+}
+
+func TestOrderOfWritesAndSnapshots(t *testing.T) {
+	tracker, clock := newTracker()
+	limits, again, other := bindingOf("limits", "1"), bindingOf("limits", "2"), bindingOf("other", "3")
+	before := tracker.Now()
+	tracker.MarkWritten(limits)
+	after := tracker.Now()
+	if !tracker.WrittenSince(limits, before) || tracker.WrittenSince(limits, after) || tracker.WrittenSince(other, before) {
+		t.Error("the order of snapshots and writes is not kept")
+	}
+	if !tracker.WrittenSince(again, before) || tracker.WrittenSince(again, after) {
+		t.Error("a write for the earlier binding of that name is forgotten")
+	}
+	if tracker.ScopeInvalidatedSince(limits, before) {
 		t.Error("a write does not change what the scope means")
 	}
-	l.Misled(other)
-	if l.MayResolve(other, after, "") || l.MayRely(other, after, "") || !l.MayResolve(other, l.Now(), "") {
-		t.Error("a reading that was found wrong is believed")
+	tracker.InvalidateScope(other)
+	if !tracker.ScopeInvalidatedSince(other, after) || tracker.ScopeInvalidatedSince(other, tracker.Now()) {
+		t.Error("a snapshot that was found wrong is trusted, or a later one is not")
 	}
-	clock.SetTime(clock.Now().Add(oldest))
-	if l.MayRely(limits, after, "") || l.MayResolve(limits, after, "") {
-		t.Error("a reading of yesterday is believed")
-	}
-}
-
-func TestWhatIsKnownOfAnObjectGoesWithIt(t *testing.T) {
-	l, _ := ledgerAt()
-	limits, again := bindingOf("limits", "1"), bindingOf("limits", "2")
-	l.InForce(limits, 42, "s@1", "")
-	if !l.SameSecrets(limits, "s@1") || l.SameSecrets(limits, "s@2") || l.SameSecrets(again, "s@1") || l.Fingerprint(again) != 0 {
-		t.Error("what was in force is mixed up")
-	}
-	if l.MayRely(limits, l.Now(), "now") || !l.MayRely(again, l.Now(), "now") {
-		t.Error("a look that was asked for since has not been taken")
-	}
-	l.Wrote(again)
-	if l.Fingerprint(limits) != 0 || l.Fingerprint(again) != 0 {
-		t.Error("the fingerprint of the one before is kept")
+	clock.SetTime(clock.Now().Add(MaxSnapshotAge))
+	if tracker.IsCurrent(after) || !tracker.IsCurrent(tracker.Now()) {
+		t.Error("a snapshot of yesterday is current, or one of now is not")
 	}
 }
 
-func TestBindingsThatAreGoneAreDropped(t *testing.T) {
-	l, clock := ledgerAt()
+func TestEntriesOfDeletedBindingsArePruned(t *testing.T) {
+	tracker, clock := newTracker()
 	limits, other := bindingOf("limits", "1"), bindingOf("other", "2")
-	l.Wrote(limits)
-	l.Forget(client.ObjectKeyFromObject(limits))
-	clock.SetTime(clock.Now().Add(oldest + time.Second))
-	l.Wrote(other)
-	l.Forget(client.ObjectKeyFromObject(other))
-	if len(l.entries) != 1 || l.entries[types.NamespacedName{Namespace: "shop", Name: "other"}] == nil {
-		t.Errorf("%v", l.entries)
+	tracker.MarkWritten(limits)
+	tracker.Forget(client.ObjectKeyFromObject(limits))
+	clock.SetTime(clock.Now().Add(MaxSnapshotAge + time.Second))
+	tracker.MarkWritten(other)
+	tracker.Forget(client.ObjectKeyFromObject(other))
+	if len(tracker.entries) != 1 || tracker.entries[client.ObjectKeyFromObject(other)] == nil {
+		t.Errorf("%v", tracker.entries)
 	}
 }
 
-func TestWhatThisProcessHasSentCanStillBeDone(t *testing.T) {
+func TestHasInFlightCountsOnlyThisProcess(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_000, 0))
-	l, binding := NewLedger(clock, time.Time{}), bindingOf("limits", "1")
-	l.Begin()
-	if l.Sent(binding) {
-		t.Error("it has only begun to lead")
+	tracker, binding := NewTracker(clock, time.Time{}), bindingOf("limits", "1")
+	tracker.Begin()
+	if tracker.HasInFlight(binding) {
+		t.Error("the process has only begun to lead")
 	}
-	l.MayLand(binding, clock.Now().Add(time.Second))
-	if !l.Sent(binding) || !l.Sent(bindingOf("limits", "2")) || l.Sent(bindingOf("other", "3")) {
-		t.Error("a write of unknown outcome counts for its name")
+	tracker.MarkInFlight(binding, clock.Now().Add(time.Second))
+	if !tracker.HasInFlight(binding) || !tracker.HasInFlight(bindingOf("limits", "2")) || tracker.HasInFlight(bindingOf("other", "3")) {
+		t.Error("a write of unknown outcome counts for its name, and for no other")
 	}
 	clock.SetTime(clock.Now().Add(time.Second))
-	if l.Sent(binding) {
-		t.Error("it cannot be done any more")
+	if tracker.HasInFlight(binding) {
+		t.Error("Kong cannot apply the write any more")
+	}
+}
+
+func TestAPluginIsReservedOnce(t *testing.T) {
+	tracker, _ := newTracker()
+	first, second := types.NamespacedName{Namespace: "shop", Name: "first"}, types.NamespacedName{Namespace: "shop", Name: "second"}
+	reserve := func(by types.NamespacedName, plugin string, want types.NamespacedName) {
+		t.Helper()
+		if got := tracker.Reserve(by, plugin); got != want {
+			t.Errorf("%s reserves %s: %s holds it, want %s", by, plugin, got, want)
+		}
+	}
+	reserve(first, "p", first)
+	reserve(second, "p", first)
+	reserve(first, "p", first)
+	reserve(first, "q", first) // which releases p
+	reserve(second, "p", second)
+	tracker.Unreserve(second)
+	tracker.Unreserve(second)
+	reserve(first, "p", first)
+	tracker.Forget(first)
+	reserve(second, "p", second)
+	reserve(second, "q", second)
+	if len(tracker.reservations.holders) != 1 || len(tracker.reservations.plugins) != 1 {
+		t.Errorf("%+v", tracker.reservations)
 	}
 }

@@ -1,165 +1,111 @@
-package controllers
+// Package metrics counts what the controllers do, by gateway.
+//
+// It knows Prometheus and keys of gateways. It must not import a client of Kubernetes or of
+// Kong.
+package metrics
 
 import (
-	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// Metrics of the controllers. A nil *Metrics counts nothing.
+// Metrics of both controllers. A nil *Metrics counts nothing.
 type Metrics struct {
-	writes         *prometheus.CounterVec
-	drifts         *prometheus.CounterVec
-	recoveries     *prometheus.CounterVec
-	refusedChanges *prometheus.CounterVec
-	lastSweep      *prometheus.GaugeVec
-	orphaned       *prometheus.GaugeVec
+	writes           *prometheus.CounterVec
+	driftCorrections *prometheus.CounterVec
+	recoveredIDs     *prometheus.CounterVec
+	refusedIDChanges *prometheus.CounterVec
+	lastResync       *prometheus.GaugeVec
+	orphanedPlugins  *prometheus.GaugeVec
 }
 
-// NewMetrics makes the metrics and registers them. It panics when they are registered
-// already.
-func NewMetrics(registry prometheus.Registerer) *Metrics {
-	m := &Metrics{
-		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kong_operator_plugin_writes_total",
-			Help: "Writes of plugins that Kong confirmed, by gateway and action (create, put, takeover, delete, orphan).",
-		}, []string{"gateway", "action"}),
-		drifts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kong_operator_drift_total",
-			Help: "Plugins found other than declared although the declaration had not changed, and put right.",
-		}, []string{"gateway"}),
-		recoveries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kong_operator_plugin_ids_recovered_total",
-			Help: "Plugin IDs that were not in a binding's status and were found again in Kong by the binding's marks.",
-		}, []string{"gateway"}),
-		refusedChanges: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kong_operator_plugin_id_changes_refused_total",
-			Help: "Attempts to record a plugin ID over a different one, which the API server refused. Anything but 0 is a defect.",
-		}, []string{"gateway"}),
-		lastSweep: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "kong_operator_gateway_last_sweep_timestamp_seconds",
-			Help: "When all plugins of this cluster in a gateway's Kong were last read completely, in seconds since 1970; 0 if never since this process leads.",
-		}, []string{"gateway"}),
-		orphaned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "kong_operator_orphaned_plugins",
-			Help: "Plugins in a gateway's Kong that bear this cluster's marks and are no PluginBinding's: there is none of that name, or it has recorded another plugin.",
-		}, []string{"gateway"}),
+// New makes the metrics and registers them. It panics when they are registered already.
+func New(registry prometheus.Registerer) *Metrics {
+	byGateway := []string{"gateway"}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append(byGateway, labels...))
 	}
-	registry.MustRegister(m.writes, m.drifts, m.recoveries, m.refusedChanges, m.lastSweep, m.orphaned)
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, byGateway)
+	}
+	m := &Metrics{
+		writes: counter("kong_operator_plugin_writes_total",
+			"Writes of plugins that Kong confirmed, by gateway and action (create, put, takeover, delete, orphan).", "action"),
+		driftCorrections: counter("kong_operator_drift_total",
+			"Plugins that differed from their unchanged declaration, and that the operator corrected."),
+		recoveredIDs: counter("kong_operator_plugin_ids_recovered_total",
+			"Plugin IDs that a binding's status had lost, and that the operator found in Kong by the ownership tags."),
+		refusedIDChanges: counter("kong_operator_plugin_id_changes_refused_total",
+			"Attempts to record a plugin ID over a different one, which the API server refused. A value other than 0 is a defect."),
+		lastResync: gauge("kong_operator_gateway_last_sweep_timestamp_seconds",
+			"Time of the last complete resync of a gateway, in seconds since 1970; 0 if this process has completed none since it leads."),
+		orphanedPlugins: gauge("kong_operator_orphaned_plugins",
+			"Plugins in a gateway's Kong that carry this cluster's ownership tags, and whose PluginBinding does not exist or has recorded another plugin."),
+	}
+	registry.MustRegister(m.writes, m.driftCorrections, m.recoveredIDs, m.refusedIDChanges, m.lastResync, m.orphanedPlugins)
 	return m
 }
 
-// known makes the series of a gateway that nothing was counted for yet, at 0: Prometheus
-// sees no increase in a series that begins with 1, nor that no sweep was ever done.
-func (m *Metrics) known(gateway types.NamespacedName) {
+// AddGateway starts the series of a gateway at 0. Prometheus sees no increase in a series
+// that starts at 1.
+func (m *Metrics) AddGateway(gateway types.NamespacedName) {
 	if m == nil {
 		return
 	}
-	for _, counter := range []*prometheus.CounterVec{m.drifts, m.recoveries, m.refusedChanges} {
+	for _, counter := range []*prometheus.CounterVec{m.driftCorrections, m.recoveredIDs, m.refusedIDChanges} {
 		counter.WithLabelValues(gateway.String())
 	}
-	m.lastSweep.WithLabelValues(gateway.String())
+	m.lastResync.WithLabelValues(gateway.String())
 }
 
-func (m *Metrics) wrote(gateway types.NamespacedName, action string) {
+// CountWrite counts a write that Kong confirmed. The action is create, put, takeover, delete
+// or orphan.
+func (m *Metrics) CountWrite(gateway types.NamespacedName, action string) {
 	if m != nil {
 		m.writes.WithLabelValues(gateway.String(), action).Inc()
 	}
 }
 
-func (m *Metrics) drift(gateway types.NamespacedName) {
+// CountDrift counts a plugin that differed from its unchanged declaration.
+func (m *Metrics) CountDrift(gateway types.NamespacedName) {
 	if m != nil {
-		m.drifts.WithLabelValues(gateway.String()).Inc()
+		m.driftCorrections.WithLabelValues(gateway.String()).Inc()
 	}
 }
 
-func (m *Metrics) recovered(gateway types.NamespacedName) {
+// CountRecoveredID counts an ID that was found again in Kong.
+func (m *Metrics) CountRecoveredID(gateway types.NamespacedName) {
 	if m != nil {
-		m.recoveries.WithLabelValues(gateway.String()).Inc()
+		m.recoveredIDs.WithLabelValues(gateway.String()).Inc()
 	}
 }
 
-func (m *Metrics) refusedChange(gateway types.NamespacedName) {
+// CountRefusedIDChange counts an ID that the API server refused to record.
+func (m *Metrics) CountRefusedIDChange(gateway types.NamespacedName) {
 	if m != nil {
-		m.refusedChanges.WithLabelValues(gateway.String()).Inc()
+		m.refusedIDChanges.WithLabelValues(gateway.String()).Inc()
 	}
 }
 
-func (m *Metrics) swept(gateway types.NamespacedName, at metav1.Time, orphaned int32) {
+// SetResync sets the time of the last resync, and how many orphaned plugins it found.
+func (m *Metrics) SetResync(gateway types.NamespacedName, at time.Time, orphaned int) {
 	if m != nil {
-		m.lastSweep.WithLabelValues(gateway.String()).Set(float64(at.Unix()))
-		m.orphaned.WithLabelValues(gateway.String()).Set(float64(orphaned))
+		m.lastResync.WithLabelValues(gateway.String()).Set(float64(at.Unix()))
+		m.orphanedPlugins.WithLabelValues(gateway.String()).Set(float64(orphaned))
 	}
 }
 
-func (m *Metrics) forget(gateway types.NamespacedName) {
+// RemoveGateway ends the series of a gateway that no longer exists.
+func (m *Metrics) RemoveGateway(gateway types.NamespacedName) {
 	if m == nil {
 		return
 	}
 	labels := prometheus.Labels{"gateway": gateway.String()}
 	for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		m.writes, m.drifts, m.recoveries, m.refusedChanges, m.lastSweep, m.orphaned,
+		m.writes, m.driftCorrections, m.recoveredIDs, m.refusedIDChanges, m.lastResync, m.orphanedPlugins,
 	} {
 		vec.DeletePartialMatch(labels)
-	}
-}
-
-// BindingCollector counts the bindings by condition when it is scraped, from the cache.
-type BindingCollector struct {
-	// Reader is the manager's cache.
-	Reader client.Reader
-}
-
-var (
-	bindingsDesc = prometheus.NewDesc("kong_operator_bindings",
-		"PluginBindings by gateway, condition and status of that condition.",
-		[]string{"gateway", "condition", "status"}, nil)
-	conflictsDesc = prometheus.NewDesc("kong_operator_conflicts",
-		"PluginBindings in whose place another plugin stands, by gateway.",
-		[]string{"gateway"}, nil)
-)
-
-// collectTimeout is less than Prometheus waits.
-const collectTimeout = 5 * time.Second
-
-// Describe implements prometheus.Collector.
-func (c *BindingCollector) Describe(out chan<- *prometheus.Desc) {
-	out <- bindingsDesc
-	out <- conflictsDesc
-}
-
-// Collect implements prometheus.Collector. While the cache cannot be read, there is
-// nothing to collect.
-func (c *BindingCollector) Collect(out chan<- prometheus.Metric) {
-	// A cache that may not list never answers.
-	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
-	defer cancel()
-	bindings := &v1alpha1.PluginBindingList{}
-	if err := c.Reader.List(ctx, bindings, client.UnsafeDisableDeepCopy); err != nil {
-		return
-	}
-	type series struct{ gateway, condition, status string }
-	counts, conflicts := map[series]float64{}, map[string]float64{}
-	for i := range bindings.Items {
-		binding := &bindings.Items[i]
-		gateway := gatewayKeyOf(binding).String()
-		for _, condition := range binding.Status.Conditions {
-			counts[series{gateway, condition.Type, string(condition.Status)}]++
-		}
-		if binding.Status.Conflict != nil {
-			conflicts[gateway]++
-		}
-	}
-	for s, n := range counts {
-		out <- prometheus.MustNewConstMetric(bindingsDesc, prometheus.GaugeValue, n, s.gateway, s.condition, s.status)
-	}
-	for gateway, n := range conflicts {
-		out <- prometheus.MustNewConstMetric(conflictsDesc, prometheus.GaugeValue, n, gateway)
 	}
 }

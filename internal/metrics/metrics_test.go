@@ -1,11 +1,10 @@
-package controllers
+package metrics
 
 import (
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -29,9 +28,9 @@ func series(t *testing.T, registry prometheus.Gatherer) map[string]float64 {
 	return values
 }
 
-func TestTheSeriesOfAGatewayBeginAtZeroAndEndWithIt(t *testing.T) {
+func TestSeriesOfAGatewayStartAtZeroAndEndWithIt(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	metrics := NewMetrics(registry)
+	m := New(registry)
 	kong, other := types.NamespacedName{Namespace: "kong", Name: "kong"}, types.NamespacedName{Namespace: "kong", Name: "other"}
 	begun := []string{
 		"kong_operator_drift_total",
@@ -40,8 +39,8 @@ func TestTheSeriesOfAGatewayBeginAtZeroAndEndWithIt(t *testing.T) {
 		"kong_operator_gateway_last_sweep_timestamp_seconds",
 	}
 
-	metrics.known(kong)
-	metrics.known(other)
+	m.AddGateway(kong)
+	m.AddGateway(other)
 	values := series(t, registry)
 	if len(values) != 2*len(begun) {
 		t.Errorf("series of gateways of which nothing was counted: %v", values)
@@ -52,23 +51,23 @@ func TestTheSeriesOfAGatewayBeginAtZeroAndEndWithIt(t *testing.T) {
 		}
 	}
 
-	at := metav1.NewTime(time.Unix(1_700_000_000, 0))
-	metrics.refusedChange(kong)
-	metrics.swept(kong, at, 0)
-	metrics.known(kong) // as after every round
+	at := time.Unix(1_700_000_000, 0)
+	m.CountRefusedIDChange(kong)
+	m.SetResync(kong, at, 0)
+	m.AddGateway(kong) // as after every probe
 	values = series(t, registry)
 	if values["kong_operator_plugin_id_changes_refused_total kong/kong"] != 1 ||
 		values["kong_operator_gateway_last_sweep_timestamp_seconds kong/kong"] != float64(at.Unix()) {
 		t.Errorf("what was counted did not stay: %v", values)
 	}
 
-	metrics.wrote(kong, "create")
-	metrics.forget(kong)
+	m.CountWrite(kong, "create")
+	m.RemoveGateway(kong)
 	values = series(t, registry)
 	if len(values) != len(begun) {
 		t.Errorf("series after one of two gateways is gone: %v", values)
 	}
 
 	var none *Metrics
-	none.known(kong)
+	none.AddGateway(kong)
 }

@@ -37,7 +37,7 @@ func (x indexes) IndexField(_ context.Context, object client.Object, field strin
 // cacheIndexes are those that the operator asks its manager for.
 var cacheIndexes = func() indexes {
 	x := indexes{}
-	if err := controllers.SetupIndexes(context.Background(), x); err != nil {
+	if err := controllers.AddIndexes(context.Background(), x); err != nil {
 		panic(err)
 	}
 	return x

@@ -25,8 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 )
 
 // callID is the n-th call of a name since the play was armed.
@@ -117,26 +117,26 @@ var errDead = errors.New("the process is dead")
 
 // dialer gives every connection our transport.
 type dialer struct {
-	controllers.PoolDialer
+	connection.AdminAPIClients
 	life *incarnation
 }
 
 // link is a connection whose client can be changed for another that knows of no pause:
 // after a 429 a client is quiet by the real clock, for which no play can wait.
 type link struct {
-	controllers.Kong
-	pooled   controllers.Kong
+	connection.AdminClient
+	pooled   connection.AdminClient
 	settings adminapi.Settings
 }
 
-func (d dialer) Dial(key types.NamespacedName, settings adminapi.Settings) (controllers.Kong, error) {
+func (d dialer) Get(gateway string, settings adminapi.Settings) (connection.AdminClient, error) {
 	settings.Transport = func(http.RoundTripper) http.RoundTripper { return transport{d.life} }
-	pooled, err := d.PoolDialer.Dial(key, settings)
+	pooled, err := d.AdminAPIClients.Get(gateway, settings)
 	if err != nil {
 		return nil, err
 	}
 	if have := d.life.link; have == nil || have.pooled != pooled {
-		d.life.link = &link{Kong: pooled, pooled: pooled, settings: settings}
+		d.life.link = &link{AdminClient: pooled, pooled: pooled, settings: settings}
 	}
 	return d.life.link, nil
 }
@@ -154,7 +154,7 @@ func (l *incarnation) endPause() {
 	if err != nil { // its database is down, so that the pause is no matter
 		return
 	}
-	l.link.Kong = next
+	l.link.AdminClient = next
 }
 
 // transport is the link to Kong.

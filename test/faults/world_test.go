@@ -22,11 +22,11 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -107,7 +107,7 @@ type timer struct {
 
 // incarnation is one life of the operator's process.
 type incarnation struct {
-	*controllers.Operator
+	*controllers.Reconcilers
 	world    *world
 	dead     bool
 	link     *link
@@ -170,14 +170,14 @@ func (w *world) restart() {
 	}
 	life := &incarnation{world: w, registry: prometheus.NewRegistry()}
 	options := controllers.Options{
-		Cluster: cluster, Namespaces: []string{w.namespace}, Registry: life.registry, Clock: w.clock,
-		Client: cachedClient{life: life}, Live: liveReader{life},
-		Dialer: dialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(adminapi.NewMetrics(life.registry), nil)}, life},
+		ClusterID: cluster, Namespaces: []string{w.namespace}, Registry: life.registry, Clock: w.clock,
+		Client: cachedClient{life: life}, APIReader: liveReader{life},
+		Clients: dialer{connection.AdminAPIClients{Registry: adminapi.NewRegistry(adminapi.NewMetrics(life.registry), nil)}, life},
 	}
 	if w.configure != nil {
 		w.configure(&options)
 	}
-	life.Operator = controllers.New(options, controllers.Recorders{Gateways: recorder{life}, Bindings: recorder{life}})
+	life.Reconcilers = controllers.New(options, controllers.Recorders{Gateways: recorder{life}, Bindings: recorder{life}})
 	w.operator, w.lives = life, append(w.lives, life)
 	w.due, w.pauses = map[objectID]appointment{}, pauses{}
 	w.failures = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
@@ -423,19 +423,17 @@ func (w *world) drain() {
 	c := w.operator.Connections
 	for {
 		select {
-		case e := <-c.Changed():
-			w.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": keyOf(e).String()})
-		case e := <-c.Woken():
-			w.enqueue(objectID{kindBinding, keyOf(e)})
-		case e := <-c.Suspects():
-			w.enqueue(objectID{kindGateway, keyOf(e)})
+		case key := <-c.ChangedGateways():
+			w.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": key.String()})
+		case key := <-c.Bindings():
+			w.enqueue(objectID{kindBinding, key})
+		case key := <-c.Probes():
+			w.enqueue(objectID{kindGateway, key})
 		default:
 			return
 		}
 	}
 }
-
-func keyOf(e event.GenericEvent) types.NamespacedName { return client.ObjectKeyFromObject(e.Object) }
 
 // learn brings the truth up to date with what the API server holds.
 func (w *world) learn(id objectID) {

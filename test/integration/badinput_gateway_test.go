@@ -219,7 +219,7 @@ var _ = Describe("Bad input: the gateway", func() {
 	It("says that it may not read a Secret", func() {
 		s := newQuietStory()
 		s.secret("token", map[string]string{"token": planted})
-		s.startOperator(func(o *controllers.Options) { o.Live = noSecrets{k8s} })
+		s.startOperator(func(o *controllers.Options) { o.APIReader = noSecrets{k8s} })
 		gw := s.gateway("odd")
 		gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
 		binding := s.binding("limit", patched("/minute", "token", "token"))

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 )
 
 func jsonOf(text string) *apiextensionsv1.JSON {
@@ -35,15 +35,15 @@ func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromO
 
 // oddDialer dials a Kong that keeps one minute more than it is given: a config that it
 // changes in a way no comparison foresees.
-type oddDialer struct{ controllers.PoolDialer }
+type oddDialer struct{ connection.AdminAPIClients }
 
 func newOddDialer(o *controllers.Options) {
-	o.Dialer = oddDialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(nil, nil)}}
+	o.Clients = oddDialer{connection.AdminAPIClients{Registry: adminapi.NewRegistry(nil, nil)}}
 }
 
-func (d oddDialer) Dial(key types.NamespacedName, settings adminapi.Settings) (controllers.Kong, error) {
+func (d oddDialer) Get(gateway string, settings adminapi.Settings) (connection.AdminClient, error) {
 	settings.Transport = func(next http.RoundTripper) http.RoundTripper { return oddTransport{next} }
-	return d.PoolDialer.Dial(key, settings)
+	return d.AdminAPIClients.Get(gateway, settings)
 }
 
 type oddTransport struct{ next http.RoundTripper }

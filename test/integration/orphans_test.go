@@ -49,7 +49,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		mine := s.binding("mine")
 		s.create(mine)
 		t := s.steer(removing, func(o *controllers.Options) {
-			o.Live = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "never-was"}, func(asked func() error) error {
+			o.APIReader = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "never-was"}, func(asked func() error) error {
 				looked.Add(1)
 				return asked()
 			}}
@@ -92,7 +92,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 	It("is only reported when it is older than the cluster: its binding may still be restored", func() {
 		s := newQuietStory()
 		id := abandon(s, s.namespace, "not-yet")
-		t := s.steer(removing, func(o *controllers.Options) { o.Since = time.Now().Add(time.Minute) })
+		t := s.steer(removing, func(o *controllers.Options) { o.ClusterCreatedAt = time.Now().Add(time.Minute) })
 		unchanged := t.kongAsItWas()
 		var gw *v1alpha1.KongGateway
 		for range 3 {
@@ -196,7 +196,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 			id := abandon(s, s.namespace, "just-made")
 			var looked atomic.Int64
 			t := s.steer(removing, func(o *controllers.Options) {
-				o.Live = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "just-made"}, func(func() error) error {
+				o.APIReader = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "just-made"}, func(func() error) error {
 					looked.Add(1)
 					return answer
 				}}
@@ -219,7 +219,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		s := newQuietStory()
 		id := abandon(s, s.namespace, "never-was")
 		t := s.steer(removing, func(o *controllers.Options) {
-			o.Live = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "never-was"}, func(asked func() error) error {
+			o.APIReader = liveLook{k8s, client.ObjectKey{Namespace: s.namespace, Name: "never-was"}, func(asked func() error) error {
 				s.kong.EditPlugin(id, map[string]any{"tags": []any{"managed-by:terraform"}})
 				return asked()
 			}}

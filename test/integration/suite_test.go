@@ -274,7 +274,7 @@ func (s *story) startOperator(adjust ...func(*controllers.Options)) {
 	}
 	op := &operator{done: make(chan error, 1), registry: prometheus.NewRegistry()}
 	options := controllers.Options{
-		Cluster: clusterID, Namespaces: s.namespaces, Workers: 4,
+		ClusterID: clusterID, Namespaces: s.namespaces, Workers: 4,
 		Registry: op.registry, Clock: clock.RealClock{},
 		// For so long that nothing of an earlier leader's can be under way.
 		LeadingSince: time.Now().Add(-time.Hour),

@@ -1,0 +1,114 @@
+package controllers
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+)
+
+// addBindingController adds the controller of PluginBindings to the manager, with that many
+// workers.
+func addBindingController(mgr ctrl.Manager, r *Reconcilers, workers int) error {
+	find := bindingFinder{mgr.GetClient()}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("pluginbinding").
+		For(&v1alpha1.PluginBinding{}, builder.WithPredicates(declarationChanged())).
+		Watches(&v1alpha1.KongGateway{}, handler.EnqueueRequestsFromMapFunc(find.ofGateway), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.inConflictWith), builder.WithPredicates(onlyDeletions())).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(find.ofSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(find.ofNamespace), builder.WithPredicates(labelsChanged())).
+		WatchesRawSource(keysFrom(r.Connections.ChangedGateways(), find.enqueueOfGateway)).
+		WatchesRawSource(keysFrom(r.Connections.Bindings(), enqueueBindingBehind)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](bindingBaseDelay, bindingMaxDelay),
+		}).
+		Complete(r.Bindings)
+}
+
+// declarationChanged passes what a person or another controller changed, and not the operator's
+// own status writes.
+func declarationChanged() predicate.Predicate {
+	return predicate.Or[client.Object](
+		predicate.GenerationChangedPredicate{}, // spec, and the start of a deletion
+		predicate.AnnotationChangedPredicate{}, // paused, and reconcile-requested-at
+		predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+			// A status that somebody removed (a restore) has to be written again.
+			was, is := e.ObjectOld.(*v1alpha1.PluginBinding), e.ObjectNew.(*v1alpha1.PluginBinding)
+			return len(was.Finalizers) > len(is.Finalizers) || len(was.Status.Conditions) > len(is.Status.Conditions) ||
+				was.Status.PluginID != "" && was.Status.PluginID != is.Status.PluginID
+		}},
+	)
+}
+
+func onlyDeletions() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+func labelsChanged() predicate.Predicate {
+	return predicate.And[client.Object](predicate.LabelChangedPredicate{}, predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+	})
+}
+
+// enqueueBindingBehind enqueues a binding for which a resync found a change.
+func enqueueBindingBehind(_ context.Context, key types.NamespacedName, queue requestQueue) {
+	enqueueBehind(queue, reconcile.Request{NamespacedName: key})
+}
+
+// bindingFinder finds the bindings that an event concerns, in the cache.
+type bindingFinder struct{ client.Reader }
+
+func (f bindingFinder) ofGateway(ctx context.Context, gateway client.Object) []reconcile.Request {
+	return f.requests(ctx, client.MatchingFields{reference.IndexGateway: client.ObjectKeyFromObject(gateway).String()})
+}
+
+// enqueueOfGateway enqueues all bindings of a gateway.
+func (f bindingFinder) enqueueOfGateway(ctx context.Context, gateway types.NamespacedName, queue requestQueue) {
+	enqueueBehind(queue, f.requests(ctx, client.MatchingFields{reference.IndexGateway: gateway.String()})...)
+}
+
+func (f bindingFinder) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	return f.requests(ctx, client.InNamespace(secret.GetNamespace()), client.MatchingFields{reference.IndexSecret: secret.GetName()})
+}
+
+func (f bindingFinder) ofNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return f.requests(ctx, client.InNamespace(namespace.GetName()))
+}
+
+// inConflictWith finds the bindings that may have waited for a binding that was deleted.
+func (f bindingFinder) inConflictWith(ctx context.Context, deleted client.Object) []reconcile.Request {
+	return f.requests(ctx, client.MatchingFields{reference.IndexConflict: reference.GatewayOf(deleted.(*v1alpha1.PluginBinding)).String()})
+}
+
+func (f bindingFinder) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+	bindings := &v1alpha1.PluginBindingList{}
+	// The items are only read.
+	if err := f.List(ctx, bindings, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing bindings from the cache")
+		return nil
+	}
+	requests := make([]reconcile.Request, len(bindings.Items))
+	for i := range bindings.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&bindings.Items[i])
+	}
+	return requests
+}

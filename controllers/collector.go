@@ -1,0 +1,66 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+)
+
+// BindingCollector counts the bindings by condition when it is scraped, from the cache.
+type BindingCollector struct {
+	// Reader is the manager's cache.
+	Reader client.Reader
+}
+
+var (
+	bindingsDesc = prometheus.NewDesc("kong_operator_bindings",
+		"PluginBindings by gateway, condition and status of that condition.",
+		[]string{"gateway", "condition", "status"}, nil)
+	conflictsDesc = prometheus.NewDesc("kong_operator_conflicts",
+		"PluginBindings blocked by a conflicting plugin, by gateway.",
+		[]string{"gateway"}, nil)
+)
+
+// collectTimeout is less than Prometheus waits.
+const collectTimeout = 5 * time.Second
+
+// Describe implements prometheus.Collector.
+func (c *BindingCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- bindingsDesc
+	out <- conflictsDesc
+}
+
+// Collect implements prometheus.Collector. While the cache cannot be read, there is
+// nothing to collect.
+func (c *BindingCollector) Collect(out chan<- prometheus.Metric) {
+	// A cache that may not list never answers.
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	bindings := &v1alpha1.PluginBindingList{}
+	if err := c.Reader.List(ctx, bindings, client.UnsafeDisableDeepCopy); err != nil {
+		return
+	}
+	type series struct{ gateway, condition, status string }
+	counts, conflicts := map[series]float64{}, map[string]float64{}
+	for i := range bindings.Items {
+		binding := &bindings.Items[i]
+		gateway := reference.GatewayOf(binding).String()
+		for _, condition := range binding.Status.Conditions {
+			counts[series{gateway, condition.Type, string(condition.Status)}]++
+		}
+		if binding.Status.Conflict != nil {
+			conflicts[gateway]++
+		}
+	}
+	for s, n := range counts {
+		out <- prometheus.MustNewConstMetric(bindingsDesc, prometheus.GaugeValue, n, s.gateway, s.condition, s.status)
+	}
+	for gateway, n := range conflicts {
+		out <- prometheus.MustNewConstMetric(conflictsDesc, prometheus.GaugeValue, n, gateway)
+	}
+}

@@ -1,0 +1,55 @@
+package controllers
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+)
+
+// AddIndexes adds the field indexes that the reconcilers need. It returns an error when the cache
+// has started already.
+func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		object client.Object
+		name   string
+		values client.IndexerFunc
+	}{
+		{&v1alpha1.PluginBinding{}, reference.IndexGateway, ofBinding(gatewayKey)},
+		{&v1alpha1.PluginBinding{}, reference.IndexConflict, ofBinding(conflictGatewayKey)},
+		{&v1alpha1.PluginBinding{}, reference.IndexPluginID, ofBinding(pluginID)},
+		{&v1alpha1.PluginBinding{}, reference.IndexSecret, ofBinding(reference.SecretsOfBinding)},
+		{&v1alpha1.KongGateway{}, reference.IndexSecret, func(o client.Object) []string {
+			return reference.SecretsOfGateway(o.(*v1alpha1.KongGateway))
+		}},
+	} {
+		if err := indexer.IndexField(ctx, index.object, index.name, index.values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ofBinding(values func(*v1alpha1.PluginBinding) []string) client.IndexerFunc {
+	return func(o client.Object) []string { return values(o.(*v1alpha1.PluginBinding)) }
+}
+
+func gatewayKey(binding *v1alpha1.PluginBinding) []string {
+	return []string{reference.GatewayOf(binding).String()}
+}
+
+func conflictGatewayKey(binding *v1alpha1.PluginBinding) []string {
+	if binding.Status.Conflict == nil {
+		return nil
+	}
+	return gatewayKey(binding)
+}
+
+func pluginID(binding *v1alpha1.PluginBinding) []string {
+	if binding.Status.PluginID == "" {
+		return nil
+	}
+	return []string{string(binding.Status.PluginID)}
+}

@@ -1,0 +1,134 @@
+package konggateway
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/message"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+	"github.com/pluginbinding/kong-plugin-operator/internal/secrets"
+)
+
+// connect returns the client for the gateway's spec and Secrets. A probeResult says why there is
+// none. A gateway that is being deleted together with its Secrets keeps the client it had, so that
+// the plugins of its bindings can still be deleted.
+func (r *Reconciler) connect(ctx context.Context, s *state) (connection.AdminClient, *probeResult, error) {
+	settings, problem, err := r.settings(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if problem == nil {
+		created, err := r.Clients.Get(s.key.String(), settings)
+		if err == nil {
+			return created, nil, nil
+		}
+		problem = &probeResult{
+			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection,
+			message: err.Error() + "; correct spec.adminURL, spec.auth or spec.tls, or the Secret that it names",
+		}
+	}
+	// The deletion is one generation. If the spec changed since, this Kong may not be meant.
+	if s.last.client != nil && s.gateway.Generation-s.last.generation <= 1 && !s.gateway.DeletionTimestamp.IsZero() {
+		return s.last.client, nil, nil
+	}
+	return nil, problem, nil
+}
+
+// settings combines spec and Secrets. A probeResult says why that is not possible.
+func (r *Reconciler) settings(ctx context.Context, s *state) (adminapi.Settings, *probeResult, error) {
+	spec := &s.gateway.Spec
+	settings := adminapi.Settings{
+		Name:           s.key.String(),
+		AdminURL:       spec.AdminURL,
+		Workspace:      string(spec.Workspace),
+		RequestTimeout: reference.RequestTimeout(s.gateway),
+		UserAgent:      UserAgent,
+	}
+	if limits := spec.Limits; limits != nil {
+		settings.MaxInFlight, settings.Burst = int(limits.MaxInFlight), int(limits.Burst)
+		settings.RequestsPerSecond = float64(limits.RequestsPerSecond)
+	}
+	if problem := checkSelector(spec.AllowedBindings); problem != nil {
+		return settings, problem, nil
+	}
+	err := r.readSecrets(ctx, s, &settings)
+	var missing *secrets.NotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return settings, &probeResult{
+			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
+			message: missing.Error(),
+		}, nil
+	case apierrors.IsForbidden(err):
+		return settings, &probeResult{
+			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonForbidden,
+			message: message.Forbidden(err),
+		}, nil
+	default:
+		return settings, nil, err
+	}
+}
+
+func (r *Reconciler) getSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	return secret, r.APIReader.Get(ctx, key, secret)
+}
+
+// readSecrets fills in what the spec takes from Secrets.
+func (r *Reconciler) readSecrets(ctx context.Context, s *state, settings *adminapi.Settings) error {
+	reader := secrets.NewReader(r.getSecret, s.key.Namespace)
+	read := func(to *[]byte, name, key string) error {
+		value, err := reader.Value(ctx, v1alpha1.SecretKeyRef{Name: name, Key: key})
+		*to = value
+		return err
+	}
+	if auth := s.gateway.Spec.Auth; auth != nil {
+		var token []byte
+		if err := read(&token, auth.TokenSecretRef.Name, auth.TokenSecretRef.Key); err != nil {
+			return err
+		}
+		settings.TokenHeader, settings.Token = auth.Header, string(token)
+	}
+	tls := s.gateway.Spec.TLS
+	if tls == nil {
+		return nil
+	}
+	settings.ServerName, settings.InsecureSkipVerify = tls.ServerName, tls.InsecureSkipVerify
+	if ref := tls.CASecretRef; ref != nil {
+		key := ref.Key
+		if key == "" {
+			key = corev1.ServiceAccountRootCAKey // ca.crt, as cert-manager writes it
+		}
+		if err := read(&settings.CA, ref.Name, key); err != nil {
+			return err
+		}
+	}
+	if ref := tls.ClientCertSecretRef; ref != nil {
+		if err := read(&settings.ClientCert, ref.Name, corev1.TLSCertKey); err != nil {
+			return err
+		}
+		return read(&settings.ClientKey, ref.Name, corev1.TLSPrivateKeyKey)
+	}
+	return nil
+}
+
+func checkSelector(allowed *v1alpha1.AllowedBindings) *probeResult {
+	if allowed == nil || allowed.Namespaces == nil || allowed.Namespaces.Selector == nil {
+		return nil
+	}
+	if _, err := metav1.LabelSelectorAsSelector(allowed.Namespaces.Selector); err != nil {
+		return &probeResult{
+			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidSelector, permanent: true,
+			message: "spec.allowedBindings.namespaces.selector: " + err.Error(),
+		}
+	}
+	return nil
+}

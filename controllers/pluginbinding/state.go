@@ -1,0 +1,134 @@
+package pluginbinding
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+)
+
+// state is one reconcile of one binding: what it started with, and one value per step.
+type state struct {
+	// binding is a copy of the cached object, or the object as the last patch returned it.
+	binding    *v1alpha1.PluginBinding
+	identity   identity.Binding
+	gatewayKey types.NamespacedName
+
+	access   access          // by resolveGateway
+	desired  desired         // by resolveDesired; observe resolves its scope anew
+	observed observed        // by observe
+	action   identity.Action // by decide
+	applied  applied         // by apply
+
+	// events to emit after the status patch.
+	events []pendingEvent
+}
+
+// access is how to reach the binding's gateway.
+type access struct {
+	// gateway is nil if it does not exist or is not watched.
+	gateway    *v1alpha1.KongGateway
+	connection connection.Connection
+	// gone: the API server confirms that the gateway does not exist.
+	gone bool
+}
+
+// desired is the plugin that the binding declares.
+type desired struct {
+	plugin         plugin.Plugin
+	redactor       *plugin.Redactor
+	schema         *plugin.Schema
+	secretVersions []string
+	// trust is what the gateway's snapshot proves about this binding.
+	trust connection.Trust
+	// refsResolved: every Secret and every entity of the scope exists.
+	refsResolved bool
+}
+
+// observed is what Kong holds.
+type observed struct {
+	facts identity.Facts
+	// plugins behind the facts, by ID.
+	plugins map[string]plugin.Plugin
+	// inFlightFor is how long, counted from the start of observe, Kong may still apply an
+	// earlier write. If it is positive, the facts may be incomplete.
+	inFlightFor time.Duration
+}
+
+// applied is what apply did.
+type applied struct {
+	// programmed is Kong's plugin if it is the declared one.
+	programmed *plugin.Plugin
+	// wrote: Kong confirmed a write.
+	wrote bool
+	// recordID is an ID to record in the status, with its source.
+	recordID string
+	source   v1alpha1.PluginIDSource
+	// drifted are the fields that somebody changed in Kong and that were corrected.
+	drifted []string
+	// acceptedDifferences are the fields that Kong stores differently.
+	acceptedDifferences []string
+	conflict            *v1alpha1.ConflictStatus
+}
+
+// pendingEvent is an event to emit after the status patch.
+type pendingEvent struct {
+	kind   string // corev1.EventTypeNormal or corev1.EventTypeWarning
+	reason string
+	note   string
+}
+
+func newState(binding *v1alpha1.PluginBinding, clusterID string) *state {
+	return &state{
+		binding: binding.DeepCopy(),
+		identity: identity.Binding{
+			Cluster:   clusterID,
+			Namespace: binding.Namespace,
+			Name:      binding.Name,
+			UID:       string(binding.UID),
+		},
+		gatewayKey: reference.GatewayOf(binding),
+		observed:   observed{plugins: map[string]plugin.Plugin{}},
+	}
+}
+
+// isUrgent reports whether somebody changed the binding and waits for the result.
+func (s *state) isUrgent() bool {
+	return s.binding.Generation != s.binding.Status.ObservedGeneration
+}
+
+// instanceName of the plugin in Kong.
+func (s *state) instanceName() string {
+	if name := s.binding.Spec.InstanceName; name != "" {
+		return string(name)
+	}
+	return s.identity.InstanceName()
+}
+
+// client of the gateway's Kong.
+func (s *state) client() connection.AdminClient { return s.access.connection.Client }
+
+// eventf adds a normal event, and logs it.
+func (s *state) eventf(ctx context.Context, reason, format string, args ...any) {
+	s.addEvent(ctx, corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...))
+}
+
+// warningf adds a warning event, and logs it. In a namespace that is being deleted no event
+// can be created, and the log is all that is left.
+func (s *state) warningf(ctx context.Context, reason, format string, args ...any) {
+	s.addEvent(ctx, corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...))
+}
+
+func (s *state) addEvent(ctx context.Context, kind, reason, note string) {
+	s.events = append(s.events, pendingEvent{kind, reason, note})
+	log.FromContext(ctx).Info(note, "action", reason, "gateway", s.gatewayKey.String(), "plugin", s.binding.Spec.Plugin)
+}

@@ -1,0 +1,120 @@
+// Package reference says which objects a KongGateway or PluginBinding refers to, and names
+// the cache indexes over these references. It is pure: it reads specs and asks nobody.
+//
+// It may import the API types. It must not import a client: whoever follows a reference
+// brings one.
+package reference
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+)
+
+// Field indexes of the cache. The setup of the controllers adds them.
+const (
+	// IndexGateway finds bindings by namespace/name of their gateway.
+	IndexGateway = "spec.gatewayRef"
+	// IndexSecret finds bindings and gateways by the name of a Secret in their namespace.
+	IndexSecret = "spec.secrets" //nolint:gosec // the name of an index
+	// IndexConflict finds bindings in conflict by namespace/name of their gateway.
+	IndexConflict = "status.conflict.gateway"
+	// IndexPluginID finds bindings by the ID of their plugin.
+	IndexPluginID = "status.pluginID"
+)
+
+// GatewayOf returns the key of the binding's gateway. Without a namespace in the reference
+// it is the binding's own.
+func GatewayOf(binding *v1alpha1.PluginBinding) types.NamespacedName {
+	key := types.NamespacedName{Namespace: binding.Spec.GatewayRef.Namespace, Name: binding.Spec.GatewayRef.Name}
+	if key.Namespace == "" {
+		key.Namespace = binding.Namespace
+	}
+	return key
+}
+
+// SecretsOfBinding lists the names of the Secrets that the binding's config comes from, all
+// in its namespace. A name can appear more than once.
+func SecretsOfBinding(binding *v1alpha1.PluginBinding) []string {
+	var names []string
+	if from := binding.Spec.ConfigFrom; from != nil {
+		names = append(names, from.SecretKeyRef.Name)
+	}
+	for i := range binding.Spec.ConfigPatches {
+		names = append(names, binding.Spec.ConfigPatches[i].ValueFrom.SecretKeyRef.Name)
+	}
+	return names
+}
+
+// SecretsOfGateway lists the names of the Secrets that the gateway's connection needs, all in
+// its namespace.
+func SecretsOfGateway(gateway *v1alpha1.KongGateway) []string {
+	var names []string
+	if auth := gateway.Spec.Auth; auth != nil {
+		names = append(names, auth.TokenSecretRef.Name)
+	}
+	if tls := gateway.Spec.TLS; tls != nil {
+		if tls.CASecretRef != nil {
+			names = append(names, tls.CASecretRef.Name)
+		}
+		if tls.ClientCertSecretRef != nil {
+			names = append(names, tls.ClientCertSecretRef.Name)
+		}
+	}
+	return names
+}
+
+// IsPaused reports whether the binding carries the paused annotation.
+func IsPaused(binding *v1alpha1.PluginBinding) bool {
+	return binding.Annotations[v1alpha1.PausedAnnotation] == "true"
+}
+
+// IsObserved reports whether the operator may only read the binding's plugin.
+func IsObserved(binding *v1alpha1.PluginBinding) bool {
+	return binding.Spec.ManagementPolicy == v1alpha1.ObservePlugin
+}
+
+// AllowsWrites reports whether the binding's author lets the operator write to Kong for it.
+func AllowsWrites(binding *v1alpha1.PluginBinding) bool {
+	return !IsPaused(binding) && !IsObserved(binding)
+}
+
+// RequestedAt returns the binding's last request for an immediate reconcile.
+func RequestedAt(binding *v1alpha1.PluginBinding) string {
+	return binding.Annotations[v1alpha1.ReconcileRequestedAtAnnotation]
+}
+
+// DefaultResyncInterval is how often a gateway is resynced if its spec does not say so.
+const DefaultResyncInterval = time.Minute
+
+// ResyncInterval returns how often the gateway is resynced.
+func ResyncInterval(gateway *v1alpha1.KongGateway) time.Duration {
+	return durationOr(gateway.Spec.ResyncInterval, DefaultResyncInterval)
+}
+
+// RequestTimeout returns how long a request to the gateway's Kong may take.
+func RequestTimeout(gateway *v1alpha1.KongGateway) time.Duration {
+	if gateway.Spec.Limits == nil {
+		return adminapi.DefaultRequestTimeout
+	}
+	return durationOr(gateway.Spec.Limits.RequestTimeout, adminapi.DefaultRequestTimeout)
+}
+
+// durationOr parses a duration that the API server has validated.
+func durationOr(d v1alpha1.Duration, otherwise time.Duration) time.Duration {
+	if parsed, err := time.ParseDuration(string(d)); err == nil {
+		return parsed
+	}
+	return otherwise
+}
+
+// SameKong reports whether two gateways lead to the same place, as far as their specs tell.
+func SameKong(a, b *v1alpha1.KongGateway) bool { return KongInstance(a) == KongInstance(b) }
+
+// KongInstance is a key of the place that the gateway's spec names: Admin API and workspace.
+func KongInstance(gateway *v1alpha1.KongGateway) string {
+	return gateway.Spec.AdminURL + " " + string(gateway.Spec.Workspace)
+}
