@@ -1,6 +1,6 @@
-# What there is to do here: `make help`. Only Go, GNU make, git and bash are needed
-# to start with; every other tool is pinned below and installed by make itself,
-# into the user's cache, so that a second checkout finds it there.
+# `make help` lists the targets. You need only Go, GNU make, git and bash. This file pins
+# every other tool. Make installs them into the user's cache, where a second checkout finds
+# them.
 
 VERSION ?= 0.1.0
 IMG ?= ghcr.io/pluginbinding/kong-plugin-operator:v$(VERSION)
@@ -11,20 +11,20 @@ FUZZTIME ?= 20s
 SHELL = /usr/bin/env bash -o pipefail
 .SHELLFLAGS = -ec
 
-# The Go on the PATH builds everything: a toolchain that switches itself in the
-# middle would compile it all twice. A go.work of the caller stays out of it.
+# The Go on the PATH builds everything. A toolchain that switches itself in the middle would
+# compile everything twice. The build ignores a go.work of the caller.
 export GOTOOLCHAIN ?= local
 export GOWORK = off
 
 MODULE := github.com/pluginbinding/kong-plugin-operator
-# Without the tracing pages of gRPC, which the API server's libraries bring along and nobody
-# here serves, the linker can leave out a quarter of the code: ten megabytes less in memory.
+# The API server's libraries bring the tracing pages of gRPC, which nothing here serves.
+# Without them the linker can leave out a quarter of the code: ten megabytes less in memory.
 BUILD_TAGS := grpcnotrace
-# The version comes from here and not from git, which refuses to tell of a checkout that
-# belongs to another user: hence -buildvcs=false wherever something is built.
+# The version comes from this file, not from git. Git refuses to read a checkout that belongs
+# to another user, so every build uses -buildvcs=false.
 LDFLAGS := -X $(MODULE)/internal/version.Version=$(VERSION)
 
-# The race detector needs a C compiler (not on macOS). Tests run without it too.
+# The race detector needs a C compiler (not on macOS). Without one, tests run without it.
 RACE = $(shell command -v $$(go env CC) >/dev/null && echo -race)
 
 CONTROLLER_GEN_VERSION := v0.23.0
@@ -32,7 +32,7 @@ CRD_REF_DOCS_VERSION := v0.2.0
 GOLANGCI_LINT_VERSION := v2.15.0
 KUSTOMIZE_VERSION := v5.8.1
 
-# In the path also the Go release that compiled them: a linter cannot read code
+# The path contains the Go release that compiled the tools, because a linter cannot read code
 # newer than itself.
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kong-plugin-operator/tools/$(shell go env GOVERSION)
 CONTROLLER_GEN := $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)/controller-gen
@@ -51,7 +51,7 @@ help: ## Print this list.
 		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
 
 .PHONY: clean
-clean: ## Remove what was built here (the caches of tools and API server stay).
+clean: ## Remove build results (the caches of tools and API server stay).
 	rm -rf bin dist cover*.out
 
 ##@ Try it
@@ -61,7 +61,7 @@ demo: build ## Show the operator at work: API server, a stand-in for Kong (or KO
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/demo
 
 .PHONY: run
-run: build ## The same, and keep it running to play with.
+run: build ## Do the same, and keep it running for experiments.
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/demo --keep
 
 .PHONY: kongtest
@@ -98,7 +98,7 @@ vet: ## Run go vet.
 	go vet ./...
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run the linters, the layer rules among them.
+lint: $(GOLANGCI_LINT) ## Run the linters, including the import rules.
 	"$(GOLANGCI_LINT)" run ./...
 
 .PHONY: lint-fix
@@ -111,11 +111,12 @@ verify: ## Fail if anything generated is stale, unformatted, or go.mod untidy.
 
 ##@ Test
 
-# Go begins with these, so that the longest does not run alone at the end: most of it is waiting.
+# Go starts with these packages, so that the longest does not run alone at the end. Most of
+# their time is waiting.
 LONGEST := ./test/integration ./test/faults ./test/faults/processes
 
 .PHONY: test
-test: ## Run all tests, those against a real API server included, with the race detector.
+test: ## Run all tests, including those against a real API server, with the race detector.
 	@[[ -n "$(RACE)" ]] || echo "no C compiler: testing without the race detector" >&2
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets \
 		go test $(RACE) -timeout 15m -covermode=atomic -coverprofile=cover.out $(LONGEST) ./...
@@ -126,7 +127,7 @@ test-unit: ## Run the tests that need no API server.
 	go test $$(hack/unit-packages.sh)
 
 .PHONY: contract
-contract: ## Hold the stand-in for Kong to the recorded facts; with KONG_ADMIN_URL, a real Kong.
+contract: ## Check the stand-in for Kong against the recorded facts; with KONG_ADMIN_URL, a real Kong.
 	go test -count=1 ./test/contract/...
 
 .PHONY: fuzz
@@ -134,7 +135,7 @@ fuzz: ## Run every fuzz test for FUZZTIME (20s).
 	hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: fuzz-keep
-fuzz-keep: ## Keep some of what fuzzing found worth trying, as seeds to commit.
+fuzz-keep: ## Keep some useful inputs that fuzzing found, as seeds to commit.
 	hack/fuzz-keep.sh
 
 .PHONY: model
@@ -145,8 +146,8 @@ model: ## Search the states of the whole protocol, all sets of up to four events
 test-faults: ## Break every call of every scenario, alone and in pairs, in process and in real processes.
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets hack/test-faults.sh
 
-# The picture lies beside the figures: BENCH_OUT=docs/performance.json stores both.
-# `go run ./test/bench --help` tells of the other variables.
+# The picture is beside the figures: BENCH_OUT=docs/performance.json stores both.
+# `go run ./test/bench --help` lists the other variables.
 BENCH_OUT ?= dist/bench.json
 BENCH_PACKAGES := ./internal/adminapi ./internal/identity ./internal/plugin
 
@@ -157,11 +158,11 @@ bench: build bench-go ## Measure the real binary with BENCH_N (100 1000 10000) b
 	$(MAKE) --no-print-directory bench-plot
 
 .PHONY: bench-go
-bench-go: ## Run the Go benchmarks of what every pass and every sweep does.
+bench-go: ## Run the Go benchmarks of one reconcile and of one resync.
 	go test -run '^$$' -bench . -benchmem $(BENCH_PACKAGES)
 
 .PHONY: bench-plot
-bench-plot: ## Draw the figures in BENCH_OUT (dist/bench.json) once more.
+bench-plot: ## Draw the figures in BENCH_OUT (dist/bench.json) again.
 	cd hack/tools/plot && go run . "$(abspath $(BENCH_OUT))" "$(abspath $(BENCH_OUT:.json=.svg))"
 
 .PHONY: mutants
@@ -170,8 +171,8 @@ mutants: ## Break one rule of the operator at a time and show which tests notice
 
 ##@ Package
 
-# Kustomize sets images by writing into the tree it builds. The overlay it
-# writes to here is ours to throw away, so that deploying leaves no change behind.
+# Kustomize sets images by writing into the tree that it builds. Here it writes to a temporary
+# overlay, so that deploying changes no file of the checkout.
 define with-image
 rm -rf dist/$(1) && mkdir -p dist/$(1) && cd dist/$(1) && \
 	"$(KUSTOMIZE)" create --resources ../../config/$(1) && \
@@ -228,8 +229,8 @@ undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused while there are bind
 	@$(no-objects)
 	"$(KUSTOMIZE)" build config/default | $(KUBECTL) delete --ignore-not-found -f -
 
-# install-tool FILE,PACKAGE@VERSION: the directory carries the version, so a new
-# one is a new file and nothing has to compare.
+# install-tool FILE,PACKAGE@VERSION: the directory name contains the version. A new version is
+# a new file, so nothing has to compare versions.
 define install-tool
 $(1):
 	@echo "installing $(2) into $$(@D)" >&2

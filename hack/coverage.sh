@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 #
-# coverage.sh PROFILE DIRECTORY...: the share of statements covered in each
-# directory, from a profile of go test. Fails, and names what is not covered, where that
-# is not all of them.
+# coverage.sh PROFILE DIRECTORY...
+#
+# Prints the share of covered statements in each directory, from a profile of go test. Fails
+# if a directory is not covered completely, and lists what is not covered.
 
 set -euo pipefail
 profile=$1
@@ -10,7 +11,7 @@ shift
 
 failed=0
 for dir in "$@"; do
-	# A line is file:from,to statements hits; the same block may come once per test binary.
+	# A line is file:from,to statements hits. A block appears once per test binary.
 	awk -v dir="$dir" '
 		index($1, "/" dir "/") {
 			statements[$1] = $2

@@ -1,35 +1,34 @@
 #!/usr/bin/env bash
 #
-# Prints the directory that holds etcd, kube-apiserver and kubectl, and gets
-# them first if nobody has yet. That directory is all that ever reaches stdout,
-# so a caller may write
+# Prints the directory that contains etcd, kube-apiserver and kubectl, and gets them first if
+# they are missing. Only that directory goes to stdout, so a caller can write
 #
 #     assets=$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$assets go test ./...
 #
-# Where they come from, in this order:
+# It tries these sources, in this order:
 #   1. KUBEBUILDER_ASSETS, if it is set and has all three;
-#   2. the user's cache, which outlives the checkout;
-#   3. setup-envtest, which downloads them where there is internet;
-#   4. their source, by way of the Go module proxy (hack/tools/envtest).
+#   2. the user's cache, which is independent of the checkout;
+#   3. setup-envtest, which downloads them if there is internet;
+#   4. their source code, through the Go module proxy (hack/tools/envtest).
 
 set -euo pipefail
 
 readonly setup_envtest_version=v0.25.1
 readonly binaries=(etcd kube-apiserver kubectl)
-readonly release_date=2026-10-27T12:01:04Z # of the Kubernetes release; fixed, so that builds repeat
+readonly release_date=2026-10-27T12:01:04Z # of the Kubernetes release; fixed, so that builds are reproducible
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
 readonly module=$root/hack/tools/envtest
 
-# A workspace or a toolchain switch of the caller must not reach these builds.
+# A go.work or a toolchain switch of the caller must not affect these builds.
 export GOWORK=off GOTOOLCHAIN="${GOTOOLCHAIN:-local}"
 
-exec 3>&2 # for us alone: some of the commands below have their stderr in a log
+exec 3>&2 # for messages of this script: some commands below have their stderr in a log
 say() { printf 'envtest: %s\n' "$*" >&3; }
 die() { say "$*"; exit 1; }
 
-# complete DIR: whether DIR has every binary.
+# complete DIR reports whether DIR has every binary.
 complete() {
 	local binary
 	for binary in "${binaries[@]}"; do
@@ -41,7 +40,8 @@ sha256() {
 	if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi
 }
 
-# bounded SECONDS COMMAND...: a network that swallows packets must not stall us.
+# bounded SECONDS COMMAND... runs the command with a time limit, because a network that drops
+# packets must not stall the script.
 bounded() {
 	if command -v timeout >/dev/null; then timeout "$@"; else "${@:2}"; fi
 }
@@ -60,7 +60,7 @@ kubernetes=$(awk '$1 == "k8s.io/kubernetes" { print $2; exit }' "$module/go.mod"
 [[ $kubernetes =~ ^v([0-9]+)\.([0-9]+)\.[0-9]+$ ]] || die "no Kubernetes version in $module/go.mod"
 readonly kubernetes major=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]}
 
-# The binaries run here, whatever the caller cross-compiles for.
+# The binaries run on this machine, even if the caller cross-compiles.
 GOOS=$(go env GOHOSTOS) GOARCH=$(go env GOHOSTARCH)
 export GOOS GOARCH
 
@@ -75,16 +75,15 @@ fi
 
 mkdir -p "$cache/envtest"
 
-# The lock saves the second caller the work. That nobody sees half a directory
-# is up to the rename at the end, so where flock is missing (macOS) it is still
-# correct, only slower.
+# The lock saves a second caller the work. The rename at the end ensures that nobody sees an
+# incomplete directory. So the script is correct without flock (macOS), only slower.
 exec 9>"$assets.lock"
 if command -v flock >/dev/null; then
 	if ! flock --nonblock 9; then
 		say "another process is getting Kubernetes $kubernetes; waiting for it"
 		flock 9
 	fi
-	rm -rf "$assets".partial-* || true # of one that was killed: nobody else is at work
+	rm -rf "$assets".partial-* || true # from a killed run: this process holds the lock
 fi
 if complete "$assets"; then
 	echo "$assets"
@@ -102,28 +101,28 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# download fetches finished binaries. Failing is normal (no internet, or no such
-# release published yet), so all it may cost is a moment and one line.
+# download fetches prebuilt binaries. A failure is normal (no internet, or this release is not
+# published yet), so it must be quick and print at most one line.
 download() {
 	local tool=$cache/tools/setup-envtest-$setup_envtest_version/setup-envtest found
 	if [[ ! -x $tool ]]; then
 		GOBIN=$(dirname "$tool") bounded 300 go install \
 			"sigs.k8s.io/controller-runtime/tools/setup-envtest@$setup_envtest_version" || return 1
 	fi
-	# The index is small: if that does not come within seconds, the archive never will.
+	# The index is small. If it does not arrive within seconds, the archive will not either.
 	mkdir "$work/download"
 	bounded 20 "$tool" list "$major.$minor.x" --bin-dir "$work/download" || return 1
 	say "downloading Kubernetes $major.$minor for $GOOS/$GOARCH"
 	bounded 900 "$tool" use "$major.$minor.x" --bin-dir "$work/download" || return 1
 	found=$("$tool" use "$major.$minor.x" --installed-only --bin-dir "$work/download" -p path) || return 1
 	complete "$found" || return 1
-	# Copied, because the tool makes its directories read-only: they can be
-	# neither moved nor, without the chmod in cleanup, removed.
+	# Copy the binaries, because the tool makes its directories read-only. They cannot be moved,
+	# and they cannot be removed without the chmod in cleanup.
 	mkdir "$work/bin"
 	cp "${binaries[@]/#/$found/}" "$work/bin/"
 }
 
-# build compiles all three in one go, so that they share what they have in common.
+# build compiles all three with one command, so that they share common packages.
 build() {
 	local packages=(
 		go.etcd.io/etcd/server/v3
@@ -149,7 +148,7 @@ build() {
 	}
 	say "modules are there after $((SECONDS - start))s; compiling up to $((total)) packages into Go's build cache"
 
-	# -v names each package on stderr as it is compiled: that is the progress.
+	# -v prints each compiled package to stderr, which shows the progress.
 	mkdir "$work/bin"
 	CGO_ENABLED=0 go build -mod=readonly -trimpath -buildvcs=false -ldflags "$ldflags" -v \
 		-o "$work/bin/" "${packages[@]}" 2>"$work/log" 9>&- &
@@ -168,7 +167,7 @@ build() {
 		die "the build failed"
 	fi
 	child=
-	mv "$work/bin/server" "$work/bin/etcd" # Go names it after its directory
+	mv "$work/bin/server" "$work/bin/etcd" # Go names a binary after its directory
 	say "built in $((SECONDS - start))s"
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Keeps some of what fuzzing on this machine found worth trying, as seeds for every later
-# run: of each fuzz test, at most KEEP inputs, from the shortest to the longest.
+# Keeps some useful inputs that fuzzing found on this machine, as seeds for every later run:
+# for each fuzz test, at most KEEP inputs, from the shortest to the longest.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,7 +14,7 @@ cache=$(go env GOCACHE)/fuzz/$module
 	grep -qs "^func $name(" "$package"/*_test.go || continue
 	kept=$package/testdata/fuzz/$name
 	mkdir -p "$kept"
-	# Not -printf, which only GNU's find has.
+	# Only GNU's find has -printf, so this does not use it.
 	find "$cache/$target" -type f -size -1025c -exec sh -c 'for f; do echo $(wc -c <"$f") "${f##*/}"; done' sh {} + | sort -n | awk -v keep="$keep" '
 		{ file[NR] = $2 }
 		END { for (i = 1; i <= NR; i++) if (int(i * keep / NR) > int((i - 1) * keep / NR)) print file[i] }' |

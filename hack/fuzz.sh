@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 #
-# Runs every fuzz test of the module for the given time, one after the other (go
-# test takes one at a time). Inputs that fail are left in testdata, to commit.
+# Runs every fuzz test of the module for the given time, one after the other (go test accepts
+# one at a time). Inputs that fail stay in testdata, to commit.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fuzztime=${1:-20s}
 
-# fuzz PACKAGE TARGET: fails with go test, but for one answer of its own. When the time is
-# up, Go before 1.27 may read its deadline a moment before its workers are told, and then
-# reports it as the only failure, with no input (go.dev/issue/75804). A test that fails,
-# whatever its error says, names the input it failed on.
+# fuzz PACKAGE TARGET fails if go test fails, with one exception. At the end of the time, Go
+# before 1.27 may see its deadline a moment before its workers do. It then reports the
+# deadline as the only failure, with no input (go.dev/issue/75804). A test that really fails
+# names the input.
 fuzz() {
 	local status=0
 	go test -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" "$1" 2>&1 | tee "$log" || status=$?
@@ -24,7 +24,8 @@ fuzz() {
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# Assigned before they are used, so that a test that does not compile stops this.
+# The variables are set before they are used, so that a test that does not compile stops the
+# script.
 dirs=$(grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u)
 count=0
 for dir in $dirs; do

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 #
-# Breaks every call of every scenario: in process, then in real processes. Prints a line
-# per scenario and a total, and fails when a plan ended in a violation; what then led to
-# it is in the log that the last line names.
+# Breaks every call of every scenario: in process, then in real processes. Prints a line per
+# scenario and a total. Fails if a plan ends in a violation. The last line names the log,
+# which has the details.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Prints the packages whose tests start no API server: those whose test binary
-# does not even link envtest.
+# Prints the packages whose tests start no API server: the packages whose test binary does not
+# link envtest.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

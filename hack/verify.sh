@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 #
-# Fails if a generated file is not what its generator makes now, a Go file is not
-# gofmt's, or a go.mod is not tidy. The files are generated in place and compared
-# with what was there before, not with the last commit: so it can be run before
-# committing, and what it leaves behind is what to commit.
+# Fails if a generated file is stale, if a Go file is not formatted by gofmt, or if a go.mod is
+# not tidy. The script generates the files in place and compares them with the files before,
+# not with the last commit. So you can run it before a commit, and then commit the result.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# What each make target writes. The bundle is left out while there is none.
+# The files that each make target writes. Without hack/bundle there is no bundle.
 generated=(api config/crd/bases config/rbac docs/reference.md)
 targets=(generate manifests api-docs)
 if [[ -d hack/bundle && -d config/manifests ]]; then
@@ -41,7 +40,7 @@ if ((stale)); then
 	exit 1
 fi
 
-# In CI, where the checkout was clean, that also finds what nobody ever added.
+# In CI the checkout was clean, so this also finds generated files that nobody added to git.
 if [[ -n ${CI:-} ]]; then
 	new=$(git ls-files --others --exclude-standard -- "${generated[@]}")
 	if [[ -n $new ]]; then
