@@ -136,7 +136,7 @@ func (s *state) readyCondition() metav1.Condition {
 	switch {
 	case !s.gateway.DeletionTimestamp.IsZero() && needed > 0:
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse,
-			fmt.Sprintf("the gateway is being deleted, and stays until the PluginBindings that refer to it are gone; delete them first (%d left)", needed))
+			fmt.Sprintf("the gateway is being deleted, and stays until the PluginBindings that refer to it are gone; delete them first (%d remain)", needed))
 	case p.condition != "":
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, p.reason, p.message)
 	}

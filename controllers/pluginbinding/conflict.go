@@ -44,7 +44,7 @@ func (r *Reconciler) conflictRemediation(s *state, id string, owner identity.Own
 	case recorded == id:
 		return foreignTagsRemediation(s.identity, owner)
 	case owner.Tool == "ingress-controller":
-		return "If you remove the KongPlugin or its annotation now, the route has no such plugin until this binding is reconciled. First create a binding whose scope names both the route and its service, wait until it is Ready, and then remove the annotation."
+		return "If you remove the KongPlugin or its annotation now, the route has no such plugin until this binding is reconciled. First create a binding whose scope names both the route and its service, wait until it is Ready and 6 s more, and then remove the annotation."
 	case owner.Tool != "":
 		return "Remove it from that tool's configuration; the operator then creates this binding's plugin. adoptionPolicy Override takes it over, but two tools would then write to it."
 	case owner.Binding != nil && owner.Binding.Cluster == r.ClusterID:
