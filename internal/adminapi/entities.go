@@ -18,7 +18,7 @@ const (
 	ConsumerGroup EntityKind = "consumer group"
 )
 
-// collections are the paths of the kinds.
+// collections maps each kind to its path.
 var collections = map[EntityKind]string{
 	Service:       "/services",
 	Route:         "/routes",
@@ -30,14 +30,14 @@ var collections = map[EntityKind]string{
 // CustomID, anything else by ID or Name.
 type EntityRef struct{ ID, Name, Username, CustomID string }
 
-// Resolve returns the ID of the entity that ref refers to. An ID is looked up, too. An
-// answer with another entity is Unavailable, several consumers of one custom_id are
+// Resolve returns the ID of the entity that ref refers to. It looks up an ID as well. A
+// response with another entity is Unavailable. Several consumers with one custom_id are
 // Ambiguous.
 func (c *Client) Resolve(ctx context.Context, kind EntityKind, ref EntityRef) (string, error) {
 	op := "get " + string(kind)
 	collection, ok := collections[kind]
 	if !ok || !ref.fits(kind) {
-		return "", invalid(op, "the reference must have exactly one field that this kind has")
+		return "", invalid(op, "the reference must set exactly one field, and this kind must have it")
 	}
 	var id string
 	var failed *Error
@@ -55,7 +55,7 @@ func (c *Client) Resolve(ctx context.Context, kind EntityKind, ref EntityRef) (s
 	return id, nil
 }
 
-// fits says whether exactly one field is set, and that it is one of the kind.
+// fits reports whether exactly one field is set, and the kind has this field.
 func (ref EntityRef) fits(kind EntityKind) bool {
 	set := 0
 	for _, field := range []string{ref.ID, ref.Name, ref.Username, ref.CustomID} {
@@ -69,7 +69,8 @@ func (ref EntityRef) fits(kind EntityKind) bool {
 	return set == 1 && ref.Username == "" && ref.CustomID == ""
 }
 
-// named is what services, routes, consumers and consumer groups have in common.
+// entityJSON holds the fields of services, routes, consumers and consumer groups that the
+// client uses.
 type entityJSON struct {
 	ID       string  `json:"id"`
 	Name     *string `json:"name"`
@@ -98,24 +99,25 @@ func (c *Client) entityByName(ctx context.Context, op, collection, name string) 
 	})
 }
 
-// entity gets one entity, which has to be the one that was asked for.
-func (c *Client) getEntity(ctx context.Context, op, path string, asked func(entityJSON) bool) (string, *Error) {
+// getEntity returns the ID of the entity at path. matches reports whether it is the requested
+// one.
+func (c *Client) getEntity(ctx context.Context, op, path string, matches func(entityJSON) bool) (string, *Error) {
 	r := request{op: op, method: http.MethodGet, path: path}
-	a, failed := c.call(ctx, r, http.StatusOK)
+	resp, failed := c.call(ctx, r, http.StatusOK)
 	if failed != nil {
 		return "", failed
 	}
-	e, failed := decodeNamed(r, a, a.body)
+	e, failed := decodeEntity(r, resp, resp.body)
 	if failed != nil {
 		return "", failed
 	}
-	if !asked(e) {
-		return "", r.malformed(a, "Kong answered with another entity")
+	if !matches(e) {
+		return "", r.malformed(resp, "Kong returned another entity")
 	}
 	return e.ID, nil
 }
 
-// consumerByCustomID uses Kong's filter, and does not rely on it.
+// consumerByCustomID uses the filter of Kong and checks every row again.
 func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (string, *Error) {
 	if problem := textProblem(customID); problem != "" {
 		return "", invalid(op, "custom_id %s", problem)
@@ -123,8 +125,8 @@ func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (s
 	found := map[string]bool{}
 	id := ""
 	filter := url.Values{"custom_id": {customID}}
-	failed := c.list(ctx, op, collections[Consumer], filter, func(r request, a response, row json.RawMessage) (bool, *Error) {
-		e, failed := decodeNamed(r, a, row)
+	failed := c.list(ctx, op, collections[Consumer], filter, func(r request, resp response, row json.RawMessage) (bool, *Error) {
+		e, failed := decodeEntity(r, resp, row)
 		if failed == nil && value(e.CustomID) == customID {
 			id = e.ID
 			found[id] = true
@@ -142,17 +144,17 @@ func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (s
 	return id, nil
 }
 
-// Entities lists every entity of a kind and returns the IDs by every way to refer to one;
-// a custom_id that several consumers have is left out. A list that broke off is an error.
+// Entities returns the IDs of all entities of a kind by every reference to them. It leaves out
+// a custom_id of several consumers. An incomplete list is an error.
 func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]string, error) {
 	op := "list " + string(kind) + "s"
 	collection, ok := collections[kind]
 	if !ok {
-		return nil, invalid(op, "there is no such kind")
+		return nil, invalid(op, "unknown kind of entity")
 	}
 	ids, ambiguous := map[EntityRef]string{}, map[EntityRef]bool{}
-	failed := c.list(ctx, op, collection, nil, func(r request, a response, row json.RawMessage) (bool, *Error) {
-		e, failed := decodeNamed(r, a, row)
+	failed := c.list(ctx, op, collection, nil, func(r request, resp response, row json.RawMessage) (bool, *Error) {
+		e, failed := decodeEntity(r, resp, row)
 		if failed != nil {
 			return false, failed
 		}
@@ -173,7 +175,7 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]s
 	return ids, nil
 }
 
-// refs are the ways to refer to an entity.
+// refs returns all references to the entity.
 func (e entityJSON) refs(kind EntityKind) []EntityRef {
 	refs := []EntityRef{{ID: e.ID}}
 	switch {
@@ -188,14 +190,14 @@ func (e entityJSON) refs(kind EntityKind) []EntityRef {
 	return refs
 }
 
-func decodeNamed(r request, a response, raw []byte) (entityJSON, *Error) {
+func decodeEntity(r request, resp response, raw []byte) (entityJSON, *Error) {
 	var e entityJSON
 	if json.Unmarshal(raw, &e) != nil {
-		return entityJSON{}, r.malformed(a, "the answer is not an entity of Kong")
+		return entityJSON{}, r.malformed(resp, "the response is not an entity of Kong")
 	}
 	id, ok := uuid(e.ID)
 	if !ok {
-		return entityJSON{}, r.malformed(a, "Kong answered with an entity without a valid id")
+		return entityJSON{}, r.malformed(resp, "Kong returned an entity without a valid id")
 	}
 	e.ID = id
 	return e, nil

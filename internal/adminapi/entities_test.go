@@ -65,7 +65,7 @@ func TestResolve(t *testing.T) {
 	}
 	for _, tt := range invalid {
 		_, err := c.Resolve(t.Context(), tt.kind, tt.ref)
-		wantKind(t, err, Invalid)
+		wantReason(t, err, Invalid)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestResolveRefusesAnotherEntity(t *testing.T) {
 				second(c.Resolve(t.Context(), Consumer, EntityRef{Username: "mine"})),
 				second(c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "mine"})),
 			} {
-				wantKind(t, err, Unavailable)
+				wantReason(t, err, Unavailable)
 			}
 		})
 	}
@@ -127,7 +127,7 @@ func TestResolveByCustomID(t *testing.T) {
 			if id != tt.id || ReasonForError(err) != tt.kind {
 				t.Errorf("%s: got %q, %v", tt.reason, id, err)
 			}
-			c.trusted.Store(false)
+			c.notFoundTrusted.Store(false)
 			if _, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"}); tt.kind == NotFound && ReasonForError(err) != Unavailable {
 				t.Errorf("without a probe: got %v", err)
 			}
@@ -156,9 +156,9 @@ func TestEntities(t *testing.T) {
 		}
 	}
 	_, err := c.Entities(t.Context(), "upstream")
-	wantKind(t, err, Invalid)
+	wantReason(t, err, Invalid)
 	_, err = probed(t, kongtest.Start(t).URL()).Entities(t.Context(), ConsumerGroup)
-	wantKind(t, err, NotFound) // the community edition has none
+	wantReason(t, err, NotFound) // the community edition has none
 }
 
 func TestEntitiesOfOddLists(t *testing.T) {
@@ -172,7 +172,7 @@ func TestEntitiesOfOddLists(t *testing.T) {
 	}
 	p.rows = append(p.rows, map[string]any{"id": "x"})
 	got, err = c.Entities(t.Context(), Consumer)
-	if wantKind(t, err, Unavailable); got != nil {
+	if wantReason(t, err, Unavailable); got != nil {
 		t.Errorf("got %v with an error", got)
 	}
 }

@@ -67,7 +67,7 @@ func FuzzPaths(f *testing.F) {
 			}
 			return
 		}
-		c.trusted.Store(true)
+		c.notFoundTrusted.Store(true)
 		everyRequest(t, c, id, name)
 	})
 }
@@ -80,7 +80,7 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 	p := plugin.Plugin{ID: id, Name: name, InstanceName: name}
 	check := func(_ any, err error) {
 		if err != nil {
-			wantKind(t, err, ReasonForError(err)) // an *Error
+			wantReason(t, err, ReasonForError(err)) // an *Error
 			if text := err.Error(); len(text) > maxErrorText {
 				t.Errorf("an error of %d bytes", len(text))
 			}
@@ -132,7 +132,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.trusted.Store(trusted)
+		c.notFoundTrusted.Store(trusted)
 		ctx := t.Context()
 
 		got, err := c.PluginByID(ctx, id1)
@@ -168,7 +168,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		everyRequest(t, c, id2, "x")
-		if c.trusted.Load() && status != 200 {
+		if c.notFoundTrusted.Load() && status != 200 {
 			t.Errorf("a probe that was answered %d makes 404s believed", status)
 		}
 	})

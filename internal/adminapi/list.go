@@ -20,16 +20,16 @@ type page struct {
 	offset string // of the next page, "" on the last one
 }
 
-// decodePage reads one page. A list that does not say how it goes on is malformed: taking
-// it for the last page would make what follows absent.
-func decodePage(r request, a response) (page, *Error) {
+// decodePage decodes one page. A page without a consistent "next" is malformed: if the
+// client took it for the last page, everything after it would seem absent.
+func decodePage(r request, resp response) (page, *Error) {
 	var body struct {
 		Data   []json.RawMessage `json:"data"`
 		Next   json.RawMessage   `json:"next"`
 		Offset *string           `json:"offset"`
 	}
-	if json.Unmarshal(a.body, &body) != nil || body.Data == nil || body.Next == nil {
-		return page{}, r.malformed(a, "the answer is not a list of Kong")
+	if json.Unmarshal(resp.body, &body) != nil || body.Data == nil || body.Next == nil {
+		return page{}, r.malformed(resp, "the response is not a list of Kong")
 	}
 	p := page{rows: body.Data}
 	last := string(body.Next) == "null"
@@ -37,15 +37,15 @@ func decodePage(r request, a response) (page, *Error) {
 		p.offset = *body.Offset
 	}
 	if last != (p.offset == "") {
-		return page{}, r.malformed(a, "the list does not say where it goes on")
+		return page{}, r.malformed(resp, "the list does not say where it continues")
 	}
 	return p, nil
 }
 
-// list walks all pages of the list at path and hands every row to visit, until that says
-// that it has seen enough. The pages are asked for one by one by the offset in the answer:
-// Kong's own links drop the page size under a parent. A page of configs that is too large to
-// read is asked for in halves.
+// list reads the list at path page by page and passes every row to visit, until visit
+// returns false. It builds each request from the offset in the response: Kong's own links
+// drop the page size under a parent. If a page is too large to read, list halves the page
+// size.
 func (c *Client) list(ctx context.Context, op, path string, filter url.Values, visit func(request, response, json.RawMessage) (more bool, failed *Error)) *Error {
 	size := pageSize
 	query := url.Values{"size": {strconv.Itoa(size)}}
@@ -55,7 +55,7 @@ func (c *Client) list(ctx context.Context, op, path string, filter url.Values, v
 	r := request{op: op, method: http.MethodGet, path: path, query: query, limit: maxListBody}
 	seen := map[string]bool{}
 	for {
-		a, failed := c.call(ctx, r, http.StatusOK)
+		resp, failed := c.call(ctx, r, http.StatusOK)
 		if failed != nil && size > 1 && errors.Is(failed, errTooLarge) {
 			size /= 2
 			query.Set("size", strconv.Itoa(size))
@@ -64,12 +64,12 @@ func (c *Client) list(ctx context.Context, op, path string, filter url.Values, v
 		if failed != nil {
 			return failed
 		}
-		p, failed := decodePage(r, a)
+		p, failed := decodePage(r, resp)
 		if failed != nil {
 			return failed
 		}
 		for _, row := range p.rows {
-			if more, failed := visit(r, a, row); failed != nil || !more {
+			if more, failed := visit(r, resp, row); failed != nil || !more {
 				return failed
 			}
 		}
@@ -77,17 +77,17 @@ func (c *Client) list(ctx context.Context, op, path string, filter url.Values, v
 			return nil
 		}
 		if seen[p.offset] || len(seen) >= maxPages {
-			return r.malformed(a, "the list has no end")
+			return r.malformed(resp, "the list has no end")
 		}
 		seen[p.offset] = true
 		query.Set("offset", p.offset)
 	}
 }
 
-// absent is what a walk over a whole list without a match means.
+// absent is the Error for a complete list without a match.
 func (c *Client) absent(op, what string) *Error {
-	if c.trusted.Load() {
+	if c.notFoundTrusted.Load() {
 		return &Error{Reason: NotFound, Op: op, Message: "no such " + what}
 	}
-	return &Error{Reason: Unavailable, Op: op, Message: "no such " + what + " (not taken for an answer about the entity)"}
+	return &Error{Reason: Unavailable, Op: op, Message: "no such " + what + " " + notProof}
 }

@@ -2,55 +2,57 @@ package adminapi
 
 import "sync"
 
-// Pool keeps one Client per gateway for as long as its Settings stay the same. It is safe
-// for concurrent use. The zero value is an empty pool without metrics.
+// Registry holds one Client per key for as long as its Settings stay the same. It is safe
+// for concurrent use. The zero value is an empty Registry without metrics.
 type Registry struct {
-	metrics *Metrics
-	leads   func() bool
+	metrics  *Metrics
+	isLeader func() bool
 
 	mu      sync.Mutex
 	clients map[string]*Client
 }
 
-// NewPool returns an empty Pool whose clients report to m, which may be nil, and send writes
-// only while leads says so, if it is not nil.
-func NewRegistry(m *Metrics, leads func() bool) *Registry { return &Registry{metrics: m, leads: leads} }
+// NewRegistry returns an empty Registry. Its clients report to m, which may be nil. They
+// send writes only while isLeader returns true; nil means always.
+func NewRegistry(m *Metrics, isLeader func() bool) *Registry {
+	return &Registry{metrics: m, isLeader: isLeader}
+}
 
-// Set returns the client for key: the one it has when the Settings are equal (Transport is
-// not compared), and otherwise a new one, which knows nothing of Kong before its first
-// Probe; changed says so. Requests of a replaced client run to their end. Settings that
-// cannot be used are an error of kind Invalid, and the pool has no client for key then: the
-// old one speaks for something that nobody asks for any more.
-func (p *Registry) GetOrCreate(key string, s Settings) (client *Client, changed bool, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	old, ok := p.clients[key]
-	if ok && old.asked.equal(s) {
+// GetOrCreate returns the client for key. It returns the existing client if the Settings
+// are equal (Transport is not compared). Otherwise it creates one, which accepts no 404
+// before its first Probe, and changed is true. Requests of a replaced client complete.
+// Settings that cannot be used return an Error with Reason Invalid; the Registry then holds
+// no client for key, because the old one represents Settings that no longer apply.
+func (r *Registry) GetOrCreate(key string, s Settings) (client *Client, changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, ok := r.clients[key]
+	if ok && old.givenSettings.equal(s) {
 		return old, false, nil
 	}
 	if ok {
-		delete(p.clients, key)
+		delete(r.clients, key)
 		old.Close()
 	}
-	client, err = New(s, p.metrics)
+	client, err = New(s, r.metrics)
 	if err != nil {
 		return nil, ok, err
 	}
-	client.leads = p.leads
-	if p.clients == nil {
-		p.clients = map[string]*Client{}
+	client.isLeader = r.isLeader
+	if r.clients == nil {
+		r.clients = map[string]*Client{}
 	}
-	p.clients[key] = client
+	r.clients[key] = client
 	return client, true, nil
 }
 
-// Remove closes the client for key, if there is one, and forgets its metrics.
-func (p *Registry) Remove(key string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if c, ok := p.clients[key]; ok {
-		delete(p.clients, key)
+// Remove closes the client for key, if there is one, and deletes its metrics.
+func (r *Registry) Remove(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.clients[key]; ok {
+		delete(r.clients, key)
 		c.Close()
-		p.metrics.Forget(c.asked.Name)
+		r.metrics.Forget(c.givenSettings.Name)
 	}
 }

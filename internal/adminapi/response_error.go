@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Codes of Kong's errors.
+// Error codes of Kong.
 const (
 	codeForeignKey  = 4
 	codeUnique      = 5
@@ -20,84 +20,89 @@ const (
 	codeUnresolved  = 13
 )
 
+// maxRetryAfter bounds the pause that a response can ask for.
 const maxRetryAfter = 5 * time.Minute
 
-// kongError is the body of an error of Kong.
+// kongError is the body of an error response of Kong.
 type kongError struct {
 	Message string         `json:"message"`
 	Code    int            `json:"code"`
 	Fields  map[string]any `json:"fields"`
 }
 
-// kongError decodes an answer as an error of Kong; ok says whether it is one.
-func (a response) kongError() (body kongError, ok bool) {
-	if !a.isJSON() || json.Unmarshal(a.body, &body) != nil {
+// kongError decodes the response as an error of Kong; ok reports whether it is one.
+func (resp response) kongError() (body kongError, ok bool) {
+	if !resp.isJSON() || json.Unmarshal(resp.body, &body) != nil {
 		return kongError{}, false
 	}
 	return body, body.Message != ""
 }
 
-// refusal says what an answer means that is not the one hoped for.
-func (c *Client) errorFromResponse(r request, a response) *Error {
-	body, ok := a.kongError()
+// errorFromResponse returns the Error for a response without the wanted status.
+func (c *Client) errorFromResponse(r request, resp response) *Error {
+	body, ok := resp.kongError()
 	e := &Error{
-		Reason:  c.classify(r, a, body, ok),
+		Reason:  c.classify(r, resp, body, ok),
 		Op:      r.op,
-		Status:  a.status,
+		Status:  resp.status,
 		Code:    body.Code,
 		Message: truncate(c.redact(body.Message), maxMessage),
 		Fields:  c.flatten(body.Fields),
 	}
 	switch {
 	case e.Reason == Throttled:
-		e.RetryAfter = retryAfter(a.header)
-	case isRedirect(a.status):
-		e.Message = c.redirectText(a.header.Get(locationHeader))
-	case e.Reason == Rejected && a.status == http.StatusRequestEntityTooLarge:
-		e.Message = "the config is larger than Kong, or a proxy before it, takes"
-	case a.status == http.StatusBadRequest && !ok:
-		if text := plainTextProblem(a.body); text != "" {
+		e.RetryAfter = retryAfter(resp.header)
+	case isRedirect(resp.status):
+		e.Message = c.redirectText(resp.header.Get(locationHeader))
+	case e.Reason == Rejected && resp.status == http.StatusRequestEntityTooLarge:
+		e.Message = "the config is larger than Kong, or a proxy in front of it, accepts"
+	case resp.status == http.StatusBadRequest && !ok:
+		if text := plainTextProblem(resp.body); text != "" {
 			e.Reason, e.Message = TLS, text
 		}
-	case a.status == http.StatusNotFound && e.Reason != NotFound:
-		e.Message = strings.TrimPrefix(e.Message+" (not taken for an answer about the entity)", " ")
+	case resp.status == http.StatusNotFound && e.Reason != NotFound:
+		e.Message = strings.TrimPrefix(e.Message+" "+notProof, " ")
 	}
 	return e
 }
 
-// refusalKind is the table from answers to kinds. For a write, a refusal counts as one
-// only if it is of a form that Kong (or a guard before it) gives without having written.
-func (c *Client) classify(r request, a response, body kongError, ok bool) Reason {
-	switch a.status {
+// notProof marks a 404 that does not count.
+const notProof = "(the operator does not accept this as proof that the entity is missing)"
+
+// classify is the table from responses to Reasons. A refusal of a write counts only in a
+// form that Kong, or a guard in front of it, uses when nothing was written.
+func (c *Client) classify(r request, resp response, body kongError, ok bool) Reason {
+	switch resp.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return Denied
 	case http.StatusTooManyRequests:
 		return Throttled
 	}
-	if a.status == http.StatusRequestEntityTooLarge && r.write() {
-		return Rejected // by Kong, or by a proxy before it, which did not read the rest
+	if resp.status == http.StatusRequestEntityTooLarge && r.write() {
+		return Rejected // by Kong, or by a proxy in front of it that did not read the rest
 	}
-	if isRedirect(a.status) {
+	if isRedirect(resp.status) {
 		return Unavailable
 	}
 	if ok {
-		if kind := c.classifyKongError(r, a, body); kind != "" {
-			return kind
+		if reason := c.classifyKongError(r, resp, body); reason != "" {
+			return reason
 		}
 	}
 	return r.unknown()
 }
 
-// kongKind is the part of the table for errors in Kong's JSON, "" for what is not in it.
-func (c *Client) classifyKongError(r request, a response, body kongError) Reason {
+// classifyKongError is the part of the table for errors in Kong's JSON. It returns "" for
+// everything else.
+func (c *Client) classifyKongError(r request, resp response, body kongError) Reason {
 	switch {
-	case a.status == http.StatusBadRequest && body.Code != 0:
+	case resp.status == http.StatusBadRequest && body.Code != 0:
 		return reasonOfCode(body.Code)
-	case a.status == http.StatusConflict && body.Code == codeUnique && r.write():
+	case resp.status == http.StatusConflict && body.Code == codeUnique && r.write():
 		return Conflict
-	case a.status == http.StatusMethodNotAllowed && body.Code == codeUnsupported:
+	case resp.status == http.StatusMethodNotAllowed && body.Code == codeUnsupported:
 		return NotDatabase
-	case a.status == http.StatusNotFound && c.trusted.Load() && a.isExactly("Not found"):
+	case resp.status == http.StatusNotFound && c.notFoundTrusted.Load() && resp.isExactly("Not found"):
 		return NotFound
 	}
 	return ""
@@ -115,13 +120,14 @@ func reasonOfCode(code int) Reason {
 	return Rejected
 }
 
-// isExactly says whether the body is an object with this message and nothing else.
-func (a response) isExactly(message string) bool {
+// isExactly reports whether the body is an object with this message and nothing else.
+func (resp response) isExactly(message string) bool {
 	var body map[string]any
-	return a.isJSON() && json.Unmarshal(a.body, &body) == nil && len(body) == 1 && body["message"] == message
+	return resp.isJSON() && json.Unmarshal(resp.body, &body) == nil && len(body) == 1 && body["message"] == message
 }
 
-// isRedirect says whether a status sends the request elsewhere without having done it.
+// isRedirect reports whether the status is a redirect, which means that the server did not
+// execute the request.
 func isRedirect(status int) bool {
 	switch status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -130,7 +136,7 @@ func isRedirect(status int) bool {
 	return false
 }
 
-// redirectText says where adminURL should probably point, by scheme and host alone.
+// redirectText suggests the right adminURL. It shows only the scheme and host.
 func (c *Client) redirectText(location string) string {
 	const text = "a redirect, which is not followed"
 	u, err := c.base.Parse(location)
@@ -144,22 +150,21 @@ func (c *Client) redirectText(location string) string {
 	return text + "; should adminURL point to " + truncate(c.redact(target.String()), maxFieldLength) + "?"
 }
 
-// plainTextProblem recognises nginx's own pages for connections without TLS, or without a
-// client certificate, which it gives before anything reads the request.
+// plainTextProblem recognizes the pages of nginx for connections without TLS or without a
+// client certificate. nginx sends them before anything reads the request.
 func plainTextProblem(body []byte) string {
 	switch {
 	case bytes.Contains(body, []byte("plain HTTP request was sent to HTTPS port")):
-		return "adminURL is http, and the server wants https"
+		return "adminURL is http, and the server requires https"
 	case bytes.Contains(body, []byte("No required SSL certificate was sent")):
-		return "the server wants a client certificate"
+		return "the server requires a client certificate"
 	case bytes.Contains(body, []byte("The SSL certificate error")):
 		return "the server refused the client certificate"
 	}
 	return ""
 }
 
-// retryAfter reads the header as seconds or as a date, within bounds: whoever answers 429
-// wants some time.
+// retryAfter returns the time to wait after a 429. The header holds seconds or a date.
 func retryAfter(h http.Header) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	var wait time.Duration
@@ -168,14 +173,14 @@ func retryAfter(h http.Header) time.Duration {
 	} else if at, err := http.ParseTime(value); err == nil {
 		now := time.Now()
 		if date, err := http.ParseTime(h.Get("Date")); err == nil {
-			now = date // the same clock
+			now = date // by the same clock
 		}
 		wait = at.Sub(now)
 	}
 	return min(max(wait, shortestPause), maxRetryAfter)
 }
 
-// flatten makes a list of Kong's nested complaints.
+// flatten returns the nested violations of Kong as a list.
 func (c *Client) flatten(fields map[string]any) []FieldError {
 	var all []FieldError
 	collect(&all, "", fields)
@@ -192,7 +197,7 @@ func (c *Client) flatten(fields map[string]any) []FieldError {
 	return all[:min(len(all), maxFields)]
 }
 
-// collect appends the complaints in v, which is what Kong says about path.
+// collect appends the violations in v, which is what Kong reports for path.
 func collect(all *[]FieldError, path string, v any) {
 	switch v := v.(type) {
 	case nil:
@@ -215,7 +220,7 @@ func collect(all *[]FieldError, path string, v any) {
 	}
 }
 
-// collectEntity appends complaints about the whole of path, of which Kong makes a list.
+// collectEntity appends the violations that concern the whole of path; Kong sends a list.
 func collectEntity(all *[]FieldError, path string, v any) {
 	list, ok := v.([]any)
 	if !ok {

@@ -5,17 +5,16 @@ import (
 	"time"
 )
 
-// shortestPause is how long a client is quiet after a 429 that does not say for how long.
+// shortestPause is the pause after a 429 without a Retry-After header.
 const shortestPause = time.Second
 
-// pause keeps all requests of a client back for as long as Kong, or what guards it, asked
-// one of them to wait.
+// pause holds back all requests of a client until the Retry-After of an earlier 429 expires.
 type pause struct {
 	mu    sync.Mutex
 	until time.Time
 }
 
-// keep extends the pause, and never shortens it.
+// keep extends the pause. It never shortens it.
 func (p *pause) keep(wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -24,19 +23,19 @@ func (p *pause) keep(wait time.Duration) {
 	}
 }
 
-// left is how much of it is left, 0 if it is over.
+// left returns the rest of the pause, 0 if it is over.
 func (p *pause) left() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return max(time.Until(p.until), 0)
 }
 
-// paused is the Error for a request that is not made because of an earlier 429, nil when
-// it may be made.
+// paused returns the Error for a request that an earlier 429 holds back, nil if there is no
+// pause.
 func (c *Client) paused(op string) *Error {
 	left := c.pause.left()
 	if left == 0 {
 		return nil
 	}
-	return &Error{Reason: Throttled, Op: op, Message: "not sent, for an earlier request was asked to wait", RetryAfter: left}
+	return &Error{Reason: Throttled, Op: op, Message: "not sent: Kong rate-limited an earlier request (429), and its Retry-After has not expired", RetryAfter: left}
 }

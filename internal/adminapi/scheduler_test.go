@@ -24,7 +24,7 @@ func throttling(t *testing.T, retryAfter string) (url string, requests *atomic.I
 func TestAfterA429NothingIsSent(t *testing.T) {
 	url, requests := throttling(t, "30")
 	c := trusting(t, url)
-	wantKind(t, c.Delete(t.Context(), id1), Throttled)
+	wantReason(t, c.Delete(t.Context(), id1), Throttled)
 	for range 3 {
 		e := failure(t, c.Delete(t.Context(), id2), Throttled)
 		if e.RetryAfter <= 20*time.Second || e.RetryAfter > 30*time.Second {
@@ -32,7 +32,7 @@ func TestAfterA429NothingIsSent(t *testing.T) {
 		}
 	}
 	_, err := c.Probe(t.Context())
-	wantKind(t, err, Throttled)
+	wantReason(t, err, Throttled)
 	if n := requests.Load(); n != 1 {
 		t.Errorf("%d requests, after a 429 to the first", n)
 	}

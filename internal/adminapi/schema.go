@@ -16,9 +16,10 @@ const (
 	maxSchemas  = 256
 )
 
-// Schema returns the schema of a plugin, NotFound when Kong does not have that plugin
-// installed. Schemas are kept until a probe shows another version of Kong or of a plugin;
-// concurrent calls for one plugin share a request. The schema is shared: do not change it.
+// Schema returns the schema of a plugin, or NotFound if Kong does not have that plugin
+// installed. It caches schemas until a probe shows another version of Kong or of a plugin.
+// Concurrent calls for one plugin share a request. Callers share the schema and must not
+// change it.
 func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema, error) {
 	segment, failed := endpointSegment(opGetSchema, "the plugin's name", pluginName, "validate")
 	if failed != nil {
@@ -28,7 +29,7 @@ func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema,
 		return schema, nil
 	}
 	done := c.schemas.flight.DoChan(pluginName, func() (any, error) {
-		// Not the context of the first caller, on whom the others do not depend.
+		// The context of the first caller must not cancel the request of the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.settings.RequestTimeout+time.Second)
 		defer cancel()
 		schema, failed := c.fetchSchema(ctx, pluginName, segment)
@@ -51,16 +52,16 @@ func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema,
 func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin.Schema, *Error) {
 	generation := c.schemas.generation()
 	r := request{op: opGetSchema, method: http.MethodGet, path: "/schemas/plugins/" + segment}
-	a, failed := c.call(ctx, r, http.StatusOK)
+	resp, failed := c.call(ctx, r, http.StatusOK)
 	if failed != nil {
-		if failed.Status == http.StatusNotFound && c.trusted.Load() && a.isExactly("No plugin named '"+name+"'") {
+		if failed.Status == http.StatusNotFound && c.notFoundTrusted.Load() && resp.isExactly("No plugin named '"+name+"'") {
 			failed.Reason, failed.Message = NotFound, "the plugin is not installed"
 		}
 		return nil, failed
 	}
-	schema, err := plugin.ParseSchema(a.body)
+	schema, err := plugin.ParseSchema(resp.body)
 	if err != nil {
-		failed = r.malformed(a, "the answer is not the schema of a plugin")
+		failed = r.malformed(resp, "the response is not the schema of a plugin")
 		failed.err = err
 		return nil, failed
 	}
@@ -68,19 +69,19 @@ func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin
 	return schema, nil
 }
 
-// schemaCache keeps the schemas of one state of Kong. The zero value is ready for use.
+// schemaCache holds the schemas of one state of Kong. The zero value is ready for use.
 type schemaCache struct {
 	flight singleflight.Group
 
 	mu    sync.Mutex
-	state string // of Kong: its version and those of its plugins
-	gen   int    // counts the changes of state
+	state string // the versions of Kong and of its plugins
+	gen   int    // number of changes of state
 	byKey map[string]*plugin.Schema
 	order []string // oldest first
 }
 
-// belongTo forgets everything when Kong is not what it was.
-func (s *schemaCache) belongTo(state string) {
+// invalidateUnless empties the cache unless it belongs to this state of Kong.
+func (s *schemaCache) invalidateUnless(state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != state {
@@ -102,7 +103,7 @@ func (s *schemaCache) get(name string) (*plugin.Schema, bool) {
 	return schema, ok
 }
 
-// put keeps a schema that was asked for in generation gen, unless Kong has changed since.
+// put stores a schema that was requested in generation gen, unless Kong changed since.
 func (s *schemaCache) put(gen int, name string, schema *plugin.Schema) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

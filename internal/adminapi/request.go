@@ -1,0 +1,214 @@
+package adminapi
+
+import (
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds on the size of a response body, in bytes.
+const (
+	maxEntityBody = 8 << 20
+	maxListBody   = 64 << 20
+)
+
+// request is one request to the Admin API. Its path is escaped and checked.
+type request struct {
+	op     string
+	method string
+	path   string
+	query  url.Values
+	body   []byte
+	limit  int64 // bound on the response body in bytes, maxEntityBody if 0
+	global bool  // not in a workspace
+}
+
+// write reports whether the request can change something in Kong.
+func (r request) write() bool { return r.method != http.MethodGet }
+
+// unknown is the Reason to report when the request has no usable response.
+func (r request) unknown() Reason {
+	if r.write() {
+		return UnknownOutcome
+	}
+	return Unavailable
+}
+
+// endpoint is the path with the query.
+func (r request) endpoint() string {
+	if len(r.query) == 0 {
+		return r.path
+	}
+	return r.path + "?" + r.query.Encode()
+}
+
+// malformed is the Error for a response that the client cannot understand.
+func (r request) malformed(resp response, why string) *Error {
+	return &Error{Reason: r.unknown(), Op: r.op, Status: resp.status, Message: why}
+}
+
+// response is one complete HTTP response.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// isJSON reports whether the response declares itself as JSON, as those of Kong do.
+func (resp response) isJSON() bool {
+	mediaType, _, err := mime.ParseMediaType(resp.header.Get("Content-Type"))
+	return err == nil && mediaType == "application/json"
+}
+
+// call sends a request and returns the response if it has the wanted status. Any other
+// response becomes an Error.
+func (c *Client) call(ctx context.Context, r request, want int) (response, *Error) {
+	resp, failed := c.send(ctx, r)
+	if failed != nil {
+		return response{}, failed
+	}
+	if resp.status != want {
+		return resp, c.errorFromResponse(r, resp)
+	}
+	if want != http.StatusNoContent && !resp.isJSON() {
+		return resp, r.malformed(resp, "the response is not JSON")
+	}
+	return resp, nil
+}
+
+// send waits for a free request slot, sends one request and reads the whole response.
+func (c *Client) send(ctx context.Context, r request) (response, *Error) {
+	req, failed := c.newRequest(r)
+	if failed != nil {
+		return response{}, failed
+	}
+	if failed := c.acquire(ctx, r.op); failed != nil {
+		return response{}, failed
+	}
+	defer c.release()
+	if failed := c.checkLeader(r); failed != nil {
+		return response{}, failed
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, c.settings.RequestTimeout)
+	defer cancel()
+	var sent atomic.Bool // written by the goroutines of the transport
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+
+	start := time.Now()
+	resp, err := c.exchange(ctx, req, r)
+	c.metrics.observe(c.settings.Name, r.method, resp.status, time.Since(start))
+	if err != nil {
+		return response{}, c.connectionError(r, err, sent.Load())
+	}
+	if resp.status == http.StatusTooManyRequests {
+		c.pause.keep(retryAfter(resp.header))
+	}
+	return resp, nil
+}
+
+// checkLeader refuses a write if this process may have lost the leader election. A process
+// that was frozen after it decided on the write does not know. So send checks last, after
+// all waiting.
+func (c *Client) checkLeader(r request) *Error {
+	if !r.write() || c.isLeader == nil || c.isLeader() {
+		return nil
+	}
+	return &Error{Reason: Unavailable, Op: r.op, Message: "not sent: another replica may be the leader now"}
+}
+
+func (c *Client) newRequest(r request) (*http.Request, *Error) {
+	var body any
+	if r.body != nil {
+		body = r.body
+	}
+	var req *http.Request
+	var err error
+	if r.global {
+		req, err = c.kong.NewRequestRaw(r.method, c.kong.BaseRootURL(), r.endpoint(), nil, body)
+	} else {
+		req, err = c.kong.NewRequest(r.method, r.endpoint(), nil, body)
+	}
+	if err != nil {
+		return nil, &Error{Reason: Invalid, Op: r.op, Message: "the request cannot be built", err: err}
+	}
+	req.Header.Set("Accept", "application/json")
+	if c.settings.UserAgent != "" {
+		req.Header.Set("User-Agent", c.settings.UserAgent)
+	}
+	if c.settings.Token != "" {
+		req.Header.Set(c.settings.TokenHeader, c.settings.Token)
+	}
+	return req, nil
+}
+
+// acquire waits until one more request may be sent. It fails while a pause is in force.
+func (c *Client) acquire(ctx context.Context, op string) *Error {
+	if paused := c.paused(op); paused != nil {
+		return paused
+	}
+	err := ctx.Err()
+	if err == nil {
+		select {
+		case c.inFlight <- struct{}{}:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err == nil {
+		if err = c.limiter.Wait(ctx); err != nil {
+			c.release()
+		}
+	}
+	if err != nil {
+		return &Error{Reason: Unavailable, Op: op, Message: "not sent: the time ran out while the request waited for its turn", err: err}
+	}
+	if paused := c.paused(op); paused != nil { // the pause began while this request waited
+		c.release()
+		return paused
+	}
+	return nil
+}
+
+func (c *Client) release() { <-c.inFlight }
+
+// exchange sends a request and reads the response. If either fails, the status is 0.
+func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (response, error) {
+	// kong.Client.Do does not fit: it drops the body of an error, takes redirects for
+	// success and reads without a bound.
+	resp, err := c.kong.DoRAW(ctx, req)
+	if err != nil {
+		return response{}, err
+	}
+	defer func() { _ = resp.Body.Close() }() // the body has been read by then
+
+	limit := r.limit
+	if limit == 0 {
+		limit = maxEntityBody
+	}
+	if resp.ContentLength > limit {
+		return response{}, errTooLarge
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return response{}, err
+	}
+	if int64(len(body)) > limit {
+		return response{}, errTooLarge
+	}
+	return response{status: resp.StatusCode, header: resp.Header, body: body}, nil
+}
+
+// redact removes the token from text that comes from outside.
+func (c *Client) redact(s string) string {
+	if c.settings.Token == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, c.settings.Token, "[redacted]")
+}
