@@ -125,14 +125,14 @@ func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (s
 	found := map[string]bool{}
 	id := ""
 	filter := url.Values{"custom_id": {customID}}
-	failed := c.list(ctx, op, collections[Consumer], filter, func(r request, resp response, row json.RawMessage) (bool, *Error) {
+	failed := c.readList(ctx, list{op: op, path: collections[Consumer], filter: filter, maxRows: maxEntities, visit: func(r request, resp response, row json.RawMessage) (bool, *Error) {
 		e, failed := decodeEntity(r, resp, row)
 		if failed == nil && value(e.CustomID) == customID {
 			id = e.ID
 			found[id] = true
 		}
-		return true, failed
-	})
+		return len(found) < 2, failed
+	}})
 	switch {
 	case failed != nil:
 		return "", failed
@@ -153,7 +153,7 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]s
 		return nil, invalid(op, "unknown kind of entity")
 	}
 	ids, ambiguous := map[EntityRef]string{}, map[EntityRef]bool{}
-	failed := c.list(ctx, op, collection, nil, func(r request, resp response, row json.RawMessage) (bool, *Error) {
+	failed := c.readList(ctx, list{op: op, path: collection, maxRows: maxEntities, visit: func(r request, resp response, row json.RawMessage) (bool, *Error) {
 		e, failed := decodeEntity(r, resp, row)
 		if failed != nil {
 			return false, failed
@@ -163,7 +163,7 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]s
 			ids[ref] = e.ID
 		}
 		return true, nil
-	})
+	}})
 	if failed != nil {
 		return nil, failed
 	}

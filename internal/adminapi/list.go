@@ -4,15 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 )
 
-const (
-	pageSize = 1000 // the most that Kong allows
-	maxPages = 10000
-)
+const pageSize = 1000 // the most that Kong allows
 
 // page of a list.
 type page struct {
@@ -39,24 +37,52 @@ func decodePage(r request, resp response) (page, *Error) {
 	if last != (p.offset == "") {
 		return page{}, r.malformed(resp, "the list does not say where it continues")
 	}
+	if len(p.offset) > maxOffset {
+		return page{}, r.malformed(resp, "the offset of the next page is too long")
+	}
 	return p, nil
 }
 
-// list reads the list at path page by page and passes every row to visit, until visit
-// returns false. It builds each request from the offset in the response: Kong's own links
-// drop the page size under a parent. If a page is too large to read, list halves the page
-// size.
-func (c *Client) list(ctx context.Context, op, path string, filter url.Values, visit func(request, response, json.RawMessage) (more bool, failed *Error)) *Error {
+// list is one list that the client reads page by page.
+type list struct {
+	op     string
+	path   string
+	filter url.Values
+	// maxRows bounds the number of rows on all pages.
+	maxRows int
+	// visit gets every row, until it returns false.
+	visit func(request, response, json.RawMessage) (more bool, failed *Error)
+	// afterPage runs after each page but the last; the list ends early if it returns false.
+	// Nil means to read on.
+	afterPage func(pages int) (more bool)
+}
+
+// readList reads a list within a fixed time. An Admin API whose list never ends costs at most
+// that time, and the memory of one page.
+func (c *Client) readList(ctx context.Context, l list) *Error {
+	timeout := c.settings.listTimeout()
+	listCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	failed := c.readPages(listCtx, l)
+	if failed != nil && failed.Reason == Unavailable && listCtx.Err() != nil && ctx.Err() == nil {
+		failed.Message = fmt.Sprintf("the list did not end within %s", timeout)
+	}
+	return failed
+}
+
+// readPages builds each request from the offset in the response: Kong's own links drop the page
+// size under a parent. If a page is too large to read, it halves the page size.
+func (c *Client) readPages(ctx context.Context, l list) *Error {
 	size := pageSize
 	query := url.Values{"size": {strconv.Itoa(size)}}
-	for key, values := range filter {
+	for key, values := range l.filter {
 		query[key] = values
 	}
-	r := request{op: op, method: http.MethodGet, path: path, query: query, limit: maxListBody}
-	seen := map[string]bool{}
+	r := request{op: l.op, method: http.MethodGet, path: l.path, query: query, page: true}
+	bounds := listBounds{maxRows: l.maxRows, seen: map[string]bool{}}
 	for {
 		resp, failed := c.call(ctx, r, http.StatusOK)
-		if failed != nil && size > 1 && errors.Is(failed, errTooLarge) {
+		if failed != nil && size > 1 && (errors.Is(failed, errTooLarge) || errors.Is(failed, errTooManyValues)) {
 			size /= 2
 			query.Set("size", strconv.Itoa(size))
 			continue
@@ -68,20 +94,51 @@ func (c *Client) list(ctx context.Context, op, path string, filter url.Values, v
 		if failed != nil {
 			return failed
 		}
+		if len(p.rows) > size {
+			return r.malformed(resp, "the page has more rows than requested")
+		}
 		for _, row := range p.rows {
-			if more, failed := visit(r, resp, row); failed != nil || !more {
+			if more, failed := l.visit(r, resp, row); failed != nil || !more {
 				return failed
 			}
 		}
 		if p.offset == "" {
 			return nil
 		}
-		if seen[p.offset] || len(seen) >= maxPages {
-			return r.malformed(resp, "the list has no end")
+		if problem := bounds.exceeded(p, len(resp.body)); problem != "" {
+			return r.malformed(resp, problem)
 		}
-		seen[p.offset] = true
+		if l.afterPage != nil && !l.afterPage(len(bounds.seen)) {
+			return nil
+		}
 		query.Set("offset", p.offset)
 	}
+}
+
+// listBounds counts what a list has sent so far.
+type listBounds struct {
+	maxRows int
+	seen    map[string]bool // the offsets
+	rows    int
+	bytes   int
+}
+
+// exceeded counts one more page and describes the bound that the list exceeds; "" means none.
+func (b *listBounds) exceeded(p page, size int) string {
+	b.rows += len(p.rows)
+	b.bytes += size
+	switch {
+	case b.seen[p.offset]:
+		return "the list has no end: it returned the same offset twice"
+	case len(b.seen) >= maxPages:
+		return fmt.Sprintf("the list has more than %d pages", maxPages)
+	case b.rows >= b.maxRows:
+		return fmt.Sprintf("the list has more than %d rows", b.maxRows)
+	case b.bytes >= maxListBytes:
+		return fmt.Sprintf("the list has more than %d MiB", maxListBytes>>20)
+	}
+	b.seen[p.offset] = true
+	return ""
 }
 
 // absent is the Error for a complete list without a match.

@@ -31,8 +31,6 @@ func (rt refuseRedirects) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-var errTooLarge = errors.New("the response is too large")
-
 // connectionError returns the Error for a request without a complete response. Kong did not
 // apply a write whose header was not sent.
 func (c *Client) connectionError(r request, err error, sent bool) *Error {

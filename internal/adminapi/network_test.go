@@ -122,7 +122,7 @@ func TestTruncatedAnswer(t *testing.T) {
 func TestTooLargeAnswer(t *testing.T) {
 	c := trusting(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", jsonType)
-		w.Header().Set("Content-Length", fmt.Sprint(maxListBody+1))
+		w.Header().Set("Content-Length", fmt.Sprint(maxPageBody+1))
 		w.WriteHeader(http.StatusOK)
 	}))
 	wantReasons(t, c, Unavailable, UnknownOutcome)
@@ -464,7 +464,7 @@ func TestTooLargePagesAreHalved(t *testing.T) {
 		sizes = append(sizes, size)
 		if size != "250" {
 			w.Header().Set("Content-Type", jsonType)
-			w.Header().Set("Content-Length", fmt.Sprint(maxListBody+1))
+			w.Header().Set("Content-Length", fmt.Sprint(maxPageBody+1))
 			w.WriteHeader(http.StatusOK)
 			return
 		}

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -42,32 +43,51 @@ func (c *Client) PluginByInstanceName(ctx context.Context, name string) (plugin.
 }
 
 // PluginsByTags returns the plugins that carry all of the tags, one to five. It returns
-// either the complete list or an error.
+// either the complete list or an error. More than 1,000 plugins or 16 MiB are an error: use
+// VisitByTags for those.
 func (c *Client) PluginsByTags(ctx context.Context, tags []string) ([]plugin.Plugin, error) {
 	var all []plugin.Plugin
-	if err := c.VisitByTags(ctx, tags, func(p plugin.Plugin) { all = append(all, p) }); err != nil {
-		return nil, err
+	size := 0
+	failed := c.visitByTags(ctx, tags, func(p plugin.Plugin, raw json.RawMessage) *Error {
+		size += len(raw)
+		if len(all) == maxPluginsByTags || size > maxBytesByTags {
+			return &Error{Reason: Unavailable, Op: opListPlugins, Message: fmt.Sprintf("more than %d plugins, or %d MiB of plugins, carry these tags", maxPluginsByTags, maxBytesByTags>>20)}
+		}
+		all = append(all, p)
+		return nil
+	})
+	if failed != nil {
+		return nil, failed
 	}
 	return all, nil
 }
 
 // VisitByTags passes every plugin that carries all of the tags, one to five, to visit. It
-// holds one page at a time. If it returns an error, the list is incomplete.
+// holds one page at a time. If it returns an error, the list is incomplete. That includes a list
+// of more than 200,000 plugins, 4,000 pages or 1 GiB, and one that takes longer than 12 request
+// time-outs (at least 30 s, and some more for a low rate limit).
 func (c *Client) VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error {
-	filter, failed := tagsQuery(opListPlugins, tags)
-	if failed != nil {
-		return failed
-	}
-	failed = c.listPlugins(ctx, "/plugins", url.Values{"tags": {filter}}, func(p plugin.Plugin) bool {
-		if hasAll(p.Tags, tags) { // a proxy may drop the filter
-			visit(p)
-		}
-		return true
+	failed := c.visitByTags(ctx, tags, func(p plugin.Plugin, _ json.RawMessage) *Error {
+		visit(p)
+		return nil
 	})
 	if failed != nil {
 		return failed
 	}
 	return nil
+}
+
+func (c *Client) visitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin, json.RawMessage) *Error) *Error {
+	filter, failed := tagsQuery(opListPlugins, tags)
+	if failed != nil {
+		return failed
+	}
+	return c.listPlugins(ctx, "/plugins", url.Values{"tags": {filter}}, func(p plugin.Plugin, raw json.RawMessage) (bool, *Error) {
+		if !hasAll(p.Tags, tags) { // a proxy may drop the filter
+			return true, nil
+		}
+		return true, visit(p, raw)
+	})
 }
 
 func hasAll(have, want []string) bool {
@@ -93,11 +113,11 @@ func (c *Client) PluginAt(ctx context.Context, name string, scope plugin.Scope) 
 		return plugin.Plugin{}, failed
 	}
 	var found *plugin.Plugin
-	failed = c.listPlugins(ctx, parent+"/plugins", nil, func(p plugin.Plugin) bool {
+	failed = c.listPlugins(ctx, parent+"/plugins", nil, func(p plugin.Plugin, _ json.RawMessage) (bool, *Error) {
 		if p.Name == name && p.Scope == scope {
 			found = &p
 		}
-		return found == nil
+		return found == nil, nil
 	})
 	switch {
 	case failed != nil && failed.Reason == NotFound && parent != "":
@@ -192,14 +212,14 @@ func (c *Client) onePlugin(ctx context.Context, r request, want int, matches fun
 }
 
 // listPlugins passes every plugin of a list to visit, until visit returns false.
-func (c *Client) listPlugins(ctx context.Context, path string, filter url.Values, visit func(plugin.Plugin) (more bool)) *Error {
-	return c.list(ctx, opListPlugins, path, filter, func(r request, resp response, row json.RawMessage) (bool, *Error) {
+func (c *Client) listPlugins(ctx context.Context, path string, filter url.Values, visit func(plugin.Plugin, json.RawMessage) (bool, *Error)) *Error {
+	return c.readList(ctx, list{op: opListPlugins, path: path, filter: filter, maxRows: maxPlugins, visit: func(r request, resp response, row json.RawMessage) (bool, *Error) {
 		p, failed := decodePlugin(r, resp, row)
 		if failed != nil {
 			return false, failed
 		}
-		return visit(p), nil
-	})
+		return visit(p, row)
+	}})
 }
 
 // encodePlugin encodes the plugin without its ID, which belongs in the path, and without

@@ -2,6 +2,8 @@ package adminapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -18,6 +20,8 @@ const (
 	// Bounds in bytes; Kong sends no longer values.
 	maxVersion = 128
 	maxWord    = 64
+	// maxInstalled bounds Info.Installed in bytes; Kong 3.9 has 3 kB.
+	maxInstalled = 64 << 10
 )
 
 // Info is what a Kong reports about itself.
@@ -33,7 +37,7 @@ type Info struct {
 	// DatabaseReachable reports whether Kong reaches its database; false in DB-less mode.
 	DatabaseReachable bool
 	// Installed holds the plugins of this Kong (available_on_server) with their versions,
-	// as text to compare.
+	// as text to compare; a digest of them if they are longer than 64 KiB.
 	Installed string
 }
 
@@ -172,6 +176,10 @@ func decodeRoot(r request, resp response) (Info, string, *Error) {
 	installed, err := json.Marshal(available) // sorted
 	if err != nil {
 		return Info{}, "", r.malformed(resp, "the response is not JSON")
+	}
+	if len(installed) > maxInstalled {
+		digest := sha256.Sum256(installed)
+		installed = []byte(hex.EncodeToString(digest[:]))
 	}
 	info.Installed = string(installed)
 	return info, info.Installed, nil

@@ -12,12 +12,6 @@ import (
 	"time"
 )
 
-// Bounds on the size of a response body, in bytes.
-const (
-	maxEntityBody = 8 << 20
-	maxListBody   = 64 << 20
-)
-
 // request is one request to the Admin API. Its path is escaped and checked.
 type request struct {
 	op     string
@@ -25,7 +19,8 @@ type request struct {
 	path   string
 	query  url.Values
 	body   []byte
-	limit  int64 // bound on the response body in bytes, maxEntityBody if 0
+	page   bool  // a page of a list: other bounds on the response
+	limit  int64 // bound on the response body in bytes; 0 means the one for its kind
 	global bool  // not in a workspace
 }
 
@@ -38,6 +33,25 @@ func (r request) unknown() Reason {
 		return UnknownOutcome
 	}
 	return Unavailable
+}
+
+// maxBody bounds the response body, in bytes.
+func (r request) maxBody() int64 {
+	switch {
+	case r.limit != 0:
+		return r.limit
+	case r.page:
+		return maxPageBody
+	}
+	return maxEntityBody
+}
+
+// maxValues bounds the number of JSON values in the response.
+func (r request) maxValues() int {
+	if r.page {
+		return maxPageValues
+	}
+	return maxEntityValues
 }
 
 // endpoint is the path with the query.
@@ -102,7 +116,7 @@ func (c *Client) send(ctx context.Context, r request) (response, *Error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 
 	start := time.Now()
-	resp, err := c.exchange(ctx, req, r)
+	resp, err := c.exchange(ctx, req, r, &sent)
 	c.metrics.observe(c.settings.Name, r.method, resp.status, time.Since(start))
 	if err != nil {
 		return response{}, c.connectionError(r, err, sent.Load())
@@ -178,8 +192,9 @@ func (c *Client) acquire(ctx context.Context, op string) *Error {
 
 func (c *Client) release() { <-c.inFlight }
 
-// exchange sends a request and reads the response. If either fails, the status is 0.
-func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (response, error) {
+// exchange sends a request and reads the response. If either fails, the status is 0. It sets
+// sent once a response proves that the request was sent.
+func (c *Client) exchange(ctx context.Context, req *http.Request, r request, sent *atomic.Bool) (response, error) {
 	// kong.Client.Do does not fit: it drops the body of an error, takes redirects for
 	// success and reads without a bound.
 	resp, err := c.kong.DoRAW(ctx, req)
@@ -187,11 +202,9 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (re
 		return response{}, err
 	}
 	defer func() { _ = resp.Body.Close() }() // the body has been read by then
+	sent.Store(true)
 
-	limit := r.limit
-	if limit == 0 {
-		limit = maxEntityBody
-	}
+	limit := r.maxBody()
 	if resp.ContentLength > limit {
 		return response{}, errTooLarge
 	}
@@ -202,7 +215,13 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, r request) (re
 	if int64(len(body)) > limit {
 		return response{}, errTooLarge
 	}
-	return response{status: resp.StatusCode, header: resp.Header, body: body}, nil
+	complete := response{status: resp.StatusCode, header: resp.Header, body: body}
+	if complete.isJSON() {
+		if err := checkJSON(body, r.maxValues()); err != nil {
+			return response{}, err
+		}
+	}
+	return complete, nil
 }
 
 // redact removes the token from text that comes from outside.

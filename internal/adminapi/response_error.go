@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -180,53 +182,75 @@ func retryAfter(h http.Header) time.Duration {
 	return min(max(wait, shortestPause), maxRetryAfter)
 }
 
-// flatten returns the nested violations of Kong as a list.
+// flatten returns the nested violations of Kong as a list of at most maxFields. Of more, it
+// returns the same ones each time.
 func (c *Client) flatten(fields map[string]any) []FieldError {
-	var all []FieldError
-	collect(&all, "", fields)
-	for i := range all {
-		all[i].Path = truncate(c.redact(all[i].Path), maxFieldLength)
-		all[i].Message = truncate(c.redact(all[i].Message), maxFieldLength)
-	}
-	sort.Slice(all, func(i, j int) bool {
-		if all[i].Path != all[j].Path {
-			return all[i].Path < all[j].Path
+	v := violations{redact: c.redact}
+	v.collect("", fields)
+	sort.SliceStable(v.all, func(i, j int) bool {
+		if v.all[i].Path != v.all[j].Path {
+			return v.all[i].Path < v.all[j].Path
 		}
-		return all[i].Message < all[j].Message
+		return v.all[i].Message < v.all[j].Message
 	})
-	return all[:min(len(all), maxFields)]
+	return v.all
 }
 
-// collect appends the violations in v, which is what Kong reports for path.
-func collect(all *[]FieldError, path string, v any) {
-	switch v := v.(type) {
+// violations collects at most maxFields violations, with bounded texts: the keys on the way to
+// a violation can be long, and there can be many violations below them.
+type violations struct {
+	redact func(string) string
+	all    []FieldError
+}
+
+func (v *violations) add(path, message string) {
+	if len(v.all) < maxFields {
+		v.all = append(v.all, FieldError{Path: path, Message: truncate(v.redact(message), maxFieldLength)})
+	}
+}
+
+// collect adds the violations in reported, which is what Kong reports for path. It visits keys in
+// their order, so that the bound always keeps the same violations.
+func (v *violations) collect(path string, reported any) {
+	if len(v.all) == maxFields {
+		return
+	}
+	switch reported := reported.(type) {
 	case nil:
 	case string:
-		*all = append(*all, FieldError{Path: path, Message: v})
+		v.add(path, reported)
 	case map[string]any:
-		for key, value := range v {
+		for _, key := range slices.Sorted(maps.Keys(reported)) {
 			if key == "@entity" {
-				collectEntity(all, path, value)
+				v.collectEntity(path, reported[key])
 				continue
 			}
-			collect(all, strings.TrimPrefix(path+"."+key, "."), value)
+			v.collect(v.join(path, "."+key), reported[key])
 		}
 	case []any:
-		for i, value := range v {
-			collect(all, fmt.Sprintf("%s[%d]", path, i), value)
+		for i, value := range reported {
+			v.collect(v.join(path, fmt.Sprintf("[%d]", i)), value)
 		}
 	default:
-		*all = append(*all, FieldError{Path: path, Message: fmt.Sprint(v)})
+		v.add(path, fmt.Sprint(reported))
 	}
 }
 
-// collectEntity appends the violations that concern the whole of path; Kong sends a list.
-func collectEntity(all *[]FieldError, path string, v any) {
-	list, ok := v.([]any)
+// join returns a path of at most maxFieldLength bytes.
+func (v *violations) join(path, element string) string {
+	if path == "" {
+		element = strings.TrimPrefix(element, ".")
+	}
+	return truncate(path+v.redact(element), maxFieldLength)
+}
+
+// collectEntity adds the violations that concern the whole of path; Kong sends a list.
+func (v *violations) collectEntity(path string, reported any) {
+	list, ok := reported.([]any)
 	if !ok {
-		list = []any{v}
+		list = []any{reported}
 	}
 	for _, value := range list {
-		collect(all, path, value)
+		v.collect(path, value)
 	}
 }

@@ -134,14 +134,14 @@ func TestSchemaSingleFlight(t *testing.T) {
 func TestSchemaCache(t *testing.T) {
 	var cache schemaCache
 	schema := &plugin.Schema{}
-	cache.put(cache.generation(), "early", schema)
+	cache.put(cache.generation(), "early", schema, 1)
 	if _, ok := cache.get("early"); ok {
 		t.Error("a schema of nobody knows which version is kept")
 	}
 	cache.invalidateUnless("1")
 	for i := range maxSchemas + 10 {
 		for range 2 {
-			cache.put(cache.generation(), fmt.Sprint(i), schema)
+			cache.put(cache.generation(), fmt.Sprint(i), schema, 1)
 		}
 	}
 	if len(cache.byKey) != maxSchemas || len(cache.order) != maxSchemas {
@@ -150,9 +150,17 @@ func TestSchemaCache(t *testing.T) {
 	if _, ok := cache.get("9"); ok {
 		t.Error("the oldest is kept")
 	}
+	cache.put(cache.generation(), "large", schema, maxSchemaBytes)
+	if _, ok := cache.get("large"); !ok || len(cache.byKey) != 1 || len(cache.order) != 1 {
+		t.Errorf("%d schemas are kept beside one that fills the cache", len(cache.byKey)-1)
+	}
+	cache.put(cache.generation(), "small", schema, 1)
+	if _, ok := cache.get("small"); !ok || cache.bytes != 1 {
+		t.Errorf("%d bytes are kept", cache.bytes)
+	}
 	old := cache.generation()
 	cache.invalidateUnless("2")
-	cache.put(old, "late", schema)
+	cache.put(old, "late", schema, 1)
 	if len(cache.byKey) != 0 {
 		t.Error("a schema outlived its version")
 	}
