@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // EntityKind is a kind of entity that a plugin can be scoped to.
@@ -30,29 +31,39 @@ var collections = map[EntityKind]string{
 // CustomID, anything else by ID or Name.
 type EntityRef struct{ ID, Name, Username, CustomID string }
 
-// Resolve returns the ID of the entity that ref refers to. It looks up an ID as well. A
-// response with another entity is Unavailable. Several consumers with one custom_id are
-// Ambiguous.
-func (c *Client) Resolve(ctx context.Context, kind EntityKind, ref EntityRef) (string, error) {
-	op := "get " + string(kind)
-	collection, ok := collections[kind]
-	if !ok || !ref.fits(kind) {
-		return "", invalid(op, "the reference must set exactly one field, and this kind must have it")
+// Entity is what the operator uses of a service, route, consumer or consumer group.
+type Entity struct {
+	// ID is a UUID in lower case.
+	ID string
+	// Tags, at most 100. Longer tags than 512 bytes are left out.
+	Tags []string
+	// ServiceID and Protocols are those of a route, empty for other kinds.
+	ServiceID string
+	Protocols []string
+}
+
+// Resolve returns the entity that ref refers to. It looks up an ID as well. A response with
+// another entity is Unavailable. Several consumers with one custom_id are Ambiguous.
+func (c *Client) Resolve(ctx context.Context, kind EntityKind, ref EntityRef) (Entity, error) {
+	e, failed := c.resolve(ctx, kind, ref)
+	if failed != nil {
+		return Entity{}, failed
 	}
-	var id string
-	var failed *Error
+	return e, nil
+}
+
+func (c *Client) resolve(ctx context.Context, kind EntityKind, ref EntityRef) (Entity, *Error) {
+	op := "get " + string(kind)
+	if _, ok := collections[kind]; !ok || !ref.fits(kind) {
+		return Entity{}, invalid(op, "the reference must set exactly one field, and this kind must have it")
+	}
 	switch {
 	case ref.CustomID != "":
-		id, failed = c.consumerByCustomID(ctx, op, ref.CustomID)
+		return c.consumerByCustomID(ctx, op, ref.CustomID)
 	case ref.ID != "":
-		id, failed = c.entityByID(ctx, op, collection, ref.ID)
-	default:
-		id, failed = c.entityByName(ctx, op, collection, ref.Name+ref.Username) // one of the two is empty
+		return c.entityByID(ctx, op, kind, ref.ID)
 	}
-	if failed != nil {
-		return "", failed
-	}
-	return id, nil
+	return c.entityByName(ctx, op, kind, ref.Name+ref.Username) // one of the two is empty
 }
 
 // fits reports whether exactly one field is set, and the kind has this field.
@@ -72,122 +83,111 @@ func (ref EntityRef) fits(kind EntityKind) bool {
 // entityJSON holds the fields of services, routes, consumers and consumer groups that the
 // client uses.
 type entityJSON struct {
-	ID       string  `json:"id"`
-	Name     *string `json:"name"`
-	Username *string `json:"username"`
-	CustomID *string `json:"custom_id"`
+	ID       string    `json:"id"`
+	Name     *string   `json:"name"`
+	Username *string   `json:"username"`
+	CustomID *string   `json:"custom_id"`
+	Tags     []*string `json:"tags"`
+
+	Service *struct {
+		ID string `json:"id"`
+	} `json:"service"`
+	Protocols []*string `json:"protocols"`
 }
 
-func (c *Client) entityByID(ctx context.Context, op, collection, id string) (string, *Error) {
+// Bounds on what the client keeps of one entity.
+const (
+	maxEntityStrings = 100
+	maxEntityString  = 512 // bytes
+)
+
+// entity returns what the client keeps.
+func (e entityJSON) entity(kind EntityKind) Entity {
+	kept := Entity{ID: e.ID, Tags: shortOnes(e.Tags)}
+	if kind == Route {
+		kept.Protocols = shortOnes(e.Protocols)
+		if e.Service != nil {
+			kept.ServiceID, _ = uuid(e.Service.ID)
+		}
+	}
+	return kept
+}
+
+// shortOnes copies the first strings of a list. It leaves out nulls and long strings.
+func shortOnes(list []*string) []string {
+	var short []string
+	for _, s := range list {
+		if s != nil && len(*s) <= maxEntityString && len(short) < maxEntityStrings {
+			short = append(short, strings.Clone(*s))
+		}
+	}
+	return short
+}
+
+func (c *Client) entityByID(ctx context.Context, op string, kind EntityKind, id string) (Entity, *Error) {
 	id, failed := idSegment(op, id)
 	if failed != nil {
-		return "", failed
+		return Entity{}, failed
 	}
-	return c.getEntity(ctx, op, collection+"/"+id, func(e entityJSON) bool { return e.ID == id })
+	return c.getEntity(ctx, op, kind, id, func(e entityJSON) bool { return e.ID == id })
 }
 
-func (c *Client) entityByName(ctx context.Context, op, collection, name string) (string, *Error) {
+func (c *Client) entityByName(ctx context.Context, op string, kind EntityKind, name string) (Entity, *Error) {
 	segment, failed := nameSegment(op, "name", name)
 	if failed != nil {
-		return "", failed
+		return Entity{}, failed
 	}
-	return c.getEntity(ctx, op, collection+"/"+segment, func(e entityJSON) bool {
-		if collection == collections[Consumer] {
+	return c.getEntity(ctx, op, kind, segment, func(e entityJSON) bool {
+		if kind == Consumer {
 			return value(e.Username) == name
 		}
 		return value(e.Name) == name
 	})
 }
 
-// getEntity returns the ID of the entity at path. matches reports whether it is the requested
+// getEntity returns the entity at the path segment. matches reports whether it is the requested
 // one.
-func (c *Client) getEntity(ctx context.Context, op, path string, matches func(entityJSON) bool) (string, *Error) {
-	r := request{op: op, method: http.MethodGet, path: path}
+func (c *Client) getEntity(ctx context.Context, op string, kind EntityKind, segment string, matches func(entityJSON) bool) (Entity, *Error) {
+	r := request{op: op, method: http.MethodGet, path: collections[kind] + "/" + segment}
 	resp, failed := c.call(ctx, r, http.StatusOK)
 	if failed != nil {
-		return "", failed
+		return Entity{}, failed
 	}
 	e, failed := decodeEntity(r, resp, resp.body)
 	if failed != nil {
-		return "", failed
+		return Entity{}, failed
 	}
 	if !matches(e) {
-		return "", r.malformed(resp, "Kong returned another entity")
+		return Entity{}, r.malformed(resp, "Kong returned another entity")
 	}
-	return e.ID, nil
+	return e.entity(kind), nil
 }
 
 // consumerByCustomID uses the filter of Kong and checks every row again.
-func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (string, *Error) {
+func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (Entity, *Error) {
 	if problem := textProblem(customID); problem != "" {
-		return "", invalid(op, "custom_id %s", problem)
+		return Entity{}, invalid(op, "custom_id %s", problem)
 	}
-	found := map[string]bool{}
-	id := ""
-	filter := url.Values{"custom_id": {customID}}
-	failed := c.readList(ctx, list{op: op, path: collections[Consumer], filter: filter, maxRows: maxEntities, visit: func(r request, resp response, row json.RawMessage) (bool, *Error) {
+	var found Entity
+	several := false
+	visit := func(r request, resp response, row json.RawMessage) (bool, *Error) {
 		e, failed := decodeEntity(r, resp, row)
 		if failed == nil && value(e.CustomID) == customID {
-			id = e.ID
-			found[id] = true
+			several = found.ID != "" && found.ID != e.ID
+			found = e.entity(Consumer)
 		}
-		return len(found) < 2, failed
-	}})
+		return !several, failed
+	}
+	failed := c.readList(ctx, list{op: op, path: collections[Consumer], filter: url.Values{"custom_id": {customID}}, maxRows: maxEntities, visit: visit})
 	switch {
 	case failed != nil:
-		return "", failed
-	case len(found) == 0:
-		return "", c.absent(op, "consumer")
-	case len(found) > 1:
-		return "", &Error{Reason: Ambiguous, Op: op, Message: "more than one consumer has this custom_id"}
+		return Entity{}, failed
+	case found.ID == "":
+		return Entity{}, c.absent(op, "consumer")
+	case several:
+		return Entity{}, &Error{Reason: Ambiguous, Op: op, Message: "more than one consumer has this custom_id"}
 	}
-	return id, nil
-}
-
-// Entities returns the IDs of all entities of a kind by every reference to them. It leaves out
-// a custom_id of several consumers. An incomplete list is an error.
-func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]string, error) {
-	op := "list " + string(kind) + "s"
-	collection, ok := collections[kind]
-	if !ok {
-		return nil, invalid(op, "unknown kind of entity")
-	}
-	ids, ambiguous := map[EntityRef]string{}, map[EntityRef]bool{}
-	failed := c.readList(ctx, list{op: op, path: collection, maxRows: maxEntities, visit: func(r request, resp response, row json.RawMessage) (bool, *Error) {
-		e, failed := decodeEntity(r, resp, row)
-		if failed != nil {
-			return false, failed
-		}
-		for _, ref := range e.refs(kind) {
-			ambiguous[ref] = ambiguous[ref] || ids[ref] != "" && ids[ref] != e.ID
-			ids[ref] = e.ID
-		}
-		return true, nil
-	}})
-	if failed != nil {
-		return nil, failed
-	}
-	for ref, several := range ambiguous {
-		if several {
-			delete(ids, ref)
-		}
-	}
-	return ids, nil
-}
-
-// refs returns all references to the entity.
-func (e entityJSON) refs(kind EntityKind) []EntityRef {
-	refs := []EntityRef{{ID: e.ID}}
-	switch {
-	case kind == Consumer && value(e.Username) != "":
-		refs = append(refs, EntityRef{Username: value(e.Username)})
-	case kind != Consumer && value(e.Name) != "":
-		refs = append(refs, EntityRef{Name: value(e.Name)})
-	}
-	if kind == Consumer && value(e.CustomID) != "" {
-		refs = append(refs, EntityRef{CustomID: value(e.CustomID)})
-	}
-	return refs
+	return found, nil
 }
 
 func decodeEntity(r request, resp response, raw []byte) (entityJSON, *Error) {

@@ -3,8 +3,6 @@ package adminapi
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -31,8 +29,8 @@ func TestResolve(t *testing.T) {
 		{ConsumerGroup, EntityRef{ID: group}, group},
 	}
 	for _, tt := range tests {
-		if got, err := c.Resolve(t.Context(), tt.kind, tt.ref); err != nil || got != tt.want {
-			t.Errorf("%s %+v: got %q, %v", tt.kind, tt.ref, got, err)
+		if got, err := c.Resolve(t.Context(), tt.kind, tt.ref); err != nil || got.ID != tt.want {
+			t.Errorf("%s %+v: got %+v, %v", tt.kind, tt.ref, got, err)
 		}
 	}
 	for _, tt := range tests {
@@ -93,7 +91,7 @@ func TestResolveRefusesAnotherEntity(t *testing.T) {
 	}
 }
 
-func second(_ string, err error) error { return err }
+func second(_ Entity, err error) error { return err }
 
 func TestResolveByCustomID(t *testing.T) {
 	rows := func(customIDs ...string) []map[string]any {
@@ -123,56 +121,14 @@ func TestResolveByCustomID(t *testing.T) {
 				p.rows = []map[string]any{}
 			}
 			c := trusting(t, serve(t, p.ServeHTTP))
-			id, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"})
-			if id != tt.id || ReasonForError(err) != tt.kind {
-				t.Errorf("%s: got %q, %v", tt.reason, id, err)
+			got, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"})
+			if got.ID != tt.id || ReasonForError(err) != tt.kind {
+				t.Errorf("%s: got %+v, %v", tt.reason, got, err)
 			}
 			c.notFoundTrusted.Store(false)
 			if _, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"}); tt.kind == NotFound && ReasonForError(err) != Unavailable {
 				t.Errorf("without a probe: got %v", err)
 			}
 		})
-	}
-}
-
-func TestEntities(t *testing.T) {
-	srv := kongtest.Start(t, kongtest.WithEnterprise())
-	service := seedID(t, srv, "services", map[string]any{"name": "payments", "url": "http://up:80"})
-	nameless := seedID(t, srv, "services", map[string]any{"url": "http://up:80"})
-	alice := seedID(t, srv, "consumers", map[string]any{"username": "alice", "custom_id": "a"})
-	bob := seedID(t, srv, "consumers", map[string]any{"custom_id": "b"})
-	group := seedID(t, srv, "consumer_groups", map[string]any{"name": "gold"})
-	c := probed(t, srv.URL())
-	want := map[EntityKind]map[EntityRef]string{
-		Service:       {{ID: service}: service, {Name: "payments"}: service, {ID: nameless}: nameless},
-		Route:         {},
-		Consumer:      {{ID: alice}: alice, {Username: "alice"}: alice, {CustomID: "a"}: alice, {ID: bob}: bob, {CustomID: "b"}: bob},
-		ConsumerGroup: {{ID: group}: group, {Name: "gold"}: group},
-	}
-	for kind, refs := range want {
-		got, err := c.Entities(t.Context(), kind)
-		if diff := cmp.Diff(refs, got); err != nil || diff != "" {
-			t.Errorf("%ss: %v\n%s", kind, err, diff)
-		}
-	}
-	_, err := c.Entities(t.Context(), "upstream")
-	wantReason(t, err, Invalid)
-	_, err = probed(t, kongtest.Start(t).URL()).Entities(t.Context(), ConsumerGroup)
-	wantReason(t, err, NotFound) // the community edition has none
-}
-
-func TestEntitiesOfOddLists(t *testing.T) {
-	rows := []map[string]any{{"id": id1, "custom_id": "x", "username": "a"}, {"id": id2, "custom_id": "x", "username": ""}}
-	p := &pages{rows: rows, size: 1}
-	c := trusting(t, serve(t, p.ServeHTTP))
-	got, err := c.Entities(t.Context(), Consumer)
-	want := map[EntityRef]string{{ID: id1}: id1, {ID: id2}: id2, {Username: "a"}: id1}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v\n%s", err, diff)
-	}
-	p.rows = append(p.rows, map[string]any{"id": "x"})
-	got, err = c.Entities(t.Context(), Consumer)
-	if wantReason(t, err, Unavailable); got != nil {
-		t.Errorf("got %v with an error", got)
 	}
 }

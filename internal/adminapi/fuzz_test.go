@@ -103,7 +103,8 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 		check(c.Resolve(ctx, kind, EntityRef{CustomID: name}))
 	}
 	for _, kind := range []EntityKind{Service, Route, Consumer, ConsumerGroup, EntityKind(name)} {
-		check(c.Entities(ctx, kind))
+		check(c.Entities(ctx, kind, []EntityRef{{ID: id}, {Name: name}, {Username: name}, {CustomID: name}}))
+		check(c.Entities(ctx, kind, manyRefs(kind, name, requestsPerPage)))
 	}
 	check(c.Probe(ctx))
 }
@@ -156,10 +157,10 @@ func FuzzDecode(f *testing.F) {
 		if err := c.Delete(ctx, id1); err == nil && status != 204 {
 			t.Errorf("deleted after %d", status)
 		}
-		id, err := c.Resolve(ctx, Service, EntityRef{ID: id1})
+		entity, err := c.Resolve(ctx, Service, EntityRef{ID: id1})
 		justified(t, status, body, trusted, err)
-		if err == nil && id != id1 {
-			t.Errorf("asked for %s, got %s", id1, id)
+		if err == nil && entity.ID != id1 {
+			t.Errorf("asked for %s, got %+v", id1, entity)
 		}
 		list, err := c.PluginsByTags(ctx, []string{"t"})
 		for _, p := range list {
