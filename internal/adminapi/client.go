@@ -6,11 +6,16 @@ import (
 	"sync/atomic"
 
 	"github.com/kong/go-kong/kong"
-	"golang.org/x/time/rate"
 )
 
-// Client is one connection to one Admin API. It is safe for concurrent use. It never
-// retries a request, and it accepts no 404 as proof of absence before a Probe succeeds.
+// Client is one connection to one Admin API. It is safe for concurrent use. It accepts no 404
+// as proof of absence before a Probe succeeds.
+//
+// It never sends a write twice, and sends a read again only after a 429. All requests of a
+// Client share one bound on requests in flight and one rate limit. The rate limit adapts: a 429
+// pauses all requests for its Retry-After and lowers the rate, and other responses raise it
+// slowly. While Kong rate-limits the Client, requests wait for their turn for a bounded time;
+// see WithSequence.
 type Client struct {
 	givenSettings Settings // as passed to New, to tell when they change
 	settings      Settings // with defaults applied
@@ -20,9 +25,7 @@ type Client struct {
 	http    *http.Transport
 	metrics *Metrics
 
-	limiter  *rate.Limiter
-	inFlight chan struct{}
-	pause    pause
+	scheduler *scheduler
 
 	// isLeader reports whether this process may send writes; nil means always.
 	isLeader func() bool
@@ -68,8 +71,7 @@ func New(s Settings, m *Metrics) (*Client, error) {
 		kong:          sdk,
 		http:          transport,
 		metrics:       m,
-		limiter:       s.limiter(),
-		inFlight:      make(chan struct{}, s.MaxInFlight),
+		scheduler:     newScheduler(s),
 	}, nil
 }
 

@@ -245,16 +245,16 @@ func TestRetryAfter(t *testing.T) {
 		date   string
 		want   time.Duration
 	}{
-		{"", "", shortestPause},
+		{"", "", defaultPause},
 		{"3", "", 3 * time.Second},
 		{" 1.5 ", "", 1500 * time.Millisecond},
-		{"-4", "", shortestPause},
+		{"-4", "", defaultPause},
 		{"99999999999999999999", "", maxRetryAfter},
-		{"NaN", "", shortestPause},
+		{"NaN", "", defaultPause},
 		{"+Inf", "", maxRetryAfter},
-		{"soon", "", shortestPause},
+		{"soon", "", defaultPause},
 		{"Sun, 22 Nov 2026 21:30:07 GMT", date, 7 * time.Second},
-		{"Sun, 22 Nov 2026 21:29:00 GMT", date, shortestPause},
+		{"Sun, 22 Nov 2026 21:29:00 GMT", date, defaultPause},
 		{"Sun, 22 Nov 2099 21:30:07 GMT", "", maxRetryAfter},
 	}
 	for _, tt := range tests {

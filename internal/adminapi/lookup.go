@@ -38,6 +38,7 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind, wanted []EntityR
 			l.wanted[ref.canonical()] = true
 		}
 	}
+	ctx = withPriority(ctx, resyncing)
 	complete := false
 	if pages := len(l.wanted) / requestsPerPage; pages > 0 {
 		var failed *Error

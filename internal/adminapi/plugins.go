@@ -67,7 +67,7 @@ func (c *Client) PluginsByTags(ctx context.Context, tags []string) ([]plugin.Plu
 // of more than 200,000 plugins, 4,000 pages or 1 GiB, and one that takes longer than 12 request
 // time-outs (at least 30 s, and some more for a low rate limit).
 func (c *Client) VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error {
-	failed := c.visitByTags(ctx, tags, func(p plugin.Plugin, _ json.RawMessage) *Error {
+	failed := c.visitByTags(withPriority(ctx, resyncing), tags, func(p plugin.Plugin, _ json.RawMessage) *Error {
 		visit(p)
 		return nil
 	})

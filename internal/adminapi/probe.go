@@ -73,7 +73,7 @@ func (i Info) DBLess() bool { return i.Database == databaseOff }
 //   - NotFound: that workspace does not exist. Info is complete.
 //   - Denied, Throttled, TLS, Unavailable: see Reason.
 func (c *Client) Probe(ctx context.Context) (Info, error) {
-	info, installed, failed := c.probe(ctx)
+	info, installed, failed := c.probe(withPriority(ctx, probing))
 	c.notFoundTrusted.Store(failed == nil && info.DatabaseReachable && !info.DBLess())
 	if failed != nil {
 		return info, failed

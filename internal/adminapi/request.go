@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -96,16 +97,37 @@ func (c *Client) call(ctx context.Context, r request, want int) (response, *Erro
 	return resp, nil
 }
 
-// send waits for a free request slot, sends one request and reads the whole response.
+// send sends a request. It sends a read again after a 429 if it belongs to work that has begun or
+// to a resync, which would have to start again otherwise. It leaves any other 429 to the caller.
 func (c *Client) send(ctx context.Context, r request) (response, *Error) {
+	p := priorityOf(ctx, r)
+	giveUp := time.Now().Add(p.patience())
+	for attempt := 1; ; attempt++ {
+		resp, failed := c.sendOnce(ctx, r, p, time.Until(giveUp))
+		if failed != nil {
+			return response{}, failed
+		}
+		if resp.status != http.StatusTooManyRequests {
+			markBegun(ctx)
+			return resp, nil
+		}
+		if r.write() || p != begun && p != resyncing || attempt == maxThrottledAttempts {
+			return resp, nil
+		}
+	}
+}
+
+// sendOnce waits for a free request slot, sends one request and reads the whole response. patience
+// bounds the wait while Kong rate-limits the client.
+func (c *Client) sendOnce(ctx context.Context, r request, p priority, patience time.Duration) (response, *Error) {
 	req, failed := c.newRequest(r)
 	if failed != nil {
 		return response{}, failed
 	}
-	if failed := c.acquire(ctx, r.op); failed != nil {
+	if failed := c.acquire(ctx, r, p, patience); failed != nil {
 		return response{}, failed
 	}
-	defer c.release()
+	defer c.scheduler.release(p)
 	if failed := c.checkLeader(r); failed != nil {
 		return response{}, failed
 	}
@@ -118,13 +140,27 @@ func (c *Client) send(ctx context.Context, r request) (response, *Error) {
 	start := time.Now()
 	resp, err := c.exchange(ctx, req, r, &sent)
 	c.metrics.observe(c.settings.Name, r.method, resp.status, time.Since(start))
-	if err != nil {
+	switch {
+	case err != nil:
 		return response{}, c.connectionError(r, err, sent.Load())
-	}
-	if resp.status == http.StatusTooManyRequests {
-		c.pause.keep(retryAfter(resp.header))
+	case resp.status == http.StatusTooManyRequests:
+		c.scheduler.throttled(start, retryAfter(resp.header))
+	default:
+		c.scheduler.succeeded()
 	}
 	return resp, nil
+}
+
+// acquire waits until the request may be sent.
+func (c *Client) acquire(ctx context.Context, r request, p priority, patience time.Duration) *Error {
+	retryAfter, err := c.scheduler.acquire(ctx, p, patience)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errThrottled):
+		return &Error{Reason: Throttled, Op: r.op, RetryAfter: retryAfter, Message: "not sent: Kong rate-limited an earlier request (429), and its Retry-After has not expired"}
+	}
+	return &Error{Reason: Unavailable, Op: r.op, Message: "not sent: the time ran out while the request waited for its turn", err: err}
 }
 
 // checkLeader refuses a write if this process may have lost the leader election. A process
@@ -161,36 +197,6 @@ func (c *Client) newRequest(r request) (*http.Request, *Error) {
 	}
 	return req, nil
 }
-
-// acquire waits until one more request may be sent. It fails while a pause is in force.
-func (c *Client) acquire(ctx context.Context, op string) *Error {
-	if paused := c.paused(op); paused != nil {
-		return paused
-	}
-	err := ctx.Err()
-	if err == nil {
-		select {
-		case c.inFlight <- struct{}{}:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	}
-	if err == nil {
-		if err = c.limiter.Wait(ctx); err != nil {
-			c.release()
-		}
-	}
-	if err != nil {
-		return &Error{Reason: Unavailable, Op: op, Message: "not sent: the time ran out while the request waited for its turn", err: err}
-	}
-	if paused := c.paused(op); paused != nil { // the pause began while this request waited
-		c.release()
-		return paused
-	}
-	return nil
-}
-
-func (c *Client) release() { <-c.inFlight }
 
 // exchange sends a request and reads the response. If either fails, the status is 0. It sets
 // sent once a response proves that the request was sent.

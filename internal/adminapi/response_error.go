@@ -179,7 +179,7 @@ func retryAfter(h http.Header) time.Duration {
 		}
 		wait = at.Sub(now)
 	}
-	return min(max(wait, shortestPause), maxRetryAfter)
+	return min(max(wait, defaultPause), maxRetryAfter)
 }
 
 // flatten returns the nested violations of Kong as a list of at most maxFields. Of more, it

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -33,7 +32,7 @@ func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema,
 	}
 	done := c.schemas.flight.DoChan(pluginName, func() (any, error) {
 		// The context of the first caller must not cancel the request of the others.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.settings.RequestTimeout+time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), begunPatience+c.settings.RequestTimeout)
 		defer cancel()
 		schema, failed := c.fetchSchema(ctx, pluginName, segment)
 		if failed != nil {

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"golang.org/x/time/rate"
 )
 
 // Defaults of Settings.
@@ -190,11 +188,4 @@ func (s Settings) httpClient() (*http.Client, *http.Transport, *Error) {
 		rt = s.Transport(rt)
 	}
 	return &http.Client{Transport: refuseRedirects{rt}}, transport, nil
-}
-
-func (s Settings) limiter() *rate.Limiter {
-	if s.RequestsPerSecond <= 0 {
-		return rate.NewLimiter(rate.Inf, 0)
-	}
-	return rate.NewLimiter(rate.Limit(s.RequestsPerSecond), s.Burst)
 }
