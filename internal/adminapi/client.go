@@ -45,6 +45,9 @@ func New(s Settings, m *Metrics) (*Client, error) {
 	if invalid != nil {
 		return nil, invalid
 	}
+	if invalid = s.checkScheme(base); invalid != nil {
+		return nil, invalid
+	}
 	if invalid = s.checkToken(); invalid != nil {
 		return nil, invalid
 	}
@@ -54,7 +57,7 @@ func New(s Settings, m *Metrics) (*Client, error) {
 			return nil, invalid
 		}
 	}
-	httpClient, transport, invalid := s.httpClient()
+	httpClient, transport, invalid := s.httpClient(base)
 	if invalid != nil {
 		return nil, invalid
 	}

@@ -39,6 +39,11 @@ func (c *Client) connectionError(r request, err error, sent bool) *Error {
 		err = wrapped.Err
 	}
 	e := &Error{Reason: Unavailable, Op: r.op, err: err}
+	var forbidden forbiddenAddressError
+	if errors.As(err, &forbidden) {
+		e.Reason, e.Message = Invalid, forbidden.Error()
+		return e
+	}
 	if text := tlsProblem(err, sent); text != "" {
 		e.Reason, e.Message = TLS, c.redact(text)
 		return e

@@ -76,6 +76,7 @@ func TestSettingsEqual(t *testing.T) {
 		"RequestsPerSecond":  func(s *Settings) { s.RequestsPerSecond = 1 },
 		"Burst":              func(s *Settings) { s.Burst = 1 },
 		"RequestTimeout":     func(s *Settings) { s.RequestTimeout = 1 },
+		"AllowedHosts":       func(s *Settings) { s.AllowedHosts = []string{"x"} },
 		"UserAgent":          func(s *Settings) { s.UserAgent = "x" },
 	}
 	if !s.equal(s) {
@@ -109,6 +110,13 @@ func TestNewRefuses(t *testing.T) {
 		{"fragment", func(s *Settings) { s.AdminURL = "http://kong#x" }, "fragment"},
 		{"dots", func(s *Settings) { s.AdminURL = "http://kong/a/../b" }, "'..'"},
 		{"escaped dots", func(s *Settings) { s.AdminURL = "http://kong/a/%2e%2e/b" }, "'..'"},
+		{"CA beside http", func(s *Settings) { *s = Settings{AdminURL: "http://kong", CA: good.CA} }, "tls is set"},
+		{"client certificate beside http", func(s *Settings) {
+			*s = Settings{AdminURL: "http://kong", ClientCert: good.ClientCert, ClientKey: good.ClientKey}
+		}, "tls is set"},
+		{"server name beside http", func(s *Settings) { *s = Settings{AdminURL: "HTTP://kong", ServerName: "x"} }, "tls is set"},
+		{"no verification beside http", func(s *Settings) { *s = Settings{AdminURL: "http://kong", InsecureSkipVerify: true} }, "tls is set"},
+		{"only a dot", func(s *Settings) { s.AdminURL = "https://./" }, "http or https URL"},
 		{"workspace", func(s *Settings) { s.Workspace = "../x" }, "workspace must not"},
 		{"header", func(s *Settings) { s.TokenHeader = "X Y" }, "name of an HTTP header"},
 		{"token", func(s *Settings) { s.Token = token + "\r\nX: y" }, "cannot carry"},

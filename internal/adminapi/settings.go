@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -64,6 +65,15 @@ type Settings struct {
 	// UserAgent of every request; that of net/http if empty.
 	UserAgent string
 
+	// AllowedHosts restricts the hosts that AdminURL may lead to. Empty allows all. Each pattern
+	// is one of:
+	//   - "host" or "*.domain" (any host below it, not the domain itself): the host of AdminURL.
+	//     Its addresses must not be loopback, link-local, multicast or those of a metadata
+	//     service, unless another pattern allows the address.
+	//   - an IP address or a CIDR: the address of the connection, after DNS.
+	// A host or an IP address can have a ":port"; it then allows this port only.
+	AllowedHosts []string
+
 	// Transport wraps the HTTP transport in tests; nil otherwise.
 	Transport func(http.RoundTripper) http.RoundTripper
 }
@@ -71,7 +81,7 @@ type Settings struct {
 // equal reports whether two Settings describe the same connection. It ignores Transport.
 func (s Settings) equal(o Settings) bool {
 	return s.Name == o.Name && s.AdminURL == o.AdminURL && s.Workspace == o.Workspace &&
-		s.UserAgent == o.UserAgent && s.sameCredentials(o) && s.sameLimits(o)
+		s.UserAgent == o.UserAgent && slices.Equal(s.AllowedHosts, o.AllowedHosts) && s.sameCredentials(o) && s.sameLimits(o)
 }
 
 func (s Settings) sameCredentials(o Settings) bool {
@@ -109,7 +119,7 @@ const opConnect = "connect to Kong"
 func (s Settings) baseURL() (*url.URL, *Error) {
 	u, err := url.Parse(s.AdminURL)
 	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", strings.ContainsFunc(s.AdminURL, unicode.IsControl):
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", strings.Trim(u.Hostname(), ".") == "", strings.ContainsFunc(s.AdminURL, unicode.IsControl):
 		return nil, invalid(opConnect, "adminURL must be an http or https URL with a host")
 	case u.User != nil:
 		return nil, invalid(opConnect, "adminURL must not contain credentials")
@@ -167,15 +177,32 @@ func (s Settings) tlsConfig() (*tls.Config, *Error) {
 	return cfg, nil
 }
 
-// httpClient returns the HTTP client of a connection and its transport.
-func (s Settings) httpClient() (*http.Client, *http.Transport, *Error) {
+// checkScheme refuses TLS settings that a URL with http would ignore.
+func (s Settings) checkScheme(u *url.URL) *Error {
+	given := len(s.CA)+len(s.ClientCert)+len(s.ClientKey) > 0 || s.ServerName != "" || s.InsecureSkipVerify
+	if u.Scheme == "http" && given {
+		return invalid(opConnect, "tls is set, and adminURL is http, so that nothing would be encrypted or verified: use https in adminURL, or remove tls")
+	}
+	return nil
+}
+
+// httpClient returns the HTTP client for the Admin API at u and its transport.
+func (s Settings) httpClient(u *url.URL) (*http.Client, *http.Transport, *Error) {
 	tlsConfig, err := s.tlsConfig()
 	if err != nil {
 		return nil, nil, err
 	}
+	allowed, err := parseAllowedHosts(s.AllowedHosts)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = allowed.checkURL(u); err != nil {
+		return nil, nil, err
+	}
+	dialer := &net.Dialer{Timeout: s.RequestTimeout, KeepAlive: 30 * time.Second, Control: allowed.control(u)}
 	transport := &http.Transport{
 		Proxy:               nil, // see the package comment
-		DialContext:         (&net.Dialer{Timeout: s.RequestTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         dialer.DialContext,
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: s.RequestTimeout,
 		MaxIdleConns:        s.MaxInFlight,
