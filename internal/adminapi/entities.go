@@ -135,6 +135,7 @@ func (c *Client) entityByID(ctx context.Context, op string, kind EntityKind, id 
 func (c *Client) entityByName(ctx context.Context, op string, kind EntityKind, name string) (Entity, *Error) {
 	segment, failed := nameSegment(op, "name", name)
 	if failed != nil {
+		failed.Message += "; refer to the " + string(kind) + " by id"
 		return Entity{}, failed
 	}
 	return c.getEntity(ctx, op, kind, segment, func(e entityJSON) bool {

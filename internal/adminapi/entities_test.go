@@ -1,6 +1,9 @@
 package adminapi
 
 import (
+	"context"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
@@ -130,5 +133,72 @@ func TestResolveByCustomID(t *testing.T) {
 				t.Errorf("without a probe: got %v", err)
 			}
 		})
+	}
+}
+
+// Names as Kong accepts them, which the path has to carry.
+func TestResolveByUnusualNames(t *testing.T) {
+	srv := kongtest.Start(t, kongtest.WithEnterprise())
+	c := probed(t, srv.URL())
+	for _, name := range []string{"заказы", "支付-1", "naïve", "_internal", "~tilde", ".hidden", "a.b_c~d"} {
+		for kind, body := range map[EntityKind]map[string]any{
+			Service: {"url": "http://up:80"},
+			Route:   {"paths": []any{"/r"}},
+		} {
+			body["name"] = name
+			want := seedID(t, srv, collections[kind][1:], body)
+			if got, err := c.Resolve(t.Context(), kind, EntityRef{Name: name}); err != nil || got.ID != want {
+				t.Errorf("%s %q: got %+v, %v", kind, name, got, err)
+			}
+		}
+		p := rateLimiting()
+		p.InstanceName = name + "-plugin"
+		p.Scope.ServiceID = seedID(t, srv, "services", map[string]any{"url": "http://up:80"})
+		made, err := c.Create(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.PluginByInstanceName(t.Context(), p.InstanceName); err != nil || got.ID != made.ID {
+			t.Errorf("instance name %q: got %+v, %v", p.InstanceName, got, err)
+		}
+	}
+	for _, username := range []string{"a b", "a+b;c=d", "~", "_", "Ünïcode user", "x@y.example"} {
+		want := seedID(t, srv, "consumers", map[string]any{"username": username})
+		if got, err := c.Resolve(t.Context(), Consumer, EntityRef{Username: username}); err != nil || got.ID != want {
+			t.Errorf("consumer %q: got %+v, %v", username, got, err)
+		}
+	}
+	for _, username := range []string{"a/b", "a%b", "50% off?", ".."} {
+		_, err := c.Resolve(t.Context(), Consumer, EntityRef{Username: username})
+		if e := failure(t, err, Invalid); !strings.HasSuffix(e.Message, "; refer to the consumer by id") {
+			t.Errorf("%q: %v", username, e)
+		}
+	}
+	// Kong has no instance names with blanks, and says so.
+	_, err := c.PluginByInstanceName(t.Context(), "a b")
+	if e := failure(t, err, Rejected); !strings.Contains(e.Message, "invalid value 'a b'") {
+		t.Error(e)
+	}
+}
+
+// A read-only database: reads succeed, and every write is answered 500.
+func TestWritesFailWhileReadsSucceed(t *testing.T) {
+	c := answerer(t, func(r *http.Request) *http.Response {
+		if r.Method == http.MethodGet {
+			return newResponse(200, jsonType, toJSON(t, wire(id1, "cors")))
+		}
+		return newResponse(500, jsonType, errorBody)
+	})
+	writes, read := readAndWrites(t, c)
+	if read != nil {
+		t.Error(read)
+	}
+	for method, err := range writes {
+		if ReasonForError(err) != UnknownOutcome || !IsInternalError(err) {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	if IsInternalError(nil) || IsInternalError(&Error{Reason: UnknownOutcome, Status: 503}) || IsInternalError(context.Canceled) {
+		t.Error("what is not a 500 of Kong counts as one")
 	}
 }

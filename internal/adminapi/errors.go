@@ -3,6 +3,7 @@ package adminapi
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 	"unicode"
@@ -115,6 +116,15 @@ func ReasonForError(err error) Reason {
 
 // IsNotFound reports whether Kong itself said that the entity does not exist.
 func IsNotFound(err error) bool { return ReasonForError(err) == NotFound }
+
+// IsInternalError reports whether Kong responded with status 500. Kong does so if its database
+// fails, or if its own code fails on the content. Kong with a read-only database responds to
+// reads, and with 500 to every write: if writes of several plugins fail like this while reads
+// succeed, the database refuses writes.
+func IsInternalError(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusInternalServerError
+}
 
 // invalid is the Error for a request that was never sent.
 func invalid(op, format string, args ...any) *Error {

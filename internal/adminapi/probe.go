@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/kong/go-kong/kong"
@@ -16,6 +19,7 @@ const (
 	editionCommunity  = "community"
 	editionEnterprise = "enterprise"
 	databaseOff       = "off"
+	databasePostgres  = "postgres"
 
 	// Bounds in bytes; Kong sends no longer values.
 	maxVersion = 128
@@ -34,6 +38,12 @@ type Info struct {
 	Database string
 	// NodeID of the node that responded. One address can lead to several nodes.
 	NodeID string
+	// ClusterKey identifies the database of this Kong: the Kongs of two addresses with the same
+	// ClusterKey are one Kong. It is a digest of the database's host, port, name and schema. It
+	// is empty if Kong does not show these, or if the host means another machine to another
+	// Kong (loopback, a socket, a host name without a domain). So an empty ClusterKey proves
+	// nothing. The same NodeID at two addresses proves that they are one Kong as well.
+	ClusterKey string
 	// DatabaseReachable reports whether Kong reaches its database; false in DB-less mode.
 	DatabaseReachable bool
 	// Installed holds the plugins of this Kong (available_on_server) with their versions,
@@ -143,10 +153,35 @@ type root struct {
 	NodeID        string  `json:"node_id"`
 	Configuration *struct {
 		Database *string `json:"database"`
+
+		PostgresHost     textOrNumber `json:"pg_host"`
+		PostgresPort     textOrNumber `json:"pg_port"`
+		PostgresDatabase textOrNumber `json:"pg_database"`
+		PostgresSchema   textOrNumber `json:"pg_schema"`
 	} `json:"configuration"`
 	Plugins struct {
 		Available json.RawMessage `json:"available_on_server"`
 	} `json:"plugins"`
+}
+
+// textOrNumber is a setting in the configuration of Kong. It is empty for everything else: Kong
+// writes an unset one as an empty object.
+type textOrNumber string
+
+func (t *textOrNumber) UnmarshalJSON(raw []byte) error {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case string:
+		*t = textOrNumber(v)
+	case float64:
+		*t = textOrNumber(strconv.FormatFloat(v, 'f', -1, 64))
+	default:
+		*t = ""
+	}
+	return nil
 }
 
 func decodeRoot(r request, resp response) (Info, string, *Error) {
@@ -168,6 +203,7 @@ func decodeRoot(r request, resp response) (Info, string, *Error) {
 		Database: truncate(*body.Configuration.Database, maxWord),
 		NodeID:   truncate(body.NodeID, maxWord),
 	}
+	info.ClusterKey = body.clusterKey()
 	info.DatabaseReachable = !info.DBLess()
 	var available map[string]any
 	if json.Unmarshal(body.Plugins.Available, &available) != nil {
@@ -183,6 +219,24 @@ func decodeRoot(r request, resp response) (Info, string, *Error) {
 	}
 	info.Installed = string(installed)
 	return info, info.Installed, nil
+}
+
+// clusterKey returns Info.ClusterKey.
+func (b root) clusterKey() string {
+	conf := b.Configuration
+	host := canonicalName(string(conf.PostgresHost))
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case *conf.Database != databasePostgres, conf.PostgresPort == "", conf.PostgresDatabase == "":
+		return ""
+	case err == nil && special(ip), err != nil && (!strings.Contains(host, ".") || strings.Contains(host, "/")):
+		return ""
+	}
+	digest := sha256.New()
+	for _, part := range []string{"kong cluster", host, string(conf.PostgresPort), string(conf.PostgresDatabase), string(conf.PostgresSchema)} {
+		_, _ = fmt.Fprintf(digest, "%d:%s", len(part), part) // a hash accepts everything
+	}
+	return hex.EncodeToString(digest.Sum(nil)[:16])
 }
 
 // edition returns the edition of a Kong. Before 3.0 only the version shows it:

@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -255,5 +256,58 @@ func TestProbeOfOddRoots(t *testing.T) {
 	info, err := c.Probe(t.Context())
 	if err != nil || len(info.Version) > maxVersion || len(info.NodeID) > maxWord {
 		t.Errorf("got %+v, %v", info, err)
+	}
+}
+
+func TestClusterKey(t *testing.T) {
+	key := func(database, host, port, name, schema string) string {
+		body := `{"version":"3.9.1","configuration":{"database":"` + database + `","pg_host":` + host + `,"pg_port":` + port + `,"pg_database":` + name + `,"pg_schema":` + schema + `}}`
+		info, err := newClient(t, answering(t, 200, jsonType, body)).Probe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(info.ClusterKey, "kong") || strings.Contains(info.ClusterKey, ".") {
+			t.Errorf("%s is shown", info.ClusterKey)
+		}
+		return info.ClusterKey
+	}
+	first := key("postgres", `"db.ns.svc"`, "5432", `"kong"`, `{}`)
+	if len(first) != 32 {
+		t.Errorf("got %q", first)
+	}
+	for _, same := range []string{
+		key("postgres", `"DB.ns.svc."`, "5432", `"kong"`, `{}`),
+		key("postgres", `"db.ns.svc"`, `"5432"`, `"kong"`, `null`),
+	} {
+		if same != first {
+			t.Errorf("got %q, want %q", same, first)
+		}
+	}
+	different := []string{
+		first,
+		key("postgres", `"db.other.svc"`, "5432", `"kong"`, `{}`),
+		key("postgres", `"10.0.0.1"`, "5432", `"kong"`, `{}`),
+		key("postgres", `"db.ns.svc"`, "5433", `"kong"`, `{}`),
+		key("postgres", `"db.ns.svc"`, "5432", `"kong2"`, `{}`),
+		key("postgres", `"db.ns.svc"`, "5432", `"kong"`, `"x"`),
+	}
+	slices.Sort(different)
+	if n := len(slices.Compact(different)); n != 6 {
+		t.Errorf("%d of 6 differ", n)
+	}
+	for name, nothing := range map[string]string{
+		"DB-less":         key("off", `"db.ns.svc"`, "5432", `"kong"`, `{}`),
+		"not shown":       key("postgres", `null`, "null", `null`, `null`),
+		"an object":       key("postgres", `{}`, "5432", `"kong"`, `{}`),
+		"hidden":          key("postgres", `"******"`, "5432", `"kong"`, `{}`),
+		"from a vault":    key("postgres", `"{vault://env/pg.host}"`, "5432", `"kong"`, `{}`),
+		"loopback":        key("postgres", `"127.0.0.1"`, "5432", `"kong"`, `{}`),
+		"localhost":       key("postgres", `"localhost"`, "5432", `"kong"`, `{}`),
+		"a relative name": key("postgres", `"kong-postgresql"`, "5432", `"kong"`, `{}`),
+		"a socket":        key("postgres", `"/run/postgresql.sock"`, "5432", `"kong"`, `{}`),
+	} {
+		if nothing != "" {
+			t.Errorf("%s: got %q", name, nothing)
+		}
 	}
 }
