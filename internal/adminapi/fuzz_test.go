@@ -95,6 +95,7 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 	check(c.Create(ctx, p))
 	check(c.Put(ctx, p))
 	check(nil, c.Delete(ctx, id))
+	check(nil, c.ValidateConfig(ctx, p))
 	check(c.Schema(ctx, name))
 	for _, kind := range []EntityKind{Service, Route, Consumer, ConsumerGroup, EntityKind(name)} {
 		check(c.Resolve(ctx, kind, EntityRef{ID: id}))

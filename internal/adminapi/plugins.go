@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/kong/go-kong/kong"
-
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
@@ -19,6 +17,8 @@ const (
 	opCreatePlugin = "create plugin"
 	opPutPlugin    = "put plugin"
 	opDeletePlugin = "delete plugin"
+
+	opValidatePlugin = "validate plugin"
 )
 
 // PluginByID returns the plugin with this ID. A response with another ID is Unavailable.
@@ -194,6 +194,30 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
+// ValidateConfig asks Kong whether it would accept the plugin, without writing anything: nil means
+// yes, and Rejected that its schema refuses the plugin. Kong checks neither whether the entities of
+// the scope exist nor whether the name and scope are taken. A process that is not the leader may
+// validate as well.
+func (c *Client) ValidateConfig(ctx context.Context, p plugin.Plugin) error {
+	p.ScopeNames = plugin.ScopeNames{} // Kong does not resolve names here
+	body, failed := encodePlugin(opValidatePlugin, p)
+	if failed != nil {
+		return failed
+	}
+	r := request{op: opValidatePlugin, method: http.MethodPost, path: "/schemas/plugins/validate", body: body, readOnly: true}
+	resp, failed := c.call(ctx, r, http.StatusOK)
+	switch {
+	case failed != nil && failed.Reason == NotFound:
+		failed.Reason, failed.Message = Unavailable, "this Admin API cannot validate plugins"
+		return failed
+	case failed != nil:
+		return failed
+	case !resp.isExactly("schema validation successful"):
+		return r.malformed(resp, "the response is not the result of a validation")
+	}
+	return nil
+}
+
 // onePlugin sends a request and returns the plugin in the response. matches reports whether
 // it is the requested one.
 func (c *Client) onePlugin(ctx context.Context, r request, want int, matches func(plugin.Plugin) bool) (plugin.Plugin, error) {
@@ -220,116 +244,4 @@ func (c *Client) listPlugins(ctx context.Context, path string, filter url.Values
 		}
 		return visit(p, row)
 	}})
-}
-
-// encodePlugin encodes the plugin without its ID, which belongs in the path, and without
-// unset fields: the community edition of Kong refuses fields of the enterprise edition even
-// if they are null.
-func encodePlugin(op string, p plugin.Plugin) ([]byte, *Error) {
-	if problem := textProblem(p.Name); problem != "" {
-		return nil, invalid(op, "the plugin's name %s", problem)
-	}
-	fields := plugin.Body(p)
-	delete(fields, "id")
-	body, err := json.Marshal(fields)
-	if err != nil { // its text can repeat values
-		return nil, invalid(op, "the plugin cannot be encoded as JSON")
-	}
-	return body, nil
-}
-
-// pluginJSON is a plugin as Kong returns it; the type of go-kong lacks updated_at.
-type pluginJSON struct {
-	kong.Plugin
-	UpdatedAt *int64 `json:"updated_at"`
-}
-
-// decodePlugin decodes one plugin. It refuses a plugin without an ID, a name, enabled, config
-// or an ID for every entity of its scope. Kong always returns these; a plugin with a zero
-// value instead would look as if somebody had changed it.
-func decodePlugin(r request, resp response, raw []byte) (plugin.Plugin, *Error) {
-	var e pluginJSON
-	if json.Unmarshal(raw, &e) != nil {
-		return plugin.Plugin{}, r.malformed(resp, "the response is not a plugin of Kong")
-	}
-	id, validID := uuid(value(e.ID))
-	scope, validScope := decodeScope(e.Plugin)
-	if !validID || !validScope || value(e.Name) == "" || e.Enabled == nil || e.Config == nil {
-		return plugin.Plugin{}, r.malformed(resp, "Kong returned an incomplete plugin")
-	}
-	return plugin.Plugin{
-		ID:           id,
-		Name:         value(e.Name),
-		InstanceName: value(e.InstanceName),
-		Scope:        scope,
-		Enabled:      *e.Enabled,
-		Protocols:    values(e.Protocols),
-		Tags:         values(e.Tags),
-		Ordering:     decodeOrdering(e.Ordering),
-		Config:       e.Config,
-		CreatedAt:    int64(value(e.CreatedAt)),
-		UpdatedAt:    value(e.UpdatedAt),
-	}, nil
-}
-
-// decodeScope also reports whether every entity in the scope has a valid ID.
-func decodeScope(p kong.Plugin) (s plugin.Scope, valid bool) {
-	valid = true
-	set := func(to, id *string) {
-		var ok bool
-		*to, ok = uuid(value(id))
-		valid = valid && ok
-	}
-	if p.Service != nil {
-		set(&s.ServiceID, p.Service.ID)
-	}
-	if p.Route != nil {
-		set(&s.RouteID, p.Route.ID)
-	}
-	if p.Consumer != nil {
-		set(&s.ConsumerID, p.Consumer.ID)
-	}
-	if p.ConsumerGroup != nil {
-		set(&s.ConsumerGroupID, p.ConsumerGroup.ID)
-	}
-	return s, valid
-}
-
-func decodeOrdering(o *kong.PluginOrdering) map[string]map[string][]string {
-	if o == nil {
-		return nil
-	}
-	ordering := map[string]map[string][]string{}
-	if len(o.Before) > 0 {
-		ordering["before"] = o.Before
-	}
-	if len(o.After) > 0 {
-		ordering["after"] = o.After
-	}
-	if len(ordering) == 0 {
-		return nil
-	}
-	return ordering
-}
-
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
-
-// values returns the list without nulls. A nil list stays nil.
-func values(list []*string) []string {
-	if list == nil {
-		return nil
-	}
-	all := make([]string, 0, len(list))
-	for _, p := range list {
-		if p != nil {
-			all = append(all, *p)
-		}
-	}
-	return all
 }

@@ -23,10 +23,12 @@ type request struct {
 	page   bool  // a page of a list: other bounds on the response
 	limit  int64 // bound on the response body in bytes; 0 means the one for its kind
 	global bool  // not in a workspace
+	// readOnly marks a request that changes nothing in spite of its method.
+	readOnly bool
 }
 
 // write reports whether the request can change something in Kong.
-func (r request) write() bool { return r.method != http.MethodGet }
+func (r request) write() bool { return r.method != http.MethodGet && !r.readOnly }
 
 // unknown is the Reason to report when the request has no usable response.
 func (r request) unknown() Reason {
