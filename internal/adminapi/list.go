@@ -71,31 +71,19 @@ func (c *Client) readList(ctx context.Context, l list) *Error {
 }
 
 // readPages builds each request from the offset in the response: Kong's own links drop the page
-// size under a parent. If a page is too large to read, it halves the page size.
+// size under a parent.
 func (c *Client) readPages(ctx context.Context, l list) *Error {
-	size := pageSize
-	query := url.Values{"size": {strconv.Itoa(size)}}
+	query := url.Values{}
 	for key, values := range l.filter {
 		query[key] = values
 	}
 	r := request{op: l.op, method: http.MethodGet, path: l.path, query: query, page: true}
+	size := pageSize
 	bounds := listBounds{maxRows: l.maxRows, seen: map[string]bool{}}
 	for {
-		resp, failed := c.call(ctx, r, http.StatusOK)
-		if failed != nil && size > 1 && (errors.Is(failed, errTooLarge) || errors.Is(failed, errTooManyValues)) {
-			size /= 2
-			query.Set("size", strconv.Itoa(size))
-			continue
-		}
+		resp, p, failed := c.readPage(ctx, r, &size)
 		if failed != nil {
 			return failed
-		}
-		p, failed := decodePage(r, resp)
-		if failed != nil {
-			return failed
-		}
-		if len(p.rows) > size {
-			return r.malformed(resp, "the page has more rows than requested")
 		}
 		for _, row := range p.rows {
 			if more, failed := l.visit(r, resp, row); failed != nil || !more {
@@ -112,6 +100,26 @@ func (c *Client) readPages(ctx context.Context, l list) *Error {
 			return nil
 		}
 		query.Set("offset", p.offset)
+	}
+}
+
+// readPage requests one page of at most size rows. If that is too large to read, it halves size.
+func (c *Client) readPage(ctx context.Context, r request, size *int) (response, page, *Error) {
+	for {
+		r.query.Set("size", strconv.Itoa(*size))
+		resp, failed := c.call(ctx, r, http.StatusOK)
+		if failed != nil && *size > 1 && (errors.Is(failed, errTooLarge) || errors.Is(failed, errTooManyValues)) {
+			*size /= 2
+			continue
+		}
+		if failed != nil {
+			return response{}, page{}, failed
+		}
+		p, failed := decodePage(r, resp)
+		if failed == nil && len(p.rows) > *size {
+			failed = r.malformed(resp, "the page has more rows than requested")
+		}
+		return resp, p, failed
 	}
 }
 
