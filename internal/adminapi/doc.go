@@ -1,22 +1,24 @@
-// Package gateway is one connection to one Kong Admin API, in the operator's words:
-// plugins, scopes, schemas, and errors that say what is known after them. The types of
-// go-kong end here.
+// Package adminapi is the client of Kong's Admin API: one [Client] per KongGateway, which
+// reads and writes plugins, looks up the entities of their scopes, and reports errors by
+// what the caller knows after them.
 //
-// What a caller may rely on:
+// It imports internal/plugin and go-kong, whose types end here. Kubernetes, its API types
+// and the controllers must never come in.
 //
-//   - No answer is taken for more than it says. NotFound is returned only for a 404 with
-//     Kong's own body, or a list walked to its end, from a Kong that the last [Client.Probe]
-//     showed to be in DB mode. Everything else that is not an answer is Unavailable.
-//   - A write whose outcome is not certain is UnknownOutcome, never Unavailable: it may have
-//     been done, and it may still be done after the error was returned.
-//   - Nothing reaches a path that was not checked: IDs are UUIDs, names are escaped, and what
-//     cannot be a name of an entity is refused before a request is made. Links in answers
-//     are never followed.
-//   - The text of an error is stable (no addresses of ours, no times, no request ids) and
-//     holds neither the token nor the body of a request. It may hold what Kong said about
-//     the body: callers redact the values of Secrets.
+// A caller can rely on this:
 //
-// Requests are HTTP/1.1, straight to the Admin API: proxies of the environment are not
-// used, because whoever is asked to forward would read the token and could answer in
-// Kong's place.
+//   - NotFound means absent. The client returns it only for a 404 with Kong's own body, or
+//     for a list that it read to the end, from a Kong that the last [Client.Probe] showed
+//     to be in DB mode. Every other failure to get a response is Unavailable.
+//   - A write with an uncertain outcome returns UnknownOutcome, never Unavailable: Kong may
+//     have applied it, and may still apply it after the error returned.
+//   - No request goes to an unchecked path. IDs are UUIDs and names are escaped. The client
+//     refuses what cannot be the name of an entity before it sends a request. It never
+//     follows links in responses.
+//   - The text of an error is stable: it holds no local address, time or request ID. It
+//     never holds the token or the request body. It may hold what Kong says about the body,
+//     so callers redact the values of Secrets.
+//
+// Requests use HTTP/1.1 and go straight to the Admin API. The client ignores the proxies of
+// the environment: a proxy could read the token and could answer in Kong's place.
 package adminapi

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // EntityKind is a kind of entity that a plugin can be scoped to.
@@ -18,7 +19,7 @@ const (
 	ConsumerGroup EntityKind = "consumer group"
 )
 
-// collections are the paths of the kinds.
+// collections maps each kind to its path.
 var collections = map[EntityKind]string{
 	Service:       "/services",
 	Route:         "/routes",
@@ -30,32 +31,42 @@ var collections = map[EntityKind]string{
 // CustomID, anything else by ID or Name.
 type EntityRef struct{ ID, Name, Username, CustomID string }
 
-// Resolve returns the ID of the entity that ref refers to. An ID is looked up, too. An
-// answer with another entity is Unavailable, several consumers of one custom_id are
-// Ambiguous.
-func (c *Client) Resolve(ctx context.Context, kind EntityKind, ref EntityRef) (string, error) {
-	op := "get " + string(kind)
-	collection, ok := collections[kind]
-	if !ok || !ref.fits(kind) {
-		return "", invalid(op, "the reference must have exactly one field that this kind has")
-	}
-	var id string
-	var failed *Error
-	switch {
-	case ref.CustomID != "":
-		id, failed = c.consumerByCustomID(ctx, op, ref.CustomID)
-	case ref.ID != "":
-		id, failed = c.entityByID(ctx, op, collection, ref.ID)
-	default:
-		id, failed = c.entityByName(ctx, op, collection, ref.Name+ref.Username) // one of the two is empty
-	}
-	if failed != nil {
-		return "", failed
-	}
-	return id, nil
+// Entity is what the operator uses of a service, route, consumer or consumer group.
+type Entity struct {
+	// ID is a UUID in lower case.
+	ID string
+	// Tags, at most 100. Longer tags than 512 bytes are left out.
+	Tags []string
+	// ServiceID and Protocols are those of a route, empty for other kinds.
+	ServiceID string
+	Protocols []string
 }
 
-// fits says whether exactly one field is set, and that it is one of the kind.
+// Resolve returns the entity that ref refers to. It looks up an ID as well. A response with
+// another entity is Unavailable. Several consumers with one custom_id are Ambiguous.
+func (c *Client) Resolve(ctx context.Context, kind EntityKind, ref EntityRef) (Entity, error) {
+	e, failed := c.resolve(ctx, kind, ref)
+	if failed != nil {
+		return Entity{}, failed
+	}
+	return e, nil
+}
+
+func (c *Client) resolve(ctx context.Context, kind EntityKind, ref EntityRef) (Entity, *Error) {
+	op := "get " + string(kind)
+	if _, ok := collections[kind]; !ok || !ref.fits(kind) {
+		return Entity{}, invalid(op, "the reference must set exactly one field, and this kind must have it")
+	}
+	switch {
+	case ref.CustomID != "":
+		return c.consumerByCustomID(ctx, op, ref.CustomID)
+	case ref.ID != "":
+		return c.entityByID(ctx, op, kind, ref.ID)
+	}
+	return c.entityByName(ctx, op, kind, ref.Name+ref.Username) // one of the two is empty
+}
+
+// fits reports whether exactly one field is set, and the kind has this field.
 func (ref EntityRef) fits(kind EntityKind) bool {
 	set := 0
 	for _, field := range []string{ref.ID, ref.Name, ref.Username, ref.CustomID} {
@@ -69,133 +80,125 @@ func (ref EntityRef) fits(kind EntityKind) bool {
 	return set == 1 && ref.Username == "" && ref.CustomID == ""
 }
 
-// named is what services, routes, consumers and consumer groups have in common.
+// entityJSON holds the fields of services, routes, consumers and consumer groups that the
+// client uses.
 type entityJSON struct {
-	ID       string  `json:"id"`
-	Name     *string `json:"name"`
-	Username *string `json:"username"`
-	CustomID *string `json:"custom_id"`
+	ID       string    `json:"id"`
+	Name     *string   `json:"name"`
+	Username *string   `json:"username"`
+	CustomID *string   `json:"custom_id"`
+	Tags     []*string `json:"tags"`
+
+	Service *struct {
+		ID string `json:"id"`
+	} `json:"service"`
+	Protocols []*string `json:"protocols"`
 }
 
-func (c *Client) entityByID(ctx context.Context, op, collection, id string) (string, *Error) {
+// Bounds on what the client keeps of one entity.
+const (
+	maxEntityStrings = 100
+	maxEntityString  = 512 // bytes
+)
+
+// entity returns what the client keeps.
+func (e entityJSON) entity(kind EntityKind) Entity {
+	kept := Entity{ID: e.ID, Tags: shortOnes(e.Tags)}
+	if kind == Route {
+		kept.Protocols = shortOnes(e.Protocols)
+		if e.Service != nil {
+			kept.ServiceID, _ = uuid(e.Service.ID)
+		}
+	}
+	return kept
+}
+
+// shortOnes copies the first strings of a list. It leaves out nulls and long strings.
+func shortOnes(list []*string) []string {
+	var short []string
+	for _, s := range list {
+		if s != nil && len(*s) <= maxEntityString && len(short) < maxEntityStrings {
+			short = append(short, strings.Clone(*s))
+		}
+	}
+	return short
+}
+
+func (c *Client) entityByID(ctx context.Context, op string, kind EntityKind, id string) (Entity, *Error) {
 	id, failed := idSegment(op, id)
 	if failed != nil {
-		return "", failed
+		return Entity{}, failed
 	}
-	return c.getEntity(ctx, op, collection+"/"+id, func(e entityJSON) bool { return e.ID == id })
+	return c.getEntity(ctx, op, kind, id, func(e entityJSON) bool { return e.ID == id })
 }
 
-func (c *Client) entityByName(ctx context.Context, op, collection, name string) (string, *Error) {
+func (c *Client) entityByName(ctx context.Context, op string, kind EntityKind, name string) (Entity, *Error) {
 	segment, failed := nameSegment(op, "name", name)
 	if failed != nil {
-		return "", failed
+		failed.Message += "; refer to the " + string(kind) + " by id"
+		return Entity{}, failed
 	}
-	return c.getEntity(ctx, op, collection+"/"+segment, func(e entityJSON) bool {
-		if collection == collections[Consumer] {
+	return c.getEntity(ctx, op, kind, segment, func(e entityJSON) bool {
+		if kind == Consumer {
 			return value(e.Username) == name
 		}
 		return value(e.Name) == name
 	})
 }
 
-// entity gets one entity, which has to be the one that was asked for.
-func (c *Client) getEntity(ctx context.Context, op, path string, asked func(entityJSON) bool) (string, *Error) {
-	r := request{op: op, method: http.MethodGet, path: path}
-	a, failed := c.call(ctx, r, http.StatusOK)
+// getEntity returns the entity at the path segment. matches reports whether it is the requested
+// one.
+func (c *Client) getEntity(ctx context.Context, op string, kind EntityKind, segment string, matches func(entityJSON) bool) (Entity, *Error) {
+	r := request{op: op, method: http.MethodGet, path: collections[kind] + "/" + segment}
+	resp, failed := c.call(ctx, r, http.StatusOK)
 	if failed != nil {
-		return "", failed
+		return Entity{}, failed
 	}
-	e, failed := decodeNamed(r, a, a.body)
+	e, failed := decodeEntity(r, resp, resp.body)
 	if failed != nil {
-		return "", failed
+		return Entity{}, failed
 	}
-	if !asked(e) {
-		return "", r.malformed(a, "Kong answered with another entity")
+	if !matches(e) {
+		return Entity{}, r.malformed(resp, "Kong returned another entity")
 	}
-	return e.ID, nil
+	return e.entity(kind), nil
 }
 
-// consumerByCustomID uses Kong's filter, and does not rely on it.
-func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (string, *Error) {
+// consumerByCustomID uses the filter of Kong and checks every row again.
+func (c *Client) consumerByCustomID(ctx context.Context, op, customID string) (Entity, *Error) {
 	if problem := textProblem(customID); problem != "" {
-		return "", invalid(op, "custom_id %s", problem)
+		return Entity{}, invalid(op, "custom_id %s", problem)
 	}
-	found := map[string]bool{}
-	id := ""
-	filter := url.Values{"custom_id": {customID}}
-	failed := c.list(ctx, op, collections[Consumer], filter, func(r request, a response, row json.RawMessage) (bool, *Error) {
-		e, failed := decodeNamed(r, a, row)
+	var found Entity
+	several := false
+	visit := func(r request, resp response, row json.RawMessage) (bool, *Error) {
+		e, failed := decodeEntity(r, resp, row)
 		if failed == nil && value(e.CustomID) == customID {
-			id = e.ID
-			found[id] = true
+			several = found.ID != "" && found.ID != e.ID
+			found = e.entity(Consumer)
 		}
-		return true, failed
-	})
+		return !several, failed
+	}
+	failed := c.readList(ctx, list{op: op, path: collections[Consumer], filter: url.Values{"custom_id": {customID}}, maxRows: maxEntities, visit: visit})
 	switch {
 	case failed != nil:
-		return "", failed
-	case len(found) == 0:
-		return "", c.absent(op, "consumer")
-	case len(found) > 1:
-		return "", &Error{Reason: Ambiguous, Op: op, Message: "more than one consumer has this custom_id"}
+		return Entity{}, failed
+	case found.ID == "":
+		return Entity{}, c.absent(op, "consumer")
+	case several:
+		return Entity{}, &Error{Reason: Ambiguous, Op: op, Message: "more than one consumer has this custom_id"}
 	}
-	return id, nil
+	return found, nil
 }
 
-// Entities lists every entity of a kind and returns the IDs by every way to refer to one;
-// a custom_id that several consumers have is left out. A list that broke off is an error.
-func (c *Client) Entities(ctx context.Context, kind EntityKind) (map[EntityRef]string, error) {
-	op := "list " + string(kind) + "s"
-	collection, ok := collections[kind]
-	if !ok {
-		return nil, invalid(op, "there is no such kind")
-	}
-	ids, ambiguous := map[EntityRef]string{}, map[EntityRef]bool{}
-	failed := c.list(ctx, op, collection, nil, func(r request, a response, row json.RawMessage) (bool, *Error) {
-		e, failed := decodeNamed(r, a, row)
-		if failed != nil {
-			return false, failed
-		}
-		for _, ref := range e.refs(kind) {
-			ambiguous[ref] = ambiguous[ref] || ids[ref] != "" && ids[ref] != e.ID
-			ids[ref] = e.ID
-		}
-		return true, nil
-	})
-	if failed != nil {
-		return nil, failed
-	}
-	for ref, several := range ambiguous {
-		if several {
-			delete(ids, ref)
-		}
-	}
-	return ids, nil
-}
-
-// refs are the ways to refer to an entity.
-func (e entityJSON) refs(kind EntityKind) []EntityRef {
-	refs := []EntityRef{{ID: e.ID}}
-	switch {
-	case kind == Consumer && value(e.Username) != "":
-		refs = append(refs, EntityRef{Username: value(e.Username)})
-	case kind != Consumer && value(e.Name) != "":
-		refs = append(refs, EntityRef{Name: value(e.Name)})
-	}
-	if kind == Consumer && value(e.CustomID) != "" {
-		refs = append(refs, EntityRef{CustomID: value(e.CustomID)})
-	}
-	return refs
-}
-
-func decodeNamed(r request, a response, raw []byte) (entityJSON, *Error) {
+func decodeEntity(r request, resp response, raw []byte) (entityJSON, *Error) {
 	var e entityJSON
 	if json.Unmarshal(raw, &e) != nil {
-		return entityJSON{}, r.malformed(a, "the answer is not an entity of Kong")
+		return entityJSON{}, r.malformed(resp, "the response is not an entity of Kong")
 	}
 	id, ok := uuid(e.ID)
 	if !ok {
-		return entityJSON{}, r.malformed(a, "Kong answered with an entity without a valid id")
+		return entityJSON{}, r.malformed(resp, "Kong returned an entity without a valid id")
 	}
 	e.ID = id
 	return e, nil

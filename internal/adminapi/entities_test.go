@@ -1,9 +1,10 @@
 package adminapi
 
 import (
+	"context"
+	"net/http"
+	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
@@ -31,8 +32,8 @@ func TestResolve(t *testing.T) {
 		{ConsumerGroup, EntityRef{ID: group}, group},
 	}
 	for _, tt := range tests {
-		if got, err := c.Resolve(t.Context(), tt.kind, tt.ref); err != nil || got != tt.want {
-			t.Errorf("%s %+v: got %q, %v", tt.kind, tt.ref, got, err)
+		if got, err := c.Resolve(t.Context(), tt.kind, tt.ref); err != nil || got.ID != tt.want {
+			t.Errorf("%s %+v: got %+v, %v", tt.kind, tt.ref, got, err)
 		}
 	}
 	for _, tt := range tests {
@@ -65,7 +66,7 @@ func TestResolve(t *testing.T) {
 	}
 	for _, tt := range invalid {
 		_, err := c.Resolve(t.Context(), tt.kind, tt.ref)
-		wantKind(t, err, Invalid)
+		wantReason(t, err, Invalid)
 	}
 }
 
@@ -87,13 +88,13 @@ func TestResolveRefusesAnotherEntity(t *testing.T) {
 				second(c.Resolve(t.Context(), Consumer, EntityRef{Username: "mine"})),
 				second(c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "mine"})),
 			} {
-				wantKind(t, err, Unavailable)
+				wantReason(t, err, Unavailable)
 			}
 		})
 	}
 }
 
-func second(_ string, err error) error { return err }
+func second(_ Entity, err error) error { return err }
 
 func TestResolveByCustomID(t *testing.T) {
 	rows := func(customIDs ...string) []map[string]any {
@@ -123,11 +124,11 @@ func TestResolveByCustomID(t *testing.T) {
 				p.rows = []map[string]any{}
 			}
 			c := trusting(t, serve(t, p.ServeHTTP))
-			id, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"})
-			if id != tt.id || ReasonForError(err) != tt.kind {
-				t.Errorf("%s: got %q, %v", tt.reason, id, err)
+			got, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"})
+			if got.ID != tt.id || ReasonForError(err) != tt.kind {
+				t.Errorf("%s: got %+v, %v", tt.reason, got, err)
 			}
-			c.trusted.Store(false)
+			c.notFoundTrusted.Store(false)
 			if _, err := c.Resolve(t.Context(), Consumer, EntityRef{CustomID: "x"}); tt.kind == NotFound && ReasonForError(err) != Unavailable {
 				t.Errorf("without a probe: got %v", err)
 			}
@@ -135,44 +136,69 @@ func TestResolveByCustomID(t *testing.T) {
 	}
 }
 
-func TestEntities(t *testing.T) {
+// Names as Kong accepts them, which the path has to carry.
+func TestResolveByUnusualNames(t *testing.T) {
 	srv := kongtest.Start(t, kongtest.WithEnterprise())
-	service := seedID(t, srv, "services", map[string]any{"name": "payments", "url": "http://up:80"})
-	nameless := seedID(t, srv, "services", map[string]any{"url": "http://up:80"})
-	alice := seedID(t, srv, "consumers", map[string]any{"username": "alice", "custom_id": "a"})
-	bob := seedID(t, srv, "consumers", map[string]any{"custom_id": "b"})
-	group := seedID(t, srv, "consumer_groups", map[string]any{"name": "gold"})
 	c := probed(t, srv.URL())
-	want := map[EntityKind]map[EntityRef]string{
-		Service:       {{ID: service}: service, {Name: "payments"}: service, {ID: nameless}: nameless},
-		Route:         {},
-		Consumer:      {{ID: alice}: alice, {Username: "alice"}: alice, {CustomID: "a"}: alice, {ID: bob}: bob, {CustomID: "b"}: bob},
-		ConsumerGroup: {{ID: group}: group, {Name: "gold"}: group},
-	}
-	for kind, refs := range want {
-		got, err := c.Entities(t.Context(), kind)
-		if diff := cmp.Diff(refs, got); err != nil || diff != "" {
-			t.Errorf("%ss: %v\n%s", kind, err, diff)
+	for _, name := range []string{"заказы", "支付-1", "naïve", "_internal", "~tilde", ".hidden", "a.b_c~d"} {
+		for kind, body := range map[EntityKind]map[string]any{
+			Service: {"url": "http://up:80"},
+			Route:   {"paths": []any{"/r"}},
+		} {
+			body["name"] = name
+			want := seedID(t, srv, collections[kind][1:], body)
+			if got, err := c.Resolve(t.Context(), kind, EntityRef{Name: name}); err != nil || got.ID != want {
+				t.Errorf("%s %q: got %+v, %v", kind, name, got, err)
+			}
+		}
+		p := rateLimiting()
+		p.InstanceName = name + "-plugin"
+		p.Scope.ServiceID = seedID(t, srv, "services", map[string]any{"url": "http://up:80"})
+		made, err := c.Create(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.PluginByInstanceName(t.Context(), p.InstanceName); err != nil || got.ID != made.ID {
+			t.Errorf("instance name %q: got %+v, %v", p.InstanceName, got, err)
 		}
 	}
-	_, err := c.Entities(t.Context(), "upstream")
-	wantKind(t, err, Invalid)
-	_, err = probed(t, kongtest.Start(t).URL()).Entities(t.Context(), ConsumerGroup)
-	wantKind(t, err, NotFound) // the community edition has none
+	for _, username := range []string{"a b", "a+b;c=d", "~", "_", "Ünïcode user", "x@y.example"} {
+		want := seedID(t, srv, "consumers", map[string]any{"username": username})
+		if got, err := c.Resolve(t.Context(), Consumer, EntityRef{Username: username}); err != nil || got.ID != want {
+			t.Errorf("consumer %q: got %+v, %v", username, got, err)
+		}
+	}
+	for _, username := range []string{"a/b", "a%b", "50% off?", ".."} {
+		_, err := c.Resolve(t.Context(), Consumer, EntityRef{Username: username})
+		if e := failure(t, err, Invalid); !strings.HasSuffix(e.Message, "; refer to the consumer by id") {
+			t.Errorf("%q: %v", username, e)
+		}
+	}
+	// Kong has no instance names with blanks, and says so.
+	_, err := c.PluginByInstanceName(t.Context(), "a b")
+	if e := failure(t, err, Rejected); !strings.Contains(e.Message, "invalid value 'a b'") {
+		t.Error(e)
+	}
 }
 
-func TestEntitiesOfOddLists(t *testing.T) {
-	rows := []map[string]any{{"id": id1, "custom_id": "x", "username": "a"}, {"id": id2, "custom_id": "x", "username": ""}}
-	p := &pages{rows: rows, size: 1}
-	c := trusting(t, serve(t, p.ServeHTTP))
-	got, err := c.Entities(t.Context(), Consumer)
-	want := map[EntityRef]string{{ID: id1}: id1, {ID: id2}: id2, {Username: "a"}: id1}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v\n%s", err, diff)
+// A read-only database: reads succeed, and every write is answered 500.
+func TestWritesFailWhileReadsSucceed(t *testing.T) {
+	c := answerer(t, func(r *http.Request) *http.Response {
+		if r.Method == http.MethodGet {
+			return newResponse(200, jsonType, toJSON(t, wire(id1, "cors")))
+		}
+		return newResponse(500, jsonType, errorBody)
+	})
+	writes, read := readAndWrites(t, c)
+	if read != nil {
+		t.Error(read)
 	}
-	p.rows = append(p.rows, map[string]any{"id": "x"})
-	got, err = c.Entities(t.Context(), Consumer)
-	if wantKind(t, err, Unavailable); got != nil {
-		t.Errorf("got %v with an error", got)
+	for method, err := range writes {
+		if ReasonForError(err) != UnknownOutcome || !IsInternalError(err) {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	if IsInternalError(nil) || IsInternalError(&Error{Reason: UnknownOutcome, Status: 503}) || IsInternalError(context.Canceled) {
+		t.Error("what is not a 500 of Kong counts as one")
 	}
 }

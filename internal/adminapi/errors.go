@@ -3,50 +3,53 @@ package adminapi
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Kind says what is known after an error, and so what may be done next.
+// Reason classifies an error by what the caller knows after it, and so may do next.
 type Reason string
 
 const (
-	// NotFound: Kong itself says that there is no such entity.
+	// NotFound: Kong itself reports that the entity does not exist.
 	NotFound Reason = "NotFound"
-	// Conflict: a write was refused because another entity holds a unique key (409).
+	// Conflict: Kong refused a write because another entity holds a unique key (409).
 	Conflict Reason = "Conflict"
-	// Rejected: Kong refused what was sent (400, mostly a schema violation). Fields says why.
+	// Rejected: Kong refused the content (400, mostly a schema violation). Error.Fields
+	// names the fields.
 	Rejected Reason = "Rejected"
-	// ReferenceMissing: a service, route, consumer or consumer group that a plugin
-	// refers to does not exist.
+	// ReferenceMissing: the plugin refers to a service, route, consumer or consumer group
+	// that does not exist.
 	ReferenceMissing Reason = "ReferenceMissing"
-	// Ambiguous: a reference answers to more than one entity.
+	// Ambiguous: a reference matches more than one entity.
 	Ambiguous Reason = "Ambiguous"
-	// Denied: the credentials were refused (401 or 403).
+	// Denied: the Admin API refused the credentials (401 or 403).
 	Denied Reason = "Denied"
-	// Throttled: too many requests (429). RetryAfter says how long to wait; until then the
-	// Client makes no request at all.
+	// Throttled: too many requests (429). Error.RetryAfter is the time to wait. Until then
+	// the Client sends no request. Nothing was written.
 	Throttled Reason = "Throttled"
-	// Unavailable: no answer, or not one of Kong. Nothing is known, and nothing was written.
+	// Unavailable: no response, or none of Kong. Nothing is known, and nothing was written.
 	Unavailable Reason = "Unavailable"
-	// UnknownOutcome: a write that may have been done, or may be done later.
+	// UnknownOutcome: Kong may have applied the write, or may apply it later.
 	UnknownOutcome Reason = "UnknownOutcome"
-	// NotDatabase: this Kong runs without a database and takes no writes (405, code 12).
+	// NotDatabase: this Kong runs without a database and accepts no writes (405, code 12).
 	NotDatabase Reason = "NotDatabase"
-	// TLS: no connection because one side did not accept the other's certificate, or
+	// TLS: no connection, because one side did not accept the certificate of the other or
 	// does not speak TLS. Nothing was written.
 	TLS Reason = "TLS"
-	// NotKong: something answers that is not a Kong Admin API. Only from Probe.
+	// NotKong: the server is not an Admin API of Kong. Only Probe returns it.
 	NotKong Reason = "NotKong"
-	// Unsupported: a workspace is set and this edition of Kong has none. Only from Probe.
+	// Unsupported: Settings name a workspace, and this edition of Kong has none. Only Probe
+	// returns it.
 	Unsupported Reason = "Unsupported"
-	// Invalid: what was asked for cannot be asked of Kong; no request was made.
+	// Invalid: the input cannot become a request. The client sent none.
 	Invalid Reason = "Invalid"
 )
 
-// Bounds on what an error carries: Kong repeats what it was sent.
+// Bounds on the content of an error, in bytes and in fields: Kong repeats what it was sent.
 const (
 	maxErrorText   = 1 << 10
 	maxMessage     = 8 << 10
@@ -54,36 +57,36 @@ const (
 	maxFieldLength = 512
 )
 
-// FieldError is one complaint of Kong about one field.
+// FieldError is one violation that Kong reports for one field.
 type FieldError struct {
-	// Path such as "config.minute" or "config.methods[1]" (counted from 0). Empty when
-	// the complaint is about the entity as a whole.
+	// Path of the field, such as "config.minute" or "config.methods[1]" (counted from 0).
+	// Empty when the violation concerns the whole entity.
 	Path string
 	// Message in Kong's words.
 	Message string
 }
 
-// Error is what every method of a Client returns when it fails.
+// Error is the type of every error that a Client returns.
 type Error struct {
 	Reason Reason
-	// Op says what was tried, such as "create plugin".
+	// Op is the operation that failed, such as "create plugin".
 	Op string
-	// Status of the answer, 0 when there was none.
+	// Status is the HTTP status, 0 without a response.
 	Status int
-	// Code is Kong's own, such as 2 for a schema violation; 0 when there was none.
+	// Code is Kong's error code, such as 2 for a schema violation; 0 without one.
 	Code int
-	// Message in Kong's words, or in ours when Kong did not answer. Kong's words can
-	// repeat the config that was sent.
+	// Message is the text of Kong, or of this package when Kong gave none. The text of Kong
+	// can repeat the config that was sent.
 	Message string
-	// Fields that Kong complains about, sorted by path.
+	// Fields are the violations that Kong reports, sorted by path.
 	Fields []FieldError
-	// RetryAfter is how long to wait before the next request, with Throttled only.
+	// RetryAfter is the time to wait before the next request, only with Throttled.
 	RetryAfter time.Duration
 
 	err error
 }
 
-// Error returns one line of at most 1 KiB that is the same for the same failure.
+// Error returns one line of at most 1 KiB. The same failure returns the same line.
 func (e *Error) Error() string {
 	text := e.Message
 	if e.Status != 0 {
@@ -95,11 +98,11 @@ func (e *Error) Error() string {
 	return truncate(oneLine(e.Op+": "+text), maxErrorText)
 }
 
-// Unwrap returns the error of the layer below, if there was one. Its text is not stable.
+// Unwrap returns the underlying error, or nil. Its text is not stable.
 func (e *Error) Unwrap() error { return e.err }
 
-// KindOf returns the Kind of the first *Error in err's chain, "" for nil, and Unavailable
-// for any other error: nothing is known.
+// ReasonForError returns the Reason of the first *Error in the chain of err, "" for nil,
+// and Unavailable for any other error.
 func ReasonForError(err error) Reason {
 	if err == nil {
 		return ""
@@ -111,15 +114,24 @@ func ReasonForError(err error) Reason {
 	return Unavailable
 }
 
-// IsNotFound says whether Kong itself said that the entity does not exist.
+// IsNotFound reports whether Kong itself said that the entity does not exist.
 func IsNotFound(err error) bool { return ReasonForError(err) == NotFound }
 
-// invalid is an Error for something that was never sent.
+// IsInternalError reports whether Kong responded with status 500. Kong does so if its database
+// fails, or if its own code fails on the content. Kong with a read-only database responds to
+// reads, and with 500 to every write: if writes of several plugins fail like this while reads
+// succeed, the database refuses writes.
+func IsInternalError(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusInternalServerError
+}
+
+// invalid is the Error for a request that was never sent.
 func invalid(op, format string, args ...any) *Error {
 	return &Error{Reason: Invalid, Op: op, Message: fmt.Sprintf(format, args...)}
 }
 
-// oneLine makes one line of a text: Kong prints nested errors over several.
+// oneLine joins the lines of a text. Kong prints nested errors over several lines.
 func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)

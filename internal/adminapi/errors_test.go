@@ -25,8 +25,8 @@ const (
 	htmlBody      = "<html><body><h1>It works!</h1></body></html>"
 )
 
-// TestKinds is the table from answers to what is known after them.
-func TestKinds(t *testing.T) {
+// TestReasons is the table from answers to what is known after them.
+func TestReasons(t *testing.T) {
 	pluginBody := toJSON(t, wire(id1, "rate-limiting"))
 	tests := []struct {
 		name, reason string
@@ -77,7 +77,7 @@ func TestKinds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newClient(t, answering(t, tt.status, tt.contentType, tt.body))
-			c.trusted.Store(!tt.untrusted)
+			c.notFoundTrusted.Store(!tt.untrusted)
 			_, err := c.PluginByID(t.Context(), id1)
 			if ReasonForError(err) != tt.read {
 				t.Errorf("%s: GET: got %q (%v), want %q", tt.reason, ReasonForError(err), err, tt.read)
@@ -140,24 +140,24 @@ func TestAnotherPluginIsRefused(t *testing.T) {
 		write(w, status, jsonType, toJSON(t, wire(id2, "cors", map[string]any{"instance_name": "other"})))
 	}))
 	_, err := c.PluginByID(t.Context(), id1)
-	if e := failure(t, err, Unavailable); e.Message != "Kong answered with another plugin" {
+	if e := failure(t, err, Unavailable); e.Message != "Kong returned another plugin" {
 		t.Error(e)
 	}
 	_, err = c.PluginByInstanceName(t.Context(), "mine")
-	wantKind(t, err, Unavailable)
+	wantReason(t, err, Unavailable)
 	p := rateLimiting()
 	p.ID = id1
 	_, err = c.Put(t.Context(), p)
-	wantKind(t, err, UnknownOutcome)
+	wantReason(t, err, UnknownOutcome)
 	p.Name = "cors" // the ID alone is wrong
 	_, err = c.Put(t.Context(), p)
-	wantKind(t, err, UnknownOutcome)
+	wantReason(t, err, UnknownOutcome)
 	p.Name, p.ID = "rate-limiting", id2 // the name alone is wrong
 	_, err = c.Put(t.Context(), p)
-	wantKind(t, err, UnknownOutcome)
+	wantReason(t, err, UnknownOutcome)
 	status = http.StatusCreated
 	_, err = c.Create(t.Context(), p)
-	wantKind(t, err, UnknownOutcome)
+	wantReason(t, err, UnknownOutcome)
 }
 
 func TestFields(t *testing.T) {
@@ -245,16 +245,16 @@ func TestRetryAfter(t *testing.T) {
 		date   string
 		want   time.Duration
 	}{
-		{"", "", shortestPause},
+		{"", "", defaultPause},
 		{"3", "", 3 * time.Second},
 		{" 1.5 ", "", 1500 * time.Millisecond},
-		{"-4", "", shortestPause},
+		{"-4", "", defaultPause},
 		{"99999999999999999999", "", maxRetryAfter},
-		{"NaN", "", shortestPause},
+		{"NaN", "", defaultPause},
 		{"+Inf", "", maxRetryAfter},
-		{"soon", "", shortestPause},
+		{"soon", "", defaultPause},
 		{"Sun, 22 Nov 2026 21:30:07 GMT", date, 7 * time.Second},
-		{"Sun, 22 Nov 2026 21:29:00 GMT", date, shortestPause},
+		{"Sun, 22 Nov 2026 21:29:00 GMT", date, defaultPause},
 		{"Sun, 22 Nov 2099 21:30:07 GMT", "", maxRetryAfter},
 	}
 	for _, tt := range tests {
@@ -301,7 +301,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-func TestKindOf(t *testing.T) {
+func TestReasonForError(t *testing.T) {
 	wrapped := fmt.Errorf("around: %w", &Error{Reason: NotFound, err: context.Canceled})
 	switch {
 	case ReasonForError(wrapped) != NotFound, !IsNotFound(wrapped), !errors.Is(wrapped, context.Canceled):

@@ -67,7 +67,7 @@ func FuzzPaths(f *testing.F) {
 			}
 			return
 		}
-		c.trusted.Store(true)
+		c.notFoundTrusted.Store(true)
 		everyRequest(t, c, id, name)
 	})
 }
@@ -80,7 +80,7 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 	p := plugin.Plugin{ID: id, Name: name, InstanceName: name}
 	check := func(_ any, err error) {
 		if err != nil {
-			wantKind(t, err, ReasonForError(err)) // an *Error
+			wantReason(t, err, ReasonForError(err)) // an *Error
 			if text := err.Error(); len(text) > maxErrorText {
 				t.Errorf("an error of %d bytes", len(text))
 			}
@@ -95,6 +95,7 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 	check(c.Create(ctx, p))
 	check(c.Put(ctx, p))
 	check(nil, c.Delete(ctx, id))
+	check(nil, c.ValidateConfig(ctx, p))
 	check(c.Schema(ctx, name))
 	for _, kind := range []EntityKind{Service, Route, Consumer, ConsumerGroup, EntityKind(name)} {
 		check(c.Resolve(ctx, kind, EntityRef{ID: id}))
@@ -103,7 +104,8 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 		check(c.Resolve(ctx, kind, EntityRef{CustomID: name}))
 	}
 	for _, kind := range []EntityKind{Service, Route, Consumer, ConsumerGroup, EntityKind(name)} {
-		check(c.Entities(ctx, kind))
+		check(c.Entities(ctx, kind, []EntityRef{{ID: id}, {Name: name}, {Username: name}, {CustomID: name}}))
+		check(c.Entities(ctx, kind, manyRefs(kind, name, requestsPerPage)))
 	}
 	check(c.Probe(ctx))
 }
@@ -132,7 +134,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.trusted.Store(trusted)
+		c.notFoundTrusted.Store(trusted)
 		ctx := t.Context()
 
 		got, err := c.PluginByID(ctx, id1)
@@ -156,10 +158,10 @@ func FuzzDecode(f *testing.F) {
 		if err := c.Delete(ctx, id1); err == nil && status != 204 {
 			t.Errorf("deleted after %d", status)
 		}
-		id, err := c.Resolve(ctx, Service, EntityRef{ID: id1})
+		entity, err := c.Resolve(ctx, Service, EntityRef{ID: id1})
 		justified(t, status, body, trusted, err)
-		if err == nil && id != id1 {
-			t.Errorf("asked for %s, got %s", id1, id)
+		if err == nil && entity.ID != id1 {
+			t.Errorf("asked for %s, got %+v", id1, entity)
 		}
 		list, err := c.PluginsByTags(ctx, []string{"t"})
 		for _, p := range list {
@@ -168,7 +170,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		everyRequest(t, c, id2, "x")
-		if c.trusted.Load() && status != 200 {
+		if c.notFoundTrusted.Load() && status != 200 {
 			t.Errorf("a probe that was answered %d makes 404s believed", status)
 		}
 	})

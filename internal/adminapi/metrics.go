@@ -7,23 +7,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts and times the requests to all gateways. A nil *Metrics does nothing.
+// Metrics counts and times the requests to all gateways. A nil *Metrics records nothing.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 }
 
-// NewMetrics registers the metrics of this package. It panics when they are registered
-// already, as prometheus.MustRegister does.
+// NewMetrics registers the metrics of this package. Like prometheus.MustRegister, it panics
+// if they are registered already.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kong_operator_kong_requests_total",
-			Help: "Requests to the Admin API by gateway, method and status code of the answer (error when there was none).",
+			Help: "Requests to the Admin API, by gateway, method and HTTP status code (error without a response).",
 		}, []string{"gateway", "method", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "kong_operator_kong_request_duration_seconds",
-			Help:    "Time from sending a request to the Admin API to the end of its answer, by gateway and method.",
+			Help:    "Time from sending a request to the Admin API to the end of its response, by gateway and method.",
 			Buckets: []float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
 		}, []string{"gateway", "method"}),
 	}
@@ -31,7 +31,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Forget removes the series of a gateway that is gone.
+// Forget deletes the series of a gateway.
 func (m *Metrics) Forget(gateway string) {
 	if m == nil {
 		return
@@ -41,7 +41,7 @@ func (m *Metrics) Forget(gateway string) {
 	m.duration.DeletePartialMatch(labels)
 }
 
-// observe records one request; status is 0 when it was not answered to the end.
+// observe records one request; status is 0 without a complete response.
 func (m *Metrics) observe(gateway, method string, status int, took time.Duration) {
 	if m == nil {
 		return

@@ -14,12 +14,12 @@ import (
 	"syscall"
 )
 
-// locationHeader is where refuseRedirects puts the target of a redirect.
+// locationHeader is the header to which refuseRedirects moves the target of a redirect.
 const locationHeader = "Refused-Location"
 
-// refuseRedirects hides the target of redirects from http.Client. A redirect would take
-// the token elsewhere, Kong never sends one, and http.Client fails on a target that it
-// cannot parse, with an error that repeats it.
+// refuseRedirects hides the target of redirects from http.Client, so that it follows none:
+// a redirect would carry the token to another server, and Kong never sends one. Also,
+// http.Client fails on a target that it cannot parse, with an error that repeats it.
 type refuseRedirects struct{ http.RoundTripper }
 
 func (rt refuseRedirects) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -31,16 +31,19 @@ func (rt refuseRedirects) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-var errTooLarge = errors.New("the answer is too large")
-
-// connectionError says what is known after a request without a complete answer. A write
-// whose header was not on the wire did not happen.
+// connectionError returns the Error for a request without a complete response. Kong did not
+// apply a write whose header was not sent.
 func (c *Client) connectionError(r request, err error, sent bool) *Error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
 	e := &Error{Reason: Unavailable, Op: r.op, err: err}
+	var forbidden forbiddenAddressError
+	if errors.As(err, &forbidden) {
+		e.Reason, e.Message = Invalid, forbidden.Error()
+		return e
+	}
 	if text := tlsProblem(err, sent); text != "" {
 		e.Reason, e.Message = TLS, c.redact(text)
 		return e
@@ -54,7 +57,7 @@ func (c *Client) connectionError(r request, err error, sent bool) *Error {
 	return e
 }
 
-// networkText says what went wrong on the wire, without addresses of ours or times.
+// networkText describes a network error without local addresses and times.
 func networkText(err error) string {
 	var dns *net.DNSError
 	var errno syscall.Errno
@@ -71,19 +74,19 @@ func networkText(err error) string {
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed before the end of the answer"
+		return "the connection was closed before the end of the response"
 	}
 	text := err.Error()
-	if strings.Contains(text, "malformed") { // the rest repeats what was read
-		return "the answer is not HTTP"
+	if strings.Contains(text, "malformed") { // the rest repeats what was received
+		return "the response is not HTTP"
 	}
 	return addresses.ReplaceAllString(text, "")
 }
 
-// addresses of both ends, as package net puts them into its errors.
+// addresses matches the addresses of both ends, as package net writes them.
 var addresses = regexp.MustCompile(`(\[[\w:.%]+\]|\d{1,3}(\.\d{1,3}){3}):\d+(->)?:? ?`)
 
-// tlsProblem says why a connection was refused by TLS, "" if it was not.
+// tlsProblem describes why TLS refused a connection. It returns "" for other errors.
 func tlsProblem(err error, sent bool) string {
 	var (
 		expired  x509.CertificateInvalidError
@@ -93,7 +96,7 @@ func tlsProblem(err error, sent bool) string {
 		isExpiry = errors.As(err, &expired) && expired.Reason == x509.Expired
 	)
 	switch {
-	case isExpiry: // the text has the current time in it
+	case isExpiry: // the text holds the current time
 		return "the server's certificate has expired or is not yet valid"
 	case errors.As(err, &verify):
 		return verify.Err.Error()
@@ -102,8 +105,9 @@ func tlsProblem(err error, sent bool) string {
 	case !errors.As(err, &conn) || conn.Err == nil || !strings.HasPrefix(conn.Err.Error(), "tls: "):
 		return ""
 	case conn.Op == "remote error" && strings.Contains(conn.Err.Error(), "certificate"):
-		// In TLS 1.3 this can come after the request was sent: the server looks at our
-		// certificate after we may send, and before it reads a request.
+		// In TLS 1.3 this can arrive after the request was sent: the client may send before
+		// the server verifies its certificate. The server verifies it before it reads the
+		// request.
 		return "the server refused the client certificate: " + conn.Err.Error()
 	case !sent:
 		return conn.Op + ": " + conn.Err.Error()

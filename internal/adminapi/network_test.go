@@ -33,7 +33,7 @@ func readAndWrites(t testing.TB, c *Client) (writes map[string]error, read error
 	return map[string]error{"POST": created, "PUT": put, "DELETE": c.Delete(t.Context(), id1)}, read
 }
 
-func wantKinds(t testing.TB, c *Client, read, write Reason) {
+func wantReasons(t testing.TB, c *Client, read, write Reason) {
 	t.Helper()
 	writes, got := readAndWrites(t, c)
 	if ReasonForError(got) != read {
@@ -75,7 +75,7 @@ func TestRefusedConnection(t *testing.T) {
 	host := strings.TrimPrefix(srv.URL, "http://")
 	srv.Close()
 	c := trusting(t, "http://"+host)
-	wantKinds(t, c, Unavailable, Unavailable)
+	wantReasons(t, c, Unavailable, Unavailable)
 	_, err := c.PluginByID(t.Context(), id1)
 	if want := "get plugin: connect to " + host + ": connection refused"; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
@@ -84,12 +84,12 @@ func TestRefusedConnection(t *testing.T) {
 
 func TestDroppedConnection(t *testing.T) {
 	c := trusting(t, "http://"+raw(t, func(net.Conn) {}))
-	wantKinds(t, c, Unavailable, UnknownOutcome)
+	wantReasons(t, c, Unavailable, UnknownOutcome)
 }
 
 func TestResetConnection(t *testing.T) {
 	c := trusting(t, "http://"+raw(t, func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) }))
-	wantKinds(t, c, Unavailable, UnknownOutcome)
+	wantReasons(t, c, Unavailable, UnknownOutcome)
 	p := rateLimiting()
 	_, err := c.Create(t.Context(), p)
 	if strings.Contains(err.Error(), "127.0.0.1") {
@@ -99,9 +99,9 @@ func TestResetConnection(t *testing.T) {
 
 func TestNotHTTP(t *testing.T) {
 	c := trusting(t, "http://"+raw(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.6\r\n") }))
-	wantKinds(t, c, Unavailable, UnknownOutcome)
+	wantReasons(t, c, Unavailable, UnknownOutcome)
 	_, err := c.PluginByID(t.Context(), id1)
-	if want := "get plugin: the answer is not HTTP"; err.Error() != want {
+	if want := "get plugin: the response is not HTTP"; err.Error() != want {
 		t.Errorf("got %q", err)
 	}
 }
@@ -116,22 +116,22 @@ func TestTruncatedAnswer(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, body[:len(body)/2])
 	}))
-	wantKinds(t, c, Unavailable, UnknownOutcome)
+	wantReasons(t, c, Unavailable, UnknownOutcome)
 }
 
 func TestTooLargeAnswer(t *testing.T) {
 	c := trusting(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", jsonType)
-		w.Header().Set("Content-Length", fmt.Sprint(maxListBody+1))
+		w.Header().Set("Content-Length", fmt.Sprint(maxPageBody+1))
 		w.WriteHeader(http.StatusOK)
 	}))
-	wantKinds(t, c, Unavailable, UnknownOutcome)
+	wantReasons(t, c, Unavailable, UnknownOutcome)
 	_, err := c.PluginByID(t.Context(), id1)
-	if want := "get plugin: the answer is too large"; err.Error() != want {
+	if want := "get plugin: the response is too large"; err.Error() != want {
 		t.Errorf("got %q", err)
 	}
 	_, err = c.PluginsByTags(t.Context(), []string{"t"})
-	if want := "list plugins: the answer is too large"; err.Error() != want {
+	if want := "list plugins: the response is too large"; err.Error() != want {
 		t.Errorf("got %q", err)
 	}
 	piece := strings.Repeat(" ", 1<<20) // without saying how much there will be
@@ -142,7 +142,7 @@ func TestTooLargeAnswer(t *testing.T) {
 		}
 	}))
 	_, err = c.PluginByID(t.Context(), id1)
-	if want := "get plugin: the answer is too large"; err == nil || err.Error() != want {
+	if want := "get plugin: the response is too large"; err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }
@@ -156,7 +156,7 @@ func TestTimeout(t *testing.T) {
 		}
 	}), func(s *Settings) { s.RequestTimeout = 500 * time.Millisecond })
 	t.Cleanup(func() { close(release) })
-	wantKinds(t, c, Unavailable, UnknownOutcome)
+	wantReasons(t, c, Unavailable, UnknownOutcome)
 	_, err := c.PluginByID(t.Context(), id1)
 	if want := "get plugin: no answer in time"; err.Error() != want || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %q", err)
@@ -181,7 +181,7 @@ func TestCancelledByTheCaller(t *testing.T) {
 		} else {
 			_, err = c.PluginByID(ctx, id1)
 		}
-		wantKind(t, err, want)
+		wantReason(t, err, want)
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
@@ -194,7 +194,7 @@ func TestCancelledBeforeItIsSent(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := c.Create(ctx, rateLimiting())
-	wantKind(t, err, Unavailable)
+	wantReason(t, err, Unavailable)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -213,7 +213,7 @@ func TestWaitingForATurn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := c.Create(ctx, rateLimiting())
-	wantKind(t, err, Unavailable) // it never left
+	wantReason(t, err, Unavailable) // it never left
 	close(release)
 	if err := <-first; err != nil {
 		t.Errorf("the first request: %v", err)
@@ -234,12 +234,12 @@ func TestRateLimit(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // far less than the limiter asks for
 	defer cancel()
 	_, err := c.Create(ctx, rateLimiting())
-	wantKind(t, err, Unavailable)
+	wantReason(t, err, Unavailable)
 	if n := requests.Load(); n != 2 {
 		t.Errorf("%d requests were made", n)
 	}
-	if len(c.inFlight) != 0 {
-		t.Error("a turn was not given back")
+	if c.scheduler.inFlight != 0 {
+		t.Error("a slot was not released")
 	}
 }
 
@@ -287,7 +287,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	}
 	srv.Start()
 	t.Cleanup(srv.Close)
-	c := trusting(t, srv.URL, func(s *Settings) { s.MaxInFlight = limit })
+	c := trusting(t, srv.URL, func(s *Settings) { s.MaxInFlight = limit + 1 }) // one is the resync's
 	for range rounds {
 		together.Add(limit)
 		var round sync.WaitGroup
@@ -318,8 +318,8 @@ func TestNetworkText(t *testing.T) {
 		{&net.DNSError{Err: "no such host", Name: "kong", Server: "10.0.0.10:53", IsNotFound: true}, "no such host"},
 		{&net.DNSError{Err: "server misbehaving", Name: "kong", Server: "10.0.0.10:53"}, "the host name could not be looked up"},
 		{context.Canceled, "cancelled"},
-		{io.ErrUnexpectedEOF, "the connection was closed before the end of the answer"},
-		{errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "secret"`), "the answer is not HTTP"},
+		{io.ErrUnexpectedEOF, "the connection was closed before the end of the response"},
+		{errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "secret"`), "the response is not HTTP"},
 		{&net.OpError{Op: "read", Net: "tcp", Source: local, Addr: remote, Err: errors.New("odd")}, "read tcp odd"},
 		{&net.OpError{Op: "read", Net: "tcp", Source: local6, Addr: local6, Err: errors.New("odd")}, "read tcp odd"},
 	}
@@ -391,9 +391,9 @@ func TestTLS(t *testing.T) {
 func TestTLSToAPortWithout(t *testing.T) {
 	url := answering(t, 200, jsonType, "{}")
 	c := trusting(t, strings.Replace(url, "http://", "https://", 1))
-	wantKinds(t, c, TLS, TLS)
+	wantReasons(t, c, TLS, TLS)
 	c = trusting(t, "https://"+raw(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.6\r\n") }))
-	wantKinds(t, c, TLS, TLS)
+	wantReasons(t, c, TLS, TLS)
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
@@ -404,7 +404,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	c := trusting(t, srv.URL, func(s *Settings) { s.CA = ca.pem })
-	wantKinds(t, c, TLS, TLS)
+	wantReasons(t, c, TLS, TLS)
 }
 
 func TestHeaders(t *testing.T) {
@@ -431,8 +431,8 @@ func TestToken(t *testing.T) {
 	for _, wrong := range []string{"", "other"} {
 		c := newClient(t, srv.URL(), func(s *Settings) { s.Token = wrong })
 		_, err := c.Probe(t.Context())
-		wantKind(t, err, Denied)
-		if c.trusted.Load() {
+		wantReason(t, err, Denied)
+		if c.notFoundTrusted.Load() {
 			t.Error("a 404 is believed")
 		}
 	}
@@ -442,14 +442,14 @@ func TestToken(t *testing.T) {
 func TestNeverLeft(t *testing.T) {
 	broken := canned(func(*http.Request) (*http.Response, error) { return nil, errors.New("boom") })
 	c := trusting(t, "http://kong:8001", func(s *Settings) { s.Transport = broken.wrap })
-	wantKinds(t, c, Unavailable, Unavailable)
+	wantReasons(t, c, Unavailable, Unavailable)
 }
 
 func TestBodyIsNotRepeated(t *testing.T) {
 	c := trusting(t, "http://kong:8001")
 	p := plugin.Plugin{Name: "x", Config: map[string]any{"secret": make(chan int)}}
 	_, err := c.Create(t.Context(), p)
-	wantKind(t, err, Invalid)
+	wantReason(t, err, Invalid)
 	if bytes.Contains([]byte(err.Error()), []byte("chan")) {
 		t.Errorf("got %q", err)
 	}
@@ -464,7 +464,7 @@ func TestTooLargePagesAreHalved(t *testing.T) {
 		sizes = append(sizes, size)
 		if size != "250" {
 			w.Header().Set("Content-Type", jsonType)
-			w.Header().Set("Content-Length", fmt.Sprint(maxListBody+1))
+			w.Header().Set("Content-Length", fmt.Sprint(maxPageBody+1))
 			w.WriteHeader(http.StatusOK)
 			return
 		}

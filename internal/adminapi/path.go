@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	maxName = 1024 // bytes; Kong takes instance names of several hundred
+	maxName = 1024 // bytes; Kong accepts instance names of several hundred
 	maxTags = 5    // Kong: "cannot query more than 5 tags"
 )
 
 var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// uuid returns id in lower case, as Kong stores it, and whether it is a UUID at all.
+// uuid returns id in lower case, as Kong stores it, and reports whether it is a UUID.
 func uuid(id string) (string, bool) {
 	id = strings.ToLower(id)
 	return id, uuidPattern.MatchString(id)
 }
 
-// idSegment checks an ID and returns it as a path segment.
+// idSegment returns an ID as a path segment. It refuses what is not a UUID.
 func idSegment(op, id string) (string, *Error) {
 	id, ok := uuid(id)
 	if !ok {
@@ -30,10 +30,9 @@ func idSegment(op, id string) (string, *Error) {
 	return id, nil
 }
 
-// nameSegment checks a name and returns it escaped, as a path segment. Kong unescapes a
-// segment and takes what has the form of a UUID for an ID; proxies in front of it may
-// resolve dots and slashes even when they are escaped. So names with such things in them
-// are refused: they can be referred to by ID.
+// nameSegment returns a name as an escaped path segment. Kong unescapes a segment and reads
+// a UUID as an ID. A proxy in front of Kong may resolve dots and slashes even if they are
+// escaped. So nameSegment refuses names with these; callers can use the ID instead.
 func nameSegment(op, what, name string) (string, *Error) {
 	problem := textProblem(name)
 	switch _, isID := uuid(name); {
@@ -41,7 +40,7 @@ func nameSegment(op, what, name string) (string, *Error) {
 	case name == "." || name == "..":
 		problem = "must not be '.' or '..'"
 	case strings.ContainsAny(name, `/\%?#`):
-		problem = `must not hold any of / \ % ? #`
+		problem = `must not contain any of / \ % ? #`
 	case isID:
 		problem = "must not look like a UUID, which Kong would read as an ID"
 	}
@@ -52,8 +51,8 @@ func nameSegment(op, what, name string) (string, *Error) {
 	return strings.ReplaceAll(url.PathEscape(name), "+", "%2B"), nil
 }
 
-// endpointSegment is nameSegment for a place in a path where Kong has an endpoint of its
-// own beside the names of entities.
+// endpointSegment is nameSegment for a path where Kong also has an endpoint with a fixed
+// name.
 func endpointSegment(op, what, name, endpoint string) (string, *Error) {
 	if name == endpoint {
 		return "", invalid(op, "%s must not be %q, which is an endpoint of the Admin API", what, endpoint)
@@ -61,7 +60,7 @@ func endpointSegment(op, what, name, endpoint string) (string, *Error) {
 	return nameSegment(op, what, name)
 }
 
-// textProblem says what is wrong with a value for a query or a path, "" if nothing.
+// textProblem describes why s cannot be sent in a query or a path; "" means that it can.
 func textProblem(s string) string {
 	switch {
 	case s == "":
@@ -71,20 +70,20 @@ func textProblem(s string) string {
 	case !utf8.ValidString(s):
 		return "must be valid UTF-8"
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return "must not hold control characters"
+		return "must not contain control characters"
 	}
 	return ""
 }
 
-// tagsQuery checks tags and returns them as Kong's filter for entities with all of them.
+// tagsQuery returns the filter of Kong for entities with all of the tags.
 func tagsQuery(op string, tags []string) (string, *Error) {
 	if len(tags) == 0 || len(tags) > maxTags {
-		return "", invalid(op, "Kong filters by 1 to %d tags, not %d", maxTags, len(tags))
+		return "", invalid(op, "Kong filters by 1 to %d tags, not by %d", maxTags, len(tags))
 	}
 	for _, tag := range tags {
 		problem := textProblem(tag)
 		if problem == "" && strings.ContainsAny(tag, ",/") {
-			problem = "must not hold ',' or '/'"
+			problem = "must not contain ',' or '/'"
 		}
 		if problem != "" {
 			return "", invalid(op, "a tag %s", problem)

@@ -3,11 +3,10 @@ package adminapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-
-	"github.com/kong/go-kong/kong"
 
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -18,9 +17,11 @@ const (
 	opCreatePlugin = "create plugin"
 	opPutPlugin    = "put plugin"
 	opDeletePlugin = "delete plugin"
+
+	opValidatePlugin = "validate plugin"
 )
 
-// PluginByID returns the plugin with this ID. An answer with another ID is Unavailable.
+// PluginByID returns the plugin with this ID. A response with another ID is Unavailable.
 func (c *Client) PluginByID(ctx context.Context, id string) (plugin.Plugin, error) {
 	id, failed := idSegment(opGetPlugin, id)
 	if failed != nil {
@@ -30,8 +31,8 @@ func (c *Client) PluginByID(ctx context.Context, id string) (plugin.Plugin, erro
 	return c.onePlugin(ctx, r, http.StatusOK, func(p plugin.Plugin) bool { return p.ID == id })
 }
 
-// PluginByInstanceName returns the plugin with this instance_name. An answer with another
-// one is Unavailable.
+// PluginByInstanceName returns the plugin with this instance_name. A response with another
+// instance_name is Unavailable.
 func (c *Client) PluginByInstanceName(ctx context.Context, name string) (plugin.Plugin, error) {
 	segment, failed := endpointSegment(opGetPlugin, "instance name", name, "enabled")
 	if failed != nil {
@@ -41,33 +42,52 @@ func (c *Client) PluginByInstanceName(ctx context.Context, name string) (plugin.
 	return c.onePlugin(ctx, r, http.StatusOK, func(p plugin.Plugin) bool { return p.InstanceName == name })
 }
 
-// PluginsByTags returns all plugins that have all of the tags, one to five. Either the list
-// was read to its end, or there is an error.
+// PluginsByTags returns the plugins that carry all of the tags, one to five. It returns
+// either the complete list or an error. More than 1,000 plugins or 16 MiB are an error: use
+// VisitByTags for those.
 func (c *Client) PluginsByTags(ctx context.Context, tags []string) ([]plugin.Plugin, error) {
 	var all []plugin.Plugin
-	if err := c.VisitByTags(ctx, tags, func(p plugin.Plugin) { all = append(all, p) }); err != nil {
-		return nil, err
+	size := 0
+	failed := c.visitByTags(ctx, tags, func(p plugin.Plugin, raw json.RawMessage) *Error {
+		size += len(raw)
+		if len(all) == maxPluginsByTags || size > maxBytesByTags {
+			return &Error{Reason: Unavailable, Op: opListPlugins, Message: fmt.Sprintf("more than %d plugins, or %d MiB of plugins, carry these tags", maxPluginsByTags, maxBytesByTags>>20)}
+		}
+		all = append(all, p)
+		return nil
+	})
+	if failed != nil {
+		return nil, failed
 	}
 	return all, nil
 }
 
-// VisitByTags hands every plugin that has all of the tags, one to five, to visit, page by
-// page, so that not all have to be kept. Only without an error was the list read to its end.
+// VisitByTags passes every plugin that carries all of the tags, one to five, to visit. It
+// holds one page at a time. If it returns an error, the list is incomplete. That includes a list
+// of more than 200,000 plugins, 4,000 pages or 1 GiB, and one that takes longer than 12 request
+// time-outs (at least 30 s, and some more for a low rate limit).
 func (c *Client) VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error {
-	filter, failed := tagsQuery(opListPlugins, tags)
-	if failed != nil {
-		return failed
-	}
-	failed = c.listPlugins(ctx, "/plugins", url.Values{"tags": {filter}}, func(p plugin.Plugin) bool {
-		if hasAll(p.Tags, tags) { // should the filter have been lost on the way
-			visit(p)
-		}
-		return true
+	failed := c.visitByTags(withPriority(ctx, resyncing), tags, func(p plugin.Plugin, _ json.RawMessage) *Error {
+		visit(p)
+		return nil
 	})
 	if failed != nil {
 		return failed
 	}
 	return nil
+}
+
+func (c *Client) visitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin, json.RawMessage) *Error) *Error {
+	filter, failed := tagsQuery(opListPlugins, tags)
+	if failed != nil {
+		return failed
+	}
+	return c.listPlugins(ctx, "/plugins", url.Values{"tags": {filter}}, func(p plugin.Plugin, raw json.RawMessage) (bool, *Error) {
+		if !hasAll(p.Tags, tags) { // a proxy may drop the filter
+			return true, nil
+		}
+		return true, visit(p, raw)
+	})
 }
 
 func hasAll(have, want []string) bool {
@@ -79,10 +99,11 @@ func hasAll(have, want []string) bool {
 	return true
 }
 
-// PluginAt returns the plugin of this name on exactly this scope. Kong has no filter for
-// that: the plugins of the narrowest entity of the scope are listed, all plugins for the
-// global one. NotFound means that the list was read to its end, ReferenceMissing that an
-// entity of the scope does not exist (Kong deleted its plugins together with it).
+// PluginAt returns the plugin with this name and exactly this scope. Kong has no filter for
+// that. PluginAt lists the plugins of the narrowest entity of the scope, or all plugins for
+// the global scope. NotFound means that the complete list holds no such plugin.
+// ReferenceMissing means that an entity of the scope does not exist; Kong deletes the plugins
+// of an entity together with it.
 func (c *Client) PluginAt(ctx context.Context, name string, scope plugin.Scope) (plugin.Plugin, error) {
 	if problem := textProblem(name); problem != "" {
 		return plugin.Plugin{}, invalid(opListPlugins, "the plugin's name %s", problem)
@@ -92,11 +113,11 @@ func (c *Client) PluginAt(ctx context.Context, name string, scope plugin.Scope) 
 		return plugin.Plugin{}, failed
 	}
 	var found *plugin.Plugin
-	failed = c.listPlugins(ctx, parent+"/plugins", nil, func(p plugin.Plugin) bool {
+	failed = c.listPlugins(ctx, parent+"/plugins", nil, func(p plugin.Plugin, _ json.RawMessage) (bool, *Error) {
 		if p.Name == name && p.Scope == scope {
 			found = &p
 		}
-		return found == nil
+		return found == nil, nil
 	})
 	switch {
 	case failed != nil && failed.Reason == NotFound && parent != "":
@@ -110,8 +131,8 @@ func (c *Client) PluginAt(ctx context.Context, name string, scope plugin.Scope) 
 	return *found, nil
 }
 
-// scopePath returns the scope with its IDs as Kong writes them, and the path of the entity
-// in it that tends to have the fewest plugins.
+// scopePath returns the scope with its IDs in lower case, and the path of the entity in it
+// that usually has the fewest plugins.
 func scopePath(s plugin.Scope) (scope plugin.Scope, path string, failed *Error) {
 	for _, dimension := range []struct {
 		collection string
@@ -133,8 +154,8 @@ func scopePath(s plugin.Scope) (scope plugin.Scope, path string, failed *Error) 
 	return s, path, nil
 }
 
-// Create makes a new plugin, to which Kong assigns the ID; p.ID is not sent. After
-// UnknownOutcome the plugin may exist, under an ID that nobody knows yet.
+// Create creates a plugin and returns it as Kong stored it. Kong assigns the ID; Create does
+// not send p.ID. After UnknownOutcome the plugin may exist under an unknown ID.
 func (c *Client) Create(ctx context.Context, p plugin.Plugin) (plugin.Plugin, error) {
 	body, failed := encodePlugin(opCreatePlugin, p)
 	if failed != nil {
@@ -144,8 +165,9 @@ func (c *Client) Create(ctx context.Context, p plugin.Plugin) (plugin.Plugin, er
 	return c.onePlugin(ctx, r, http.StatusCreated, func(got plugin.Plugin) bool { return got.Name == p.Name })
 }
 
-// Put makes the plugin with p.ID be exactly p, whether it exists or not; what p leaves out
-// goes back to Kong's defaults. Whoever holds that ID is replaced: look first.
+// Put replaces the plugin with ID p.ID, or creates it under that ID, and returns it as Kong
+// stored it. Kong resets what p leaves out to its defaults. Put replaces any plugin with that
+// ID, so callers read it first.
 func (c *Client) Put(ctx context.Context, p plugin.Plugin) (plugin.Plugin, error) {
 	id, failed := idSegment(opPutPlugin, p.ID)
 	if failed != nil {
@@ -159,7 +181,7 @@ func (c *Client) Put(ctx context.Context, p plugin.Plugin) (plugin.Plugin, error
 	return c.onePlugin(ctx, r, http.StatusOK, func(got plugin.Plugin) bool { return got.ID == id && got.Name == p.Name })
 }
 
-// Delete deletes the plugin with this ID, whosever it is; that there is none is no error.
+// Delete deletes the plugin with this ID, whoever owns it. A missing plugin is no error.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	id, failed := idSegment(opDeletePlugin, id)
 	if failed != nil {
@@ -172,141 +194,54 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
-// onePlugin makes a request that is answered with the plugin that was asked for.
-func (c *Client) onePlugin(ctx context.Context, r request, want int, asked func(plugin.Plugin) bool) (plugin.Plugin, error) {
-	a, failed := c.call(ctx, r, want)
+// ValidateConfig asks Kong whether it would accept the plugin, without writing anything: nil means
+// yes, and Rejected that its schema refuses the plugin. Kong checks neither whether the entities of
+// the scope exist nor whether the name and scope are taken. A process that is not the leader may
+// validate as well.
+func (c *Client) ValidateConfig(ctx context.Context, p plugin.Plugin) error {
+	p.ScopeNames = plugin.ScopeNames{} // Kong does not resolve names here
+	body, failed := encodePlugin(opValidatePlugin, p)
+	if failed != nil {
+		return failed
+	}
+	r := request{op: opValidatePlugin, method: http.MethodPost, path: "/schemas/plugins/validate", body: body, readOnly: true}
+	resp, failed := c.call(ctx, r, http.StatusOK)
+	switch {
+	case failed != nil && failed.Reason == NotFound:
+		failed.Reason, failed.Message = Unavailable, "this Admin API cannot validate plugins"
+		return failed
+	case failed != nil:
+		return failed
+	case !resp.isExactly("schema validation successful"):
+		return r.malformed(resp, "the response is not the result of a validation")
+	}
+	return nil
+}
+
+// onePlugin sends a request and returns the plugin in the response. matches reports whether
+// it is the requested one.
+func (c *Client) onePlugin(ctx context.Context, r request, want int, matches func(plugin.Plugin) bool) (plugin.Plugin, error) {
+	resp, failed := c.call(ctx, r, want)
 	if failed != nil {
 		return plugin.Plugin{}, failed
 	}
-	p, failed := decodePlugin(r, a, a.body)
+	p, failed := decodePlugin(r, resp, resp.body)
 	if failed != nil {
 		return plugin.Plugin{}, failed
 	}
-	if !asked(p) {
-		return plugin.Plugin{}, r.malformed(a, "Kong answered with another plugin")
+	if !matches(p) {
+		return plugin.Plugin{}, r.malformed(resp, "Kong returned another plugin")
 	}
 	return p, nil
 }
 
-// listPlugins hands every plugin of a list to visit, until that says that it is enough.
-func (c *Client) listPlugins(ctx context.Context, path string, filter url.Values, visit func(plugin.Plugin) (more bool)) *Error {
-	return c.list(ctx, opListPlugins, path, filter, func(r request, a response, row json.RawMessage) (bool, *Error) {
-		p, failed := decodePlugin(r, a, row)
+// listPlugins passes every plugin of a list to visit, until visit returns false.
+func (c *Client) listPlugins(ctx context.Context, path string, filter url.Values, visit func(plugin.Plugin, json.RawMessage) (bool, *Error)) *Error {
+	return c.readList(ctx, list{op: opListPlugins, path: path, filter: filter, maxRows: maxPlugins, visit: func(r request, resp response, row json.RawMessage) (bool, *Error) {
+		p, failed := decodePlugin(r, resp, row)
 		if failed != nil {
 			return false, failed
 		}
-		return visit(p), nil
-	})
-}
-
-// encodePlugin writes the whole plugin without its ID, which belongs into the path, and
-// without what is not set: Kong's community edition refuses fields of the enterprise
-// edition even when they are null.
-func encodePlugin(op string, p plugin.Plugin) ([]byte, *Error) {
-	if problem := textProblem(p.Name); problem != "" {
-		return nil, invalid(op, "the plugin's name %s", problem)
-	}
-	fields := plugin.Body(p)
-	delete(fields, "id")
-	body, err := json.Marshal(fields)
-	if err != nil { // its text repeats values
-		return nil, invalid(op, "the plugin cannot be written as JSON")
-	}
-	return body, nil
-}
-
-// entity is a plugin as Kong answers it; go-kong's type lacks updated_at.
-type pluginJSON struct {
-	kong.Plugin
-	UpdatedAt *int64 `json:"updated_at"`
-}
-
-// decodePlugin reads one plugin. Whatever lacks what every plugin of Kong has is refused:
-// an ID, a name, config, and an ID for every entity of its scope. Taking the lack for a
-// value would make a plugin look as if somebody had changed it.
-func decodePlugin(r request, a response, raw []byte) (plugin.Plugin, *Error) {
-	var e pluginJSON
-	if json.Unmarshal(raw, &e) != nil {
-		return plugin.Plugin{}, r.malformed(a, "the answer is not a plugin of Kong")
-	}
-	id, validID := uuid(value(e.ID))
-	scope, validScope := decodeScope(e.Plugin)
-	if !validID || !validScope || value(e.Name) == "" || e.Enabled == nil || e.Config == nil {
-		return plugin.Plugin{}, r.malformed(a, "Kong answered with an incomplete plugin")
-	}
-	return plugin.Plugin{
-		ID:           id,
-		Name:         value(e.Name),
-		InstanceName: value(e.InstanceName),
-		Scope:        scope,
-		Enabled:      *e.Enabled,
-		Protocols:    values(e.Protocols),
-		Tags:         values(e.Tags),
-		Ordering:     decodeOrdering(e.Ordering),
-		Config:       e.Config,
-		CreatedAt:    int64(value(e.CreatedAt)),
-		UpdatedAt:    value(e.UpdatedAt),
-	}, nil
-}
-
-// decodeScope says also whether every entity in it has a valid ID.
-func decodeScope(p kong.Plugin) (s plugin.Scope, valid bool) {
-	valid = true
-	set := func(to, id *string) {
-		var ok bool
-		*to, ok = uuid(value(id))
-		valid = valid && ok
-	}
-	if p.Service != nil {
-		set(&s.ServiceID, p.Service.ID)
-	}
-	if p.Route != nil {
-		set(&s.RouteID, p.Route.ID)
-	}
-	if p.Consumer != nil {
-		set(&s.ConsumerID, p.Consumer.ID)
-	}
-	if p.ConsumerGroup != nil {
-		set(&s.ConsumerGroupID, p.ConsumerGroup.ID)
-	}
-	return s, valid
-}
-
-func decodeOrdering(o *kong.PluginOrdering) map[string]map[string][]string {
-	if o == nil {
-		return nil
-	}
-	ordering := map[string]map[string][]string{}
-	if len(o.Before) > 0 {
-		ordering["before"] = o.Before
-	}
-	if len(o.After) > 0 {
-		ordering["after"] = o.After
-	}
-	if len(ordering) == 0 {
-		return nil
-	}
-	return ordering
-}
-
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
-
-// values copies a list without its nulls; nil stays nil.
-func values(list []*string) []string {
-	if list == nil {
-		return nil
-	}
-	all := make([]string, 0, len(list))
-	for _, p := range list {
-		if p != nil {
-			all = append(all, *p)
-		}
-	}
-	return all
+		return visit(p, row)
+	}})
 }

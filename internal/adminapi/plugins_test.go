@@ -105,7 +105,7 @@ func TestRefusedWrites(t *testing.T) {
 	orphan := rateLimiting()
 	orphan.Scope.ServiceID = id1
 	_, err = c.Create(t.Context(), orphan)
-	wantKind(t, err, ReferenceMissing)
+	wantReason(t, err, ReferenceMissing)
 	grouped := rateLimiting()
 	grouped.Scope.ConsumerGroupID = id1
 	_, err = c.Create(t.Context(), grouped)
@@ -138,7 +138,7 @@ func TestWritesInDoubt(t *testing.T) {
 			c := probed(t, srv.URL())
 			srv.Inject(tt.fault)
 			_, err := c.Create(t.Context(), rateLimiting())
-			wantKind(t, err, UnknownOutcome)
+			wantReason(t, err, UnknownOutcome)
 			if written := len(srv.Journal().Writes()) == 1; written != tt.written {
 				t.Errorf("%s: written: %v", tt.reason, written)
 			}
@@ -166,7 +166,7 @@ func TestPluginsByTags(t *testing.T) {
 	}
 	for _, tags := range [][]string{nil, {"1", "2", "3", "4", "5", "6"}, {""}, {"a,b"}, {"a/b"}, {"a\n"}, {"\xff"}} {
 		_, err := c.PluginsByTags(t.Context(), tags)
-		wantKind(t, err, Invalid)
+		wantReason(t, err, Invalid)
 	}
 }
 
@@ -235,10 +235,10 @@ func TestPages(t *testing.T) {
 		t.Errorf("a match on the last page: %v", err)
 	}
 	_, err = c.PluginAt(t.Context(), "p25", plugin.Scope{})
-	wantKind(t, err, NotFound)
-	c.trusted.Store(false)
+	wantReason(t, err, NotFound)
+	c.notFoundTrusted.Store(false)
 	_, err = c.PluginAt(t.Context(), "p25", plugin.Scope{})
-	wantKind(t, err, Unavailable)
+	wantReason(t, err, Unavailable)
 }
 
 // TestFilterIsChecked: rows that a lost filter lets through are left out.
@@ -287,10 +287,10 @@ func TestBrokenLists(t *testing.T) {
 			p := &pages{rows: manyPlugins(25), size: 10, spoil: tt.spoil}
 			c := trusting(t, serve(t, p.ServeHTTP))
 			_, err := c.PluginAt(t.Context(), "none", plugin.Scope{})
-			wantKind(t, err, Unavailable)
+			wantReason(t, err, Unavailable)
 			p.asked = nil
 			got, err := c.PluginsByTags(t.Context(), []string{"t"})
-			if wantKind(t, err, Unavailable); got != nil {
+			if wantReason(t, err, Unavailable); got != nil {
 				t.Errorf("%s: got %d plugins with it", tt.reason, len(got))
 			}
 		})
@@ -305,7 +305,7 @@ func TestBrokenLists(t *testing.T) {
 			p.ServeHTTP(w, r)
 		}))
 		_, err := c.PluginAt(t.Context(), "none", plugin.Scope{})
-		wantKind(t, err, Unavailable)
+		wantReason(t, err, Unavailable)
 	})
 }
 
@@ -328,7 +328,7 @@ func TestPluginAt(t *testing.T) {
 		p := rateLimiting()
 		p.Scope = scope
 		_, err := c.PluginAt(t.Context(), p.Name, scope)
-		wantKind(t, err, NotFound)
+		wantReason(t, err, NotFound)
 		made, err := c.Create(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
@@ -341,18 +341,18 @@ func TestPluginAt(t *testing.T) {
 			t.Errorf("%+v: got %+v, %v", scope, got, err)
 		}
 		_, err = c.PluginAt(t.Context(), "cors", scope)
-		wantKind(t, err, NotFound)
+		wantReason(t, err, NotFound)
 	}
 	for _, scope := range []plugin.Scope{{ServiceID: id1}, {RouteID: id1}, {ConsumerID: id1}, {ConsumerGroupID: id1}} {
 		_, err := c.PluginAt(t.Context(), "cors", scope)
-		wantKind(t, err, ReferenceMissing)
+		wantReason(t, err, ReferenceMissing)
 	}
 	for _, scope := range []plugin.Scope{{ServiceID: "x"}, {ServiceID: service, ConsumerID: "../x"}} {
 		_, err := c.PluginAt(t.Context(), "cors", scope)
-		wantKind(t, err, Invalid)
+		wantReason(t, err, Invalid)
 	}
 	_, err := c.PluginAt(t.Context(), "", plugin.Scope{})
-	wantKind(t, err, Invalid)
+	wantReason(t, err, Invalid)
 	upper := plugin.Scope{ServiceID: strings.ToUpper(service)}
 	if _, err := c.PluginAt(t.Context(), "rate-limiting", upper); err != nil {
 		t.Errorf("an ID in upper case: %v", err)
@@ -405,20 +405,20 @@ func TestInvalidInput(t *testing.T) {
 		p := rateLimiting()
 		p.ID = id
 		_, err := c.PluginByID(t.Context(), id)
-		wantKind(t, err, Invalid)
+		wantReason(t, err, Invalid)
 		_, err = c.Put(t.Context(), p)
-		wantKind(t, err, Invalid)
-		wantKind(t, c.Delete(t.Context(), id), Invalid)
+		wantReason(t, err, Invalid)
+		wantReason(t, c.Delete(t.Context(), id), Invalid)
 	}
 	names := []string{"", ".", "..", "a/b", `a\b`, "a%2f", "a?b", "a#b", "a\x00", "a\n", "\u0085", "\xff", id1, strings.ToUpper(id2), strings.Repeat("x", maxName+1)}
 	for _, name := range append(slices.Clone(names), "enabled") {
 		_, err := c.PluginByInstanceName(t.Context(), name)
-		wantKind(t, err, Invalid)
+		wantReason(t, err, Invalid)
 	}
 	for _, name := range append(slices.Clone(names), "validate") {
 		_, err := c.Schema(t.Context(), name)
-		wantKind(t, err, Invalid)
+		wantReason(t, err, Invalid)
 	}
 	_, err := c.Create(t.Context(), plugin.Plugin{})
-	wantKind(t, err, Invalid)
+	wantReason(t, err, Invalid)
 }

@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("got %+v", info)
 	case !info.AtLeast(3, 2), info.AtLeast(3, 10), info.Enterprise(), info.DBLess():
 		t.Errorf("misjudged %+v", info)
-	case !c.trusted.Load():
+	case !c.notFoundTrusted.Load():
 		t.Error("no 404 will be believed")
 	}
 }
@@ -31,20 +32,20 @@ func TestProbeDBLess(t *testing.T) {
 	srv := kongtest.Start(t, kongtest.WithDBLess())
 	c := newClient(t, srv.URL())
 	info, err := c.Probe(t.Context())
-	if err != nil || !info.DBLess() || info.DatabaseReachable || c.trusted.Load() {
+	if err != nil || !info.DBLess() || info.DatabaseReachable || c.notFoundTrusted.Load() {
 		t.Fatalf("got %+v, %v", info, err)
 	}
 	_, err = c.Create(t.Context(), rateLimiting())
-	wantKind(t, err, NotDatabase)
+	wantReason(t, err, NotDatabase)
 	_, err = c.PluginByID(t.Context(), id1)
-	wantKind(t, err, Unavailable)
+	wantReason(t, err, Unavailable)
 }
 
 func TestProbeWithoutItsDatabase(t *testing.T) {
 	srv := kongtest.Start(t)
 	c := probed(t, srv.URL())
 	_, err := c.PluginByID(t.Context(), id1)
-	wantKind(t, err, NotFound)
+	wantReason(t, err, NotFound)
 
 	srv.SetDatabaseDown(true)
 	info, err := c.Probe(t.Context())
@@ -53,12 +54,12 @@ func TestProbeWithoutItsDatabase(t *testing.T) {
 	}
 	srv.SetDatabaseDown(false)
 	_, err = c.PluginByID(t.Context(), id1)
-	wantKind(t, err, Unavailable) // not before the next good probe
+	wantReason(t, err, Unavailable) // not before the next good probe
 	if _, err = c.Probe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.PluginByID(t.Context(), id1)
-	wantKind(t, err, NotFound)
+	wantReason(t, err, NotFound)
 }
 
 func TestProbeOfWhatIsNotKong(t *testing.T) {
@@ -96,7 +97,7 @@ func TestProbeOfWhatIsNotKong(t *testing.T) {
 			if ReasonForError(err) != tt.want {
 				t.Errorf("%s: got %q (%v), want %q", tt.reason, ReasonForError(err), err, tt.want)
 			}
-			if c.trusted.Load() {
+			if c.notFoundTrusted.Load() {
 				t.Error("a 404 is still believed")
 			}
 		})
@@ -141,7 +142,7 @@ func TestProbeAfter500(t *testing.T) {
 				write(w, 500, jsonType, `{"message":"An unexpected error happened"}`)
 			}))
 			info, err := c.Probe(t.Context())
-			if ReasonForError(err) != tt.want || info.DatabaseReachable || c.trusted.Load() {
+			if ReasonForError(err) != tt.want || info.DatabaseReachable || c.notFoundTrusted.Load() {
 				t.Errorf("got %+v, %v", info, err)
 			}
 		})
@@ -162,17 +163,17 @@ func TestProbeWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = probed(t, srv.URL(), in("default")).PluginByID(t.Context(), made.ID)
-	wantKind(t, err, NotFound) // it lives in team
+	wantReason(t, err, NotFound) // it lives in team
 
 	c = newClient(t, srv.URL(), in("nobody"))
 	info, err = c.Probe(t.Context())
-	if wantKind(t, err, NotFound); !info.Enterprise() || c.trusted.Load() {
+	if wantReason(t, err, NotFound); !info.Enterprise() || c.notFoundTrusted.Load() {
 		t.Errorf("got %+v", info)
 	}
 
 	c = newClient(t, kongtest.Start(t).URL(), in("team"))
 	info, err = c.Probe(t.Context())
-	if wantKind(t, err, Unsupported); info.Version == "" || c.trusted.Load() {
+	if wantReason(t, err, Unsupported); info.Version == "" || c.notFoundTrusted.Load() {
 		t.Errorf("got %+v", info)
 	}
 }
@@ -197,7 +198,7 @@ func TestProbeWithATokenOfOneWorkspace(t *testing.T) {
 	}
 	inside = http.StatusNotFound
 	_, err := c.Probe(t.Context())
-	wantKind(t, err, Denied)
+	wantReason(t, err, Denied)
 }
 
 func TestAtLeast(t *testing.T) {
@@ -255,5 +256,58 @@ func TestProbeOfOddRoots(t *testing.T) {
 	info, err := c.Probe(t.Context())
 	if err != nil || len(info.Version) > maxVersion || len(info.NodeID) > maxWord {
 		t.Errorf("got %+v, %v", info, err)
+	}
+}
+
+func TestClusterKey(t *testing.T) {
+	key := func(database, host, port, name, schema string) string {
+		body := `{"version":"3.9.1","configuration":{"database":"` + database + `","pg_host":` + host + `,"pg_port":` + port + `,"pg_database":` + name + `,"pg_schema":` + schema + `}}`
+		info, err := newClient(t, answering(t, 200, jsonType, body)).Probe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(info.ClusterKey, "kong") || strings.Contains(info.ClusterKey, ".") {
+			t.Errorf("%s is shown", info.ClusterKey)
+		}
+		return info.ClusterKey
+	}
+	first := key("postgres", `"db.ns.svc"`, "5432", `"kong"`, `{}`)
+	if len(first) != 32 {
+		t.Errorf("got %q", first)
+	}
+	for _, same := range []string{
+		key("postgres", `"DB.ns.svc."`, "5432", `"kong"`, `{}`),
+		key("postgres", `"db.ns.svc"`, `"5432"`, `"kong"`, `null`),
+	} {
+		if same != first {
+			t.Errorf("got %q, want %q", same, first)
+		}
+	}
+	different := []string{
+		first,
+		key("postgres", `"db.other.svc"`, "5432", `"kong"`, `{}`),
+		key("postgres", `"10.0.0.1"`, "5432", `"kong"`, `{}`),
+		key("postgres", `"db.ns.svc"`, "5433", `"kong"`, `{}`),
+		key("postgres", `"db.ns.svc"`, "5432", `"kong2"`, `{}`),
+		key("postgres", `"db.ns.svc"`, "5432", `"kong"`, `"x"`),
+	}
+	slices.Sort(different)
+	if n := len(slices.Compact(different)); n != 6 {
+		t.Errorf("%d of 6 differ", n)
+	}
+	for name, nothing := range map[string]string{
+		"DB-less":         key("off", `"db.ns.svc"`, "5432", `"kong"`, `{}`),
+		"not shown":       key("postgres", `null`, "null", `null`, `null`),
+		"an object":       key("postgres", `{}`, "5432", `"kong"`, `{}`),
+		"hidden":          key("postgres", `"******"`, "5432", `"kong"`, `{}`),
+		"from a vault":    key("postgres", `"{vault://env/pg.host}"`, "5432", `"kong"`, `{}`),
+		"loopback":        key("postgres", `"127.0.0.1"`, "5432", `"kong"`, `{}`),
+		"localhost":       key("postgres", `"localhost"`, "5432", `"kong"`, `{}`),
+		"a relative name": key("postgres", `"kong-postgresql"`, "5432", `"kong"`, `{}`),
+		"a socket":        key("postgres", `"/run/postgresql.sock"`, "5432", `"kong"`, `{}`),
+	} {
+		if nothing != "" {
+			t.Errorf("%s: got %q", name, nothing)
+		}
 	}
 }

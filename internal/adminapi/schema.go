@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -13,12 +12,16 @@ import (
 
 const (
 	opGetSchema = "get schema"
-	maxSchemas  = 256
+
+	// Bounds on the schemas that one client holds. Kong 3.9 has 45 plugins with 2 MB of schemas.
+	maxSchemas     = 256
+	maxSchemaBytes = 8 << 20 // as JSON
 )
 
-// Schema returns the schema of a plugin, NotFound when Kong does not have that plugin
-// installed. Schemas are kept until a probe shows another version of Kong or of a plugin;
-// concurrent calls for one plugin share a request. The schema is shared: do not change it.
+// Schema returns the schema of a plugin, or NotFound if Kong does not have that plugin
+// installed. It caches schemas until a probe shows another version of Kong or of a plugin.
+// Concurrent calls for one plugin share a request. Callers share the schema and must not
+// change it.
 func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema, error) {
 	segment, failed := endpointSegment(opGetSchema, "the plugin's name", pluginName, "validate")
 	if failed != nil {
@@ -28,8 +31,8 @@ func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema,
 		return schema, nil
 	}
 	done := c.schemas.flight.DoChan(pluginName, func() (any, error) {
-		// Not the context of the first caller, on whom the others do not depend.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.settings.RequestTimeout+time.Second)
+		// The context of the first caller must not cancel the request of the others.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), begunPatience+c.settings.RequestTimeout)
 		defer cancel()
 		schema, failed := c.fetchSchema(ctx, pluginName, segment)
 		if failed != nil {
@@ -50,41 +53,47 @@ func (c *Client) Schema(ctx context.Context, pluginName string) (*plugin.Schema,
 
 func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin.Schema, *Error) {
 	generation := c.schemas.generation()
-	r := request{op: opGetSchema, method: http.MethodGet, path: "/schemas/plugins/" + segment}
-	a, failed := c.call(ctx, r, http.StatusOK)
+	r := request{op: opGetSchema, method: http.MethodGet, path: "/schemas/plugins/" + segment, limit: maxSchemaBody}
+	resp, failed := c.call(ctx, r, http.StatusOK)
 	if failed != nil {
-		if failed.Status == http.StatusNotFound && c.trusted.Load() && a.isExactly("No plugin named '"+name+"'") {
+		if failed.Status == http.StatusNotFound && c.notFoundTrusted.Load() && resp.isExactly("No plugin named '"+name+"'") {
 			failed.Reason, failed.Message = NotFound, "the plugin is not installed"
 		}
 		return nil, failed
 	}
-	schema, err := plugin.ParseSchema(a.body)
+	schema, err := plugin.ParseSchema(resp.body)
 	if err != nil {
-		failed = r.malformed(a, "the answer is not the schema of a plugin")
+		failed = r.malformed(resp, "the response is not the schema of a plugin")
 		failed.err = err
 		return nil, failed
 	}
-	c.schemas.put(generation, name, schema)
+	c.schemas.put(generation, name, schema, len(resp.body))
 	return schema, nil
 }
 
-// schemaCache keeps the schemas of one state of Kong. The zero value is ready for use.
+// schemaCache holds the schemas of one state of Kong. The zero value is ready for use.
 type schemaCache struct {
 	flight singleflight.Group
 
 	mu    sync.Mutex
-	state string // of Kong: its version and those of its plugins
-	gen   int    // counts the changes of state
-	byKey map[string]*plugin.Schema
+	state string // the versions of Kong and of its plugins
+	gen   int    // number of changes of state
+	byKey map[string]cachedSchema
 	order []string // oldest first
+	bytes int
 }
 
-// belongTo forgets everything when Kong is not what it was.
-func (s *schemaCache) belongTo(state string) {
+type cachedSchema struct {
+	schema *plugin.Schema
+	bytes  int
+}
+
+// invalidateUnless empties the cache unless it belongs to this state of Kong.
+func (s *schemaCache) invalidateUnless(state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != state {
-		s.state, s.byKey, s.order = state, nil, nil
+		s.state, s.byKey, s.order, s.bytes = state, nil, nil, 0
 		s.gen++
 	}
 }
@@ -98,26 +107,32 @@ func (s *schemaCache) generation() int {
 func (s *schemaCache) get(name string) (*plugin.Schema, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	schema, ok := s.byKey[name]
-	return schema, ok
+	cached, ok := s.byKey[name]
+	return cached.schema, ok
 }
 
-// put keeps a schema that was asked for in generation gen, unless Kong has changed since.
-func (s *schemaCache) put(gen int, name string, schema *plugin.Schema) {
+// put stores a schema that was requested in generation gen, unless Kong changed since. It
+// evicts the oldest schemas to stay within the bounds.
+func (s *schemaCache) put(gen int, name string, schema *plugin.Schema, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if gen != s.gen || s.state == "" {
 		return
 	}
-	if _, ok := s.byKey[name]; !ok {
-		if len(s.order) == maxSchemas {
-			delete(s.byKey, s.order[0])
-			s.order = s.order[1:]
-		}
+	if s.byKey == nil {
+		s.byKey = map[string]cachedSchema{}
+	}
+	if old, ok := s.byKey[name]; ok {
+		s.bytes -= old.bytes
+	} else {
 		s.order = append(s.order, name)
 	}
-	if s.byKey == nil {
-		s.byKey = map[string]*plugin.Schema{}
+	s.byKey[name] = cachedSchema{schema: schema, bytes: size}
+	s.bytes += size
+	for len(s.order) > maxSchemas || s.bytes > maxSchemaBytes && len(s.order) > 1 {
+		oldest := s.order[0]
+		s.bytes -= s.byKey[oldest].bytes
+		delete(s.byKey, oldest)
+		s.order = s.order[1:]
 	}
-	s.byKey[name] = schema
 }

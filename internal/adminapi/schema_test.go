@@ -63,9 +63,9 @@ func TestSchema(t *testing.T) {
 	if n := schemaRequests(srv); n != 4 {
 		t.Errorf("NotFound is kept: %d requests", n)
 	}
-	c.trusted.Store(false)
+	c.notFoundTrusted.Store(false)
 	_, err := c.Schema(t.Context(), "nope")
-	wantKind(t, err, Unavailable)
+	wantReason(t, err, Unavailable)
 }
 
 func TestSchemaBeforeAProbe(t *testing.T) {
@@ -85,7 +85,7 @@ func TestMalformedSchema(t *testing.T) {
 	for _, body := range []string{"", "[]", "null", "{}", `{"fields":`, htmlBody} {
 		c := trusting(t, answering(t, 200, jsonType, body))
 		_, err := c.Schema(t.Context(), "cors")
-		wantKind(t, err, Unavailable)
+		wantReason(t, err, Unavailable)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestSchemaSingleFlight(t *testing.T) {
 		<-release
 		write(w, 200, jsonType, string(a.body))
 	}))
-	c.schemas.belongTo("3.9.1")
+	c.schemas.invalidateUnless("3.9.1")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
@@ -134,14 +134,14 @@ func TestSchemaSingleFlight(t *testing.T) {
 func TestSchemaCache(t *testing.T) {
 	var cache schemaCache
 	schema := &plugin.Schema{}
-	cache.put(cache.generation(), "early", schema)
+	cache.put(cache.generation(), "early", schema, 1)
 	if _, ok := cache.get("early"); ok {
 		t.Error("a schema of nobody knows which version is kept")
 	}
-	cache.belongTo("1")
+	cache.invalidateUnless("1")
 	for i := range maxSchemas + 10 {
 		for range 2 {
-			cache.put(cache.generation(), fmt.Sprint(i), schema)
+			cache.put(cache.generation(), fmt.Sprint(i), schema, 1)
 		}
 	}
 	if len(cache.byKey) != maxSchemas || len(cache.order) != maxSchemas {
@@ -150,9 +150,17 @@ func TestSchemaCache(t *testing.T) {
 	if _, ok := cache.get("9"); ok {
 		t.Error("the oldest is kept")
 	}
+	cache.put(cache.generation(), "large", schema, maxSchemaBytes)
+	if _, ok := cache.get("large"); !ok || len(cache.byKey) != 1 || len(cache.order) != 1 {
+		t.Errorf("%d schemas are kept beside one that fills the cache", len(cache.byKey)-1)
+	}
+	cache.put(cache.generation(), "small", schema, 1)
+	if _, ok := cache.get("small"); !ok || cache.bytes != 1 {
+		t.Errorf("%d bytes are kept", cache.bytes)
+	}
 	old := cache.generation()
-	cache.belongTo("2")
-	cache.put(old, "late", schema)
+	cache.invalidateUnless("2")
+	cache.put(old, "late", schema, 1)
 	if len(cache.byKey) != 0 {
 		t.Error("a schema outlived its version")
 	}

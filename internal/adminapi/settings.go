@@ -8,71 +8,80 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
-
-	"golang.org/x/time/rate"
 )
 
-// What applies where Settings leave something out.
+// Defaults of Settings.
 const (
-	// DefaultTokenHeader is the header in which Kong Enterprise expects an RBAC token.
+	// DefaultTokenHeader is the header for an RBAC token of Kong Enterprise.
 	DefaultTokenHeader = "Kong-Admin-Token"
-	// DefaultRequestTimeout of one request.
+	// DefaultRequestTimeout is the time-out of one request.
 	DefaultRequestTimeout = 5 * time.Second
-	// DefaultMaxInFlight requests at a time.
+	// DefaultMaxInFlight is the number of concurrent requests.
 	DefaultMaxInFlight = 8
 
-	// Shorter than the 75 s after which Kong (nginx) closes an idle connection: a write
-	// that meets a connection being closed has an unknown outcome.
+	// idleConnTimeout is shorter than the 75 s after which Kong (nginx) closes an idle
+	// connection: a write on a connection that Kong is closing has an unknown outcome.
 	idleConnTimeout = 60 * time.Second
 )
 
-// Settings say how to reach one Admin API and how hard to lean on it.
+// Settings describe the connection to one Admin API and the limits on its use.
 type Settings struct {
-	// Name of the gateway, "namespace/name": the label of the metrics.
+	// Name of the gateway as "namespace/name", for the labels of the metrics.
 	Name string
-	// AdminURL is http or https, with or without a path, without credentials or a query.
+	// AdminURL has scheme http or https, optionally a path, and no credentials or query.
 	AdminURL string
-	// Workspace of Kong Enterprise, empty for none.
+	// Workspace of Kong Enterprise. Empty means none.
 	Workspace string
 
-	// TokenHeader carries the Token with every request; DefaultTokenHeader if empty.
+	// TokenHeader is the header that carries the Token; DefaultTokenHeader if empty.
 	TokenHeader string
-	// Token, without the white space around it that files tend to end with. Empty: none.
+	// Token of every request. New trims surrounding white space. Empty means none.
 	Token string
 
-	// CA holds the authorities (PEM) to trust instead of the system's.
+	// CA holds the authorities (PEM) to trust instead of those of the system.
 	CA []byte
-	// ClientCert and ClientKey (PEM) are what we show, both or none.
+	// ClientCert and ClientKey (PEM) are the client certificate. Set both or none.
 	ClientCert, ClientKey []byte
-	// ServerName to expect in the certificate instead of the host of AdminURL.
+	// ServerName is the expected name in the certificate; the host of AdminURL if empty.
 	ServerName string
-	// InsecureSkipVerify accepts any certificate.
+	// InsecureSkipVerify accepts any server certificate.
 	InsecureSkipVerify bool
 
-	// MaxInFlight requests at a time; DefaultMaxInFlight if not positive.
+	// MaxInFlight is the number of concurrent requests; DefaultMaxInFlight if not positive.
 	MaxInFlight int
-	// RequestsPerSecond on average; no limit if not positive.
+	// RequestsPerSecond is the average rate of requests; unlimited if not positive.
 	RequestsPerSecond float64
-	// Burst of requests after a quiet time; MaxInFlight if not positive.
+	// Burst is the number of requests above the average rate after an idle time;
+	// MaxInFlight if not positive.
 	Burst int
-	// RequestTimeout of one request, from sending it to the end of its answer (waiting
-	// for a turn does not count); DefaultRequestTimeout if not positive.
+	// RequestTimeout of one request, from sending it to the end of its response. Waiting
+	// for a free request slot does not count. DefaultRequestTimeout if not positive.
 	RequestTimeout time.Duration
 
-	// UserAgent of every request, go-http-client's if empty.
+	// UserAgent of every request; that of net/http if empty.
 	UserAgent string
 
-	// Transport wraps the HTTP transport, for tests. Nil otherwise.
+	// AllowedHosts restricts the hosts that AdminURL may lead to. Empty allows all. Each pattern
+	// is one of:
+	//   - "host" or "*.domain" (any host below it, not the domain itself): the host of AdminURL.
+	//     Its addresses must not be loopback, link-local, multicast or those of a metadata
+	//     service, unless another pattern allows the address.
+	//   - an IP address or a CIDR: the address of the connection, after DNS.
+	// A host or an IP address can have a ":port"; it then allows this port only.
+	AllowedHosts []string
+
+	// Transport wraps the HTTP transport in tests; nil otherwise.
 	Transport func(http.RoundTripper) http.RoundTripper
 }
 
-// equal says whether two Settings make the same connection. Transport is not compared.
+// equal reports whether two Settings describe the same connection. It ignores Transport.
 func (s Settings) equal(o Settings) bool {
 	return s.Name == o.Name && s.AdminURL == o.AdminURL && s.Workspace == o.Workspace &&
-		s.UserAgent == o.UserAgent && s.sameCredentials(o) && s.sameLimits(o)
+		s.UserAgent == o.UserAgent && slices.Equal(s.AllowedHosts, o.AllowedHosts) && s.sameCredentials(o) && s.sameLimits(o)
 }
 
 func (s Settings) sameCredentials(o Settings) bool {
@@ -86,7 +95,7 @@ func (s Settings) sameLimits(o Settings) bool {
 		s.Burst == o.Burst && s.RequestTimeout == o.RequestTimeout
 }
 
-// withDefaults fills what was left out.
+// withDefaults returns the Settings with defaults for unset fields.
 func (s Settings) withDefaults() Settings {
 	if s.TokenHeader == "" {
 		s.TokenHeader = DefaultTokenHeader
@@ -106,14 +115,14 @@ func (s Settings) withDefaults() Settings {
 
 const opConnect = "connect to Kong"
 
-// baseURL returns AdminURL without a slash at its end.
+// baseURL returns AdminURL without trailing slashes.
 func (s Settings) baseURL() (*url.URL, *Error) {
 	u, err := url.Parse(s.AdminURL)
 	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", strings.ContainsFunc(s.AdminURL, unicode.IsControl):
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", strings.Trim(u.Hostname(), ".") == "", strings.ContainsFunc(s.AdminURL, unicode.IsControl):
 		return nil, invalid(opConnect, "adminURL must be an http or https URL with a host")
 	case u.User != nil:
-		return nil, invalid(opConnect, "adminURL must not hold credentials")
+		return nil, invalid(opConnect, "adminURL must not contain credentials")
 	case strings.ContainsAny(s.AdminURL, "?#"):
 		return nil, invalid(opConnect, "adminURL must not have a query or a fragment")
 	}
@@ -128,7 +137,7 @@ func (s Settings) baseURL() (*url.URL, *Error) {
 
 var headerPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*$`)
 
-// checkToken makes sure that the token can be sent; its value is never repeated.
+// checkToken checks that the token fits into an HTTP header. The Error never holds its value.
 func (s Settings) checkToken() *Error {
 	if s.Token == "" {
 		return nil
@@ -137,24 +146,24 @@ func (s Settings) checkToken() *Error {
 		return invalid(opConnect, "the token's header must be the name of an HTTP header")
 	}
 	if strings.ContainsFunc(s.Token, unicode.IsControl) {
-		return invalid(opConnect, "the token holds characters that an HTTP header cannot hold")
+		return invalid(opConnect, "the token contains characters that an HTTP header cannot carry")
 	}
 	return nil
 }
 
-// tlsConfig says whom to trust and who we are. The errors of the PEM decoders are left
-// out: they tell of what is in a Secret.
+// tlsConfig returns the TLS configuration. Its errors leave out those of the PEM decoders,
+// which can describe the content of a Secret.
 func (s Settings) tlsConfig() (*tls.Config, *Error) {
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		ServerName: s.ServerName,
-		// Only when the KongGateway says so.
+		// Only if the KongGateway sets it.
 		InsecureSkipVerify: s.InsecureSkipVerify, //nolint:gosec // G402: an explicit choice of the user, off by default
 	}
 	if len(s.CA) > 0 {
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(s.CA) {
-			return nil, invalid(opConnect, "the CA bundle holds no certificate in PEM")
+			return nil, invalid(opConnect, "the CA bundle contains no certificate in PEM")
 		}
 	}
 	if len(s.ClientCert) == 0 && len(s.ClientKey) == 0 {
@@ -168,32 +177,42 @@ func (s Settings) tlsConfig() (*tls.Config, *Error) {
 	return cfg, nil
 }
 
-// httpClient makes the one http.Client of a connection.
-func (s Settings) httpClient() (*http.Client, *http.Transport, *Error) {
+// checkScheme refuses TLS settings that a URL with http would ignore.
+func (s Settings) checkScheme(u *url.URL) *Error {
+	given := len(s.CA)+len(s.ClientCert)+len(s.ClientKey) > 0 || s.ServerName != "" || s.InsecureSkipVerify
+	if u.Scheme == "http" && given {
+		return invalid(opConnect, "tls is set, and adminURL is http, so that nothing would be encrypted or verified: use https in adminURL, or remove tls")
+	}
+	return nil
+}
+
+// httpClient returns the HTTP client for the Admin API at u and its transport.
+func (s Settings) httpClient(u *url.URL) (*http.Client, *http.Transport, *Error) {
 	tlsConfig, err := s.tlsConfig()
 	if err != nil {
 		return nil, nil, err
 	}
+	allowed, err := parseAllowedHosts(s.AllowedHosts)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = allowed.checkURL(u); err != nil {
+		return nil, nil, err
+	}
+	dialer := &net.Dialer{Timeout: s.RequestTimeout, KeepAlive: 30 * time.Second, Control: allowed.control(u)}
 	transport := &http.Transport{
 		Proxy:               nil, // see the package comment
-		DialContext:         (&net.Dialer{Timeout: s.RequestTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         dialer.DialContext,
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: s.RequestTimeout,
 		MaxIdleConns:        s.MaxInFlight,
 		MaxIdleConnsPerHost: s.MaxInFlight,
 		IdleConnTimeout:     idleConnTimeout,
-		DisableCompression:  true, // bodies are bounded by what is on the wire
+		DisableCompression:  true, // the bounds on bodies count bytes on the wire
 	}
 	var rt http.RoundTripper = transport
 	if s.Transport != nil {
 		rt = s.Transport(rt)
 	}
 	return &http.Client{Transport: refuseRedirects{rt}}, transport, nil
-}
-
-func (s Settings) limiter() *rate.Limiter {
-	if s.RequestsPerSecond <= 0 {
-		return rate.NewLimiter(rate.Inf, 0)
-	}
-	return rate.NewLimiter(rate.Limit(s.RequestsPerSecond), s.Burst)
 }

@@ -65,7 +65,7 @@ func probed(t testing.TB, adminURL string, change ...func(*Settings)) *Client {
 func trusting(t testing.TB, adminURL string, change ...func(*Settings)) *Client {
 	t.Helper()
 	c := newClient(t, adminURL, change...)
-	c.trusted.Store(true)
+	c.notFoundTrusted.Store(true)
 	return c
 }
 
@@ -114,7 +114,7 @@ func failure(t testing.TB, err error, want Reason) *Error {
 	return e
 }
 
-func wantKind(t testing.TB, err error, want Reason) {
+func wantReason(t testing.TB, err error, want Reason) {
 	t.Helper()
 	_ = failure(t, err, want)
 }

@@ -24,7 +24,7 @@ func full(t testing.TB) Settings {
 	}
 }
 
-func TestPool(t *testing.T) {
+func TestRegistry(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	p := NewRegistry(NewMetrics(reg), nil)
 	s := full(t)
@@ -46,14 +46,14 @@ func TestPool(t *testing.T) {
 	}
 	other.AdminURL = "nonsense"
 	_, changed, err = p.GetOrCreate("ns/gw", other)
-	if wantKind(t, err, Invalid); !changed {
+	if wantReason(t, err, Invalid); !changed {
 		t.Error("nothing changed")
 	}
 	if len(p.clients) != 0 {
 		t.Error("a client with Settings that nobody asks for any more")
 	}
 	_, changed, err = p.GetOrCreate("ns/gw", other)
-	if wantKind(t, err, Invalid); changed {
+	if wantReason(t, err, Invalid); changed {
 		t.Error("changed from nothing to nothing")
 	}
 	p.Remove("ns/gw")
@@ -76,6 +76,7 @@ func TestSettingsEqual(t *testing.T) {
 		"RequestsPerSecond":  func(s *Settings) { s.RequestsPerSecond = 1 },
 		"Burst":              func(s *Settings) { s.Burst = 1 },
 		"RequestTimeout":     func(s *Settings) { s.RequestTimeout = 1 },
+		"AllowedHosts":       func(s *Settings) { s.AllowedHosts = []string{"x"} },
 		"UserAgent":          func(s *Settings) { s.UserAgent = "x" },
 	}
 	if !s.equal(s) {
@@ -103,15 +104,22 @@ func TestNewRefuses(t *testing.T) {
 		{"no host", func(s *Settings) { s.AdminURL = "http:///x" }, "http or https URL"},
 		{"no scheme", func(s *Settings) { s.AdminURL = "kong:8001" }, "http or https URL"},
 		{"not a URL", func(s *Settings) { s.AdminURL = "http://[::1" }, "http or https URL"},
-		{"credentials", func(s *Settings) { s.AdminURL = "http://u:" + token + "@kong" }, "must not hold credentials"},
+		{"credentials", func(s *Settings) { s.AdminURL = "http://u:" + token + "@kong" }, "must not contain credentials"},
 		{"query", func(s *Settings) { s.AdminURL = "http://kong?t=" + token }, "query"},
 		{"empty query", func(s *Settings) { s.AdminURL = "http://kong?" }, "query"},
 		{"fragment", func(s *Settings) { s.AdminURL = "http://kong#x" }, "fragment"},
 		{"dots", func(s *Settings) { s.AdminURL = "http://kong/a/../b" }, "'..'"},
 		{"escaped dots", func(s *Settings) { s.AdminURL = "http://kong/a/%2e%2e/b" }, "'..'"},
+		{"CA beside http", func(s *Settings) { *s = Settings{AdminURL: "http://kong", CA: good.CA} }, "tls is set"},
+		{"client certificate beside http", func(s *Settings) {
+			*s = Settings{AdminURL: "http://kong", ClientCert: good.ClientCert, ClientKey: good.ClientKey}
+		}, "tls is set"},
+		{"server name beside http", func(s *Settings) { *s = Settings{AdminURL: "HTTP://kong", ServerName: "x"} }, "tls is set"},
+		{"no verification beside http", func(s *Settings) { *s = Settings{AdminURL: "http://kong", InsecureSkipVerify: true} }, "tls is set"},
+		{"only a dot", func(s *Settings) { s.AdminURL = "https://./" }, "http or https URL"},
 		{"workspace", func(s *Settings) { s.Workspace = "../x" }, "workspace must not"},
 		{"header", func(s *Settings) { s.TokenHeader = "X Y" }, "name of an HTTP header"},
-		{"token", func(s *Settings) { s.Token = token + "\r\nX: y" }, "cannot hold"},
+		{"token", func(s *Settings) { s.Token = token + "\r\nX: y" }, "cannot carry"},
 		{"CA", func(s *Settings) { s.CA = []byte(token) }, "CA bundle"},
 		{"cert without key", func(s *Settings) { s.ClientKey = nil }, "client certificate"},
 		{"key without cert", func(s *Settings) { s.ClientCert = nil }, "client certificate"},
@@ -123,7 +131,7 @@ func TestNewRefuses(t *testing.T) {
 			s := good
 			tt.change(&s)
 			c, err := New(s, nil)
-			wantKind(t, err, Invalid)
+			wantReason(t, err, Invalid)
 			if c != nil || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), token) {
 				t.Errorf("got %q", err)
 			}
@@ -147,10 +155,10 @@ func TestPathOfAdminURL(t *testing.T) {
 	for _, path := range []string{"/kong/admin", "/kong/admin/", "/kong/admin//"} {
 		c := probed(t, front+path)
 		_, err := c.PluginByID(t.Context(), id1)
-		wantKind(t, err, NotFound)
+		wantReason(t, err, NotFound)
 	}
 	_, err := newClient(t, front).Probe(t.Context())
-	wantKind(t, err, NotKong)
+	wantReason(t, err, NotKong)
 }
 
 func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
@@ -162,7 +170,7 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 	}
 }
 
-func TestPoolConcurrently(t *testing.T) {
+func TestRegistryConcurrently(t *testing.T) {
 	kong := kongtest.Start(t)
 	var p Registry
 	var wg sync.WaitGroup
@@ -194,14 +202,14 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = c.PluginByID(t.Context(), id1)
-		wantKind(t, err, Unavailable)
+		wantReason(t, err, Unavailable)
 		c.Close()
 	}
 	refused, _, err := p.GetOrCreate("a", Settings{Name: "ns/a", AdminURL: "http://127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, refused.Delete(t.Context(), id1), Unavailable)
+	wantReason(t, refused.Delete(t.Context(), id1), Unavailable)
 	want := map[string]float64{
 		"ns/a GET 404": 1, "ns/b GET 404": 1, "ns/a DELETE error": 1,
 	}

@@ -22,7 +22,7 @@ func TestOnlyALeaderWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantKinds(t, c, Unavailable, Unavailable)
+	wantReasons(t, c, Unavailable, Unavailable)
 	mu.Lock()
 	if slices.ContainsFunc(methods, func(method string) bool { return method != http.MethodGet }) {
 		t.Errorf("sent: %v", methods)
@@ -30,5 +30,5 @@ func TestOnlyALeaderWrites(t *testing.T) {
 	mu.Unlock()
 
 	leads.Store(true)
-	wantKinds(t, c, Unavailable, UnknownOutcome)
+	wantReasons(t, c, Unavailable, UnknownOutcome)
 }
