@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -40,8 +41,8 @@ type resync struct {
 // it: the network may break a single one.
 const resyncFailureThreshold = 2
 
-// resyncIfDue lists every plugin of this cluster, and every entity of the kinds that bindings
-// name, in as few lists as there are. A list that broke off is dropped completely.
+// resyncIfDue lists every plugin of this cluster, and looks up every entity that bindings name,
+// in as few requests as there are. A list that broke off is dropped completely.
 func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	s.resync = resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError}
 	if !s.probe.attempted || !s.probe.resyncDue || s.probe.result.problem() != nil {
@@ -88,17 +89,8 @@ func count(n int) int32 {
 // tags.
 func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*connection.Snapshot, []ownedPlugin, error) {
 	snapshot := connection.NewSnapshot(began)
-	for i := range s.bindings {
-		for _, entity := range reference.ScopeEntities(s.bindings[i].Spec.Scope) {
-			if snapshot.HasEntities(entity.Kind) || entity.Kind == adminapi.ConsumerGroup && !s.probe.result.info.Enterprise() {
-				continue
-			}
-			ids, err := s.probe.client.Entities(ctx, entity.Kind)
-			if err != nil {
-				return nil, nil, err
-			}
-			snapshot.SetEntities(entity.Kind, ids)
-		}
+	if err := s.lookupEntities(ctx, snapshot); err != nil {
+		return nil, nil, err
 	}
 	// The plugins come last, so that a plugin is never newer than what it applies to.
 	known := r.programmedFingerprints(s)
@@ -112,6 +104,31 @@ func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*
 		snapshot.Add(live, owner, known[live.ID])
 	})
 	return snapshot, owned, err
+}
+
+// lookupEntities looks up the entities that the bindings name, and no others: a Kong may have
+// millions of consumers.
+func (s *state) lookupEntities(ctx context.Context, snapshot *connection.Snapshot) error {
+	wanted := map[adminapi.EntityKind]sets.Set[adminapi.EntityRef]{}
+	for i := range s.bindings {
+		for _, entity := range reference.ScopeEntities(s.bindings[i].Spec.Scope) {
+			if entity.Kind == adminapi.ConsumerGroup && !s.probe.result.info.Enterprise() {
+				continue
+			}
+			if wanted[entity.Kind] == nil {
+				wanted[entity.Kind] = sets.New[adminapi.EntityRef]()
+			}
+			wanted[entity.Kind].Insert(entity.Ref)
+		}
+	}
+	for kind, refs := range wanted {
+		entities, err := s.probe.client.Entities(ctx, kind, refs.UnsortedList())
+		if err != nil {
+			return err
+		}
+		snapshot.SetEntities(kind, entities)
+	}
+	return nil
 }
 
 // programmedFingerprints are the fingerprints of the plugins as they were last programmed, by ID.

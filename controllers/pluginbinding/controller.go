@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
 	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
@@ -80,6 +81,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
 	defer r.releaseWorker(ctx, s.gatewayKey)
+	ctx = adminapi.WithSequence(ctx) // while Kong rate-limits the operator, what has begun is finished first
 
 	switch {
 	case binding.DeletionTimestamp.IsZero():

@@ -86,13 +86,16 @@ func (r *Reconciler) render(ctx context.Context, s *state, reader *secrets.Reade
 func (r *Reconciler) resolveScope(ctx context.Context, s *state, d *desired) *stepResult {
 	var scope plugin.Scope
 	for _, entity := range reference.ScopeEntities(s.binding.Spec.Scope) {
-		id := ""
+		var (
+			found adminapi.Entity
+			known bool
+		)
 		if d.trust.Scope {
-			id = s.access.connection.Snapshot.Resolve(entity)
+			found, known = s.access.connection.Snapshot.Resolve(entity)
 		}
-		if id == "" {
+		if !known {
 			var err error
-			id, err = s.client().Resolve(ctx, entity.Kind, entity.Ref)
+			found, err = s.client().Resolve(ctx, entity.Kind, entity.Ref)
 			switch {
 			case adminapi.IsNotFound(err):
 				return scopeNotFound(s, entity)
@@ -102,7 +105,7 @@ func (r *Reconciler) resolveScope(ctx context.Context, s *state, d *desired) *st
 				return r.handleKongError(s, d, err)
 			}
 		}
-		entity.SetID(&scope, id)
+		entity.SetID(&scope, found.ID)
 	}
 	d.plugin.Scope, d.refsResolved = scope, true
 	return nil

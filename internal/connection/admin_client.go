@@ -35,16 +35,21 @@ type AdminClient interface {
 	// an error proves nothing.
 	VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error
 
-	// Resolve returns the ID of a service, route, consumer or consumer group: NotFound when
-	// there is none, Ambiguous when there are several.
-	Resolve(ctx context.Context, kind adminapi.EntityKind, ref adminapi.EntityRef) (string, error)
+	// Resolve returns a service, route, consumer or consumer group: NotFound when there is none,
+	// Ambiguous when there are several.
+	Resolve(ctx context.Context, kind adminapi.EntityKind, ref adminapi.EntityRef) (adminapi.Entity, error)
 
-	// Entities returns the IDs of all entities of a kind by every reference that means one.
-	Entities(ctx context.Context, kind adminapi.EntityKind) (map[adminapi.EntityRef]string, error)
+	// Entities returns those of the wanted entities that exist, by the reference that was asked
+	// for.
+	Entities(ctx context.Context, kind adminapi.EntityKind, wanted []adminapi.EntityRef) (map[adminapi.EntityRef]adminapi.Entity, error)
 
 	// Schema returns the schema of a plugin, which a comparison needs: NotFound when the
 	// plugin is not installed.
 	Schema(ctx context.Context, pluginName string) (*plugin.Schema, error)
+
+	// ValidateConfig asks whether Kong's schema accepts the plugin, and writes nothing: Rejected
+	// when it does not.
+	ValidateConfig(ctx context.Context, p plugin.Plugin) error
 
 	// Create makes a plugin and lets Kong assign its ID. Put writes the whole plugin under its
 	// ID, whether or not there is one. Both return what Kong then holds, and Conflict when the

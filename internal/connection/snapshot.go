@@ -16,8 +16,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
-// Snapshot is one complete list of a Kong: every plugin of this cluster, and every entity of
-// the kinds that bindings name. It saves a request per binding: a plugin that it shows as
+// Snapshot is one complete list of a Kong: every plugin of this cluster, and every entity
+// that bindings name. It saves a request per binding: a plugin that it shows as
 // declared is programmed. For everything else the operator asks Kong before it acts.
 //
 // A nil Snapshot shows nothing.
@@ -31,7 +31,7 @@ type Snapshot struct {
 	items        map[string][]byte
 	fingerprints map[string]uint64
 	owned        map[types.NamespacedName]bool
-	entities     map[adminapi.EntityKind]map[adminapi.EntityRef]string
+	entities     map[adminapi.EntityKind]map[adminapi.EntityRef]adminapi.Entity
 }
 
 // NewSnapshot returns a snapshot that shows nothing yet.
@@ -41,7 +41,7 @@ func NewSnapshot(began inflight.Time) *Snapshot {
 		items:        map[string][]byte{},
 		fingerprints: map[string]uint64{},
 		owned:        map[types.NamespacedName]bool{},
-		entities:     map[adminapi.EntityKind]map[adminapi.EntityRef]string{},
+		entities:     map[adminapi.EntityKind]map[adminapi.EntityRef]adminapi.Entity{},
 	}
 }
 
@@ -61,13 +61,13 @@ func (s *Snapshot) Add(item plugin.Plugin, owner types.NamespacedName, known uin
 	}
 }
 
-// SetEntities adds all entities of a kind. Like Add, it is for a snapshot that is not shared
-// yet.
-func (s *Snapshot) SetEntities(kind adminapi.EntityKind, ids map[adminapi.EntityRef]string) {
-	s.entities[kind] = ids
+// SetEntities adds the entities of a kind that bindings name. Like Add, it is for a snapshot
+// that is not shared yet.
+func (s *Snapshot) SetEntities(kind adminapi.EntityKind, entities map[adminapi.EntityRef]adminapi.Entity) {
+	s.entities[kind] = entities
 }
 
-// HasEntities reports whether the entities of that kind were listed.
+// HasEntities reports whether entities of that kind were looked up.
 func (s *Snapshot) HasEntities(kind adminapi.EntityKind) bool { return s.entities[kind] != nil }
 
 // Len is the number of plugins.
@@ -109,15 +109,16 @@ func (s *Snapshot) Owns(binding identity.Binding) bool {
 	return s != nil && s.owned[types.NamespacedName{Namespace: binding.Namespace, Name: binding.Name}]
 }
 
-// Resolve returns the ID of an entity, empty if the snapshot does not show it.
-func (s *Snapshot) Resolve(entity reference.ScopeEntity) string {
+// Resolve returns an entity, false if the snapshot does not show it.
+func (s *Snapshot) Resolve(entity reference.ScopeEntity) (adminapi.Entity, bool) {
 	if s == nil {
-		return ""
+		return adminapi.Entity{}, false
 	}
-	return s.entities[entity.Kind][entity.Ref]
+	found, ok := s.entities[entity.Kind][entity.Ref]
+	return found, ok
 }
 
-// ListsScope reports whether the entities of all kinds that the scope names were listed.
+// ListsScope reports whether entities of all kinds that the scope names were looked up.
 func (s *Snapshot) ListsScope(declared *v1alpha1.Scope) bool {
 	for _, entity := range reference.ScopeEntities(declared) {
 		if !s.HasEntities(entity.Kind) {
@@ -131,11 +132,11 @@ func (s *Snapshot) ListsScope(declared *v1alpha1.Scope) bool {
 func (s *Snapshot) ResolveScope(declared *v1alpha1.Scope) (plugin.Scope, bool) {
 	var scope plugin.Scope
 	for _, entity := range reference.ScopeEntities(declared) {
-		id := s.Resolve(entity)
-		if id == "" {
+		found, ok := s.Resolve(entity)
+		if !ok {
 			return plugin.Scope{}, false
 		}
-		entity.SetID(&scope, id)
+		entity.SetID(&scope, found.ID)
 	}
 	return scope, true
 }
