@@ -91,23 +91,21 @@ func NewPolicy(gateway *v1alpha1.KongGateway) (Policy, error) {
 	if allowed.MaxBindingsPerNamespace != nil {
 		p.maxBindings = max(int(*allowed.MaxBindingsPerNamespace), 1)
 	}
-	p.code, p.globalScope, p.entities, p.adoption = defaults(allowed)
+	p.globalScope = allowed.GlobalScope
+	p.code, p.entities, p.adoption = defaults(allowed)
 	return p, errors.Join(errs...)
 }
 
 // defaults fills in what the API server fills in, for objects that did not come from it. A value
 // that the API does not have becomes the strictest one.
-func defaults(a *v1alpha1.AllowedBindings) (v1alpha1.CodePolicy, v1alpha1.GlobalScopePolicy, v1alpha1.EntityPolicy, v1alpha1.AdoptionLimit) {
-	code, global, entities, adoption := a.Code, a.GlobalScope, a.Entities, a.Adoption
+func defaults(a *v1alpha1.AllowedBindings) (v1alpha1.CodePolicy, v1alpha1.EntityPolicy, v1alpha1.AdoptionLimit) {
+	code, entities, adoption := a.Code, a.Entities, a.Adoption
 	switch code {
 	case "":
 		code = v1alpha1.CodeNamed
 	case v1alpha1.CodeNamed, v1alpha1.CodeAny:
 	default:
 		code = v1alpha1.CodeNone
-	}
-	if global != v1alpha1.GlobalScopeAllowed {
-		global = v1alpha1.GlobalScopeDenied
 	}
 	switch entities {
 	case "":
@@ -123,7 +121,7 @@ func defaults(a *v1alpha1.AllowedBindings) (v1alpha1.CodePolicy, v1alpha1.Global
 	default:
 		adoption = v1alpha1.AdoptionNone
 	}
-	return code, global, entities, adoption
+	return code, entities, adoption
 }
 
 func newNamespaceSet(own string, allowed *v1alpha1.AllowedNamespaces) (namespaceSet, error) {
