@@ -3,22 +3,24 @@ package v1alpha1
 // Types of conditions. Both kinds have Accepted and the summary Ready.
 const (
 	// ConditionReady is the summary that kubectl wait, Argo CD and Flux read. For a
-	// PluginBinding it is True when Kong holds exactly the declared plugin under
-	// status.pluginID, for a KongGateway when bindings can be programmed on it.
+	// PluginBinding it is True when Kong holds the declared plugin with the ID
+	// status.pluginID. For a KongGateway it is True when the operator can program bindings
+	// on it.
 	ConditionReady = "Ready"
 
-	// ConditionAccepted says whether the object, as it is written, can be used at all.
+	// ConditionAccepted says whether the operator can use the object as it is.
 	ConditionAccepted = "Accepted"
 
-	// ConditionResolvedRefs says whether everything a PluginBinding or a KongGateway
-	// refers to (Secrets, and a scope's service, route or consumer) was found.
+	// ConditionResolvedRefs says whether everything exists to which a PluginBinding or a
+	// KongGateway refers: Secrets, and the service, route, consumer or consumer group of a
+	// scope.
 	ConditionResolvedRefs = "ResolvedRefs"
 
-	// ConditionProgrammed says whether Kong holds exactly the declared plugin under
+	// ConditionProgrammed says whether Kong holds the declared plugin with the ID
 	// status.pluginID.
 	ConditionProgrammed = "Programmed"
 
-	// ConditionReachable says whether the Admin API of a KongGateway answers as a Kong.
+	// ConditionReachable says whether the Admin API of a KongGateway answers.
 	ConditionReachable = "Reachable"
 
 	// ConditionDatabaseReachable says whether that Kong reaches its database.
@@ -27,92 +29,99 @@ const (
 
 // Reasons of the conditions of a PluginBinding.
 const (
-	// ReasonReady stands with Ready=True.
+	// ReasonReady is the reason of Ready=True.
 	ReasonReady = "Ready"
-	// ReasonAccepted stands with Accepted=True.
+	// ReasonAccepted is the reason of Accepted=True.
 	ReasonAccepted = "Accepted"
-	// ReasonResolvedRefs stands with ResolvedRefs=True.
+	// ReasonResolvedRefs is the reason of ResolvedRefs=True.
 	ReasonResolvedRefs = "ResolvedRefs"
-	// ReasonProgrammed stands with Programmed=True.
+	// ReasonProgrammed is the reason of Programmed=True.
 	ReasonProgrammed = "Programmed"
-	// ReasonProgramming: a write to Kong was made and the next pass reads it back.
+	// ReasonProgramming: the operator wrote to Kong, and the next reconcile reads it back.
 	ReasonProgramming = "Programming"
-	// ReasonPending: an earlier condition has to become True first.
+	// ReasonPending: another condition must become True first.
 	ReasonPending = "Pending"
 
 	// ReasonPaused: the paused annotation is set.
 	ReasonPaused = "Paused"
 	// ReasonObserved: managementPolicy is Observe and Kong holds the declared plugin.
 	ReasonObserved = "Observed"
-	// ReasonWouldChange: managementPolicy is Observe and the operator would write.
+	// ReasonWouldChange: managementPolicy is Observe, and with Manage the operator would
+	// write to Kong.
 	ReasonWouldChange = "WouldChange"
 
-	// ReasonGatewayNotWatched: the gateway is in a namespace that the operator does not watch.
+	// ReasonGatewayNotWatched: the operator does not watch the namespace of the gateway.
 	ReasonGatewayNotWatched = "GatewayNotWatched"
 	// ReasonGatewayNotFound: the KongGateway of gatewayRef does not exist.
 	ReasonGatewayNotFound = "GatewayNotFound"
-	// ReasonGatewayNotReady: the KongGateway exists and cannot be used now.
+	// ReasonGatewayNotReady: the operator cannot use the KongGateway now.
 	ReasonGatewayNotReady = "GatewayNotReady"
-	// ReasonGatewayNotAccepted: the KongGateway can never be used as it is.
+	// ReasonGatewayNotAccepted: the operator cannot use the KongGateway as it is.
 	ReasonGatewayNotAccepted = "GatewayNotAccepted"
-	// ReasonNotAllowedByGateway: allowedBindings of the KongGateway refuses this binding.
+	// ReasonNotAllowedByGateway: allowedBindings of the KongGateway does not allow the
+	// binding.
 	ReasonNotAllowedByGateway = "NotAllowedByGateway"
-	// ReasonUnsupportedField: a field of the spec that this edition of Kong does not have.
+	// ReasonUnsupportedField: this edition of Kong does not have a field of the spec.
 	ReasonUnsupportedField = "UnsupportedField"
-	// ReasonInvalidConfig: config, configFrom or configPatches cannot be put together.
+	// ReasonInvalidConfig: config, configFrom and configPatches do not make a valid config.
 	ReasonInvalidConfig = "InvalidConfig"
 
-	// ReasonSecretNotFound: a Secret or a key in it does not exist.
+	// ReasonSecretNotFound: a Secret, or a key in it, does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonScopeNotFound: the service, route, consumer or consumer group does not exist in Kong.
 	ReasonScopeNotFound = "ScopeNotFound"
-	// ReasonScopeAmbiguous: a name of the scope answers to more than one entity.
+	// ReasonScopeAmbiguous: more than one entity has a name of the scope.
 	ReasonScopeAmbiguous = "ScopeAmbiguous"
 
-	// ReasonConflict: another plugin holds this name and scope, or the recorded ID.
+	// ReasonConflict: another plugin has this name and scope, or the recorded ID.
 	ReasonConflict = "Conflict"
 	// ReasonPluginNotFound: the plugin of spec.pluginID does not exist in Kong.
 	ReasonPluginNotFound = "PluginNotFound"
 	// ReasonPluginNotInstalled: this Kong does not have a plugin of that name.
 	ReasonPluginNotInstalled = "PluginNotInstalled"
-	// ReasonRejected: Kong refused the plugin; the message says which fields.
+	// ReasonRejected: Kong rejected the plugin. The message names the fields.
 	ReasonRejected = "Rejected"
 	// ReasonDenied: Kong refused the credentials (401 or 403).
 	ReasonDenied = "Denied"
-	// ReasonKongUnavailable: Kong did not answer, or not as Kong does; nothing is known.
+	// ReasonKongUnavailable: Kong did not answer, or gave an answer that the operator cannot
+	// use. The state of the plugin is unknown.
 	ReasonKongUnavailable = "KongUnavailable"
-	// ReasonForbidden: the API server does not let the operator do what it has to.
+	// ReasonForbidden: the API server refused a request of the operator (403).
 	ReasonForbidden = "Forbidden"
-	// ReasonIDNotRecorded: the API server refused to record the plugin's ID. Only of events.
+	// ReasonIDNotRecorded: the API server refused to record the ID of the plugin. Only events
+	// have this reason.
 	ReasonIDNotRecorded = "IDNotRecorded"
-	// ReasonDeleting: the binding is being deleted and its plugin is not gone yet.
+	// ReasonDeleting: the binding is being deleted, and its plugin still exists.
 	ReasonDeleting = "Deleting"
 )
 
 // Reasons of the conditions of a KongGateway.
 const (
-	// ReasonReachable stands with Reachable=True and DatabaseReachable=True.
+	// ReasonReachable is the reason of Reachable=True and DatabaseReachable=True.
 	ReasonReachable = "Reachable"
-	// ReasonUnreachable: no connection, or no answer in time.
+	// ReasonUnreachable: the operator gets no connection, or no answer in time.
 	ReasonUnreachable = "Unreachable"
-	// ReasonNotKong: something answered that is not a Kong Admin API.
+	// ReasonNotKong: the answer is not that of a Kong Admin API.
 	ReasonNotKong = "NotKong"
-	// ReasonTLSFailed: the server's certificate was not accepted, or ours was not.
+	// ReasonTLSFailed: one side did not accept the certificate of the other.
 	ReasonTLSFailed = "TLSFailed"
-	// ReasonDatabaseUnreachable: Kong answers and its database does not.
+	// ReasonDatabaseUnreachable: Kong answers, but does not reach its database.
 	ReasonDatabaseUnreachable = "DatabaseUnreachable"
 	// ReasonDBLess: this Kong runs without a database.
 	ReasonDBLess = "DBLess"
-	// ReasonUnsupportedVersion: this Kong is older than 3.2 and knows no instance_name.
+	// ReasonUnsupportedVersion: this Kong is older than 3.2, which added instance_name.
 	ReasonUnsupportedVersion = "UnsupportedVersion"
-	// ReasonUnsupportedEdition: a workspace is set and this Kong has none.
+	// ReasonUnsupportedEdition: workspace is set, and this Kong has no workspaces.
 	ReasonUnsupportedEdition = "UnsupportedEdition"
-	// ReasonInvalidConnection: a certificate, key or URL that cannot be used.
+	// ReasonInvalidConnection: the operator cannot use a certificate, key, token or URL.
 	ReasonInvalidConnection = "InvalidConnection"
-	// ReasonInvalidSelector: the selector of allowedBindings.namespaces cannot be read.
+	// ReasonInvalidSelector: a selector in allowedBindings or allowedGateways is not valid.
 	ReasonInvalidSelector = "InvalidSelector"
 	// ReasonWorkspaceNotFound: this Kong has no workspace of that name.
 	ReasonWorkspaceNotFound = "WorkspaceNotFound"
-	// ReasonInUse: the gateway is being deleted and bindings still refer to it.
+	// ReasonGatewayNotAllowed: an older KongGateway in another namespace leads to the same
+	// Kong, and its allowedGateways does not allow the namespace of this gateway.
+	ReasonGatewayNotAllowed = "GatewayNotAllowed"
+	// ReasonInUse: the gateway is being deleted, and bindings still refer to it.
 	ReasonInUse = "InUse"
 )

@@ -1,5 +1,5 @@
 // Package v1alpha1 holds the two kinds of the API group kong.pluginbinding.io:
-// KongGateway, which says how to reach one Kong and who may use it, and
+// KongGateway, which describes how to reach one Kong and who may use it, and
 // PluginBinding, which declares one Kong plugin on one scope of that Kong.
 //
 // +kubebuilder:object:generate=true

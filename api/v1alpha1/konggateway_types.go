@@ -4,10 +4,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// KongGatewaySpec says how to reach one Kong in DB mode and who may use it.
+// KongGatewaySpec describes how to reach one Kong in DB mode, and who may use it.
 type KongGatewaySpec struct {
-	// adminURL is the base URL of the Admin API, http or https; it may have a path
-	// (an Admin API behind a proxy). Credentials do not belong here, see auth.
+	// adminURL is the base URL of the Admin API. Its scheme is http or https. It may
+	// have a path, for an Admin API behind a proxy. Put credentials into auth.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -16,47 +16,59 @@ type KongGatewaySpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#')",message="must not have a query or a fragment"
 	AdminURL string `json:"adminURL"`
 
-	// workspace of Kong Enterprise that holds the plugins. Leave it out for Kong
-	// Gateway OSS and for the default workspace.
+	// workspace is the workspace of Kong Enterprise that holds the plugins. Leave it
+	// out for Kong Gateway OSS and for the default workspace.
 	// +optional
 	Workspace Name `json:"workspace,omitempty"`
 
-	// auth is what the operator shows to the Admin API with every request.
+	// auth holds the credentials that the operator sends with every request to the
+	// Admin API.
 	// +optional
 	Auth *GatewayAuth `json:"auth,omitempty"`
 
-	// tls says how the Admin API's certificate is verified, and which one the
-	// operator shows. Verification is on unless insecureSkipVerify is set.
+	// tls configures how the operator verifies the certificate of the Admin API, and
+	// which client certificate it presents. The operator verifies the certificate
+	// unless insecureSkipVerify is true.
 	// +optional
 	TLS *GatewayTLS `json:"tls,omitempty"`
 
-	// allowedBindings says which PluginBindings may use this gateway. Bindings in the
-	// gateway's own namespace always may, with any plugin and any scope.
+	// allowedBindings says what PluginBindings from other namespaces may do through this
+	// gateway. It does not restrict bindings in the gateway's own namespace. The default
+	// allows no other namespace.
 	// +optional
 	// +kubebuilder:default={namespaces: {from: Same}}
 	AllowedBindings *AllowedBindings `json:"allowedBindings,omitempty"`
 
-	// resyncInterval is how often the operator reads what Kong holds and puts right
-	// what differs, at least 10s.
+	// allowedGateways says in which namespaces another KongGateway may lead to the same
+	// Kong. The oldest KongGateway of a Kong decides; the operator does not accept a
+	// later one in a namespace that is not allowed. The default allows only the
+	// gateway's own namespace.
+	// +optional
+	// +kubebuilder:default={namespaces: {from: Same}}
+	AllowedGateways *AllowedGateways `json:"allowedGateways,omitempty"`
+
+	// resyncInterval is the time between two resyncs. In a resync the operator lists its
+	// plugins in Kong and corrects those that differ from their bindings. The minimum is
+	// 10s, the maximum 24h.
 	// +optional
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,5}([.][0-9]{1,9})?(ms|s|m|h))+$') || duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="must be between 10s and 24h"
 	ResyncInterval Duration `json:"resyncInterval,omitempty"`
 
-	// limits says how hard the operator may lean on this Admin API.
+	// limits bounds the requests of the operator to this Admin API.
 	// +optional
 	// +kubebuilder:default={}
 	Limits *GatewayLimits `json:"limits,omitempty"`
 }
 
-// GatewayAuth is a token that is sent as a header.
+// GatewayAuth is a token that the operator sends in a header.
 type GatewayAuth struct {
-	// tokenSecretRef names the Secret key that holds the token, in the gateway's
-	// namespace. A changed Secret is picked up at once.
+	// tokenSecretRef selects the key of a Secret that holds the token. The Secret is in
+	// the gateway's namespace. The operator uses a changed Secret immediately.
 	// +required
 	TokenSecretRef SecretKeyRef `json:"tokenSecretRef"`
 
-	// header that carries the token.
+	// header is the name of the HTTP header that carries the token.
 	// +optional
 	// +kubebuilder:default=Kong-Admin-Token
 	// +kubebuilder:validation:MaxLength=128
@@ -65,43 +77,43 @@ type GatewayAuth struct {
 	Header string `json:"header,omitempty"`
 }
 
-// GatewayTLS says whom to trust and who we are.
+// GatewayTLS configures TLS to the Admin API.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.caSecretRef) || has(self.clientCertSecretRef) || has(self.serverName) || has(self.insecureSkipVerify)",message="set at least one of caSecretRef, clientCertSecretRef, serverName and insecureSkipVerify, or leave out tls"
 type GatewayTLS struct {
-	// caSecretRef names a Secret in the gateway's namespace with the certificate
-	// authorities (PEM) to trust instead of the system's.
+	// caSecretRef selects the certificate authorities (PEM) that the operator trusts
+	// instead of those of the system. The Secret is in the gateway's namespace.
 	// +optional
 	CASecretRef *CASecretRef `json:"caSecretRef,omitempty"`
 
-	// clientCertSecretRef names a Secret of type kubernetes.io/tls in the gateway's
-	// namespace: the certificate and key that the operator shows.
+	// clientCertSecretRef names a Secret of type kubernetes.io/tls with the certificate
+	// and key that the operator presents. The Secret is in the gateway's namespace.
 	// +optional
 	ClientCertSecretRef *ClientCertSecretRef `json:"clientCertSecretRef,omitempty"`
 
-	// serverName to expect in the Admin API's certificate, when it is not the host of
-	// adminURL.
+	// serverName is the name that the certificate of the Admin API must have. The
+	// default is the host of adminURL.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	ServerName string `json:"serverName,omitempty"`
 
-	// insecureSkipVerify turns verification off. Whoever can stand between the
-	// operator and Kong then reads the token and every plugin's config.
+	// insecureSkipVerify makes the operator accept any certificate. An attacker between
+	// the operator and Kong can then read the token and the config of every plugin.
 	// +optional
 	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
 }
 
-// CASecretRef names a Secret key with certificate authorities in PEM.
+// CASecretRef selects a key of a Secret that holds certificate authorities in PEM.
 type CASecretRef struct {
-	// name of the Secret.
+	// name is the name of the Secret.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"
 	Name string `json:"name"`
 
-	// key within the Secret's data.
+	// key is the key in the data of the Secret.
 	// +optional
 	// +kubebuilder:default=ca.crt
 	// +kubebuilder:validation:MinLength=1
@@ -110,9 +122,9 @@ type CASecretRef struct {
 	Key string `json:"key,omitempty"`
 }
 
-// ClientCertSecretRef names a Secret with the keys tls.crt and tls.key.
+// ClientCertSecretRef names a Secret that has the keys tls.crt and tls.key.
 type ClientCertSecretRef struct {
-	// name of the Secret.
+	// name is the name of the Secret.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -120,67 +132,120 @@ type ClientCertSecretRef struct {
 	Name string `json:"name"`
 }
 
-// AllowedBindings says which PluginBindings outside the gateway's own namespace may
-// use the gateway, in the shape of Gateway API's allowedRoutes.
+// AllowedBindings says what PluginBindings outside the gateway's own namespace may do
+// through the gateway, in the shape of allowedRoutes of Gateway API. Bindings in the
+// gateway's own namespace are not restricted.
 type AllowedBindings struct {
-	// namespaces whose bindings may use this gateway.
+	// namespaces selects the namespaces whose bindings may use this gateway.
 	// +optional
 	// +kubebuilder:default={from: Same}
-	Namespaces *BindingNamespaces `json:"namespaces,omitempty"`
+	Namespaces *AllowedNamespaces `json:"namespaces,omitempty"`
 
-	// plugins that may be bound from outside the gateway's own namespace.
+	// plugins selects the plugins that may be bound.
 	// +optional
 	Plugins *AllowedPlugins `json:"plugins,omitempty"`
 
-	// globalScope allows bindings from outside the gateway's own namespace to declare
-	// a plugin without a scope, which touches everyone's traffic.
+	// grants allow more plugins to the bindings of some of these namespaces. A grant
+	// names a plugin, so that with code Named it also allows a plugin that runs code. A
+	// grant does not admit a namespace that namespaces leaves out, and does not allow a
+	// plugin that plugins.deny names.
 	// +optional
-	GlobalScope bool `json:"globalScope,omitempty"`
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Grants []PluginGrant `json:"grants,omitempty"`
+
+	// code says whether a plugin may run code from its config in Kong. This is the case
+	// for plugins such as pre-function, and for fields such as custom_fields_by_lua of
+	// the logging plugins. None never allows it. Named allows it for plugins that
+	// plugins.allow or a grant names. Any allows it for every plugin that may be bound.
+	// +optional
+	// +kubebuilder:default=Named
+	Code CodePolicy `json:"code,omitempty"`
+
+	// globalScope says whether a binding may declare a plugin without a scope. Such a
+	// plugin applies to all traffic of the Kong.
+	// +optional
+	// +kubebuilder:default=Denied
+	GlobalScope GlobalScopePolicy `json:"globalScope,omitempty"`
+
+	// entities says to which services, routes, consumers and consumer groups a plugin may
+	// apply. All allows every entity. SameNamespace allows an entity only if it has the
+	// tag k8s-namespace:<namespace of the binding> in Kong. Kong Ingress Controller sets
+	// this tag.
+	// +optional
+	// +kubebuilder:default=All
+	Entities EntityPolicy `json:"entities,omitempty"`
+
+	// adoption says which existing plugins in Kong a binding may adopt or take over,
+	// whatever its adoptionPolicy and pluginID say. None allows no existing plugin.
+	// Unowned allows a plugin without an owner; it stays where it is and the binding
+	// cannot move or delete it. Any allows every plugin, also that of another owner.
+	// +optional
+	// +kubebuilder:default=Unowned
+	Adoption AdoptionLimit `json:"adoption,omitempty"`
+
+	// maxBindingsPerNamespace is the number of bindings that each namespace may have on
+	// this gateway. The oldest bindings count first. Without it the number is not
+	// limited.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MaxBindingsPerNamespace *int32 `json:"maxBindingsPerNamespace,omitempty"`
 }
 
-// FromNamespaces says which namespaces are meant.
+// AllowedGateways says in which namespaces another KongGateway may lead to the same Kong.
+type AllowedGateways struct {
+	// namespaces selects the namespaces of these KongGateways.
+	// +optional
+	// +kubebuilder:default={from: Same}
+	Namespaces *AllowedNamespaces `json:"namespaces,omitempty"`
+}
+
+// FromNamespaces says how namespaces are selected.
 //
 // +kubebuilder:validation:Enum=Same;All;Selector
 type FromNamespaces string
 
 const (
-	// NamespacesFromSame is the gateway's own namespace.
+	// NamespacesFromSame selects the gateway's own namespace.
 	NamespacesFromSame FromNamespaces = "Same"
-	// NamespacesFromAll is every namespace.
+	// NamespacesFromAll selects every namespace.
 	NamespacesFromAll FromNamespaces = "All"
-	// NamespacesFromSelector is every namespace whose labels the selector matches.
+	// NamespacesFromSelector selects every namespace whose labels match the selector.
 	NamespacesFromSelector FromNamespaces = "Selector"
 )
 
-// BindingNamespaces is a set of namespaces.
+// AllowedNamespaces selects namespaces.
 //
 // +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",message="selector must be set when from is Selector, and only then"
-type BindingNamespaces struct {
-	// from is Same (the gateway's own namespace), All, or Selector.
+// +kubebuilder:validation:XValidation:rule="!has(self.selector) || (!has(self.selector.matchLabels) || size(self.selector.matchLabels) <= 32) && (!has(self.selector.matchExpressions) || size(self.selector.matchExpressions) <= 32)",message="selector must have at most 32 matchLabels and at most 32 matchExpressions"
+type AllowedNamespaces struct {
+	// from is Same, All or Selector. Same selects the gateway's own namespace. All selects
+	// every namespace. Selector selects the namespaces whose labels match selector.
 	// +optional
 	// +kubebuilder:default=Same
 	From FromNamespaces `json:"from,omitempty"`
 
-	// selector over the labels of namespaces, when from is Selector.
+	// selector matches the labels of namespaces. It is used only with from Selector.
 	// +optional
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
-// AllowedPlugins narrows the plugins. Plugins that run code from their config
-// (pre-function, post-function, exit-transformer, and custom_fields_by_lua of the logging
-// plugins) are denied unless allow names them.
+// AllowedPlugins selects plugins by name.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.allow) || has(self.deny)",message="set allow or deny, or leave out plugins"
 type AllowedPlugins struct {
-	// allow names the only plugins that may be bound. Without it, every plugin may
-	// that is not denied.
+	// allow lists the plugins that may be bound. Without it every plugin may be bound that
+	// deny does not list, and that code does not refuse.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=128
 	Allow []PluginName `json:"allow,omitempty"`
 
-	// deny names plugins that must not be bound. It beats allow.
+	// deny lists the plugins that must not be bound. It takes precedence over allow and
+	// over every grant.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -188,74 +253,152 @@ type AllowedPlugins struct {
 	Deny []PluginName `json:"deny,omitempty"`
 }
 
+// PluginGrant allows plugins to the bindings of some namespaces.
+//
+// +kubebuilder:validation:XValidation:rule="self.namespaces.from != 'Same'",message="the gateway's own namespace needs no grant; set namespaces.from to Selector or All"
+type PluginGrant struct {
+	// namespaces selects the namespaces that get the grant, with from Selector or All.
+	// +required
+	Namespaces AllowedNamespaces `json:"namespaces"`
+
+	// plugins lists the plugins that the grant allows.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Plugins []PluginName `json:"plugins"`
+}
+
+// CodePolicy says whether plugins may run code from their config.
+//
+// +kubebuilder:validation:Enum=None;Named;Any
+type CodePolicy string
+
+const (
+	// CodeNone never allows code.
+	CodeNone CodePolicy = "None"
+	// CodeNamed allows code in plugins that are allowed by name.
+	CodeNamed CodePolicy = "Named"
+	// CodeAny allows code in every plugin that may be bound.
+	CodeAny CodePolicy = "Any"
+)
+
+// GlobalScopePolicy says whether a plugin may have no scope.
+//
+// +kubebuilder:validation:Enum=Denied;Allowed
+type GlobalScopePolicy string
+
+const (
+	// GlobalScopeDenied refuses plugins without a scope.
+	GlobalScopeDenied GlobalScopePolicy = "Denied"
+	// GlobalScopeAllowed allows plugins without a scope.
+	GlobalScopeAllowed GlobalScopePolicy = "Allowed"
+)
+
+// EntityPolicy says to which entities of Kong a plugin may apply.
+//
+// +kubebuilder:validation:Enum=All;SameNamespace
+type EntityPolicy string
+
+const (
+	// EntitiesAll allows every entity.
+	EntitiesAll EntityPolicy = "All"
+	// EntitiesSameNamespace allows entities with the tag of the binding's namespace.
+	EntitiesSameNamespace EntityPolicy = "SameNamespace"
+)
+
+// AdoptionLimit says which existing plugins a binding may acquire.
+//
+// +kubebuilder:validation:Enum=None;Unowned;Any
+type AdoptionLimit string
+
+const (
+	// AdoptionNone allows no existing plugin.
+	AdoptionNone AdoptionLimit = "None"
+	// AdoptionUnowned allows plugins without an owner, where they are.
+	AdoptionUnowned AdoptionLimit = "Unowned"
+	// AdoptionAny allows every plugin.
+	AdoptionAny AdoptionLimit = "Any"
+)
+
 // GatewayLimits bounds the requests of the operator to one Admin API.
 type GatewayLimits struct {
-	// maxInFlight is the number of requests at the same time.
+	// maxInFlight is the maximum number of requests at the same time.
 	// +optional
 	// +kubebuilder:default=8
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=128
 	MaxInFlight int32 `json:"maxInFlight,omitempty"`
 
-	// requestsPerSecond, averaged.
+	// requestsPerSecond is the maximum average number of requests per second.
 	// +optional
 	// +kubebuilder:default=500
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
 	RequestsPerSecond int32 `json:"requestsPerSecond,omitempty"`
 
-	// burst is how many requests may be made at once after a quiet time.
+	// burst is the maximum number of requests at once after an idle time.
 	// +optional
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
 	Burst int32 `json:"burst,omitempty"`
 
-	// requestTimeout after which a request counts as not answered, at most 9s: with
-	// Kong's own database time-out of 5s it has to fit into the leader's lease.
+	// requestTimeout is the time after which the operator gives up a request. The maximum
+	// is 9s, because this timeout and Kong's database timeout of 5s together must be
+	// shorter than the leader's lease.
 	// +optional
 	// +kubebuilder:default="5s"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]{1,5}([.][0-9]{1,9})?(ms|s|m|h))+$') || duration(self) >= duration('100ms') && duration(self) <= duration('9s')",message="must be between 100ms and 9s"
 	RequestTimeout Duration `json:"requestTimeout,omitempty"`
 }
 
-// KongGatewayStatus is what the operator found.
+// KongGatewayStatus is the observed state of a KongGateway.
 type KongGatewayStatus struct {
-	// version of Kong, such as 3.9.1.
+	// version is the version of Kong, such as 3.9.1.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	Version string `json:"version,omitempty"`
 
-	// edition of Kong: community or enterprise.
+	// edition is the edition of Kong: community or enterprise.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Edition string `json:"edition,omitempty"`
 
-	// database of Kong: postgres, or off.
+	// database is the database of Kong: postgres, or off.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Database string `json:"database,omitempty"`
 
-	// nodeID of the Kong node that answered last when something changed.
+	// nodeID is the ID of the Kong node that answered when this status last changed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	NodeID string `json:"nodeID,omitempty"`
 
-	// bindings that refer to this gateway.
+	// kongIDs are the IDs by which Kong identifies itself, whatever its URL. Two
+	// KongGateways with a common ID lead to the same Kong, see spec.allowedGateways.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=256
+	KongIDs []string `json:"kongIDs,omitempty"`
+
+	// bindings counts the PluginBindings that refer to this gateway.
 	// +optional
 	Bindings *BindingCounts `json:"bindings,omitempty"`
 
-	// lastResync is the last complete list of all the operator's plugins in this Kong whose
-	// result differed from the one before. A resync that finds nothing new is not
-	// written here; the metric kong_operator_gateway_last_sweep_timestamp_seconds has it.
+	// lastResync is the last resync whose result differed from that of the resync before.
+	// A resync without news is not written here. The metric
+	// kong_operator_gateway_last_sweep_timestamp_seconds has the time of every resync.
 	// +optional
 	LastResync *ResyncStatus `json:"lastResync,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status describes.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (the summary), Reachable, DatabaseReachable, Accepted, ResolvedRefs.
+	// conditions are Ready (the summary), ResolvedRefs, Reachable, DatabaseReachable and
+	// Accepted.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -265,40 +408,40 @@ type KongGatewayStatus struct {
 
 // BindingCounts counts PluginBindings.
 type BindingCounts struct {
-	// total number of bindings that refer to the gateway.
+	// total is the number of bindings that refer to the gateway.
 	// +optional
 	Total int32 `json:"total"`
 
-	// ready is how many of them are Ready.
+	// ready is the number of these bindings that are Ready.
 	// +optional
 	Ready int32 `json:"ready"`
 }
 
-// ResyncStatus is the result of one complete list of all the operator's plugins in a Kong.
+// ResyncStatus is the result of one resync, which lists the operator's plugins in a Kong.
 type ResyncStatus struct {
-	// time at which the resync ended.
+	// time is the time at which the resync ended.
 	// +optional
 	Time metav1.Time `json:"time,omitempty"`
 
-	// duration of the resync, such as 120ms.
+	// duration is the duration of the resync, such as 120ms.
 	// +optional
 	Duration metav1.Duration `json:"duration,omitempty"`
 
-	// plugins of this cluster that Kong holds.
+	// plugins is the number of plugins in Kong with the ownership tags of this cluster.
 	// +optional
 	Plugins int32 `json:"plugins"`
 
-	// changed is how many of them differed from what the operator saw last.
+	// changed is the number of these plugins that changed since the resync before.
 	// +optional
 	Changed int32 `json:"changed"`
 
-	// orphaned is how many of them have no PluginBinding, or one that has recorded
-	// another plugin.
+	// orphaned is the number of these plugins whose PluginBinding does not exist, or has
+	// recorded another plugin.
 	// +optional
 	Orphaned int32 `json:"orphaned"`
 }
 
-// KongGateway says how to reach the Admin API of one self-hosted Kong Gateway in DB
+// KongGateway describes how to reach the Admin API of one self-hosted Kong Gateway in DB
 // mode, and which PluginBindings may use it.
 //
 // +kubebuilder:object:root=true
@@ -317,11 +460,11 @@ type KongGateway struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is what you want.
+	// spec is the desired state.
 	// +required
 	Spec KongGatewaySpec `json:"spec"`
 
-	// status is what the operator found. Only the operator writes it.
+	// status is the observed state. Only the operator writes it.
 	// +optional
 	Status KongGatewayStatus `json:"status,omitempty"`
 }

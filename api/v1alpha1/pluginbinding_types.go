@@ -9,110 +9,113 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.config) || !has(self.configFrom)",message="config and configFrom exclude each other"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.pluginID) || (has(self.pluginID) && self.pluginID == oldSelf.pluginID)",message="pluginID is immutable once set"
-// +kubebuilder:validation:XValidation:rule="self.gatewayRef == oldSelf.gatewayRef",message="gatewayRef is immutable; delete the binding and make a new one on the other gateway"
 type PluginBindingSpec struct {
-	// gatewayRef names the KongGateway that holds the plugin. Immutable.
+	// gatewayRef names the KongGateway that holds the plugin. It is immutable. When
+	// status.gateway names the gateway, you can add its namespace.
 	// +required
 	GatewayRef GatewayRef `json:"gatewayRef"`
 
-	// plugin is the name of the Kong plugin, such as rate-limiting. Immutable: another
-	// plugin is another binding.
+	// plugin is the name of the Kong plugin, such as rate-limiting. It is immutable.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="plugin is immutable; make another PluginBinding for another plugin"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="plugin is immutable; create another PluginBinding for another plugin"
 	Plugin PluginName `json:"plugin"`
 
-	// scope is what the plugin applies to: a service, a route, a consumer, a consumer
-	// group, or several of them together. Without scope the plugin is global. When it
-	// changes the plugin moves and keeps its ID.
+	// scope names the entities in Kong to which the plugin applies: a service, a route, a
+	// consumer, a consumer group, or a combination of them. Without scope the plugin is
+	// global. When the scope changes, the plugin moves and keeps its ID.
 	// +optional
 	Scope *Scope `json:"scope,omitempty"`
 
-	// instanceName of the plugin in Kong, unique in its workspace. Without it the
-	// operator uses <cluster id>.<namespace>.<name>.
+	// instanceName is the instance_name of the plugin in Kong. It is unique in its
+	// workspace. The default is <cluster id>.<namespace>.<name>.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self != 'enabled'",message="instanceName must not be enabled: Kong has something else at /plugins/enabled"
+	// +kubebuilder:validation:XValidation:rule="self != 'enabled'",message="instanceName must not be enabled, because /plugins/enabled is another endpoint of Kong"
 	InstanceName Name `json:"instanceName,omitempty"`
 
-	// enabled says whether the plugin is in force.
+	// enabled says whether the plugin runs.
 	// +optional
 	// +kubebuilder:default=true
 	Enabled *bool `json:"enabled,omitempty"`
 
-	// protocols for which the plugin runs. Without it, those that Kong sets for this
-	// plugin.
+	// protocols lists the protocols for which the plugin runs. The default is that of the
+	// plugin in Kong.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Protocols []Protocol `json:"protocols,omitempty"`
 
-	// ordering of the plugin relative to others. Kong Enterprise only.
+	// ordering changes the order in which plugins run. Kong Enterprise only.
 	// +optional
 	Ordering *PluginOrdering `json:"ordering,omitempty"`
 
-	// tags of your own for the plugin in Kong, beside those by which the operator
-	// finds what is its own.
+	// tags are tags for the plugin in Kong, in addition to the ownership tags of the
+	// operator.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Tags []Tag `json:"tags,omitempty"`
 
-	// config of the plugin, as in Kong's documentation of it. Values that are secret
-	// belong into configFrom or configPatches.
+	// config is the config of the plugin, as in Kong's documentation. Put secret values
+	// into configFrom or configPatches.
 	// +optional
 	// +kubebuilder:validation:Type=object
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Config *apiextensionsv1.JSON `json:"config,omitempty"`
 
-	// configFrom takes the whole config from a Secret, instead of config.
+	// configFrom reads the whole config from a Secret. It excludes config.
 	// +optional
 	ConfigFrom *ConfigSource `json:"configFrom,omitempty"`
 
-	// configPatches put values from Secrets into the config, in this order.
+	// configPatches set values from Secrets in the config, in the given order.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	ConfigPatches []ConfigPatch `json:"configPatches,omitempty"`
 
-	// adoptionPolicy says what to do with a plugin that already holds this name and
-	// scope in Kong and is not this binding's: Never takes it; IfIdentical takes it when
-	// that changes nothing in traffic; Override takes it and makes it as declared.
+	// adoptionPolicy says what the operator does when Kong already has a plugin with this
+	// name and scope that this binding does not own. Never reports a conflict.
+	// IfIdentical adopts a plugin without an owner if this does not change how Kong
+	// handles traffic. Override adopts the plugin, also that of another owner, and changes
+	// it as declared. The gateway's allowedBindings.adoption can allow less.
 	// +optional
 	// +kubebuilder:default=IfIdentical
 	AdoptionPolicy AdoptionPolicy `json:"adoptionPolicy,omitempty"`
 
-	// deletionPolicy says what becomes of the plugin when the binding is deleted:
-	// Delete removes it; Orphan leaves it in Kong without the operator's marks.
+	// deletionPolicy says what the operator does with the plugin when the binding is
+	// deleted. Delete deletes the plugin. Orphan keeps it in Kong and removes the ownership
+	// tags.
 	// +optional
 	// +kubebuilder:default=Delete
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// managementPolicy is Manage, or Observe: then the operator never writes to Kong
-	// and says in the conditions what it would do.
+	// managementPolicy is Manage or Observe. With Observe the operator never writes to
+	// Kong. The conditions say what it would do.
 	// +optional
 	// +kubebuilder:default=Manage
 	ManagementPolicy ManagementPolicy `json:"managementPolicy,omitempty"`
 
-	// pluginID takes over exactly the plugin with this ID, which must exist, have the
-	// declared plugin name and belong to nobody else. Immutable once set.
+	// pluginID imports the plugin with this ID. The plugin must exist, have the declared
+	// plugin name, and have no owner. It is immutable once set.
 	// +optional
 	PluginID UUID `json:"pluginID,omitempty"`
 }
 
 // GatewayRef names a KongGateway.
 type GatewayRef struct {
-	// name of the KongGateway.
+	// name is the name of the KongGateway.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"
 	Name string `json:"name"`
 
-	// namespace of the KongGateway, the binding's own when left out. Another
-	// namespace's gateway has to allow it, see KongGateway's allowedBindings.
+	// namespace is the namespace of the KongGateway. The default is the namespace of the
+	// binding. A gateway in another namespace must allow the binding, see allowedBindings
+	// of KongGateway.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
@@ -120,38 +123,39 @@ type GatewayRef struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// Scope is what a plugin applies to; what is set combines.
+// Scope names the entities to which a plugin applies. Several entities combine.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.service) || has(self.route) || has(self.consumer) || has(self.consumerGroup)",message="set at least one of service, route, consumer and consumerGroup, or leave out scope for a global plugin"
 // +kubebuilder:validation:XValidation:rule="!has(self.consumer) || !has(self.consumerGroup)",message="consumer and consumerGroup exclude each other"
 type Scope struct {
-	// service whose traffic the plugin applies to.
+	// service limits the plugin to the traffic of a service.
 	// +optional
 	Service *EntityRef `json:"service,omitempty"`
 
-	// route whose traffic the plugin applies to.
+	// route limits the plugin to the traffic of a route.
 	// +optional
 	Route *EntityRef `json:"route,omitempty"`
 
-	// consumer whose traffic the plugin applies to.
+	// consumer limits the plugin to the traffic of a consumer.
 	// +optional
 	Consumer *ConsumerRef `json:"consumer,omitempty"`
 
-	// consumerGroup whose traffic the plugin applies to. Kong Enterprise only.
+	// consumerGroup limits the plugin to the traffic of a consumer group. Kong Enterprise
+	// only.
 	// +optional
 	ConsumerGroup *EntityRef `json:"consumerGroup,omitempty"`
 }
 
-// EntityRef names an entity in Kong by its id or by its name.
+// EntityRef names an entity in Kong by its ID or by its name.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.id) != has(self.name)",message="set exactly one of id and name"
 type EntityRef struct {
-	// id of the entity.
+	// id is the ID of the entity.
 	// +optional
 	ID UUID `json:"id,omitempty"`
 
-	// name of the entity. When the entity is made again under another id, the plugin
-	// follows it.
+	// name is the name of the entity. When the entity is deleted and created again with
+	// another ID, the plugin follows it.
 	// +optional
 	Name Name `json:"name,omitempty"`
 }
@@ -160,19 +164,19 @@ type EntityRef struct {
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.id) ? 1 : 0) + (has(self.username) ? 1 : 0) + (has(self.customID) ? 1 : 0) == 1",message="set exactly one of id, username and customID"
 type ConsumerRef struct {
-	// id of the consumer.
+	// id is the ID of the consumer.
 	// +optional
 	ID UUID `json:"id,omitempty"`
 
-	// username of the consumer.
+	// username is the username of the consumer.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9._~@+=:-]*$')",message="must start with a letter or a digit and hold only letters, digits and . _ ~ @ + = : -; name other consumers by id or customID"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$')",message="must not look like a UUID, which Kong would read as an ID; an ID goes into an id field"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$')",message="must not look like a UUID, because Kong would read it as an ID; use the field id for an ID"
 	Username string `json:"username,omitempty"`
 
-	// customID of the consumer.
+	// customID is the custom_id of the consumer.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
@@ -184,30 +188,30 @@ type ConsumerRef struct {
 // +kubebuilder:validation:Enum=http;https;grpc;grpcs;tcp;tls;tls_passthrough;udp;ws;wss
 type Protocol string
 
-// Tag of a plugin in Kong.
+// Tag is a tag of a plugin in Kong.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:XValidation:rule="!self.contains(',') && !self.contains('/')",message="must not hold ',' or '/', which Kong refuses in tags"
-// +kubebuilder:validation:XValidation:rule="!self.startsWith('managed-by') && !self.startsWith('k8s-')",message="must not start with managed-by or k8s-, by which owners of plugins are told"
+// +kubebuilder:validation:XValidation:rule="!self.startsWith('managed-by') && !self.startsWith('k8s-')",message="must not start with managed-by or k8s-, which are the prefixes of ownership tags"
 type Tag string
 
-// PluginOrdering says before and after which plugins this one runs, by phase.
+// PluginOrdering orders a plugin relative to others, by phase.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.before) || has(self.after)",message="set before or after, or leave out ordering"
 type PluginOrdering struct {
-	// before names, by phase, the plugins that this one runs before.
+	// before lists the plugins that run after this one.
 	// +optional
 	Before *PluginOrderingPhases `json:"before,omitempty"`
 
-	// after names, by phase, the plugins that this one runs after.
+	// after lists the plugins that run before this one.
 	// +optional
 	After *PluginOrderingPhases `json:"after,omitempty"`
 }
 
-// PluginOrderingPhases names plugins by phase. Kong orders the access phase only.
+// PluginOrderingPhases lists plugins by phase. Kong orders only the access phase.
 type PluginOrderingPhases struct {
-	// access names plugins in the access phase.
+	// access lists plugins in the access phase.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -215,70 +219,70 @@ type PluginOrderingPhases struct {
 	Access []PluginName `json:"access"`
 }
 
-// ConfigSource is where a whole config comes from.
+// ConfigSource is the source of a config or of a value in it.
 type ConfigSource struct {
-	// secretKeyRef names a key, in a Secret of the binding's namespace, that holds the
-	// config as a YAML or JSON object.
+	// secretKeyRef selects a key of a Secret in the namespace of the binding. For configFrom
+	// the key holds the config as a YAML or JSON object. For a patch it holds one value.
 	// +required
 	SecretKeyRef SecretKeyRef `json:"secretKeyRef"`
 }
 
-// ConfigPatch puts one value from a Secret into the config.
+// ConfigPatch sets one value from a Secret in the config.
 type ConfigPatch struct {
-	// path is a JSON pointer (RFC 6901) into the config, such as /redis/password.
-	// Objects on the way are made when they are missing; "-" appends to an array.
+	// path is a JSON pointer (RFC 6901) into the config, such as /redis/password. The
+	// operator creates missing objects on the path. "-" appends to an array.
 	// +required
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(/([^/~]|~[01])+)+$')",message="must be a JSON pointer into the config, such as /redis/password"
 	Path string `json:"path"`
 
-	// valueFrom says where the value comes from.
+	// valueFrom is the source of the value.
 	// +required
 	ValueFrom ConfigSource `json:"valueFrom"`
 
-	// format of the value: String takes the bytes as they are, so that a password
-	// 12345 stays a string; JSON parses them.
+	// format is the format of the value. String uses the bytes unchanged, so that a
+	// password 12345 stays a string. JSON parses the bytes.
 	// +optional
 	// +kubebuilder:default=String
 	Format ValueFormat `json:"format,omitempty"`
 }
 
-// ValueFormat says how the bytes of a Secret become a value.
+// ValueFormat is the format of a value in a Secret.
 //
 // +kubebuilder:validation:Enum=String;JSON
 type ValueFormat string
 
 const (
-	// FormatString takes the bytes as a string.
+	// FormatString uses the bytes as a string.
 	FormatString ValueFormat = "String"
 	// FormatJSON parses the bytes as JSON.
 	FormatJSON ValueFormat = "JSON"
 )
 
-// AdoptionPolicy says what to do with a plugin that is already there.
+// AdoptionPolicy says what the operator does with an existing plugin.
 //
 // +kubebuilder:validation:Enum=Never;IfIdentical;Override
 type AdoptionPolicy string
 
 const (
-	// AdoptNever leaves it alone and reports a conflict.
+	// AdoptNever reports a conflict.
 	AdoptNever AdoptionPolicy = "Never"
-	// AdoptIfIdentical takes it when that changes nothing in traffic.
+	// AdoptIfIdentical adopts the plugin if this does not change how Kong handles traffic.
 	AdoptIfIdentical AdoptionPolicy = "IfIdentical"
-	// AdoptOverride takes it and makes it as declared.
+	// AdoptOverride adopts the plugin and changes it as declared.
 	AdoptOverride AdoptionPolicy = "Override"
 )
 
-// DeletionPolicy says what becomes of the plugin of a deleted binding.
+// DeletionPolicy says what the operator does with the plugin of a deleted binding.
 //
 // +kubebuilder:validation:Enum=Delete;Orphan
 type DeletionPolicy string
 
 const (
-	// DeletePlugin removes the plugin from Kong.
+	// DeletePlugin deletes the plugin in Kong.
 	DeletePlugin DeletionPolicy = "Delete"
-	// OrphanPlugin leaves the plugin in Kong without the operator's marks.
+	// OrphanPlugin keeps the plugin in Kong and removes the ownership tags.
 	OrphanPlugin DeletionPolicy = "Orphan"
 )
 
@@ -288,69 +292,72 @@ const (
 type ManagementPolicy string
 
 const (
-	// ManagePlugin writes.
+	// ManagePlugin writes to Kong.
 	ManagePlugin ManagementPolicy = "Manage"
-	// ObservePlugin reads and reports.
+	// ObservePlugin only reads from Kong.
 	ObservePlugin ManagementPolicy = "Observe"
 )
 
-// PluginIDSource says how a plugin ID came into the status.
+// PluginIDSource is the source of the plugin ID in the status.
 //
 // +kubebuilder:validation:Enum=Created;Adopted;Recovered
 type PluginIDSource string
 
 const (
-	// PluginIDCreated: Kong assigned it when the operator created the plugin.
+	// PluginIDCreated means that the operator created the plugin.
 	PluginIDCreated PluginIDSource = "Created"
-	// PluginIDAdopted: the plugin was there before the binding.
+	// PluginIDAdopted means that the operator adopted, took over or imported the plugin.
 	PluginIDAdopted PluginIDSource = "Adopted"
-	// PluginIDRecovered: found in Kong by the marks of this binding.
+	// PluginIDRecovered means that the operator found the plugin in Kong by its ownership
+	// tags or its instance name.
 	PluginIDRecovered PluginIDSource = "Recovered"
 )
 
-// PluginBindingStatus is what the operator found and did.
+// PluginBindingStatus is the observed state of a PluginBinding.
 type PluginBindingStatus struct {
-	// pluginID is the ID that Kong assigned to this binding's plugin. It is written
-	// once and never changes; every reconcile targets it.
+	// pluginID is the ID that Kong assigned to the plugin of this binding. The operator
+	// writes it once and never changes it. Every reconcile uses it.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="status.pluginID is written once and never changes"
 	PluginID UUID `json:"pluginID,omitempty"`
 
-	// pluginIDSource says how the ID was come by.
+	// pluginIDSource is the source of pluginID. Created: the operator created the plugin.
+	// Adopted: the operator adopted, took over or imported an existing plugin. Recovered:
+	// the operator found the plugin of this binding again.
 	// +optional
 	PluginIDSource PluginIDSource `json:"pluginIDSource,omitempty"`
 
-	// gateway that holds the plugin.
+	// gateway is the KongGateway that holds the plugin.
 	// +optional
 	Gateway *BoundGateway `json:"gateway,omitempty"`
 
-	// scope is what the names in spec.scope resolved to.
+	// scope holds the IDs of the entities that spec.scope names.
 	// +optional
 	Scope *BoundScope `json:"scope,omitempty"`
 
-	// lastWriteTime is when the operator last wrote this plugin to Kong.
+	// lastWriteTime is the time at which the operator last wrote this plugin to Kong.
 	// +optional
 	LastWriteTime *metav1.Time `json:"lastWriteTime,omitempty"`
 
-	// lastDrift is the last time the plugin in Kong was found other than declared
-	// although the declaration had not changed.
+	// lastDrift describes the last drift. Drift is a difference between the plugin in Kong
+	// and its declaration that no change of the declaration explains.
 	// +optional
 	LastDrift *DriftStatus `json:"lastDrift,omitempty"`
 
-	// conflict names the plugin that stands in this one's place.
+	// conflict names the plugin that prevents the operator from programming this one.
 	// +optional
 	Conflict *ConflictStatus `json:"conflict,omitempty"`
 
-	// acceptedDifferences lists fields that Kong stores differently from how they were declared, and
-	// whose values the operator accepts. It does not write them again.
+	// acceptedDifferences lists fields that Kong stores differently from how they were
+	// declared, and whose values the operator accepts. It does not write them again.
 	// +optional
 	AcceptedDifferences *AcceptedDifferences `json:"acceptedDifferences,omitempty"`
 
-	// observedGeneration is the generation of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status describes.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready (the summary), Accepted, ResolvedRefs, Programmed.
+	// conditions are Ready (the summary), Accepted, ResolvedRefs and Programmed.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -358,61 +365,62 @@ type PluginBindingStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// BoundGateway is the gateway that holds a plugin.
+// BoundGateway names the gateway that holds a plugin.
 type BoundGateway struct {
-	// name of the KongGateway.
+	// name is the name of the KongGateway.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
-	// namespace of the KongGateway.
+	// namespace is the namespace of the KongGateway.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
 
-	// workspace in Kong, when there is one.
+	// workspace is the workspace in Kong, if the gateway has one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Workspace string `json:"workspace,omitempty"`
 }
 
-// BoundScope is what a scope resolved to, with the IDs of entities in Kong.
+// BoundScope holds the IDs of the entities of a scope.
 type BoundScope struct {
-	// summary of the scope as declared, such as service/orders, route/a+consumer/b, or
+	// summary is the declared scope, such as service/orders, route/a+consumer/b, or
 	// global.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1200
 	Summary string `json:"summary,omitempty"`
 
-	// serviceID that the plugin applied to when it was last found or written. While a scope
-	// that was changed has not come into force, it is that of the old one.
+	// serviceID is the ID of the service to which the plugin applied when the operator last
+	// read or wrote it. After a change of the scope it is that of the old scope until the
+	// operator has programmed the new one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	ServiceID string `json:"serviceID,omitempty"`
 
-	// routeID that the plugin applies to.
+	// routeID is the ID of the route to which the plugin applies.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	RouteID string `json:"routeID,omitempty"`
 
-	// consumerID that the plugin applies to.
+	// consumerID is the ID of the consumer to which the plugin applies.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	ConsumerID string `json:"consumerID,omitempty"`
 
-	// consumerGroupID that the plugin applies to.
+	// consumerGroupID is the ID of the consumer group to which the plugin applies.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	ConsumerGroupID string `json:"consumerGroupID,omitempty"`
 }
 
-// DriftStatus says when and where a plugin differed. Values are never shown.
+// DriftStatus describes a drift. It never holds values.
 type DriftStatus struct {
-	// time at which it was found.
+	// time is the time at which the operator found the drift.
 	// +optional
 	Time metav1.Time `json:"time,omitempty"`
 
-	// fields that differed, by name.
+	// fields are the names of the fields that differed.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -420,37 +428,39 @@ type DriftStatus struct {
 	Fields []string `json:"fields,omitempty"`
 }
 
-// ConflictStatus names a plugin and whose it is.
+// ConflictStatus names a conflicting plugin and its owner.
 type ConflictStatus struct {
-	// pluginID of the plugin in the way.
+	// pluginID is the ID of the conflicting plugin.
 	// +optional
 	// +kubebuilder:validation:MaxLength=36
 	PluginID string `json:"pluginID,omitempty"`
 
-	// owner of that plugin: a binding, another cluster, another tool, or nobody.
+	// owner is the owner of the conflicting plugin: a binding, a binding of another
+	// cluster, another tool, or nobody.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Owner string `json:"owner,omitempty"`
 }
 
-// SettledStatus remembers that a write was made and what Kong made of it.
+// AcceptedDifferences describes how Kong stored the last write.
 type AcceptedDifferences struct {
-	// generation of the spec that was written.
+	// generation is the generation of the spec that the operator wrote.
 	// +optional
 	Generation int64 `json:"generation,omitempty"`
 
-	// updatedAt of the plugin in Kong after the write, in seconds since 1970.
+	// updatedAt is the updated_at of the plugin in Kong after the write, in seconds since
+	// 1970.
 	// +optional
 	UpdatedAt int64 `json:"updatedAt,omitempty"`
 
-	// secretVersions are the resource versions of the Secrets that were used, as name@version.
+	// secretVersions are the resource versions of the Secrets in the form name@version.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=65
 	// +kubebuilder:validation:items:MaxLength=512
 	SecretVersions []string `json:"secretVersions,omitempty"`
 
-	// fields that Kong keeps otherwise than declared, by name.
+	// fields are the names of the fields that Kong stores differently.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -459,8 +469,8 @@ type AcceptedDifferences struct {
 }
 
 // PluginBinding declares one Kong plugin on one scope (service, route, consumer,
-// consumer group, or global). Kong assigns the plugin's ID once; status.pluginID
-// records it; every later reconcile targets that ID.
+// consumer group, or global). Kong assigns the ID of the plugin once. The operator records
+// it in status.pluginID and uses it in every later reconcile.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -476,16 +486,17 @@ type AcceptedDifferences struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.pluginID) || (has(self.status) && has(self.status.pluginID))",message="status.pluginID is written once and never removed"
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.pluginID) || has(oldSelf.spec.pluginID) || !has(oldSelf.status) || !has(oldSelf.status.pluginID) || self.spec.pluginID == oldSelf.status.pluginID",message="this binding already has a plugin; spec.pluginID can only be set to its status.pluginID"
+// +kubebuilder:validation:XValidation:rule="self.spec.gatewayRef.name == oldSelf.spec.gatewayRef.name && (has(self.spec.gatewayRef.namespace) ? (has(oldSelf.spec.gatewayRef.namespace) ? self.spec.gatewayRef.namespace == oldSelf.spec.gatewayRef.namespace : has(oldSelf.status) && has(oldSelf.status.gateway) && has(oldSelf.status.gateway.namespace) && self.spec.gatewayRef.namespace == oldSelf.status.gateway.namespace) : !has(oldSelf.spec.gatewayRef.namespace))",message="gatewayRef is immutable, except that the namespace in status.gateway can be added; to use another KongGateway, delete this binding and create a new one",fieldPath=".spec.gatewayRef"
 type PluginBinding struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is what you want.
+	// spec is the desired state.
 	// +required
 	Spec PluginBindingSpec `json:"spec"`
 
-	// status is what the operator found and did. Only the operator writes it.
+	// status is the observed state. Only the operator writes it.
 	// +optional
 	Status PluginBindingStatus `json:"status,omitempty"`
 }

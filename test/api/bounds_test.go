@@ -41,7 +41,7 @@ status:
   lastWriteTime: "2026-01-01T00:00:00Z"
   lastDrift: {time: "2026-01-01T00:00:00Z", fields: [config.minute]}
   conflict: {pluginID: "` + uuid + `", owner: nobody}
-  settled: {generation: 1, updatedAt: 1, secretVersions: [redis@1], fields: [config.minute]}
+  acceptedDifferences: {generation: 1, updatedAt: 1, secretVersions: [redis@1], fields: [config.minute]}
   observedGeneration: 1
   conditions: [{type: Ready, status: "True", reason: Ready, message: "", lastTransitionTime: "2026-01-01T00:00:00Z", observedGeneration: 1}]
 `,
@@ -63,7 +63,14 @@ spec:
   allowedBindings:
     namespaces: {from: Selector, selector: {matchLabels: {a: b}}}
     plugins: {allow: [cors], deny: [acl]}
-    globalScope: false
+    grants: [{namespaces: {from: Selector, selector: {matchLabels: {a: b}}}, plugins: [pre-function]}]
+    code: Named
+    globalScope: Denied
+    entities: All
+    adoption: Unowned
+    maxBindingsPerNamespace: 100
+  allowedGateways:
+    namespaces: {from: Selector, selector: {matchLabels: {a: b}}}
   resyncInterval: 1m
   limits: {maxInFlight: 8, requestsPerSecond: 500, burst: 100, requestTimeout: 5s}
 status:
@@ -71,6 +78,7 @@ status:
   edition: community
   database: postgres
   nodeID: "` + uuid + `"
+  kongIDs: [kong]
   bindings: {total: 1, ready: 1}
   lastResync: {time: "2026-01-01T00:00:00Z", duration: 120ms, plugins: 1, changed: 1, orphaned: 1}
   observedGeneration: 1

@@ -21,12 +21,12 @@ type ruleCase struct {
 // What the rules say, for those that stand at more than one field.
 const (
 	badName       = "must start with a letter or a digit and hold only letters, digits, '.', '_', '~' and '-'"
-	likeUUID      = "must not look like a UUID, which Kong would read as an ID; an ID goes into an id field"
+	likeUUID      = "must not look like a UUID, because Kong would read it as an ID; use the field id for an ID"
 	badUUID       = "must be a UUID in lower case, as Kong shows it in the id of an entity"
 	badPlugin     = "must be the name of a Kong plugin such as rate-limiting: lower-case letters, digits, '-' and '_'"
 	badDuration   = "must be a duration such as 500ms, 30s or 1m30s"
 	badTag        = "must not hold ',' or '/', which Kong refuses in tags"
-	ownerTag      = "must not start with managed-by or k8s-, by which owners of plugins are told"
+	ownerTag      = "must not start with managed-by or k8s-, which are the prefixes of ownership tags"
 	badPointer    = "must be a JSON pointer into the config, such as /redis/password"
 	idOrName      = "set exactly one of id and name"
 	oneConsumer   = "set exactly one of id, username and customID"
@@ -41,6 +41,8 @@ const (
 	badNamespace  = "must be the name of a namespace: lower-case letters, digits and '-'"
 	badKey        = "must be a key of a Secret: letters, digits, '-', '_' and '.'"
 	needless      = "selector must be set when from is Selector, and only then"
+	manyTerms     = "selector must have at most 32 matchLabels and at most 32 matchExpressions"
+	needlessGrant = "the gateway's own namespace needs no grant; set namespaces.from to Selector or All"
 )
 
 const uuid = "5a0dc2a4-6c5b-4b3f-9d6e-0a1b2c3d4e5f"
@@ -118,7 +120,7 @@ var bindingRules = []ruleCase{
 	// instanceName
 	{name: "instance name as a path", with: `spec: {instanceName: a/b}`, field: "spec.instanceName", message: badName},
 	{name: "instance name like an id", with: `spec: {instanceName: "` + uuid + `"}`, field: "spec.instanceName", message: likeUUID},
-	{name: "instance name where Kong has something else", with: `spec: {instanceName: enabled}`, field: "spec.instanceName", message: "instanceName must not be enabled: Kong has something else at /plugins/enabled"},
+	{name: "instance name where Kong has something else", with: `spec: {instanceName: enabled}`, field: "spec.instanceName", message: "instanceName must not be enabled, because /plugins/enabled is another endpoint of Kong"},
 	{name: "instance name as Kong takes it", with: `spec: {instanceName: A.b_c~d-1}`},
 
 	// ordering
@@ -176,7 +178,12 @@ var gatewayRules = []ruleCase{
   tls: {caSecretRef: {name: ca}, clientCertSecretRef: {name: client}, serverName: kong, insecureSkipVerify: true},
   allowedBindings: {
   	namespaces: {from: Selector, selector: {matchLabels: {kong: "yes"}}},
-  	plugins: {allow: [cors], deny: [pre-function]}, globalScope: true},
+  	plugins: {allow: [cors], deny: [exit-transformer]},
+  	grants: [
+  		{namespaces: {from: Selector, selector: {matchLabels: {team: payments}}}, plugins: [pre-function]},
+  		{namespaces: {from: All}, plugins: [acl]}],
+  	code: None, globalScope: Allowed, entities: SameNamespace, adoption: Any, maxBindingsPerNamespace: 50},
+  allowedGateways: {namespaces: {from: Selector, selector: {matchExpressions: [{key: kong, operator: Exists}]}}},
   resyncInterval: 5m,
   limits: {maxInFlight: 4, requestsPerSecond: 50, burst: 10, requestTimeout: 1.5s}}`,
 	},
@@ -225,6 +232,30 @@ var gatewayRules = []ruleCase{
 	{name: "empty plugins", with: `spec: {allowedBindings: {plugins: {}}}`, field: "spec.allowedBindings.plugins", message: "set allow or deny, or leave out plugins"},
 	{name: "allowing what is no plugin", with: `spec: {allowedBindings: {plugins: {allow: ["*"]}}}`, field: "spec.allowedBindings.plugins.allow[0]", message: badPlugin},
 	{name: "denying what is no plugin", with: `spec: {allowedBindings: {plugins: {deny: [cors, Acl]}}}`, field: "spec.allowedBindings.plugins.deny[1]", message: badPlugin},
+	{name: "switch in the place of a scope policy", with: `spec: {allowedBindings: {globalScope: true}}`, field: "spec.allowedBindings.globalScope",
+		message: `must be of type string: "boolean"`},
+	{name: "selector with many labels", with: `spec: {allowedBindings: {namespaces: {from: Selector, selector: {matchLabels: {` + labels(33) + `}}}}}`,
+		field: "spec.allowedBindings.namespaces", message: manyTerms},
+	{name: "selector with many expressions", with: `spec: {allowedBindings: {namespaces: {from: Selector, selector: {matchExpressions: [` + expressions(33) + `]}}}}`,
+		field: "spec.allowedBindings.namespaces", message: manyTerms},
+	{name: "selector with as many terms as there may be",
+		with: `spec: {allowedBindings: {namespaces: {from: Selector, selector: {matchLabels: {` + labels(32) + `}, matchExpressions: [` + expressions(32) + `]}}}}`},
+
+	// allowedBindings.grants
+	{name: "grant to the gateway's own namespace", with: grant(`{from: Same}`, `[acl]`), field: "spec.allowedBindings.grants[0]", message: needlessGrant},
+	{name: "grant to the default", with: grant(`{}`, `[acl]`), field: "spec.allowedBindings.grants[0]", message: needlessGrant},
+	{name: "grant with a selector that is missing", with: grant(`{from: Selector}`, `[acl]`), field: "spec.allowedBindings.grants[0].namespaces", message: needless},
+	{name: "grant with a selector of many labels", with: grant(`{from: Selector, selector: {matchLabels: {`+labels(33)+`}}}`, `[acl]`),
+		field: "spec.allowedBindings.grants[0].namespaces", message: manyTerms},
+	{name: "grant of what is no plugin", with: grant(`{from: All}`, `[acl, "*"]`), field: "spec.allowedBindings.grants[0].plugins[1]", message: badPlugin},
+	{name: "grant without namespaces", with: `spec: {allowedBindings: {grants: [{plugins: [acl]}]}}`, field: "spec.allowedBindings.grants[0].namespaces", message: "Required value"},
+	{name: "grant without plugins", with: `spec: {allowedBindings: {grants: [{namespaces: {from: All}}]}}`, field: "spec.allowedBindings.grants[0].plugins", message: "Required value"},
+
+	// allowedGateways
+	{name: "gateways by a selector that is missing", with: `spec: {allowedGateways: {namespaces: {from: Selector}}}`, field: "spec.allowedGateways.namespaces", message: needless},
+	{name: "gateways by a selector with many labels", with: `spec: {allowedGateways: {namespaces: {from: Selector, selector: {matchLabels: {` + labels(33) + `}}}}}`,
+		field: "spec.allowedGateways.namespaces", message: manyTerms},
+	{name: "gateways of all namespaces", with: `spec: {allowedGateways: {namespaces: {from: All}}}`},
 
 	// resyncInterval
 	{name: "interval that is too short", with: `spec: {resyncInterval: 9s}`, field: "spec.resyncInterval", message: "must be between 10s and 24h"},
@@ -262,6 +293,27 @@ func tags(n int) string {
 		list[i] = fmt.Sprintf("tag-%d", i)
 	}
 	return "spec: {tags: [" + strings.Join(list, ", ") + "]}"
+}
+
+// labels are as many pairs for a selector.
+func labels(n int) string {
+	pairs := make([]string, n)
+	for i := range pairs {
+		pairs[i] = fmt.Sprintf("label-%d: a", i)
+	}
+	return strings.Join(pairs, ", ")
+}
+
+func expressions(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("{key: label-%d, operator: Exists}", i)
+	}
+	return strings.Join(all, ", ")
+}
+
+func grant(namespaces, plugins string) string {
+	return "spec: {allowedBindings: {grants: [{namespaces: " + namespaces + ", plugins: " + plugins + "}]}}"
 }
 
 func authHeader(name string) string {

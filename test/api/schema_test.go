@@ -139,8 +139,12 @@ func TestEveryRuleHasACase(t *testing.T) {
 				if rule.Message == "" {
 					t.Errorf("%s: a rule of %s has no message: %s", kind, path, rule.Rule)
 				}
-				if !cases[covered{kind, path, rule.Message}] {
-					t.Errorf("%s: no case shows that %s is refused with %q", kind, path, rule.Message)
+				at := path
+				if rule.FieldPath != "" { // the rule says itself which field it speaks of
+					at = strings.TrimPrefix(f.path+rule.FieldPath, ".")
+				}
+				if !cases[covered{kind, at, rule.Message}] {
+					t.Errorf("%s: no case shows that %s is refused with %q", kind, at, rule.Message)
 				}
 			}
 		}

@@ -14,12 +14,14 @@ const (
 
 	recorded = `status: {pluginID: "` + uuid + `", pluginIDSource: Created, observedGeneration: 1}`
 
+	onGateway = `status: {gateway: {name: kong, namespace: default}}`
+
 	writtenOnce  = "status.pluginID is written once and never changes"
 	neverRemoved = "status.pluginID is written once and never removed"
 	importOnce   = "pluginID is immutable once set"
 	importLate   = "this binding already has a plugin; spec.pluginID can only be set to its status.pluginID"
-	samePlugin   = "plugin is immutable; make another PluginBinding for another plugin"
-	sameGateway  = "gatewayRef is immutable; delete the binding and make a new one on the other gateway"
+	samePlugin   = "plugin is immutable; create another PluginBinding for another plugin"
+	sameGateway  = "gatewayRef is immutable, except that the namespace in status.gateway can be added; to use another KongGateway, delete this binding and create a new one"
 )
 
 // A transition is one change of a binding that exists.
@@ -81,8 +83,24 @@ func merge(t *testing.T, o *unstructured.Unstructured, patch string) *unstructur
 var transitions = []transition{
 	// spec.plugin and spec.gatewayRef
 	{name: "another plugin", change: update(`spec: {plugin: acl}`), field: "spec.plugin", message: samePlugin},
-	{name: "another gateway", change: update(`spec: {gatewayRef: {name: other}}`), field: "spec", message: sameGateway},
-	{name: "a gateway elsewhere", change: update(`spec: {gatewayRef: {namespace: platform}}`), field: "spec", message: sameGateway},
+	{name: "another gateway", change: update(`spec: {gatewayRef: {name: other}}`), field: "spec.gatewayRef", message: sameGateway},
+	{name: "a gateway elsewhere", change: update(`spec: {gatewayRef: {namespace: platform}}`), field: "spec.gatewayRef", message: sameGateway},
+	{name: "its own namespace, before a gateway is recorded", change: update(`spec: {gatewayRef: {namespace: default}}`), field: "spec.gatewayRef", message: sameGateway},
+	{name: "its own namespace, spelled out", before: onGateway, change: update(`spec: {gatewayRef: {namespace: default}}`)},
+	{name: "a gateway elsewhere, spelled out", before: onGateway, change: update(`spec: {gatewayRef: {namespace: platform}}`), field: "spec.gatewayRef", message: sameGateway},
+	{
+		name: "its own namespace, spelled out, and another gateway", before: onGateway,
+		change: update(`spec: {gatewayRef: {name: other, namespace: default}}`), field: "spec.gatewayRef", message: sameGateway,
+	},
+	{
+		name: "another namespace", before: `spec: {gatewayRef: {namespace: platform}}`,
+		change: update(`spec: {gatewayRef: {namespace: default}}`), field: "spec.gatewayRef", message: sameGateway,
+	},
+	{
+		name:   "no namespace any more, which can be another gateway",
+		before: `{spec: {gatewayRef: {namespace: platform}}, status: {gateway: {name: kong, namespace: platform}}}`,
+		change: update(`spec: {gatewayRef: {namespace: null}}`), field: "spec.gatewayRef", message: sameGateway,
+	},
 	{name: "the same gateway", change: update(`spec: {gatewayRef: {name: kong}, enabled: false}`)},
 
 	// spec.pluginID
