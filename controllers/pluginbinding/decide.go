@@ -1,7 +1,6 @@
 package pluginbinding
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -22,7 +21,7 @@ var startsOwnership = []identity.Operation{identity.Create, identity.Adopt, iden
 // already carries this binding's ownership tags, the operator records it immediately.
 func (r *Reconciler) decide(s *state) (identity.Action, *stepResult) {
 	action := identity.Decide(s.observed.facts)
-	if result := checkImport(s, action); result != nil {
+	if result := checkAction(s, action); result != nil {
 		return action, result
 	}
 	if s.observed.inFlightFor > 0 && !reference.IsObserved(s.binding) && slices.Contains(startsOwnership, action.Operation) {
@@ -63,21 +62,4 @@ func (s *state) waitForInFlightWrites() *stepResult {
 		message:        "waiting before creating or adopting a plugin: Kong may still apply an earlier write",
 		requeueAfter:   s.observed.inFlightFor,
 	}
-}
-
-// checkImport refuses an import that would move a plugin, unless the binding is in the
-// gateway's namespace. allowedBindings limits where a plugin may apply; a plugin that is taken
-// away from its scope no longer protects it.
-func checkImport(s *state, action identity.Action) *stepResult {
-	if action.Operation != identity.Adopt || s.observed.facts.Import == "" || s.binding.Namespace == s.access.gateway.Namespace {
-		return nil
-	}
-	if s.observed.plugins[action.ID].Scope == s.desired.plugin.Scope {
-		return nil
-	}
-	result := notAccepted(v1alpha1.ReasonNotAllowedByGateway,
-		fmt.Sprintf("Plugin %s (spec.pluginID) does not have the scope in spec.scope. A binding outside the namespace of KongGateway %s can import a plugin only with its current scope. Correct spec.scope, or create the binding in the gateway's namespace.",
-			action.ID, s.gatewayKey))
-	result.requeueAfter = s.resyncInterval()
-	return result
 }

@@ -10,7 +10,9 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
 
 // resolveGatewayForDelete returns the gateway's connection for a binding that is being deleted.
@@ -112,6 +114,9 @@ func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResul
 	if result := r.lookupOwned(ctx, s); result != nil {
 		return result
 	}
+	if result := r.keepIfAcquired(ctx, s); result != nil {
+		return result
+	}
 	if s.action.Operation != identity.RemoveFinalizer {
 		if result := r.recheckDeleting(ctx, s); result != nil {
 			return result
@@ -139,6 +144,45 @@ func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResul
 		return requeue()
 	}
 	return nil
+}
+
+// keepIfAcquired turns a deletion into a release if the binding acquired the plugin, and the gateway
+// does not allow its namespace to delete such a plugin.
+func (r *Reconciler) keepIfAcquired(ctx context.Context, s *state) *stepResult {
+	if s.action.Operation != identity.Delete {
+		return nil
+	}
+	a, live := &s.access, s.observed.plugins[s.action.ID]
+	var err error
+	if a.policy, a.request, err = r.tenancyOf(ctx, s, a.gateway); err != nil {
+		return kubernetesError(err)
+	}
+	a.request.Global, a.request.PluginID = live.Scope == (plugin.Scope{}), live.ID
+	if a.request.Acquired && a.policy.Restricts(s.binding.Namespace) && a.policy.NeedsTags() {
+		if a.request.Entities, err = s.lookupEntitiesOf(ctx, live); err != nil {
+			return r.deletionFailed(s, err)
+		}
+	}
+	refused := checkTenancy(a, tenancy.Delete)
+	if refused == nil {
+		return nil
+	}
+	s.action.Operation = identity.Release
+	s.warningf(ctx, "PluginKept", "%s", refused.message)
+	return nil
+}
+
+// lookupEntitiesOf returns the entities to which a plugin in Kong applies, with their tags.
+func (s *state) lookupEntitiesOf(ctx context.Context, live plugin.Plugin) ([]tenancy.Entity, error) {
+	var entities []tenancy.Entity
+	for _, entity := range reference.EntitiesOf(live.Scope) {
+		found, err := s.client().Resolve(ctx, entity.Kind, entity.Ref)
+		if err != nil {
+			return nil, err
+		}
+		entities = append(entities, tenancyEntity(entity, found))
+	}
+	return entities, nil
 }
 
 // reportForeignPlugin says that the recorded plugin stays because it is not this binding's.

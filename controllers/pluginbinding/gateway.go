@@ -3,26 +3,15 @@ package pluginbinding
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
-
-// runsCode names the plugins that run code from their config in Kong's workers. From outside
-// the gateway's namespace they have to be allowed by name.
-var runsCode = []v1alpha1.PluginName{"pre-function", "post-function", "exit-transformer"}
-
-// codeField of the config of the logging plugins is code as well.
-const codeField = "custom_fields_by_lua"
 
 // resolveGateway finds the gateway, checks that it allows this binding, and returns its
 // connection.
@@ -41,14 +30,13 @@ func (r *Reconciler) resolveGateway(ctx context.Context, s *state) (access, *ste
 	}
 	a.gateway = gateway
 
-	refusal, err := r.checkAllowed(ctx, s, gateway)
-	if err != nil {
+	if a.policy, a.request, err = r.tenancyOf(ctx, s, gateway); err != nil {
 		return a, kubernetesError(err)
 	}
-	if refusal != "" {
-		return a, notAccepted(v1alpha1.ReasonNotAllowedByGateway, refusal)
+	result := checkTenancy(&a, tenancy.Refer)
+	if result != nil {
+		return a, result
 	}
-	var result *stepResult
 	if a.connection, result = r.getConnection(s); result != nil {
 		return a, result
 	}
@@ -110,82 +98,4 @@ func checkEdition(s *state, c *connection.Connection) *stepResult {
 	return notAccepted(v1alpha1.ReasonUnsupportedField,
 		fmt.Sprintf("%s exists in Kong Gateway Enterprise only, and KongGateway %s is the %s edition; remove it from the spec",
 			field, s.gatewayKey, c.Info.Edition))
-}
-
-// checkAllowed applies the gateway's allowedBindings. An empty string allows the binding.
-func (r *Reconciler) checkAllowed(ctx context.Context, s *state, gateway *v1alpha1.KongGateway) (string, error) {
-	if s.binding.Namespace == gateway.Namespace {
-		return "", nil
-	}
-	allowed := v1alpha1.AllowedBindings{}
-	if gateway.Spec.AllowedBindings != nil {
-		allowed = *gateway.Spec.AllowedBindings
-	}
-	matches, err := r.allowsNamespace(ctx, s.binding.Namespace, allowed.Namespaces)
-	if err != nil {
-		return "", err
-	}
-	if !matches {
-		return fmt.Sprintf("KongGateway %s does not allow bindings from namespace %s; see its spec.allowedBindings.namespaces",
-			s.gatewayKey, s.binding.Namespace), nil
-	}
-	if !allowsPlugin(s.binding.Spec.Plugin, allowed.Plugins) {
-		return fmt.Sprintf("KongGateway %s does not allow the plugin %s from other namespaces; see its spec.allowedBindings.plugins",
-			s.gatewayKey, s.binding.Spec.Plugin), nil
-	}
-	if s.binding.Spec.Scope == nil && !allowed.GlobalScope {
-		return fmt.Sprintf("KongGateway %s does not allow plugins without a scope from other namespaces; set spec.scope, or its spec.allowedBindings.globalScope",
-			s.gatewayKey), nil
-	}
-	return "", nil
-}
-
-func (r *Reconciler) allowsNamespace(ctx context.Context, name string, allowed *v1alpha1.BindingNamespaces) (bool, error) {
-	if allowed == nil {
-		return false, nil
-	}
-	switch allowed.From {
-	case v1alpha1.NamespacesFromAll:
-		return true, nil
-	case v1alpha1.NamespacesFromSelector:
-		selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
-		if err != nil {
-			return false, nil //nolint:nilerr // an invalid selector matches nothing; the gateway's Accepted condition reports it
-		}
-		namespace := &corev1.Namespace{}
-		if err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
-			return false, err
-		}
-		return selector.Matches(labels.Set(namespace.Labels)), nil
-	default:
-		return false, nil
-	}
-}
-
-func allowsPlugin(name v1alpha1.PluginName, allowed *v1alpha1.AllowedPlugins) bool {
-	if allowed == nil {
-		return !slices.Contains(runsCode, name)
-	}
-	switch {
-	case slices.Contains(allowed.Deny, name):
-		return false
-	case slices.Contains(allowed.Allow, name):
-		return true
-	default:
-		return len(allowed.Allow) == 0 && !slices.Contains(runsCode, name)
-	}
-}
-
-// checkCode refuses code in the config from outside the gateway's namespace, unless the plugin
-// is allowed by name.
-func checkCode(s *state, config map[string]any) *stepResult {
-	if code, _ := config[codeField].(map[string]any); len(code) == 0 || s.binding.Namespace == s.access.gateway.Namespace {
-		return nil
-	}
-	if allowed := s.access.gateway.Spec.AllowedBindings; allowed != nil && allowed.Plugins != nil && slices.Contains(allowed.Plugins.Allow, s.binding.Spec.Plugin) {
-		return nil
-	}
-	return notAccepted(v1alpha1.ReasonNotAllowedByGateway,
-		fmt.Sprintf("KongGateway %s does not allow config.%s, which is code, from other namespaces; remove it, or have the plugin %s allowed by name in its spec.allowedBindings.plugins",
-			s.gatewayKey, codeField, s.binding.Spec.Plugin))
 }

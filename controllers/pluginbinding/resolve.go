@@ -15,6 +15,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 	"github.com/pluginbinding/kong-plugin-operator/internal/secrets"
+	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
 
 // resolveDesired turns the binding's names and Secrets into the plugin that it declares.
@@ -27,10 +28,14 @@ func (r *Reconciler) resolveDesired(ctx context.Context, s *state) (desired, *st
 	}
 	d.trust = c.Snapshot.TrustFor(s.binding, r.InFlight, r.Programmed, c.LongestWrite())
 	d.secretVersions = reader.Versions()
-	if result = checkCode(s, d.plugin.Config); result != nil {
+	s.access.request.ConfigKnown, s.access.request.CodeFields = true, codeFields(d.plugin.Config)
+	if result = checkTenancy(&s.access, tenancy.Refer); result != nil {
 		return d, result
 	}
 	if result = r.resolveScope(ctx, s, &d); result != nil {
+		return d, result
+	}
+	if result = checkTenancy(&s.access, tenancy.Refer); result != nil {
 		return d, result
 	}
 	if len(d.plugin.Protocols) == 0 {
@@ -85,6 +90,7 @@ func (r *Reconciler) render(ctx context.Context, s *state, reader *secrets.Reade
 // Kong.
 func (r *Reconciler) resolveScope(ctx context.Context, s *state, d *desired) *stepResult {
 	var scope plugin.Scope
+	s.access.request.Entities = nil
 	for _, entity := range reference.ScopeEntities(s.binding.Spec.Scope) {
 		var (
 			found adminapi.Entity
@@ -106,6 +112,7 @@ func (r *Reconciler) resolveScope(ctx context.Context, s *state, d *desired) *st
 			}
 		}
 		entity.SetID(&scope, found.ID)
+		s.access.request.Entities = append(s.access.request.Entities, tenancyEntity(entity, found))
 	}
 	d.plugin.Scope, d.refsResolved = scope, true
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
 
 // state is one reconcile of one binding: what it started with, and one value per step.
@@ -38,6 +39,10 @@ type access struct {
 	// gateway is nil if it does not exist or is not watched.
 	gateway    *v1alpha1.KongGateway
 	connection connection.Connection
+	// policy is what the gateway allows to bindings of other namespaces, and request what this
+	// binding wants. The steps add to the request what they find out.
+	policy  tenancy.Policy
+	request tenancy.Request
 	// gone: the API server confirms that the gateway does not exist.
 	gone bool
 }

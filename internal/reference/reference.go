@@ -12,6 +12,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
 
 // Field indexes of the cache. The setup of the controllers adds them.
@@ -65,6 +66,11 @@ func SecretsOfGateway(gateway *v1alpha1.KongGateway) []string {
 		}
 	}
 	return names
+}
+
+// Peer is the binding as tenancy ranks it.
+func Peer(binding *v1alpha1.PluginBinding) tenancy.Peer {
+	return tenancy.Peer{Name: binding.Name, Created: binding.CreationTimestamp.Time}
 }
 
 // IsPaused reports whether the binding carries the paused annotation.

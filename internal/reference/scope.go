@@ -38,6 +38,22 @@ func ScopeEntities(scope *v1alpha1.Scope) []ScopeEntity {
 	return entities
 }
 
+// EntitiesOf lists the entities of a resolved scope, by ID.
+func EntitiesOf(scope plugin.Scope) []ScopeEntity {
+	var entities []ScopeEntity
+	for _, entity := range []ScopeEntity{
+		{adminapi.Service, adminapi.EntityRef{ID: scope.ServiceID}},
+		{adminapi.Route, adminapi.EntityRef{ID: scope.RouteID}},
+		{adminapi.Consumer, adminapi.EntityRef{ID: scope.ConsumerID}},
+		{adminapi.ConsumerGroup, adminapi.EntityRef{ID: scope.ConsumerGroupID}},
+	} {
+		if entity.Ref.ID != "" {
+			entities = append(entities, entity)
+		}
+	}
+	return entities
+}
+
 // SetID puts the ID of the entity into a resolved scope.
 func (e ScopeEntity) SetID(scope *plugin.Scope, id string) {
 	switch e.Kind {
@@ -102,12 +118,17 @@ func (e ScopeEntity) String() string {
 	}
 }
 
+// Label is how the scope refers to the entity: its name or its ID.
+func (e ScopeEntity) Label() string {
+	return cmp.Or(e.Ref.Name, e.Ref.Username, e.Ref.CustomID, e.Ref.ID)
+}
+
 // ScopeSummary describes a declared scope in a few characters, such as route/orders.
 func ScopeSummary(scope *v1alpha1.Scope) string {
 	var words []string
 	for _, entity := range ScopeEntities(scope) {
 		word := strings.ReplaceAll(kindWords[entity.Kind], " ", "-")
-		words = append(words, word+"/"+cmp.Or(entity.Ref.Name, entity.Ref.Username, entity.Ref.CustomID, entity.Ref.ID))
+		words = append(words, word+"/"+entity.Label())
 	}
 	return cmp.Or(strings.Join(words, "+"), "global")
 }
