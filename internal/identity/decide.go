@@ -1,83 +1,85 @@
-// Package identity decides which plugin in Kong is a binding's, and what is to be done
-// about it. It is pure: facts in, one action out, no I/O and no clock.
+// Package identity decides which plugin in Kong belongs to a PluginBinding, and what to do about
+// it. It is pure: facts in, one action out. It imports no client, reads no clock and does no I/O;
+// package controllers gathers the facts and executes the action.
 //
-// The table, first matching row wins. P is the recorded ID, byID what Kong has under P
-// (or, before anything is recorded, under spec.pluginID), byName what answers to the
-// binding's instance_name or else bears its owner tags, byKey what holds the same plugin
-// name and scope. A row looks only at the facts it names; a fact it needs and that is not
-// known makes it row 1.
+// This is the decision table; the first matching row wins. P is the recorded ID
+// (status.pluginID). byID is the plugin under P or, while nothing is recorded, under
+// spec.pluginID. byName is the plugin with the binding's instance_name or, failing that, with its
+// ownership tags. byKey is the plugin with the same plugin name and scope, which is Kong's unique
+// key. A row needs only the facts that it names. A needed fact that is unknown makes it row 1.
 //
-//	#   P    byID                             byName      byKey        action
-//	1   any fact that is needed is unknown                             Wait
-//	2   set  ours or nobody's, same plugin,
-//	         equal                                        free or P    None
-//	3   set  the same, differs                            free or P    Put P
-//	4   set  exists                                       R, not P     Conflict with R
-//	5   set  another owner's, or another
-//	         plugin                                       free or P    Conflict with P
-//	6   set  absent                           ours, Q                  Delete Q
-//	6a  set  absent                           not ours, Q              Conflict with Q
-//	7   set  absent                           absent      free         Put P
-//	8   set  absent                           absent      R            Conflict with R
-//	9   -                                     ours, Q                  Recover Q
+//	#   P    byID                             byName        byKey        action
+//	1   any needed fact is unknown                                       Wait
+//	2   set  owned or unowned, same plugin,
+//	         equal                                          free or P    None
+//	3   set  the same, differs                              free or P    Put P
+//	4   set  exists                                         R, not P     Conflict with R
+//	5   set  owned by another, or another
+//	         plugin                                         free or P    Conflict with P
+//	6   set  absent                           owned, Q                   Delete Q
+//	6a  set  absent                           not owned, Q               Conflict with Q
+//	7   set  absent                           absent        free         Put P
+//	8   set  absent                           absent        R            Conflict with R
+//	9   -                                     owned, Q                   RecordID Q
 //	9a  -    spec.pluginID = Q:
-//	         nobody's, same plugin            absent or Q              Adopt Q
-//	         absent                           absent                   Wait for Q
-//	         otherwise                        not ours                 Conflict
-//	9b  -                                     not ours, Q not the
-//	                                          holder of the key        Conflict with Q
-//	10  -                                     absent or Q nobody's, Q  Adopt Q by policy, or Conflict
-//	11  -                                     absent or Q another's, Q TakeOver Q if Override, or Conflict
-//	12  -                                     absent      free         Create
+//	         unowned, same plugin             absent or Q                Adopt Q
+//	         absent                           absent                     Wait for Q
+//	         otherwise                        not owned                  Conflict
+//	9b  -                                     not owned, Q not the
+//	                                          holder of the key          Conflict with Q
+//	10  -                                     absent or Q   unowned, Q   Adopt Q by policy, or Conflict
+//	11  -                                     absent or Q   another's, Q TakeOver Q if Override, or Conflict
+//	12  -                                     absent        free         Create
 package identity
 
-// Standing is how a plugin in Kong relates to a binding.
+// Ownership is the relation of a plugin in Kong to a binding.
 type Ownership int
 
 const (
-	// Unknown: not asked, or no answer that can be believed. It is not absence.
+	// Unknown: no lookup, or no trustworthy answer. It does not mean Absent.
 	Unknown Ownership = iota
-	// Absent: Kong itself said that there is none.
+	// Absent: Kong itself answered that the plugin does not exist.
 	Absent
-	// Ours: it bears the marks of this binding.
+	// Owned: it carries the ownership tags of this binding.
 	Owned
-	// Nobodys: it bears nobody's marks.
+	// Unowned: it carries no ownership tags.
 	Unowned
-	// Others: it bears the marks of another binding, cluster or tool.
+	// OwnedByOther: it carries the tags of another binding, cluster or tool.
 	OwnedByOther
 )
 
-// Found reports whether there is a plugin.
-func (s Ownership) Found() bool { return s == Owned || s == Unowned || s == OwnedByOther }
+// Found reports whether the plugin exists.
+func (o Ownership) Found() bool { return o == Owned || o == Unowned || o == OwnedByOther }
 
-// Sighting is the answer to one question put to Kong.
+// Observation is the result of one lookup in Kong.
 type Observation struct {
 	Ownership Ownership
-	// ID of the plugin that was found.
+	// ID of the plugin, empty if none was found.
 	ID string
-	// SamePlugin: its plugin name is the declared one.
+	// SamePlugin: it has the desired plugin name.
 	SamePlugin bool
-	// Equal: nothing about it differs from the declaration, marks included.
+	// Equal: it equals the desired plugin, ownership tags included.
 	Equal bool
-	// SameTraffic: nothing that touches traffic differs, so that only marks would change.
+	// SameTraffic: it differs from the desired plugin in tags and instance name at most, so
+	// writing the desired plugin does not change traffic.
 	SameTraffic bool
-	// Owner, for messages.
+	// Owner as its tags name it, for messages.
 	Owner Owner
 }
 
-// Adoption is what a binding may do with a plugin that is already there.
+// Adoption is what a binding may do with an existing plugin that it does not own.
 type Adoption int
 
 const (
-	// AdoptNever leaves it.
+	// AdoptNever reports a conflict.
 	AdoptNever Adoption = iota
-	// AdoptIfIdentical takes nobody's plugin when traffic does not change.
+	// AdoptIfIdentical adopts an unowned plugin if that does not change traffic.
 	AdoptIfIdentical
-	// AdoptOverride takes it whoever has it.
+	// AdoptOverride adopts the plugin, whoever owns it.
 	AdoptOverride
 )
 
-// Facts are all that a decision rests on.
+// Facts are the input of a decision.
 type Facts struct {
 	// Recorded is status.pluginID.
 	Recorded string
@@ -90,54 +92,53 @@ type Facts struct {
 	ByKey  Observation
 }
 
-// Verb is what is to be done.
+// Operation is what to do.
 type Operation int
 
 const (
-	// Wait: nothing is decided, because something is not known or not there yet.
+	// Wait decides nothing: a needed fact is unknown, or the plugin to import is missing.
 	Wait Operation = iota
-	// None: Kong holds what was declared.
+	// None does nothing: Kong holds the desired plugin.
 	None
 	// Put writes the whole plugin under the recorded ID.
 	Put
-	// Create posts the plugin without an ID; Kong assigns it.
+	// Create posts the plugin without an ID. Kong assigns the ID.
 	Create
-	// Recover records the ID of a plugin that is already ours. No write to Kong.
+	// RecordID records the ID of an owned plugin. It does not write to Kong.
 	RecordID
-	// Adopt records the ID of a plugin that was nobody's. No write to Kong.
+	// Adopt records the ID of an unowned plugin. It does not write to Kong.
 	Adopt
-	// TakeOver writes the whole plugin over another owner's, and records its ID.
+	// TakeOver writes the whole plugin over another owner's plugin and records its ID.
 	TakeOver
-	// Delete removes a plugin of ours.
+	// Delete deletes an owned plugin.
 	Delete
-	// Unmark takes our marks off a plugin of ours.
+	// Release removes the ownership tags from an owned plugin.
 	Release
-	// Conflict: another plugin is in the way; nothing is touched.
+	// Conflict writes nothing: another plugin holds the key, the name or the ID.
 	Conflict
-	// Release: nothing of ours is left in Kong.
+	// RemoveFinalizer: Kong holds no owned plugin any more.
 	RemoveFinalizer
 )
 
-func (v Operation) String() string {
+func (o Operation) String() string {
 	return [...]string{
-		"Wait", "None", "Put", "Create", "Recover", "Adopt",
-		"TakeOver", "Delete", "Unmark", "Conflict", "Release",
-	}[v]
+		"Wait", "None", "Put", "Create", "RecordID", "Adopt",
+		"TakeOver", "Delete", "Release", "Conflict", "RemoveFinalizer",
+	}[o]
 }
 
-// Action is a decision: at most one write to Kong.
+// Action is a decision.
 type Action struct {
 	Operation Operation
-	// ID that the verb speaks of: the plugin to write, record, delete or, for Conflict,
-	// the plugin in the way.
+	// ID of the plugin to write, record or delete or, for Conflict, of the plugin in the way.
 	ID string
-	// Owner of the plugin in the way.
+	// Owner of the plugin in the way, for Conflict.
 	Owner Owner
-	// Row of the table.
+	// Row of the table that matched.
 	Row string
 }
 
-// Decide applies the table to a binding that is to be in force.
+// Decide applies the table to a binding that is not being deleted.
 func Decide(f Facts) Action {
 	if f.Recorded != "" {
 		return decideRecorded(f)
@@ -165,7 +166,7 @@ func decideRecorded(f Facts) Action {
 	}
 }
 
-// decideLost is for a recorded plugin that Kong no longer has.
+// decideMissing is for a recorded plugin that no longer exists in Kong.
 func decideMissing(f Facts) Action {
 	switch {
 	case f.ByName.Ownership == Unknown:
@@ -211,7 +212,7 @@ func decideImport(f Facts) Action {
 	case f.ByID.Ownership == OwnedByOther || !f.ByID.SamePlugin:
 		return conflict("9a", f.ByID)
 	default:
-		// Ours or nobody's: to name an ID is to ask for it.
+		// Owned or unowned: spec.pluginID asks for it.
 		return Action{Operation: Adopt, ID: f.Import, Row: "9a"}
 	}
 }
@@ -220,7 +221,7 @@ func decideByKey(f Facts) Action {
 	holder := f.ByKey
 	switch holder.Ownership {
 	case Owned:
-		// Found by its place while its name and tags were not: still ours.
+		// Only the lookup by key found it: it is owned all the same.
 		return Action{Operation: RecordID, ID: holder.ID, Row: "9"}
 	case Unowned:
 		if f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && holder.SameTraffic {
@@ -241,31 +242,31 @@ func conflict(row string, with Observation) Action {
 	return Action{Operation: Conflict, ID: with.ID, Owner: with.Owner, Row: row}
 }
 
-// DecideDeletion says what is to be done for a binding that is being deleted: whatever is
-// ours goes (or loses our marks, if orphan is set), one write per pass, and when a look
-// at both places finds nothing of ours the binding is released.
+// DecideDeletion decides for a binding that is being deleted. It deletes the owned plugin, or
+// releases it if orphan is set, and removes the finalizer when neither lookup finds an owned
+// plugin.
 //
-//	#   byID            byName     action
-//	D1  any needed fact unknown    Wait
-//	D2  ours                       Delete or Unmark it
-//	D3  anything else   ours, Q    Delete or Unmark Q
-//	D4  anything else   not ours   Release
+//	#   byID            byName       action
+//	D1  any needed fact is unknown   Wait
+//	D2  owned                        Delete or Release it
+//	D3  anything else   owned, Q     Delete or Release Q
+//	D4  anything else   not owned    RemoveFinalizer
 //
-// byID counts as not ours when nothing was ever recorded.
+// byID counts as not owned while nothing is recorded.
 func DecideDeletion(f Facts, orphan bool) Action {
-	end := Delete
+	remove := Delete
 	if orphan {
-		end = Release
+		remove = Release
 	}
 	switch {
 	case f.Recorded != "" && f.ByID.Ownership == Unknown:
 		return Action{Operation: Wait, Row: "D1"}
 	case f.Recorded != "" && f.ByID.Ownership == Owned:
-		return Action{Operation: end, ID: f.Recorded, Row: "D2"}
+		return Action{Operation: remove, ID: f.Recorded, Row: "D2"}
 	case f.ByName.Ownership == Unknown:
 		return Action{Operation: Wait, Row: "D1"}
 	case f.ByName.Ownership == Owned:
-		return Action{Operation: end, ID: f.ByName.ID, Row: "D3"}
+		return Action{Operation: remove, ID: f.ByName.ID, Row: "D3"}
 	default:
 		return Action{Operation: RemoveFinalizer, Row: "D4"}
 	}

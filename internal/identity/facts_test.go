@@ -6,41 +6,41 @@ import (
 	. "github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// The IDs of the product: P is the recorded one, Q the imported one, R a third.
+// The plugin IDs: P is the recorded one, Q the imported one, R a third.
 const (
 	idP = "11111111-1111-4111-8111-111111111111"
 	idQ = "22222222-2222-4222-8222-222222222222"
 	idR = "33333333-3333-4333-8333-333333333333"
 )
 
-// Every sighting has an owner that tells the questions apart, so that a conflict which
-// names the wrong one of them shows.
+// Each observation has its own owner. A conflict that names the wrong observation then fails
+// the comparison.
 var (
 	ownerByID   = Owner{Tool: "by-id"}
 	ownerByName = Owner{Tool: "by-name"}
 	ownerByKey  = Owner{Tool: "by-key"}
 )
 
-// likeness is how far a plugin is as declared. The flags of a sighting say so in steps: what
-// is equal has the same traffic, and what has the same traffic is the same plugin.
+// likeness is how much of a live plugin equals the desired one. The flags of an observation
+// are nested: Equal implies SameTraffic, and SameTraffic implies SamePlugin.
 type likeness int
 
 const (
 	otherPlugin likeness = iota
 	otherTraffic
-	otherMarks
+	otherTags
 	alike
 )
 
-// sightings are all answers that one question can have. Each is combined with all others,
-// also where the two contradict each other: they were seen at different times.
-func sightings(owner Owner) []Observation {
+// observations are all possible results of one lookup. Each is combined with all others, also
+// where two contradict each other: Kong can change between two lookups.
+func observations(owner Owner) []Observation {
 	all := []Observation{{Ownership: Unknown}, {Ownership: Absent}}
-	for _, standing := range []Ownership{Owned, Unowned, OwnedByOther} {
+	for _, ownership := range []Ownership{Owned, Unowned, OwnedByOther} {
 		for _, id := range []string{idP, idQ, idR} {
 			for like := otherPlugin; like <= alike; like++ {
 				all = append(all, Observation{
-					Ownership:   standing,
+					Ownership:   ownership,
 					ID:          id,
 					SamePlugin:  like > otherPlugin,
 					SameTraffic: like > otherTraffic,
@@ -53,10 +53,10 @@ func sightings(owner Owner) []Observation {
 	return all
 }
 
-// everything is the full cross product of facts.
+// everything yields the full cross product of facts.
 func everything() iter.Seq[*Facts] {
 	return func(yield func(*Facts) bool) {
-		byID, byName, byKey := sightings(ownerByID), sightings(ownerByName), sightings(ownerByKey)
+		byID, byName, byKey := observations(ownerByID), observations(ownerByName), observations(ownerByKey)
 		var f Facts
 		for _, f.Recorded = range []string{"", idP} {
 			for _, f.Import = range []string{"", idQ} {
@@ -76,9 +76,9 @@ func everything() iter.Seq[*Facts] {
 	}
 }
 
-// consistent reports whether the facts can be one picture of one Kong: sightings of the
-// same ID are of the same plugin, an ID answers with itself, and who holds the key has the
-// declared plugin name.
+// consistent reports whether one Kong that does not change can produce these facts:
+// observations with the same ID describe the same plugin, a lookup by ID returns that ID, and
+// the plugin that holds the key has the desired plugin name.
 func consistent(f *Facts) bool {
 	asked := f.Recorded
 	if asked == "" {
@@ -99,7 +99,7 @@ func consistent(f *Facts) bool {
 	case f.ByID.Ownership.Found() && f.ByID.ID != asked:
 		return false
 	case asked == "" && f.ByID.Ownership != Unknown:
-		return false // nothing was asked
+		return false // there is no ID to look up
 	case f.ByKey.Ownership.Found() && !f.ByKey.SamePlugin:
 		return false
 	}
