@@ -9,17 +9,26 @@
 // key. A row needs only the facts that it names. A needed fact that is unknown makes it row 1.
 //
 //	#   P    byID                             byName        byKey        action
-//	1   any needed fact is unknown                                       Wait
+//	1   any needed fact is unknown, or P is absent by ID and found by
+//	         another lookup: it came back in between                     Wait
 //	2   set  owned or unowned, same plugin,
 //	         equal                                          free or P    None
 //	3   set  the same, differs                              free or P    Put P
 //	4   set  exists                                         R, not P     Conflict with R
+//	4a  set  as in 3, but another plugin R
+//	         has the instance name                          free or P    Conflict with R
 //	5   set  owned by another, or another
 //	         plugin                                         free or P    Conflict with P
-//	6   set  absent                           owned, Q                   Delete Q
+//	6   set  absent                           owned, Q      free or Q    Replace Q with P
+//	         absent                           absent        owned, Q     Replace Q with P
 //	6a  set  absent                           not owned, Q               Conflict with Q
+//	         absent                           owned, Q, but another
+//	                                          plugin R has the
+//	                                          instance name free or Q    Conflict with R
+//	6b  set  absent                           owned, Q      owned, not Q Delete Q
 //	7   set  absent                           absent        free         Put P
-//	8   set  absent                           absent        R            Conflict with R
+//	8   set  absent                           absent or     R, not owned,
+//	                                          owned, Q      not Q        Conflict with R
 //	9   -                                     owned, Q                   RecordID Q
 //	9a  -    spec.pluginID = Q:
 //	         unowned, same plugin             absent or Q                Adopt Q
@@ -60,12 +69,17 @@ type Observation struct {
 	SamePlugin bool
 	// Equal: it equals the desired plugin, ownership tags included.
 	Equal bool
+	// OtherName: its instance_name is not the desired one. Facts.ByInstanceName is then needed.
+	OtherName bool
 	// SameTraffic: it differs from the desired plugin in tags and instance name at most, so
 	// writing the desired plugin does not change traffic.
 	SameTraffic bool
 	// Owner as its tags name it, for messages.
 	Owner Owner
 }
+
+// is reports whether the observed plugin has the ID.
+func (o Observation) is(id string) bool { return o.Ownership.Found() && o.ID == id }
 
 // Adoption is what a binding may do with an existing plugin that it does not own.
 type Adoption int
@@ -90,6 +104,10 @@ type Facts struct {
 	ByID   Observation
 	ByName Observation
 	ByKey  Observation
+	// ByInstanceName is the plugin with the desired instance_name. It is needed only where a write
+	// changes the instance_name of an existing plugin: if the plugin under P, or an owned plugin
+	// found by name while P is missing, has OtherName.
+	ByInstanceName Observation
 }
 
 // Operation is what to do.
@@ -110,6 +128,10 @@ const (
 	Adopt
 	// TakeOver writes the whole plugin over another owner's plugin and records its ID.
 	TakeOver
+	// Replace deletes an owned plugin that is not the recorded one and writes the whole plugin
+	// under the recorded ID, as one step: the key is free for one request. After a crash between
+	// the two writes, row 7 writes the plugin.
+	Replace
 	// Delete deletes an owned plugin.
 	Delete
 	// Release removes the ownership tags from an owned plugin.
@@ -123,7 +145,7 @@ const (
 func (o Operation) String() string {
 	return [...]string{
 		"Wait", "None", "Put", "Create", "RecordID", "Adopt",
-		"TakeOver", "Delete", "Release", "Conflict", "RemoveFinalizer",
+		"TakeOver", "Replace", "Delete", "Release", "Conflict", "RemoveFinalizer",
 	}[o]
 }
 
@@ -132,6 +154,8 @@ type Action struct {
 	Operation Operation
 	// ID of the plugin to write, record or delete or, for Conflict, of the plugin in the way.
 	ID string
+	// DeleteID is the plugin to delete right before the write, for Replace.
+	DeleteID string
 	// Owner of the plugin in the way, for Conflict.
 	Owner Owner
 	// Row of the table that matched.
@@ -161,6 +185,10 @@ func decideRecorded(f Facts) Action {
 		return conflict("5", f.ByID)
 	case f.ByID.Equal:
 		return Action{Operation: None, ID: p, Row: "2"}
+	case f.ByID.OtherName && f.ByInstanceName.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByID.OtherName && f.ByInstanceName.Ownership.Found() && f.ByInstanceName.ID != p:
+		return conflict("4a", f.ByInstanceName)
 	default:
 		return Action{Operation: Put, ID: p, Row: "3"}
 	}
@@ -169,18 +197,38 @@ func decideRecorded(f Facts) Action {
 // decideMissing is for a recorded plugin that no longer exists in Kong.
 func decideMissing(f Facts) Action {
 	switch {
-	case f.ByName.Ownership == Unknown:
+	case f.ByName.Ownership == Unknown || f.ByName.is(f.Recorded):
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByName.Ownership.Found() && f.ByName.Ownership != Owned:
+		return conflict("6a", f.ByName)
+	case f.ByKey.Ownership == Unknown || f.ByKey.is(f.Recorded):
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByName.Ownership == Owned:
-		return Action{Operation: Delete, ID: f.ByName.ID, Row: "6"}
-	case f.ByName.Ownership.Found():
-		return conflict("6a", f.ByName)
-	case f.ByKey.Ownership == Unknown:
-		return Action{Operation: Wait, Row: "1"}
+		return decideDuplicate(f)
+	case f.ByKey.Ownership == Owned:
+		return Action{Operation: Replace, ID: f.Recorded, DeleteID: f.ByKey.ID, Row: "6"}
 	case f.ByKey.Ownership.Found():
 		return conflict("8", f.ByKey)
 	default:
 		return Action{Operation: Put, ID: f.Recorded, Row: "7"}
+	}
+}
+
+// decideDuplicate is for an owned plugin that is not the recorded one, while the recorded one is
+// missing. It must not be deleted before the recorded one can be written.
+func decideDuplicate(f Facts) Action {
+	q := f.ByName.ID
+	switch {
+	case f.ByKey.Ownership == Owned && f.ByKey.ID != q:
+		return Action{Operation: Delete, ID: q, Row: "6b"}
+	case f.ByKey.Ownership.Found() && f.ByKey.ID != q:
+		return conflict("8", f.ByKey)
+	case f.ByName.OtherName && f.ByInstanceName.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByName.OtherName && f.ByInstanceName.Ownership.Found() && f.ByInstanceName.ID != q:
+		return conflict("6a", f.ByInstanceName)
+	default:
+		return Action{Operation: Replace, ID: f.Recorded, DeleteID: q, Row: "6"}
 	}
 }
 

@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"iter"
+	"slices"
 
 	. "github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
@@ -19,6 +20,8 @@ var (
 	ownerByID   = Owner{Tool: "by-id"}
 	ownerByName = Owner{Tool: "by-name"}
 	ownerByKey  = Owner{Tool: "by-key"}
+
+	ownerByInstanceName = Owner{Tool: "by-instance-name"}
 )
 
 // likeness is how much of a live plugin equals the desired one. The flags of an observation
@@ -53,8 +56,21 @@ func observations(owner Owner) []Observation {
 	return all
 }
 
-// everything yields the full cross product of facts.
+// everything yields the full cross product of the three lookups for every binding and, for a
+// binding with a recorded plugin, of all facts about the instance name.
 func everything() iter.Seq[*Facts] {
+	return func(yield func(*Facts) bool) {
+		for _, part := range []iter.Seq[*Facts]{lookups(), renames()} {
+			for f := range part {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func lookups() iter.Seq[*Facts] {
 	return func(yield func(*Facts) bool) {
 		byID, byName, byKey := observations(ownerByID), observations(ownerByName), observations(ownerByKey)
 		var f Facts
@@ -76,6 +92,55 @@ func everything() iter.Seq[*Facts] {
 	}
 }
 
+// renames combines what lookups leaves out. It leaves out adoptionPolicy and spec.pluginID, which
+// do not matter once an ID is recorded (see TestDecideIsSafe), and the third ID.
+func renames() iter.Seq[*Facts] {
+	byID := variants(observations(ownerByID), keepsName, wantsName)
+	byName := variants(observations(ownerByName), keepsName, wantsName)
+	byKey := variants(observations(ownerByKey), keepsName)
+	byInstanceName := variants(observations(ownerByInstanceName), keepsName)
+	return func(yield func(*Facts) bool) {
+		f := Facts{Recorded: idP}
+		for _, f.ByID = range byID {
+			for _, f.ByName = range byName {
+				for _, f.ByKey = range byKey {
+					for _, f.ByInstanceName = range byInstanceName {
+						if !yield(&f) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func keepsName(*Observation) {}
+
+func wantsName(o *Observation) {
+	if o.Ownership.Found() {
+		o.OtherName, o.Equal = true, false
+	}
+}
+
+// variants applies each change to those observations that differ in what a recorded plugin's rows
+// look at: one of two IDs, the same plugin or another one, equal or not.
+func variants(all []Observation, changes ...func(*Observation)) (result []Observation) {
+	for _, o := range all {
+		if o.ID == idQ || o.SamePlugin && !o.SameTraffic {
+			continue
+		}
+		for _, change := range changes {
+			changed := o
+			change(&changed)
+			if !slices.Contains(result, changed) {
+				result = append(result, changed)
+			}
+		}
+	}
+	return result
+}
+
 // consistent reports whether one Kong that does not change can produce these facts:
 // observations with the same ID describe the same plugin, a lookup by ID returns that ID, and
 // the plugin that holds the key has the desired plugin name.
@@ -84,7 +149,7 @@ func consistent(f *Facts) bool {
 	if asked == "" {
 		asked = f.Import
 	}
-	seen := []*Observation{&f.ByID, &f.ByName, &f.ByKey}
+	seen := []*Observation{&f.ByID, &f.ByName, &f.ByKey, &f.ByInstanceName}
 	for i, a := range seen {
 		if f.ByID.Ownership == Absent && a.ID == asked && a.Ownership.Found() {
 			return false
@@ -102,11 +167,14 @@ func consistent(f *Facts) bool {
 		return false // there is no ID to look up
 	case f.ByKey.Ownership.Found() && !f.ByKey.SamePlugin:
 		return false
+	case f.ByInstanceName.Ownership.Found() && (f.ByInstanceName.ID == f.ByID.ID && f.ByID.OtherName ||
+		f.ByInstanceName.ID == f.ByName.ID && f.ByName.OtherName):
+		return false
 	}
 	return true
 }
 
 func samePlugin(a, b *Observation) bool {
 	return a.Ownership == b.Ownership && a.SamePlugin == b.SamePlugin &&
-		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic
+		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic && a.OtherName == b.OtherName
 }

@@ -74,7 +74,7 @@ func FuzzDecide(f *testing.F) {
 		observation := func(ownership int, id string, flags byte, owner Owner) Observation {
 			return Observation{
 				Ownership: Ownership(ownership), ID: id, Owner: owner,
-				SamePlugin: flags&1 != 0, Equal: flags&2 != 0, SameTraffic: flags&4 != 0,
+				SamePlugin: flags&1 != 0, Equal: flags&2 != 0, SameTraffic: flags&4 != 0, OtherName: flags&8 != 0,
 			}
 		}
 		facts := Facts{
@@ -84,6 +84,8 @@ func FuzzDecide(f *testing.F) {
 			ByID:     observation(byID, id, flags, ownerByID),
 			ByName:   observation(byName, named, flags>>3, ownerByName),
 			ByKey:    observation(byKey, holder, flags>>5, ownerByKey),
+
+			ByInstanceName: observation(byName^byKey, holder, flags>>2, ownerByInstanceName),
 		}
 
 		action := Decide(facts)
@@ -91,7 +93,7 @@ func FuzzDecide(f *testing.F) {
 			t.Errorf("%+v, and then %+v", action, again)
 		}
 		switch action.Operation {
-		case Put, None:
+		case Put, Replace, None:
 			if recorded == "" || action.ID != recorded {
 				t.Errorf("%+v, recorded is %q", action, recorded)
 			}

@@ -46,12 +46,12 @@ func onDeletion(orphan bool) func(*Facts) Action {
 
 // writes reports whether the operation changes or deletes an existing plugin.
 func writes(v Operation) bool {
-	return v == Put || v == TakeOver || v == Delete || v == Release
+	return v == Put || v == TakeOver || v == Replace || v == Delete || v == Release
 }
 
 // observed reports whether an observation with this ID satisfies the condition.
 func observed(f *Facts, id string, as func(Observation) bool) bool {
-	for _, s := range []Observation{f.ByID, f.ByName, f.ByKey} {
+	for _, s := range []Observation{f.ByID, f.ByName, f.ByKey, f.ByInstanceName} {
 		if s.Ownership.Found() && s.ID == id && as(s) {
 			return true
 		}
@@ -66,9 +66,11 @@ func hasOwnership(ownership Ownership) func(Observation) bool {
 // without returns the facts with one observation unknown.
 func without(f *Facts, question int) Facts {
 	less := *f
-	*[]*Observation{&less.ByID, &less.ByName, &less.ByKey}[question] = Observation{}
+	*[lookupCount]*Observation{&less.ByID, &less.ByName, &less.ByKey, &less.ByInstanceName}[question] = Observation{}
 	return less
 }
+
+const lookupCount = 4
 
 // never forbids an operation under a condition.
 func never(operation Operation, when string, is func(*Facts) bool) invariant {
@@ -97,6 +99,7 @@ func TestDecideIsSafe(t *testing.T) {
 		never(Put, "without a recorded ID", unrecorded),
 		never(None, "without a recorded ID", unrecorded),
 		never(Delete, "without a recorded ID", unrecorded),
+		never(Replace, "without a recorded ID", unrecorded),
 
 		// No operation that belongs to deletion.
 		never(Release, "for a binding in force", always),
@@ -113,7 +116,7 @@ func TestDecideIsSafe(t *testing.T) {
 			return f.ByID.Ownership != Absent || f.ByName.Ownership == Absent && f.ByKey.Ownership == Absent
 		}),
 		{"an unknown fact leads to Wait or changes nothing", func(f *Facts, a Action) bool {
-			for question := range 3 {
+			for question := range lookupCount {
 				if less := Decide(without(f, question)); less.Operation != Wait && less != a {
 					return false
 				}
@@ -123,6 +126,26 @@ func TestDecideIsSafe(t *testing.T) {
 
 		// An operation names only observed plugins.
 		only(Delete, "of an owned plugin", func(f *Facts, a Action) bool { return observed(f, a.ID, hasOwnership(Owned)) }),
+		only(Replace, "of an owned plugin, with the recorded ID, which is missing", func(f *Facts, a Action) bool {
+			return a.ID == f.Recorded && f.ByID.Ownership == Absent && observed(f, a.DeleteID, hasOwnership(Owned))
+		}),
+		only(Replace, "when the key and the instance name are free or held by the plugin to delete", func(f *Facts, a Action) bool {
+			named := f.ByName.OtherName && f.ByName.ID == a.DeleteID
+			return (f.ByKey.Ownership == Absent || f.ByKey.Ownership.Found() && f.ByKey.ID == a.DeleteID) &&
+				(!named || f.ByInstanceName.Ownership == Absent || f.ByInstanceName.ID == a.DeleteID)
+		}),
+		{"only Replace deletes and writes", func(_ *Facts, a Action) bool {
+			return (a.DeleteID != "") == (a.Operation == Replace)
+		}},
+		{"the recorded plugin is not deleted", func(f *Facts, a Action) bool {
+			return a.DeleteID != f.Recorded || f.Recorded == ""
+		}},
+		never(Delete, "of the recorded plugin", func(f *Facts) bool { return Decide(*f).ID == f.Recorded }),
+		{"once an ID is recorded, adoptionPolicy and spec.pluginID do not matter", func(f *Facts, a Action) bool {
+			other := *f
+			other.Adoption, other.Import = AdoptNever, ""
+			return f.Recorded == "" || Decide(other) == a
+		}},
 		only(RecordID, "of an owned plugin", func(f *Facts, a Action) bool { return observed(f, a.ID, hasOwnership(Owned)) }),
 		only(Adopt, "as adoptionPolicy says, unless spec.pluginID names the plugin", func(f *Facts, a Action) bool {
 			return a.ID == f.Import || f.Adoption == AdoptOverride ||
@@ -141,7 +164,7 @@ func TestDecideLeavesPluginsOfOthers(t *testing.T) {
 	t.Parallel()
 	check(t, consistentFacts, onBinding, []invariant{
 		{"only TakeOver with Override writes to a plugin of another owner", func(f *Facts, a Action) bool {
-			return !writes(a.Operation) || !observed(f, a.ID, hasOwnership(OwnedByOther)) ||
+			return !writes(a.Operation) || !observed(f, a.ID, hasOwnership(OwnedByOther)) && !observed(f, a.DeleteID, hasOwnership(OwnedByOther)) ||
 				a.Operation == TakeOver && f.Adoption == AdoptOverride
 		}},
 		{"only TakeOver with Override records a plugin of another owner", func(f *Facts, a Action) bool {
@@ -158,21 +181,26 @@ func TestDecideLeavesPluginsOfOthers(t *testing.T) {
 			return a.ID == f.ByKey.ID || observed(f, a.ID, func(s Observation) bool { return s.SamePlugin })
 		}),
 		{"an unowned plugin is not deleted", func(f *Facts, a Action) bool {
-			return a.Operation != Delete || !observed(f, a.ID, hasOwnership(Unowned))
+			return (a.Operation != Delete || !observed(f, a.ID, hasOwnership(Unowned))) && !observed(f, a.DeleteID, hasOwnership(Unowned))
 		}},
 		{"the recorded plugin is not deleted", func(f *Facts, a Action) bool {
 			return a.Operation != Delete || a.ID != f.Recorded
 		}},
 		{"no write to a key that another plugin holds", func(f *Facts, a Action) bool {
-			taken := f.ByKey.Ownership.Found() && f.ByKey.ID != a.ID
-			return a.Operation != Put && a.Operation != TakeOver && a.Operation != Create || !taken
+			taken := f.ByKey.Ownership.Found() && f.ByKey.ID != a.ID && f.ByKey.ID != a.DeleteID
+			return a.Operation != Put && a.Operation != TakeOver && a.Operation != Create && a.Operation != Replace || !taken
+		}},
+		{"no write of an instance name that another plugin has", func(f *Facts, a Action) bool {
+			taken := f.ByInstanceName.Ownership.Found() && f.ByInstanceName.ID != a.ID && f.ByInstanceName.ID != a.DeleteID
+			renames := a.Operation == Put && f.ByID.OtherName || a.Operation == Replace && f.ByName.OtherName && f.ByName.ID == a.DeleteID
+			return !renames || !taken
 		}},
 		{"no write while in sync", func(f *Facts, a Action) bool {
 			inSync := f.Recorded != "" && f.ByID.Equal && f.ByKey == withOwner(f.ByID, f.ByKey.Owner)
 			return !inSync || !writes(a.Operation) && a.Operation != Create
 		}},
 		{"no Wait when all facts are known, except for an import", func(f *Facts, a Action) bool {
-			open := f.ByName.Ownership == Unknown || f.ByKey.Ownership == Unknown ||
+			open := f.ByName.Ownership == Unknown || f.ByKey.Ownership == Unknown || f.ByInstanceName.Ownership == Unknown ||
 				f.ByID.Ownership == Unknown && (f.Recorded != "" || f.Import != "")
 			return a.Operation != Wait || open || f.Recorded == "" && f.ByID.Ownership == Absent && a.ID == f.Import
 		}},
@@ -216,7 +244,7 @@ func TestDeletionIsSafe(t *testing.T) {
 					return decide(&other) == a
 				}},
 				{"an unknown fact leads to Wait or changes nothing", func(f *Facts, a Action) bool {
-					for question := range 3 {
+					for question := range lookupCount {
 						if less := decide(ptr(without(f, question))); less.Operation != Wait && less != a {
 							return false
 						}

@@ -42,6 +42,17 @@ func that(holds func(f *Facts, s *Observation) bool) cell {
 	}
 }
 
+// notBack is for a recorded plugin that is missing by ID. If another lookup found it, Kong applied
+// a write in between, and the facts are as good as unknown.
+func notBack(c cell) cell {
+	return func(f *Facts, s *Observation) truth {
+		if s.Ownership.Found() && s.ID == f.Recorded {
+			return perhaps
+		}
+		return c(f, s)
+	}
+}
+
 var (
 	known        = that(func(*Facts, *Observation) bool { return true })
 	absent       = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Absent })
@@ -87,6 +98,24 @@ func not(c cell) cell {
 	return func(f *Facts, s *Observation) truth { return yes - c(f, s) }
 }
 
+// nameTaken is for a plugin that needs another instance name: another plugin has that name.
+func nameTaken(f *Facts, s *Observation) truth {
+	id := s.ID
+	if s == &f.ByID {
+		id = f.Recorded
+	}
+	switch holder := f.ByInstanceName; {
+	case !s.OtherName:
+		return no
+	case holder.Ownership == Unknown:
+		return perhaps
+	case holder.Ownership.Found() && holder.ID != id:
+		return yes
+	default:
+		return no
+	}
+}
+
 // A premise depends only on the binding. It is always known.
 type premise func(f *Facts) bool
 
@@ -127,6 +156,18 @@ func withHolder(f *Facts) (string, Owner) {
 	return f.ByKey.ID, f.ByKey.Owner
 }
 
+func withNameHolder(f *Facts) (string, Owner) {
+	return f.ByInstanceName.ID, f.ByInstanceName.Owner
+}
+
+// replace puts the recorded plugin in the place of another one.
+func replace(target func(*Facts) (string, Owner)) func(*Facts) Action {
+	return func(f *Facts) Action {
+		id, _ := target(f)
+		return Action{Operation: Replace, ID: f.Recorded, DeleteID: id}
+	}
+}
+
 func do(operation Operation, target func(*Facts) (string, Owner)) func(*Facts) Action {
 	return func(f *Facts) Action {
 		id, owner := target(f)
@@ -136,13 +177,18 @@ func do(operation Operation, target func(*Facts) (string, Owner)) func(*Facts) A
 
 var decisionTable = []row{
 	{"2 in sync", recorded, and(usable, declared, equal), anything, or(absent, isRecorded), do(None, p)},
+	{"4a name is taken", recorded, and(usable, declared, not(equal), nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
 	{"3 differs", recorded, and(usable, declared, not(equal)), anything, or(absent, isRecorded), do(Put, p)},
 	{"4 key is taken", recorded, exists, anything, and(exists, not(isRecorded)), do(Conflict, withHolder)},
 	{"5 ID belongs to another", recorded, or(ownedByOther, and(exists, not(declared))), anything, or(absent, isRecorded), do(Conflict, withID)},
-	{"6 missing, and a second plugin exists", recorded, absent, owned, anything, do(Delete, named)},
-	{"6a missing, and the name is taken", recorded, absent, notOwned, anything, do(Conflict, withNamed)},
-	{"7 missing", recorded, absent, absent, absent, do(Put, p)},
-	{"8 missing, and the key is taken", recorded, absent, absent, exists, do(Conflict, withHolder)},
+	{"8 missing, with a duplicate, and the key is taken", recorded, absent, notBack(owned), notBack(and(notOwned, not(isNamed))), do(Conflict, withHolder)},
+	{"6b missing, and two duplicates exist", recorded, absent, notBack(owned), notBack(and(owned, not(isNamed))), do(Delete, named)},
+	{"6a missing, with a duplicate, and the name is taken", recorded, absent, notBack(and(owned, nameTaken)), notBack(or(absent, isNamed)), do(Conflict, withNameHolder)},
+	{"6 missing, and a duplicate exists", recorded, absent, notBack(owned), notBack(or(absent, isNamed)), replace(named)},
+	{"6 missing, and a duplicate holds the key", recorded, absent, notBack(absent), notBack(owned), replace(holder)},
+	{"6a missing, and the name is taken", recorded, absent, notBack(notOwned), anything, do(Conflict, withNamed)},
+	{"7 missing", recorded, absent, notBack(absent), notBack(absent), do(Put, p)},
+	{"8 missing, and the key is taken", recorded, absent, notBack(absent), notBack(exists), do(Conflict, withHolder)},
 	{"9 owned, found by name", unrecorded, anything, owned, anything, do(RecordID, named)},
 	{"9a import", importing, and(usable, declared), or(absent, and(notOwned, isImported)), anything, do(Adopt, imported)},
 	{"9a import is missing", importing, absent, or(absent, and(notOwned, isImported)), anything, do(Wait, imported)},
@@ -219,7 +265,7 @@ func compare(t *testing.T, table []row, waiting string, decide func(Facts) Actio
 func TestDecideMatchesTable(t *testing.T) {
 	t.Parallel()
 	operations := compare(t, decisionTable, "1", Decide)
-	wantOperations(t, operations, Wait, None, Put, Create, RecordID, Adopt, TakeOver, Delete, Conflict)
+	wantOperations(t, operations, Wait, None, Put, Create, RecordID, Adopt, TakeOver, Replace, Delete, Conflict)
 }
 
 func TestDecideDeletionMatchesTable(t *testing.T) {

@@ -40,6 +40,16 @@ func withForeign(left budget, r row) state {
 	return s
 }
 
+// withDuplicate is a binding whose recorded plugin 1 is missing, while plugin 2 is owned, too.
+func withDuplicate(left budget) state {
+	s := applied(left)
+	s.etcd.finalizer, s.etcd.recorded = true, 1
+	s.procs[0].cache = s.etcd
+	s.kong.next = 2
+	s.kong.insert(row{tags: ownTags, name: nameGenerated, scope: entityX, same: true})
+	return s
+}
+
 type scenario struct {
 	name  string
 	world world
@@ -60,6 +70,8 @@ var scenarios = []scenario{
 		name: "API server is restored to before the finalizer", world: world{forced: true},
 		start: applied(budget{netFault: 1, crash: 1, takeBackup: 1, restoreBackup: 1, deleteBinding: 1}),
 	},
+	{name: "duplicate", start: withDuplicate(budget{netFault: 3, crash: 3, deleteBinding: 1})},
+	{name: "duplicate of a moved and renamed plugin", start: withDuplicate(budget{netFault: 1, crash: 2, moveScope: 1, rename: 1, foreignDiffers: 1, foreignNamed: 1, foreignGoes: 1})},
 	{name: "cascade", start: applied(budget{netFault: 2, crash: 2, deleteEntity: 1, makeEntity: 1, deleteBinding: 1})},
 	{name: "tags lost", start: applied(budget{netFault: 2, crash: 1, stripTags: 2, editPlugin: 1, deletePlugin: 1})},
 	{name: "finalizer removed by force", world: world{forced: true}, start: applied(budget{netFault: 1, crash: 1, stripFinalizer: 1, deleteBinding: 2, recreate: 1})},
@@ -210,8 +222,11 @@ var wrongs = []wrong{
 	{scenario{"forgets in-flight writes when the binding is recreated", world{protocol: protocol{inFlightByUID: true}, forced: true}, applied(budget{netFault: 1, stripFinalizer: 1, deleteBinding: 2, recreate: 1})}, leftBehind},
 	{scenario{"creates while an earlier create is in flight", world{protocol: protocol{createInFlight: true}}, applied(budget{netFault: 1, moveScope: 1, rename: 1})}, twoOwned},
 
+	{scenario{"replaces a duplicate in two reconciles", world{protocol: protocol{replaceInTwo: true}}, withDuplicate(nil)}, "missing between two reconciles"},
+	{scenario{"replaces a duplicate although the key is taken", world{protocol: protocol{noKeyLookup: true}}, withDuplicate(budget{moveScope: 1, foreignDiffers: 1})}, "missing between two reconciles"},
+
 	// The limits. One that finds nothing any more belongs to the scenarios.
-	{scenario{"limit: moved with two leaders, and a foreign plugin is adopted", world{adoption: identity.AdoptIfIdentical, frozen: true}, applied(limits[0])}, "again and again"},
+	{scenario{"limit: moved with two leaders, and a foreign plugin is adopted", world{adoption: identity.AdoptIfIdentical, frozen: true}, applied(limits[0])}, "in conflict with its own plugin"},
 	{scenario{"limit: moved and renamed with two leaders", world{frozen: true}, applied(limits[1])}, twoOwned},
 	{scenario{"limit: moved with two leaders, and tags lost", world{frozen: true}, applied(limits[2])}, "in conflict with its own plugin"},
 	{scenario{"limit: released with two leaders", world{frozen: true}, applied(limits[3])}, "foreign plugin"},

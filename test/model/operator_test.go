@@ -20,6 +20,8 @@ type protocol struct {
 	blindToFailure   bool // takes a failed lookup for absence
 	freshByFinalizer bool // does not wait if it added the finalizer itself
 	inFlightByUID    bool // forgets in-flight writes when the binding is recreated
+	replaceInTwo     bool // deletes a duplicate in one reconcile and writes the recorded plugin in the next
+	noKeyLookup      bool // replaces a duplicate without looking up the key
 	createInFlight   bool // creates while an earlier create is in flight
 }
 
@@ -71,7 +73,11 @@ func (w *world) step(s state, n int, faults bool, out yield) {
 			w.looked(s, n, "gets no response to the lookup by name", yieldStep)
 		}
 	case lookByKey:
-		w.decide(&s, p, w.observe(&s, s.kong.byKey(p.scope), p))
+		byKey := w.observe(&s, s.kong.byKey(p.scope), p)
+		if w.protocol.noKeyLookup && identity.Ownership(p.byName.ownership) == identity.Owned {
+			byKey = lookup{ownership: uint8(identity.Absent)}
+		}
+		w.decide(&s, p, byKey)
 		yieldStep("looks up the key: "+w.last.Operation.String(), s, "")
 	case readLive:
 		o := &s.etcd
@@ -81,7 +87,7 @@ func (w *world) step(s state, n int, faults bool, out yield) {
 	case deletionReadLive:
 		w.proceed(p, s.etcd.exists && s.etcd.uid == p.base.uid && s.etcd.deleting, deletionWrite)
 		yieldStep("reads the binding live", s, "")
-	case write, deletionWrite, rollbackCreate:
+	case write, replaceWrite, deletionWrite, rollbackCreate:
 		w.write(s, n, fails, yieldStep)
 	case record:
 		w.record(s, n, fails, yieldStep)
@@ -218,7 +224,7 @@ func (w *world) looked(s state, n int, what string, yieldStep yield) {
 		}
 	case lookByName:
 		switch {
-		case named == identity.Owned || p.base.recorded != 0 && named.Found():
+		case p.base.recorded == 0 && named == identity.Owned || p.base.recorded != 0 && named.Found() && named != identity.Owned:
 			w.decide(&s, p, lookup{})
 		case p.base.recorded == 0 && w.imports != 0:
 			p.at, decided = lookByID, false
@@ -227,12 +233,12 @@ func (w *world) looked(s state, n int, what string, yieldStep yield) {
 		}
 	case deletionByID, deletionByIDAgain:
 		if under == identity.Owned {
-			w.decideDeletion(p)
+			w.decideDeletion(&s, p)
 		} else {
 			p.at, decided = p.at+1, false
 		}
 	case deletionByName, deletionByNameAgain:
-		w.decideDeletion(p)
+		w.decideDeletion(&s, p)
 	}
 	if decided {
 		what += ": " + w.last.Operation.String() + " " + w.last.ID
@@ -240,7 +246,9 @@ func (w *world) looked(s state, n int, what string, yieldStep yield) {
 	yieldStep(what, s, "")
 }
 
-func (w *world) facts(p *process, byKey lookup) identity.Facts {
+// facts of a reconcile. The lookup by instance name is made together with the one by key: Kong
+// refuses a write if another plugin takes the name in between.
+func (w *world) facts(s *state, p *process, byKey lookup) identity.Facts {
 	return identity.Facts{
 		Recorded: ids[p.base.recorded],
 		Import:   ids[w.imports],
@@ -248,14 +256,16 @@ func (w *world) facts(p *process, byKey lookup) identity.Facts {
 		ByID:     p.byID.observation(),
 		ByName:   p.byName.observation(),
 		ByKey:    byKey.observation(),
+
+		ByInstanceName: w.observe(s, s.kong.byName(w.nameFor(p.base)), p).observation(),
 	}
 }
 
 func (w *world) decide(s *state, p *process, byKey lookup) {
-	w.last = identity.Decide(w.facts(p, byKey))
-	p.operation, p.target = uint8(w.last.Operation), 0
-	if w.last.ID != "" {
-		p.target = w.last.ID[0] - '0'
+	w.last = identity.Decide(w.facts(s, p, byKey))
+	p.operation, p.target = uint8(w.last.Operation), target(w.last.ID)
+	if w.last.Operation == identity.Replace {
+		p.target, p.rec = target(w.last.DeleteID), target(w.last.ID)
 	}
 	p.exists = identity.Ownership(p.byID.ownership).Found()
 	p.byID, p.byName = lookup{}, lookup{}
@@ -279,7 +289,7 @@ func (w *world) decide(s *state, p *process, byKey lookup) {
 		}
 	case identity.Create, identity.TakeOver:
 		p.at = readLive
-	case identity.Delete:
+	case identity.Delete, identity.Replace:
 		p.at = readLive
 		if w.protocol.recordDuplicate {
 			p.at, p.rec = record, p.target
@@ -294,9 +304,17 @@ func (w *world) decide(s *state, p *process, byKey lookup) {
 	}
 }
 
-func (w *world) decideDeletion(p *process) {
+// target is the ID that an action names, 0 if it names none.
+func target(pluginID string) id {
+	if pluginID == "" {
+		return 0
+	}
+	return pluginID[0] - '0'
+}
+
+func (w *world) decideDeletion(s *state, p *process) {
 	again := p.at == deletionByIDAgain || p.at == deletionByNameAgain
-	w.last = identity.DecideDeletion(w.facts(p, lookup{}), p.base.orphan)
+	w.last = identity.DecideDeletion(w.facts(s, p, lookup{}), p.base.orphan)
 	p.byID, p.byName = lookup{}, lookup{}
 	switch {
 	case w.last.Operation == identity.RemoveFinalizer:
@@ -312,6 +330,9 @@ func (w *world) decideDeletion(p *process) {
 // request is the write that the decision asks for.
 func (w *world) request(s *state, p *process) request {
 	body := row{tags: ownTags, name: w.nameFor(p.base), scope: p.scope, same: true}
+	if p.at == replaceWrite {
+		return request{kind: put, id: p.rec, body: body}
+	}
 	switch identity.Operation(p.operation) {
 	case identity.Create:
 		return request{kind: post, body: body}
@@ -347,6 +368,14 @@ func (w *world) write(s state, n int, fails bool, yieldStep yield) {
 	switch {
 	case p.at == rollbackCreate || i == 0:
 		p.end()
+	case p.at == write && identity.Operation(p.operation) == identity.Replace:
+		s.gap = !p.raced
+		if p.at = replaceWrite; w.protocol.replaceInTwo {
+			p.end()
+		}
+	case r.kind == put && !r.takeOver && p.at != deletionWrite:
+		s.gap = false
+		p.end()
 	case p.at == deletionWrite:
 		w.lookForOwned(p, deletionByIDAgain, deletionByNameAgain)
 	case r.kind == post || r.takeOver:
@@ -363,6 +392,7 @@ func (w *world) write(s state, n int, fails bool, yieldStep yield) {
 	s = before
 	p = &s.procs[n]
 	s.left[netFault]--
+	s.gap = false
 	p.unknownOutcome = p.base.uid
 	p.end()
 	late := s
@@ -388,7 +418,7 @@ func (w *world) record(s state, n int, fails bool, yieldStep yield) {
 			p.end()
 		}
 	case o.recorded == 0 || w.protocol.recordOver ||
-		w.protocol.recordDuplicate && identity.Operation(p.operation) == identity.Delete:
+		w.protocol.recordDuplicate && identity.Operation(p.operation) == identity.Replace:
 		if o.recorded != 0 && o.recorded != rec {
 			wrong = "the recorded ID changed"
 		}

@@ -40,11 +40,6 @@ func (w *world) judge(s *state) string {
 			return "in conflict with its own plugin " + w.last.ID + ", which lost its tags"
 		}
 		return "" // without tags and without a recorded ID nothing identifies it
-	case identity.Put:
-		// Kong refuses the name, and the response names the holder.
-		if named := s.kong.byName(o.name()); s.kong.rows[named].foreign {
-			return ""
-		}
 	case identity.Wait:
 		if w.imports != 0 && !s.kong.rows[w.imports].live {
 			return ""
@@ -156,6 +151,9 @@ func (x *search) successors(s state, out yield) {
 func (x *search) check(s state) string {
 	if s.kong.ownedCount() > 1 {
 		return "the binding owns two plugins"
+	}
+	if s.gap && s.procs[0].at == idle && s.procs[1].at == idle {
+		return "the plugin is missing between two reconciles"
 	}
 	// The remaining events make no difference to where the operator leads from here.
 	s.left, s.late = [events]uint8{}, [maxLate]request{}

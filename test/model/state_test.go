@@ -33,6 +33,7 @@ const (
 	lookByKey
 	readLive
 	write
+	replaceWrite
 	record
 	rollbackCreate
 	deletionByID
@@ -49,6 +50,7 @@ type lookup struct {
 	ownership   uint8
 	id          id
 	equal, same bool
+	otherName   bool
 }
 
 // A process is one running operator.
@@ -68,6 +70,8 @@ type process struct {
 	exists    bool
 	rec       id
 	made      bool
+	// raced: something changed since the lookups began.
+	raced bool
 
 	// What it remembers. pastInherited: it has led for so long that no write of a former leader
 	// can be in flight. unknownOutcome: the UID for which a write of its own may be in flight.
@@ -89,6 +93,10 @@ type state struct {
 	// first is the ID that was recorded first and whose plugin still exists.
 	first id
 	uids  uint8
+	// gap: the operator deleted the binding's plugin to write the recorded one, and has not written
+	// it yet. It is not set after a fault, which can split the two writes anywhere, nor after a
+	// change in Kong between the lookups and the writes.
+	gap bool
 	// released: the operator removed the finalizer, not a user by force.
 	released bool
 }
@@ -122,6 +130,7 @@ func (w lookup) observation() identity.Observation {
 		ID:          ids[w.id],
 		SamePlugin:  w.id != 0,
 		Equal:       w.equal,
+		OtherName:   w.otherName,
 		SameTraffic: w.same,
 	}
 }
@@ -137,6 +146,7 @@ func (w *world) observe(s *state, i id, p *process) lookup {
 		ownership: uint8(ownership[r.tags][r.name]),
 		id:        i,
 		same:      same,
+		otherName: r.name != w.nameFor(p.base),
 		equal:     same && r.tags == ownTags && r.name == w.nameFor(p.base),
 	}
 }

@@ -71,6 +71,10 @@ func (w *world) environment(s *state, out yield) {
 		if s.left[e] > 0 && e != netFault {
 			w.happen(s, e, func(what string, t state) {
 				t.left[e]--
+				t.gap = false
+				for n := range t.procs {
+					t.procs[n].raced = t.procs[n].at != idle
+				}
 				out(what, t, "")
 			})
 		}
@@ -117,7 +121,7 @@ func (w *world) applyToProcesses(s *state, e event, out func(string, state)) {
 		t.procs[n] = process{}
 		out(fmt.Sprintf("operator %d crashes", n+1), t)
 		// Kong may still apply the write that it was about to send or had just sent.
-		if p.at == write || p.at == deletionWrite {
+		if p.at == write || p.at == replaceWrite || p.at == deletionWrite {
 			t := *s
 			if t.send(w.request(s, p)) {
 				t.procs[n] = process{}
