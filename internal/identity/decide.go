@@ -15,10 +15,12 @@
 //	         equal                                          free or P    None
 //	3   set  the same, differs                              free or P    Put P
 //	4   set  exists                                         R, not P     Conflict with R
-//	4a  set  as in 3, but another plugin R
-//	         has the instance name                          free or P    Conflict with R
+//	4a  set  as in 3 or 5a, but another
+//	         plugin R has the instance name                 free or P    Conflict with R
 //	5   set  owned by another, or another
 //	         plugin                                         free or P    Conflict with P
+//	5a  set  owned by a binding that is
+//	         gone, same plugin                              free or P    Put P
 //	6   set  absent                           owned, Q      free or Q    Replace Q with P
 //	         absent                           absent        owned, Q     Replace Q with P
 //	6a  set  absent                           not owned, Q               Conflict with Q
@@ -31,14 +33,22 @@
 //	                                          owned, Q      not Q        Conflict with R
 //	9   -                                     owned, Q                   RecordID Q
 //	9a  -    spec.pluginID = Q:
-//	         unowned, same plugin             absent or Q                Adopt Q
+//	         unowned or of a binding that is
+//	         gone, same plugin                absent or Q                Adopt Q
 //	         absent                           absent                     Wait for Q
 //	         otherwise                        not owned                  Conflict
 //	9b  -                                     not owned, Q not the
 //	                                          holder of the key          Conflict with Q
 //	10  -                                     absent or Q   unowned, Q   Adopt Q by policy, or Conflict
 //	11  -                                     absent or Q   another's, Q TakeOver Q if Override, or Conflict
+//	11a -                                     absent or Q   Q, owned by
+//	                                                        a binding
+//	                                                        that is gone TakeOver Q by policy, or Conflict
 //	12  -                                     absent        free         Create
+//
+// A binding that is gone owns nothing: Observation.OwnerState is OwnerGone for a plugin with the
+// ownership tags of such a binding, and adoptionPolicy treats it like an unowned one. Where the
+// table says "another" or "not owned" without more, the owner may be gone or not.
 package identity
 
 // Ownership is the relation of a plugin in Kong to a binding.
@@ -76,7 +86,27 @@ type Observation struct {
 	SameTraffic bool
 	// Owner as its tags name it, for messages.
 	Owner Owner
+	// OwnerState says whether that owner exists.
+	OwnerState OwnerState
 }
+
+// OwnerState says whether the PluginBinding that the ownership tags of a plugin name exists.
+type OwnerState int
+
+const (
+	// OwnerUnknown: not looked up, no trustworthy answer, or not a binding of this cluster. It
+	// counts as OwnerExists: a conflict writes nothing.
+	OwnerUnknown OwnerState = iota
+	// OwnerExists: the binding exists.
+	OwnerExists
+	// OwnerGone: the binding is one of this cluster, and the API server itself answered twice, at
+	// least a minute apart, that it does not exist. An answer from a cache is not enough, nor is a
+	// single one: a restore may be in progress.
+	OwnerGone
+)
+
+// orphaned reports whether the plugin is of a binding that is gone.
+func (o Observation) orphaned() bool { return o.Ownership == OwnedByOther && o.OwnerState == OwnerGone }
 
 // is reports whether the observed plugin has the ID.
 func (o Observation) is(id string) bool { return o.Ownership.Found() && o.ID == id }
@@ -85,9 +115,10 @@ func (o Observation) is(id string) bool { return o.Ownership.Found() && o.ID == 
 type Adoption int
 
 const (
-	// AdoptNever reports a conflict.
+	// AdoptNever adopts nothing, not even a plugin whose owner is gone, and reports a conflict.
 	AdoptNever Adoption = iota
-	// AdoptIfIdentical adopts an unowned plugin if that does not change traffic.
+	// AdoptIfIdentical adopts an unowned plugin, or one whose owner is gone, if that does not change
+	// traffic.
 	AdoptIfIdentical
 	// AdoptOverride adopts the plugin, whoever owns it.
 	AdoptOverride
@@ -126,7 +157,7 @@ const (
 	RecordID
 	// Adopt records the ID of an unowned plugin. It does not write to Kong.
 	Adopt
-	// TakeOver writes the whole plugin over another owner's plugin and records its ID.
+	// TakeOver writes the whole plugin over one with the tags of another owner and records its ID.
 	TakeOver
 	// Replace deletes an owned plugin that is not the recorded one and writes the whole plugin
 	// under the recorded ID, as one step: the key is free for one request. After a crash between
@@ -156,8 +187,13 @@ type Action struct {
 	ID string
 	// DeleteID is the plugin to delete right before the write, for Replace.
 	DeleteID string
-	// Owner of the plugin in the way, for Conflict.
+	// Owner of the plugin in the way, for Conflict; the former owner of the plugin that Put, Adopt
+	// or TakeOver makes the binding's.
 	Owner Owner
+	// Adopts is set if the action makes the binding the owner of a plugin that it did not own:
+	// Unowned for one without an owner or whose owner is gone, OwnedByOther for one that Override
+	// takes from its owner. The gateway must allow the binding to adopt such a plugin.
+	Adopts Ownership
 	// Row of the table that matched.
 	Row string
 }
@@ -181,14 +217,16 @@ func decideRecorded(f Facts) Action {
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByKey.Ownership.Found() && f.ByKey.ID != p:
 		return conflict("4", f.ByKey)
-	case f.ByID.Ownership == OwnedByOther || !f.ByID.SamePlugin:
+	case f.ByID.Ownership == OwnedByOther && !f.ByID.orphaned() || !f.ByID.SamePlugin:
 		return conflict("5", f.ByID)
-	case f.ByID.Equal:
+	case f.ByID.Equal && !f.ByID.orphaned():
 		return Action{Operation: None, ID: p, Row: "2"}
 	case f.ByID.OtherName && f.ByInstanceName.Ownership == Unknown:
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByID.OtherName && f.ByInstanceName.Ownership.Found() && f.ByInstanceName.ID != p:
 		return conflict("4a", f.ByInstanceName)
+	case f.ByID.orphaned():
+		return Action{Operation: Put, ID: p, Owner: f.ByID.Owner, Adopts: Unowned, Row: "5a"}
 	default:
 		return Action{Operation: Put, ID: p, Row: "3"}
 	}
@@ -257,11 +295,13 @@ func decideImport(f Facts) Action {
 		return conflict("9a", f.ByName)
 	case f.ByID.Ownership == Absent:
 		return Action{Operation: Wait, ID: f.Import, Row: "9a"}
-	case f.ByID.Ownership == OwnedByOther || !f.ByID.SamePlugin:
+	case f.ByID.Ownership == OwnedByOther && !f.ByID.orphaned() || !f.ByID.SamePlugin:
 		return conflict("9a", f.ByID)
-	default:
-		// Owned or unowned: spec.pluginID asks for it.
+	case f.ByID.Ownership == Owned:
 		return Action{Operation: Adopt, ID: f.Import, Row: "9a"}
+	default:
+		// spec.pluginID asks for it, whatever adoptionPolicy says.
+		return Action{Operation: Adopt, ID: f.Import, Owner: f.ByID.Owner, Adopts: Unowned, Row: "9a"}
 	}
 }
 
@@ -272,18 +312,40 @@ func decideByKey(f Facts) Action {
 		// Only the lookup by key found it: it is owned all the same.
 		return Action{Operation: RecordID, ID: holder.ID, Row: "9"}
 	case Unowned:
-		if f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && holder.SameTraffic {
-			return Action{Operation: Adopt, ID: holder.ID, Row: "10"}
+		if mayAdopt(f.Adoption, holder) {
+			return adopt(Adopt, "10", holder)
 		}
 		return conflict("10", holder)
 	case OwnedByOther:
-		if f.Adoption == AdoptOverride {
-			return Action{Operation: TakeOver, ID: holder.ID, Row: "11"}
-		}
-		return conflict("11", holder)
+		return decideOthers(f.Adoption, holder)
 	default:
 		return Action{Operation: Create, Row: "12"}
 	}
+}
+
+// decideOthers is for a plugin with the tags of another owner that holds the key. If that owner is
+// gone, the operator writes before it records: from then on the tags name the new owner, and
+// nothing takes the plugin for an orphan.
+func decideOthers(policy Adoption, holder Observation) Action {
+	switch {
+	case holder.orphaned() && mayAdopt(policy, holder):
+		return adopt(TakeOver, "11a", holder)
+	case holder.orphaned():
+		return conflict("11a", holder)
+	case policy == AdoptOverride:
+		return Action{Operation: TakeOver, ID: holder.ID, Owner: holder.Owner, Adopts: OwnedByOther, Row: "11"}
+	default:
+		return conflict("11", holder)
+	}
+}
+
+// mayAdopt reports whether adoptionPolicy allows adopting a plugin that has no owner.
+func mayAdopt(policy Adoption, o Observation) bool {
+	return policy == AdoptOverride || policy == AdoptIfIdentical && o.SameTraffic
+}
+
+func adopt(operation Operation, row string, o Observation) Action {
+	return Action{Operation: operation, ID: o.ID, Owner: o.Owner, Adopts: Unowned, Row: row}
 }
 
 func conflict(row string, with Observation) Action {

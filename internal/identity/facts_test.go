@@ -35,21 +35,28 @@ const (
 	alike
 )
 
+// ownedByGone stands for OwnedByOther with an owner that is gone.
+const ownedByGone Ownership = 100
+
 // observations are all possible results of one lookup. Each is combined with all others, also
 // where two contradict each other: Kong can change between two lookups.
 func observations(owner Owner) []Observation {
 	all := []Observation{{Ownership: Unknown}, {Ownership: Absent}}
-	for _, ownership := range []Ownership{Owned, Unowned, OwnedByOther} {
+	for _, ownership := range []Ownership{Owned, Unowned, OwnedByOther, ownedByGone} {
 		for _, id := range []string{idP, idQ, idR} {
 			for like := otherPlugin; like <= alike; like++ {
-				all = append(all, Observation{
+				o := Observation{
 					Ownership:   ownership,
 					ID:          id,
 					SamePlugin:  like > otherPlugin,
 					SameTraffic: like > otherTraffic,
 					Equal:       like == alike,
 					Owner:       owner,
-				})
+				}
+				if ownership == ownedByGone {
+					o.Ownership, o.OwnerState = OwnedByOther, OwnerGone
+				}
+				all = append(all, o)
 			}
 		}
 	}
@@ -151,6 +158,9 @@ func consistent(f *Facts) bool {
 	}
 	seen := []*Observation{&f.ByID, &f.ByName, &f.ByKey, &f.ByInstanceName}
 	for i, a := range seen {
+		if a.Ownership == OwnedByOther && a.Equal {
+			return false // the tags differ
+		}
 		if f.ByID.Ownership == Absent && a.ID == asked && a.Ownership.Found() {
 			return false
 		}
@@ -176,5 +186,6 @@ func consistent(f *Facts) bool {
 
 func samePlugin(a, b *Observation) bool {
 	return a.Ownership == b.Ownership && a.SamePlugin == b.SamePlugin &&
-		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic && a.OtherName == b.OtherName
+		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic && a.OtherName == b.OtherName &&
+		a.OwnerState == b.OwnerState
 }

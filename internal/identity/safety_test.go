@@ -59,6 +59,13 @@ func observed(f *Facts, id string, as func(Observation) bool) bool {
 	return false
 }
 
+func hasGoneOwner(o Observation) bool { return o.OwnerState == OwnerGone }
+
+// hasLivingOwner is true for a plugin of another owner that exists, as far as is known.
+func hasLivingOwner(o Observation) bool {
+	return o.Ownership == OwnedByOther && o.OwnerState != OwnerGone
+}
+
 func hasOwnership(ownership Ownership) func(Observation) bool {
 	return func(s Observation) bool { return s.Ownership == ownership }
 }
@@ -151,9 +158,44 @@ func TestDecideIsSafe(t *testing.T) {
 			return a.ID == f.Import || f.Adoption == AdoptOverride ||
 				f.Adoption == AdoptIfIdentical && observed(f, a.ID, func(s Observation) bool { return s.SameTraffic })
 		}),
-		only(TakeOver, "with Override, of a plugin that is owned by another", func(f *Facts, a Action) bool {
-			return f.Adoption == AdoptOverride && observed(f, a.ID, hasOwnership(OwnedByOther))
+		only(TakeOver, "with Override, or of a plugin whose owner is gone as adoptionPolicy says", func(f *Facts, a Action) bool {
+			return observed(f, a.ID, func(o Observation) bool {
+				return o.Ownership == OwnedByOther && (f.Adoption == AdoptOverride ||
+					f.Adoption == AdoptIfIdentical && o.OwnerState == OwnerGone && o.SameTraffic)
+			})
 		}),
+		never(Adopt, "with adoptionPolicy Never, unless spec.pluginID names the plugin", func(f *Facts) bool {
+			return f.Adoption == AdoptNever && Decide(*f).ID != f.Import
+		}),
+		never(TakeOver, "with adoptionPolicy Never", func(f *Facts) bool { return f.Adoption == AdoptNever }),
+		{"an owner whose state is unknown counts as existing", func(f *Facts, a Action) bool {
+			other := *f
+			for _, o := range []*Observation{&other.ByID, &other.ByName, &other.ByKey, &other.ByInstanceName} {
+				if o.OwnerState == OwnerUnknown {
+					o.OwnerState = OwnerExists
+				}
+			}
+			return Decide(other) == a
+		}},
+		{"an owner that may exist leads to a conflict, or changes nothing", func(f *Facts, a Action) bool {
+			other := *f
+			for _, o := range []*Observation{&other.ByID, &other.ByName, &other.ByKey, &other.ByInstanceName} {
+				o.OwnerState = OwnerUnknown
+			}
+			b := Decide(other)
+			return b == a || b.Operation == Conflict || b.Operation == TakeOver && b.Adopts == OwnedByOther
+		}},
+		{"the action says what it adopts", func(f *Facts, a Action) bool {
+			gone := observed(f, a.ID, hasGoneOwner) || a.ID == f.Recorded && hasGoneOwner(f.ByID)
+			switch a.Adopts {
+			case Unknown:
+				return a.Operation != TakeOver && (a.Operation != Adopt || a.ID == f.Import)
+			case Unowned:
+				return a.Operation == Adopt || (a.Operation == TakeOver || a.Operation == Put) && gone
+			default:
+				return a.Operation == TakeOver && f.Adoption == AdoptOverride && a.Adopts == OwnedByOther
+			}
+		}},
 		only(Conflict, "with an observed plugin and its owner", func(f *Facts, a Action) bool {
 			return observed(f, a.ID, func(s Observation) bool { return s.Owner == a.Owner })
 		}),
@@ -164,18 +206,19 @@ func TestDecideLeavesPluginsOfOthers(t *testing.T) {
 	t.Parallel()
 	check(t, consistentFacts, onBinding, []invariant{
 		{"only TakeOver with Override writes to a plugin of another owner", func(f *Facts, a Action) bool {
-			return !writes(a.Operation) || !observed(f, a.ID, hasOwnership(OwnedByOther)) && !observed(f, a.DeleteID, hasOwnership(OwnedByOther)) ||
+			return !writes(a.Operation) || !observed(f, a.ID, hasLivingOwner) && !observed(f, a.DeleteID, hasOwnership(OwnedByOther)) ||
 				a.Operation == TakeOver && f.Adoption == AdoptOverride
 		}},
 		{"only TakeOver with Override records a plugin of another owner", func(f *Facts, a Action) bool {
-			return a.Operation != RecordID && a.Operation != Adopt || !observed(f, a.ID, hasOwnership(OwnedByOther))
+			return a.Operation != RecordID && a.Operation != Adopt || !observed(f, a.ID, hasLivingOwner)
 		}},
 		{"no write over a plugin of another plugin name", func(f *Facts, a Action) bool {
 			return a.Operation != Put && a.Operation != TakeOver ||
 				!observed(f, a.ID, func(s Observation) bool { return !s.SamePlugin })
 		}},
 		only(Adopt, "of an unowned plugin, or of the one that spec.pluginID names", func(f *Facts, a Action) bool {
-			return observed(f, a.ID, hasOwnership(Unowned)) || a.ID == f.Import && observed(f, a.ID, hasOwnership(Owned))
+			return observed(f, a.ID, hasOwnership(Unowned)) ||
+				a.ID == f.Import && (observed(f, a.ID, hasOwnership(Owned)) || observed(f, a.ID, hasGoneOwner))
 		}),
 		only(Adopt, "of the same plugin", func(f *Facts, a Action) bool {
 			return a.ID == f.ByKey.ID || observed(f, a.ID, func(s Observation) bool { return s.SamePlugin })

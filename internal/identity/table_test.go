@@ -59,7 +59,8 @@ var (
 	exists       = that(func(_ *Facts, s *Observation) bool { return s.Ownership != Absent })
 	owned        = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned })
 	unowned      = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned })
-	ownedByOther = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther })
+	ownedByOther = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState != OwnerGone })
+	ownerGone    = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState == OwnerGone })
 	notOwned     = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned || s.Ownership == OwnedByOther })
 	usable       = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned || s.Ownership == Unowned })
 	declared     = that(func(_ *Facts, s *Observation) bool { return s.SamePlugin })
@@ -168,6 +169,18 @@ func replace(target func(*Facts) (string, Owner)) func(*Facts) Action {
 	}
 }
 
+func withP(f *Facts) (string, Owner)        { return f.Recorded, f.ByID.Owner }
+func withImported(f *Facts) (string, Owner) { return f.Import, f.ByID.Owner }
+
+// adopts adds what kind of plugin the action makes the binding's.
+func adopts(from Ownership, then func(*Facts) Action) func(*Facts) Action {
+	return func(f *Facts) Action {
+		action := then(f)
+		action.Adopts = from
+		return action
+	}
+}
+
 func do(operation Operation, target func(*Facts) (string, Owner)) func(*Facts) Action {
 	return func(f *Facts) Action {
 		id, owner := target(f)
@@ -177,6 +190,8 @@ func do(operation Operation, target func(*Facts) (string, Owner)) func(*Facts) A
 
 var decisionTable = []row{
 	{"2 in sync", recorded, and(usable, declared, equal), anything, or(absent, isRecorded), do(None, p)},
+	{"4a name is taken, and the owner is gone", recorded, and(ownerGone, declared, nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
+	{"5a owner is gone", recorded, and(ownerGone, declared), anything, or(absent, isRecorded), adopts(Unowned, do(Put, withP))},
 	{"4a name is taken", recorded, and(usable, declared, not(equal), nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
 	{"3 differs", recorded, and(usable, declared, not(equal)), anything, or(absent, isRecorded), do(Put, p)},
 	{"4 key is taken", recorded, exists, anything, and(exists, not(isRecorded)), do(Conflict, withHolder)},
@@ -190,15 +205,18 @@ var decisionTable = []row{
 	{"7 missing", recorded, absent, notBack(absent), notBack(absent), do(Put, p)},
 	{"8 missing, and the key is taken", recorded, absent, notBack(absent), notBack(exists), do(Conflict, withHolder)},
 	{"9 owned, found by name", unrecorded, anything, owned, anything, do(RecordID, named)},
-	{"9a import", importing, and(usable, declared), or(absent, and(notOwned, isImported)), anything, do(Adopt, imported)},
+	{"9a import", importing, and(or(unowned, ownerGone), declared), or(absent, and(notOwned, isImported)), anything, adopts(Unowned, do(Adopt, withImported))},
+	{"9a import of an owned plugin", importing, and(owned, declared), or(absent, and(notOwned, isImported)), anything, do(Adopt, imported)},
 	{"9a import is missing", importing, absent, or(absent, and(notOwned, isImported)), anything, do(Wait, imported)},
 	{"9a import, and the name is taken", importing, known, and(notOwned, not(isImported)), anything, do(Conflict, withNamed)},
 	{"9a import belongs to another", importing, or(ownedByOther, and(exists, not(declared))), or(absent, and(notOwned, isImported)), anything, do(Conflict, withID)},
 	{"9b the name is taken", unrecorded, anything, and(notOwned, not(holdsKey)), not(isNamed), do(Conflict, withNamed)},
 	{"9 owned, found by key", unrecorded, anything, or(absent, and(notOwned, holdsKey)), owned, do(RecordID, holder)},
-	{"10 adopt", unrecorded, anything, or(absent, and(notOwned, holdsKey)), and(unowned, harmless), do(Adopt, holder)},
+	{"10 adopt", unrecorded, anything, or(absent, and(notOwned, holdsKey)), and(unowned, harmless), adopts(Unowned, do(Adopt, withHolder))},
 	{"10 may not adopt", unrecorded, anything, or(absent, and(notOwned, holdsKey)), and(unowned, not(harmless)), do(Conflict, withHolder)},
-	{"11 take over", override, anything, or(absent, and(notOwned, holdsKey)), ownedByOther, do(TakeOver, holder)},
+	{"11a take over from a binding that is gone", unrecorded, anything, or(absent, and(notOwned, holdsKey)), and(ownerGone, harmless), adopts(Unowned, do(TakeOver, withHolder))},
+	{"11a may not take over", unrecorded, anything, or(absent, and(notOwned, holdsKey)), ownerGone, do(Conflict, withHolder)},
+	{"11 take over", override, anything, or(absent, and(notOwned, holdsKey)), ownedByOther, adopts(OwnedByOther, do(TakeOver, withHolder))},
 	{"11 may not take over", unrecorded, anything, or(absent, and(notOwned, holdsKey)), ownedByOther, do(Conflict, withHolder)},
 	{"12 free", unrecorded, anything, absent, absent, do(Create, none)},
 }
