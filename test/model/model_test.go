@@ -50,6 +50,18 @@ func withDuplicate(left budget) state {
 	return s
 }
 
+// withFormerOwner is a binding in a renamed namespace. The binding in the former namespace has
+// plugin 1, and may have disappeared; a restored status has recorded the plugin.
+func withFormerOwner(left budget, other existence, restoredStatus bool) state {
+	s := withForeign(left, row{scope: entityX, same: true, tags: otherTags})
+	s.other = other
+	if restoredStatus {
+		s.etcd.recorded = 1
+		s.procs[0].cache = s.etcd
+	}
+	return s
+}
+
 type scenario struct {
 	name  string
 	world world
@@ -94,6 +106,34 @@ var scenarios = []scenario{
 		start: withForeign(budget{netFault: 2, crash: 1, moveScope: 1, deletePlugin: 1, foreignGoes: 1, deleteBinding: 1}, row{scope: entityX}),
 	},
 	{name: "import of another binding's", world: world{imports: 1}, start: withForeign(budget{netFault: 1, crash: 1, deleteBinding: 1}, row{scope: entityX, tags: otherTags})},
+	{
+		name: "namespace renamed", world: world{adoption: identity.AdoptIfIdentical},
+		start: withFormerOwner(budget{netFault: 2, crash: 2, otherGoes: 1, otherReturns: 1, resync: 1, deleteBinding: 1}, exists, false),
+	},
+	{
+		name: "namespace renamed, moved", world: world{adoption: identity.AdoptIfIdentical},
+		start: withFormerOwner(budget{netFault: 2, crash: 1, resync: 1, moveScope: 2, editPlugin: 1, takeBackup: 1, restoreBackup: 1}, missing, false),
+	},
+	{
+		name:  "namespace renamed, adoptionPolicy Never",
+		start: withFormerOwner(budget{netFault: 1, crash: 1, otherGoes: 1, otherReturns: 1, resync: 1, moveScope: 1, foreignGoes: 1}, exists, false),
+	},
+	{
+		name: "namespace renamed, imported", world: world{imports: 1},
+		start: withFormerOwner(budget{netFault: 2, crash: 1, otherReturns: 1, resync: 1, moveScope: 1, deleteBinding: 1}, missing, false),
+	},
+	{
+		name:  "namespace renamed, status restored",
+		start: withFormerOwner(budget{netFault: 2, crash: 2, otherGoes: 1, otherReturns: 1, resync: 1, moveScope: 1, deletePlugin: 1}, exists, true),
+	},
+	{
+		name:  "namespace renamed, status restored, deleted",
+		start: withFormerOwner(budget{netFault: 2, crash: 2, otherReturns: 1, resync: 1, deleteBinding: 1, recreate: 1}, missing, true),
+	},
+	{
+		name: "namespace renamed, two leaders", world: world{adoption: identity.AdoptIfIdentical, frozen: true},
+		start: withFormerOwner(budget{netFault: 1, elect: 1, otherReturns: 1, resync: 1, deleteBinding: 1}, missing, false),
+	},
 	{name: "two leaders", world: world{frozen: true}, start: applied(budget{netFault: 1, crash: 1, elect: 1, deleteBinding: 1})},
 	{name: "two leaders, deleted in Kong", world: world{frozen: true}, start: applied(budget{netFault: 1, elect: 1, deletePlugin: 2})},
 }
@@ -224,6 +264,10 @@ var wrongs = []wrong{
 
 	{scenario{"replaces a duplicate in two reconciles", world{protocol: protocol{replaceInTwo: true}}, withDuplicate(nil)}, "missing between two reconciles"},
 	{scenario{"replaces a duplicate although the key is taken", world{protocol: protocol{noKeyLookup: true}}, withDuplicate(budget{moveScope: 1, foreignDiffers: 1})}, "missing between two reconciles"},
+
+	{scenario{"takes over from an owner that is missing at one look", world{protocol: protocol{oneLook: true}, adoption: identity.AdoptIfIdentical}, withFormerOwner(nil, missing, false)}, "may be restored"},
+	{scenario{"takes back from an owner that is missing at one look", world{protocol: protocol{oneLook: true}}, withFormerOwner(nil, missing, true)}, "may be restored"},
+	{scenario{"removes an orphan that a binding waits for", world{protocol: protocol{removesAwaited: true}, adoption: identity.AdoptIfIdentical}, withFormerOwner(budget{resync: 1}, missing, false)}, "the binding waits for"},
 
 	// The limits. One that finds nothing any more belongs to the scenarios.
 	{scenario{"limit: moved with two leaders, and a foreign plugin is adopted", world{adoption: identity.AdoptIfIdentical, frozen: true}, applied(limits[0])}, "in conflict with its own plugin"},

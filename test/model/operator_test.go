@@ -20,6 +20,8 @@ type protocol struct {
 	blindToFailure   bool // takes a failed lookup for absence
 	freshByFinalizer bool // does not wait if it added the finalizer itself
 	inFlightByUID    bool // forgets in-flight writes when the binding is recreated
+	oneLook          bool // takes one look at the API server for proof that an owner is gone
+	removesAwaited   bool // removes an orphan although a binding waits for it
 	replaceInTwo     bool // deletes a duplicate in one reconcile and writes the recorded plugin in the next
 	noKeyLookup      bool // replaces a duplicate without looking up the key
 	createInFlight   bool // creates while an earlier create is in flight
@@ -267,6 +269,7 @@ func (w *world) decide(s *state, p *process, byKey lookup) {
 	if w.last.Operation == identity.Replace {
 		p.target, p.rec = target(w.last.DeleteID), target(w.last.ID)
 	}
+	p.adopts = w.last.Adopts != identity.Unknown
 	p.exists = identity.Ownership(p.byID.ownership).Found()
 	p.byID, p.byName = lookup{}, lookup{}
 	inFlight := p.inFlight
@@ -337,7 +340,7 @@ func (w *world) request(s *state, p *process) request {
 	case identity.Create:
 		return request{kind: post, body: body}
 	case identity.Put:
-		return request{kind: put, id: p.target, body: body}
+		return request{kind: put, id: p.target, body: body, takeOver: p.adopts}
 	case identity.TakeOver:
 		return request{kind: put, id: p.target, body: body, takeOver: true}
 	case identity.Release:
@@ -364,9 +367,10 @@ func (w *world) write(s state, n int, fails bool, yieldStep yield) {
 	}
 	before := s
 
-	i, wrong := s.kong.commit(r)
+	i, wrong := w.commit(&s, r)
 	switch {
-	case p.at == rollbackCreate || i == 0:
+	case p.at == rollbackCreate || i == 0 || identity.Operation(p.operation) == identity.Put:
+		s.gap = s.gap && i == 0
 		p.end()
 	case p.at == write && identity.Operation(p.operation) == identity.Replace:
 		s.gap = !p.raced
@@ -396,13 +400,24 @@ func (w *world) write(s state, n int, fails bool, yieldStep yield) {
 	p.unknownOutcome = p.base.uid
 	p.end()
 	late := s
-	i, wrong = s.kong.commit(r)
+	i, wrong = w.commit(&s, r)
 	if i != 0 {
 		yieldStep("writes, and the response is lost: "+what, s, wrong)
 	}
 	if late.send(r) {
 		yieldStep("writes, and it hangs: "+what, late, "")
 	}
+}
+
+// commit applies a write. A plugin of a binding that exists, or is being restored, must not be
+// taken over from it, unless adoptionPolicy says so.
+func (w *world) commit(s *state, r request) (id, string) {
+	was := s.kong.rows[r.id]
+	i, wrong := s.kong.commit(r)
+	if i != 0 && r.takeOver && was.live && was.tags == otherTags && s.other != gone && w.adoption != identity.AdoptOverride {
+		wrong = "took the plugin of a binding that may be restored"
+	}
+	return i, wrong
 }
 
 // record writes the ID into the status. One live read resolves a write conflict.

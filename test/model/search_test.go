@@ -33,6 +33,10 @@ func (w *world) judge(s *state) string {
 		return ""
 	case identity.Conflict:
 		r := &s.kong.rows[w.last.ID[0]-'0']
+		if r.tags == otherTags && s.other == gone && r.scope == s.wanted(*o) && (o.recorded == 0 || w.last.ID == ids[o.recorded]) &&
+			(r.same && w.adoption == identity.AdoptIfIdentical || w.adoption == identity.AdoptOverride || o.recorded != 0) {
+			return "in conflict with a plugin whose owner is gone"
+		}
 		if r.owned() {
 			return "in conflict with its own plugin " + w.last.ID
 		}
@@ -151,6 +155,9 @@ func (x *search) successors(s state, out yield) {
 func (x *search) check(s state) string {
 	if s.kong.ownedCount() > 1 {
 		return "the binding owns two plugins"
+	}
+	if s.orphanRemoved {
+		return "the resync removed the plugin that the binding waits for"
 	}
 	if s.gap && s.procs[0].at == idle && s.procs[1].at == idle {
 		return "the plugin is missing between two reconciles"

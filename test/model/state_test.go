@@ -51,6 +51,7 @@ type lookup struct {
 	id          id
 	equal, same bool
 	otherName   bool
+	ownerGone   bool
 }
 
 // A process is one running operator.
@@ -70,6 +71,8 @@ type process struct {
 	exists    bool
 	rec       id
 	made      bool
+	// adopts: the write makes the binding the owner of a plugin that it does not own.
+	adopts bool
 	// raced: something changed since the lookups began.
 	raced bool
 
@@ -93,6 +96,10 @@ type state struct {
 	// first is the ID that was recorded first and whose plugin still exists.
 	first id
 	uids  uint8
+	// other is the binding whose ownership tags foreign plugins carry.
+	other existence
+	// orphanRemoved: the resync removed the plugin that the binding was waiting for.
+	orphanRemoved bool
 	// gap: the operator deleted the binding's plugin to write the recorded one, and has not written
 	// it yet. It is not set after a fault, which can split the two writes anywhere, nor after a
 	// change in Kong between the lookups and the writes.
@@ -130,9 +137,27 @@ func (w lookup) observation() identity.Observation {
 		ID:          ids[w.id],
 		SamePlugin:  w.id != 0,
 		Equal:       w.equal,
+		OwnerState:  map[bool]identity.OwnerState{true: identity.OwnerGone}[w.ownerGone],
 		OtherName:   w.otherName,
 		SameTraffic: w.same,
 	}
+}
+
+// existence of another binding in the API server.
+type existence uint8
+
+const (
+	exists existence = iota
+	// missing: a restore may be in progress, so it can come back. It does not take as long as two
+	// looks at the API server are apart.
+	missing
+	gone
+)
+
+// ownerGone is the result of two looks at the API server: the other binding is not there, and is
+// not being restored.
+func (w *world) ownerGone(s *state) bool {
+	return s.other == gone || s.other == missing && w.protocol.oneLook
 }
 
 // observe looks up a row.
@@ -147,6 +172,7 @@ func (w *world) observe(s *state, i id, p *process) lookup {
 		id:        i,
 		same:      same,
 		otherName: r.name != w.nameFor(p.base),
+		ownerGone: r.tags == otherTags && w.ownerGone(s),
 		equal:     same && r.tags == ownTags && r.name == w.nameFor(p.base),
 	}
 }

@@ -29,6 +29,9 @@ const (
 	foreignOwned // another binding creates it
 	foreignNamed // someone takes the custom instance name
 	foreignGoes
+	otherGoes    // the other binding disappears by force, and its plugin stays
+	otherReturns // the other binding is restored
+	resync       // the resync removes an orphan
 
 	events
 )
@@ -62,10 +65,15 @@ func (w *world) environment(s *state, out yield) {
 		t.late[i] = request{}
 		t.compactLate()
 		out("Kong drops a write that hung", t, "")
-		done, wrong := t.kong.commit(s.late[i])
+		done, wrong := w.commit(&t, s.late[i])
 		if done != 0 {
 			out(fmt.Sprintf("Kong applies a write that hung: %v", s.late[i]), t, wrong)
 		}
+	}
+	if s.other == missing {
+		t := *s
+		t.other = gone
+		out("no restore of the other binding is in progress", t, "")
 	}
 	for e := range events {
 		if s.left[e] > 0 && e != netFault {
@@ -96,6 +104,8 @@ func (w *world) happen(s *state, e event, out func(string, state)) {
 	switch e {
 	case crash, elect:
 		w.applyToProcesses(s, e, out)
+	case otherGoes, otherReturns, resync:
+		w.applyToOther(s, e, out)
 	case deleteBinding, recreate, stripFinalizer, takeBackup, restoreBackup, moveScope, rename, setOrphan:
 		w.applyToBinding(s, e, out)
 	default:
@@ -225,10 +235,41 @@ func (w *world) applyToKong(s *state, e event, out func(string, state)) {
 	}
 }
 
+func (w *world) applyToOther(s *state, e event, out func(string, state)) {
+	t := *s
+	switch {
+	case e == otherGoes && s.other == exists:
+		t.other = missing
+		out("the other binding disappears", t)
+	case e == otherReturns && s.other == missing:
+		t.other = exists
+		out("the other binding is restored", t)
+	case e == resync && s.other == gone:
+		for i := range s.kong.rows {
+			if r := &s.kong.rows[i]; r.live && r.tags == otherTags && (!s.awaits(id(i)) || w.protocol.removesAwaited) {
+				t := *s
+				t.kong.rows[i] = row{}
+				t.orphanRemoved = s.awaits(id(i))
+				out(fmt.Sprintf("the resync removes orphan %d", i), t)
+			}
+		}
+	}
+}
+
+// awaits reports whether the binding waits for this plugin: to record it, or to take it back.
+func (s *state) awaits(plugin id) bool {
+	o := s.etcd
+	return o.exists && !o.deleting &&
+		(o.recorded == plugin || o.recorded == 0 && s.kong.rows[plugin].scope == s.wanted(o))
+}
+
 // settle runs the operator alone, without faults and with a fresh cache, until nothing changes any
 // more, and returns the violation. It drops writes in flight: that Kong applies them is a step of
 // the search.
 func (w *world) settle(s state) (wrong string) {
+	if s.other == missing {
+		s.other = gone
+	}
 	s.late = [maxLate]request{}
 	s.compactLate()
 	if s.procs[1].up { // the first one learns that it no longer leads, and stops
