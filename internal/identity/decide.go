@@ -17,6 +17,12 @@
 //	4   set  exists                                         R, not P     Conflict with R
 //	4a  set  as in 3 or 5a, but another
 //	         plugin R has the instance name                 free or P    Conflict with R
+//	4b  set  owned, same plugin; R of 4 or 4a is another binding's, its
+//	         turn is TurnAside, and the aside key is free   any          MoveAside P
+//	4c  set  the same, and the turn is TurnWait             any          Wait for R
+//	4d  set  owned, same plugin, is aside; R of 4 or 4a stays, and the
+//	         key that P left is free                        any          MoveBack P
+//	4e  set  the same, and the key that P left is taken     any          Delete P
 //	5   set  owned by another, or another
 //	         plugin                                         free or P    Conflict with P
 //	5a  set  owned by a binding that is
@@ -79,6 +85,8 @@ type Observation struct {
 	SamePlugin bool
 	// Equal: it equals the desired plugin, ownership tags included.
 	Equal bool
+	// Aside: MoveAside moved it, as its tags say (see AsideFrom).
+	Aside bool
 	// OtherName: its instance_name is not the desired one. Facts.ByInstanceName is then needed.
 	OtherName bool
 	// SameTraffic: it differs from the desired plugin in tags and instance name at most, so
@@ -139,6 +147,14 @@ type Facts struct {
 	// changes the instance_name of an existing plugin: if the plugin under P, or an owned plugin
 	// found by name while P is missing, has OtherName.
 	ByInstanceName Observation
+
+	// Turn is what FindCycle returned. It is needed only if the plugin under P exists and another
+	// one has its key or instance name; its zero value is a conflict.
+	Turn Turn
+	// AsideKey is the plugin with the key to move aside to, for TurnAside: P itself if only the
+	// instance_name is to change. For a plugin that is aside, and NoTurn, it is the one with the key
+	// that P left.
+	AsideKey Observation
 }
 
 // Operation is what to do.
@@ -159,11 +175,17 @@ const (
 	Adopt
 	// TakeOver writes the whole plugin over one with the tags of another owner and records its ID.
 	TakeOver
+	// MoveAside writes the whole plugin under the recorded ID. If its scope is to change, it gets
+	// the scope of the aside key and AsideTag instead of the desired scope; if its instance_name is
+	// to change, it gets none.
+	MoveAside
+	// MoveBack undoes MoveAside: it writes the whole plugin with the scope that it had before.
+	MoveBack
 	// Replace deletes an owned plugin that is not the recorded one and writes the whole plugin
 	// under the recorded ID, as one step: the key is free for one request. After a crash between
 	// the two writes, row 7 writes the plugin.
 	Replace
-	// Delete deletes an owned plugin.
+	// Delete deletes an owned plugin. The recorded one comes back by row 7.
 	Delete
 	// Release removes the ownership tags from an owned plugin.
 	Release
@@ -176,7 +198,7 @@ const (
 func (o Operation) String() string {
 	return [...]string{
 		"Wait", "None", "Put", "Create", "RecordID", "Adopt",
-		"TakeOver", "Replace", "Delete", "Release", "Conflict", "RemoveFinalizer",
+		"TakeOver", "MoveAside", "MoveBack", "Replace", "Delete", "Release", "Conflict", "RemoveFinalizer",
 	}[o]
 }
 
@@ -216,7 +238,7 @@ func decideRecorded(f Facts) Action {
 	case f.ByKey.Ownership == Unknown:
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByKey.Ownership.Found() && f.ByKey.ID != p:
-		return conflict("4", f.ByKey)
+		return decideBlocked(f, "4", f.ByKey)
 	case f.ByID.Ownership == OwnedByOther && !f.ByID.orphaned() || !f.ByID.SamePlugin:
 		return conflict("5", f.ByID)
 	case f.ByID.Equal && !f.ByID.orphaned():
@@ -224,11 +246,55 @@ func decideRecorded(f Facts) Action {
 	case f.ByID.OtherName && f.ByInstanceName.Ownership == Unknown:
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByID.OtherName && f.ByInstanceName.Ownership.Found() && f.ByInstanceName.ID != p:
-		return conflict("4a", f.ByInstanceName)
+		return decideBlocked(f, "4a", f.ByInstanceName)
 	case f.ByID.orphaned():
 		return Action{Operation: Put, ID: p, Owner: f.ByID.Owner, Adopts: Unowned, Row: "5a"}
 	default:
 		return Action{Operation: Put, ID: p, Row: "3"}
+	}
+}
+
+// decideBlocked is for an existing plugin that cannot get its key or its instance name, because
+// another plugin has it.
+func decideBlocked(f Facts, row string, by Observation) Action {
+	movable := f.ByID.Ownership == Owned && f.ByID.SamePlugin
+	switch {
+	case !movable:
+		return conflict(row, by)
+	case f.Turn != NoTurn && by.Ownership != OwnedByOther:
+		return conflict(row, by) // the turn is about another plugin
+	case f.Turn == TurnAside && !f.ByID.Aside:
+		return decideAside(f, row, by)
+	case f.Turn != NoTurn:
+		return Action{Operation: Wait, ID: by.ID, Owner: by.Owner, Row: "4c"}
+	case f.ByID.Aside:
+		return decideBack(f)
+	default:
+		return conflict(row, by)
+	}
+}
+
+func decideAside(f Facts, row string, by Observation) Action {
+	switch {
+	case f.AsideKey.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.AsideKey.Ownership.Found() && f.AsideKey.ID != f.Recorded:
+		return conflict(row, by)
+	default:
+		return Action{Operation: MoveAside, ID: f.Recorded, Row: "4b"}
+	}
+}
+
+// decideBack is for a plugin that moved aside in vain. It must not stay there: it would run
+// instead of the plugin that has the key by now.
+func decideBack(f Facts) Action {
+	switch {
+	case f.AsideKey.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.AsideKey.Ownership.Found() && f.AsideKey.ID != f.Recorded:
+		return Action{Operation: Delete, ID: f.Recorded, Row: "4e"}
+	default:
+		return Action{Operation: MoveBack, ID: f.Recorded, Row: "4d"}
 	}
 }
 

@@ -64,10 +64,10 @@ func observations(owner Owner) []Observation {
 }
 
 // everything yields the full cross product of the three lookups for every binding and, for a
-// binding with a recorded plugin, of all facts about the instance name.
+// binding with a recorded plugin, of all facts about the instance name and about its turn.
 func everything() iter.Seq[*Facts] {
 	return func(yield func(*Facts) bool) {
-		for _, part := range []iter.Seq[*Facts]{lookups(), renames()} {
+		for _, part := range []iter.Seq[*Facts]{lookups(), renames(), exchanges()} {
 			for f := range part {
 				if !yield(f) {
 					return
@@ -103,9 +103,9 @@ func lookups() iter.Seq[*Facts] {
 // do not matter once an ID is recorded (see TestDecideIsSafe), and the third ID.
 func renames() iter.Seq[*Facts] {
 	byID := variants(observations(ownerByID), keepsName, wantsName)
-	byName := variants(observations(ownerByName), keepsName, wantsName)
-	byKey := variants(observations(ownerByKey), keepsName)
-	byInstanceName := variants(observations(ownerByInstanceName), keepsName)
+	byName := variants(whatever(observations(ownerByName)), keepsName, wantsName)
+	byKey := variants(whatever(observations(ownerByKey)), keepsName)
+	byInstanceName := variants(whatever(observations(ownerByInstanceName)), keepsName)
 	return func(yield func(*Facts) bool) {
 		f := Facts{Recorded: idP}
 		for _, f.ByID = range byID {
@@ -122,12 +122,51 @@ func renames() iter.Seq[*Facts] {
 	}
 }
 
+// exchanges combines what the rows of an existing plugin look at. byName does not matter then.
+func exchanges() iter.Seq[*Facts] {
+	byID := variants(observations(ownerByID), keepsName, wantsName, movedAside)
+	byKey := variants(whatever(observations(ownerByKey)), keepsName)
+	byInstanceName := variants(whatever(observations(ownerByInstanceName)), keepsName)
+	asideKey := []Observation{{}, {Ownership: Absent}, {Ownership: Owned, ID: idP}, {Ownership: Unowned, ID: idR}, {Ownership: OwnedByOther, ID: idR}}
+	return func(yield func(*Facts) bool) {
+		f := Facts{Recorded: idP}
+		for _, f.ByID = range byID {
+			for _, f.ByKey = range byKey {
+				for _, f.ByInstanceName = range byInstanceName {
+					for _, f.AsideKey = range asideKey {
+						for _, f.Turn = range []Turn{NoTurn, TurnWait, TurnAside} {
+							if !yield(&f) {
+								return
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// movedAside is for a plugin that is aside, which never has the desired name and scope.
+func movedAside(o *Observation) {
+	if o.Ownership.Found() {
+		o.Aside, o.OtherName, o.Equal = true, true, false
+	}
+}
+
 func keepsName(*Observation) {}
 
 func wantsName(o *Observation) {
 	if o.Ownership.Found() {
 		o.OtherName, o.Equal = true, false
 	}
+}
+
+// whatever keeps the observations of plugins that are as desired but for their tags: of a plugin
+// that is in the way, its settings do not matter.
+func whatever(all []Observation) []Observation {
+	return slices.DeleteFunc(all, func(o Observation) bool {
+		return o.Ownership.Found() && (!o.SameTraffic || o.Equal)
+	})
 }
 
 // variants applies each change to those observations that differ in what a recorded plugin's rows
@@ -187,5 +226,5 @@ func consistent(f *Facts) bool {
 func samePlugin(a, b *Observation) bool {
 	return a.Ownership == b.Ownership && a.SamePlugin == b.SamePlugin &&
 		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic && a.OtherName == b.OtherName &&
-		a.OwnerState == b.OwnerState
+		a.OwnerState == b.OwnerState && a.Aside == b.Aside
 }

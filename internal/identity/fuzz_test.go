@@ -75,6 +75,7 @@ func FuzzDecide(f *testing.F) {
 			return Observation{
 				Ownership: Ownership(ownership), ID: id, Owner: owner,
 				SamePlugin: flags&1 != 0, Equal: flags&2 != 0, SameTraffic: flags&4 != 0, OtherName: flags&8 != 0,
+				Aside: flags&16 != 0, OwnerState: OwnerState(flags >> 5),
 			}
 		}
 		facts := Facts{
@@ -86,6 +87,8 @@ func FuzzDecide(f *testing.F) {
 			ByKey:    observation(byKey, holder, flags>>5, ownerByKey),
 
 			ByInstanceName: observation(byName^byKey, holder, flags>>2, ownerByInstanceName),
+			Turn:           Turn(byID ^ byName),
+			AsideKey:       observation(byKey, id, flags>>1, ownerByKey),
 		}
 
 		action := Decide(facts)
@@ -93,7 +96,7 @@ func FuzzDecide(f *testing.F) {
 			t.Errorf("%+v, and then %+v", action, again)
 		}
 		switch action.Operation {
-		case Put, Replace, None:
+		case Put, Replace, MoveAside, MoveBack, None:
 			if recorded == "" || action.ID != recorded {
 				t.Errorf("%+v, recorded is %q", action, recorded)
 			}

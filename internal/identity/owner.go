@@ -19,6 +19,7 @@ const (
 	tagNamespace = "k8s-namespace:"
 	tagName      = "k8s-name:"
 	tagUID       = "k8s-uid:"
+	tagAside     = "k8s-aside:"
 
 	kindPluginBinding = "PluginBinding"
 )
@@ -43,6 +44,21 @@ func (b Binding) OwnershipTags() []string {
 // most that Kong accepts in one query.
 func (b Binding) LookupTags() []string {
 	return append(ClusterTags(b.Cluster), tagKind+kindPluginBinding, tagNamespace+b.Namespace, tagName+b.Name)
+}
+
+// AsideTag is the tag of a plugin that MoveAside moved. from says, in the caller's notation, which
+// scope it had before, so that MoveBack can write that. It must not contain a comma or a slash,
+// which Kong forbids in tags.
+func AsideTag(from string) string { return tagAside + from }
+
+// AsideFrom returns what AsideTag stored in the tags of a plugin, and whether it is aside.
+func AsideFrom(tags []string) (from string, aside bool) {
+	for _, tag := range tags {
+		if from, aside = strings.CutPrefix(tag, tagAside); aside {
+			return from, true
+		}
+	}
+	return "", false
 }
 
 // ClusterTags are the tags that the plugins of all bindings of a cluster carry.
@@ -142,7 +158,7 @@ func isOwnershipTag(tag string) bool {
 	if tag == tagManagedBy+Tool || tag == tagKind+kindPluginBinding {
 		return true
 	}
-	for _, prefix := range []string{tagCluster, tagNamespace, tagName, tagUID} {
+	for _, prefix := range []string{tagCluster, tagNamespace, tagName, tagUID, tagAside} {
 		if strings.HasPrefix(tag, prefix) {
 			return true
 		}

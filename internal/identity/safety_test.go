@@ -46,7 +46,7 @@ func onDeletion(orphan bool) func(*Facts) Action {
 
 // writes reports whether the operation changes or deletes an existing plugin.
 func writes(v Operation) bool {
-	return v == Put || v == TakeOver || v == Replace || v == Delete || v == Release
+	return v == Put || v == TakeOver || v == MoveAside || v == MoveBack || v == Replace || v == Delete || v == Release
 }
 
 // observed reports whether an observation with this ID satisfies the condition.
@@ -57,6 +57,11 @@ func observed(f *Facts, id string, as func(Observation) bool) bool {
 		}
 	}
 	return false
+}
+
+// isFree reports whether the recorded plugin can have what was looked up.
+func isFree(f *Facts, o Observation) bool {
+	return o.Ownership == Absent || o.Ownership.Found() && o.ID == f.Recorded
 }
 
 func hasGoneOwner(o Observation) bool { return o.OwnerState == OwnerGone }
@@ -73,11 +78,11 @@ func hasOwnership(ownership Ownership) func(Observation) bool {
 // without returns the facts with one observation unknown.
 func without(f *Facts, question int) Facts {
 	less := *f
-	*[lookupCount]*Observation{&less.ByID, &less.ByName, &less.ByKey, &less.ByInstanceName}[question] = Observation{}
+	*[lookupCount]*Observation{&less.ByID, &less.ByName, &less.ByKey, &less.ByInstanceName, &less.AsideKey}[question] = Observation{}
 	return less
 }
 
-const lookupCount = 4
+const lookupCount = 5
 
 // never forbids an operation under a condition.
 func never(operation Operation, when string, is func(*Facts) bool) invariant {
@@ -132,7 +137,9 @@ func TestDecideIsSafe(t *testing.T) {
 		}},
 
 		// An operation names only observed plugins.
-		only(Delete, "of an owned plugin", func(f *Facts, a Action) bool { return observed(f, a.ID, hasOwnership(Owned)) }),
+		only(Delete, "of an owned plugin", func(f *Facts, a Action) bool {
+			return observed(f, a.ID, hasOwnership(Owned)) || a.ID == f.Recorded && f.ByID.Ownership == Owned
+		}),
 		only(Replace, "of an owned plugin, with the recorded ID, which is missing", func(f *Facts, a Action) bool {
 			return a.ID == f.Recorded && f.ByID.Ownership == Absent && observed(f, a.DeleteID, hasOwnership(Owned))
 		}),
@@ -147,7 +154,27 @@ func TestDecideIsSafe(t *testing.T) {
 		{"the recorded plugin is not deleted", func(f *Facts, a Action) bool {
 			return a.DeleteID != f.Recorded || f.Recorded == ""
 		}},
-		never(Delete, "of the recorded plugin", func(f *Facts) bool { return Decide(*f).ID == f.Recorded }),
+		only(Delete, "of the recorded plugin if it is owned and moved aside in vain, and both keys are taken", func(f *Facts, a Action) bool {
+			return a.ID != f.Recorded || f.ByID.Ownership == Owned && f.ByID.Aside && f.Turn == NoTurn &&
+				f.AsideKey.Ownership.Found() && f.AsideKey.ID != a.ID
+		}),
+		only(MoveAside, "of the owned recorded plugin, for TurnAside, to a free key, out of the way of another owner", func(f *Facts, a Action) bool {
+			return a.ID == f.Recorded && f.ByID.Ownership == Owned && f.ByID.SamePlugin && f.Turn == TurnAside &&
+				!f.ByID.Aside && isFree(f, f.AsideKey) && !(isFree(f, f.ByKey) && isFree(f, f.ByInstanceName))
+		}),
+		only(MoveBack, "of the owned recorded plugin that is aside, with NoTurn, to a free key", func(f *Facts, a Action) bool {
+			return a.ID == f.Recorded && f.ByID.Ownership == Owned && f.ByID.SamePlugin && f.Turn == NoTurn &&
+				f.ByID.Aside && isFree(f, f.AsideKey)
+		}),
+		{"a turn changes nothing unless another plugin has the key or the name", func(f *Facts, a Action) bool {
+			other := *f
+			other.Turn, other.AsideKey = NoTurn, Observation{}
+			blocked := f.ByKey.Ownership.Found() && f.ByKey.ID != f.Recorded || f.ByInstanceName.Ownership.Found() && f.ByInstanceName.ID != f.Recorded
+			return blocked || Decide(other) == a
+		}},
+		{"a plugin that is not aside stays where it is without a turn", func(f *Facts, a Action) bool {
+			return f.Turn != NoTurn || f.ByID.Aside || a.Operation != MoveAside && a.Operation != MoveBack
+		}},
 		{"once an ID is recorded, adoptionPolicy and spec.pluginID do not matter", func(f *Facts, a Action) bool {
 			other := *f
 			other.Adoption, other.Import = AdoptNever, ""
@@ -226,8 +253,8 @@ func TestDecideLeavesPluginsOfOthers(t *testing.T) {
 		{"an unowned plugin is not deleted", func(f *Facts, a Action) bool {
 			return (a.Operation != Delete || !observed(f, a.ID, hasOwnership(Unowned))) && !observed(f, a.DeleteID, hasOwnership(Unowned))
 		}},
-		{"the recorded plugin is not deleted", func(f *Facts, a Action) bool {
-			return a.Operation != Delete || a.ID != f.Recorded
+		{"the recorded plugin is not deleted, unless it is aside", func(f *Facts, a Action) bool {
+			return a.Operation != Delete || a.ID != f.Recorded || f.ByID.Aside
 		}},
 		{"no write to a key that another plugin holds", func(f *Facts, a Action) bool {
 			taken := f.ByKey.Ownership.Found() && f.ByKey.ID != a.ID && f.ByKey.ID != a.DeleteID
@@ -245,7 +272,7 @@ func TestDecideLeavesPluginsOfOthers(t *testing.T) {
 		{"no Wait when all facts are known, except for an import", func(f *Facts, a Action) bool {
 			open := f.ByName.Ownership == Unknown || f.ByKey.Ownership == Unknown || f.ByInstanceName.Ownership == Unknown ||
 				f.ByID.Ownership == Unknown && (f.Recorded != "" || f.Import != "")
-			return a.Operation != Wait || open || f.Recorded == "" && f.ByID.Ownership == Absent && a.ID == f.Import
+			return a.Operation != Wait || open || a.Row == "4c" || f.AsideKey.Ownership == Unknown || f.Recorded == "" && f.ByID.Ownership == Absent && a.ID == f.Import
 		}},
 	})
 }

@@ -42,6 +42,11 @@ func that(holds func(f *Facts, s *Observation) bool) cell {
 	}
 }
 
+// on is a cell about another observation than the row's.
+func on(which func(*Facts) *Observation, c cell) cell {
+	return func(f *Facts, _ *Observation) truth { return c(f, which(f)) }
+}
+
 // notBack is for a recorded plugin that is missing by ID. If another lookup found it, Kong applied
 // a write in between, and the facts are as good as unknown.
 func notBack(c cell) cell {
@@ -68,6 +73,14 @@ var (
 	harmless     = that(func(f *Facts, s *Observation) bool {
 		return f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && s.SameTraffic
 	})
+	hasOtherOwner = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther })
+	keyTaken      = that(func(f *Facts, s *Observation) bool { return s.Ownership != Absent && s.ID != f.Recorded })
+	isAside       = that(func(_ *Facts, s *Observation) bool { return s.Aside })
+	waits         = that(func(f *Facts, _ *Observation) bool { return f.Turn == TurnWait })
+	// nameOtherOwner and asideFree are about another observation.
+	nameOtherOwner = on(func(f *Facts) *Observation { return &f.ByInstanceName }, hasOtherOwner)
+	asideFree      = on(func(f *Facts) *Observation { return &f.AsideKey }, or(absent, isRecorded))
+
 	isRecorded = that(func(f *Facts, s *Observation) bool { return s.ID == f.Recorded })
 	isImported = that(func(f *Facts, s *Observation) bool { return s.ID == f.Import })
 	// holdsKey and isNamed compare two observations, and so need both.
@@ -125,6 +138,10 @@ func recorded(f *Facts) bool   { return f.Recorded != "" }
 func unrecorded(f *Facts) bool { return f.Recorded == "" }
 func importing(f *Facts) bool  { return f.Recorded == "" && f.Import != "" }
 func override(f *Facts) bool   { return f.Recorded == "" && f.Adoption == AdoptOverride }
+
+func turn(turns ...Turn) premise {
+	return func(f *Facts) bool { return f.Recorded != "" && slices.Contains(turns, f.Turn) }
+}
 
 type row struct {
 	// name begins with the label in the comment.
@@ -190,11 +207,19 @@ func do(operation Operation, target func(*Facts) (string, Owner)) func(*Facts) A
 
 var decisionTable = []row{
 	{"2 in sync", recorded, and(usable, declared, equal), anything, or(absent, isRecorded), do(None, p)},
+	{"4b first in a cycle of names", turn(TurnAside), and(owned, declared, not(equal), nameTaken, nameOtherOwner, not(isAside), asideFree), anything, or(absent, isRecorded), do(MoveAside, p)},
+	{"4c waits in a cycle of names", turn(TurnAside, TurnWait), and(owned, declared, not(equal), nameTaken, nameOtherOwner, or(isAside, waits)), anything, or(absent, isRecorded), do(Wait, withNameHolder)},
+	{"4d aside in vain, name is taken", turn(NoTurn), and(owned, declared, not(equal), nameTaken, isAside, asideFree), anything, or(absent, isRecorded), do(MoveBack, p)},
+	{"4e aside in vain, name and key are taken", turn(NoTurn), and(owned, declared, not(equal), nameTaken, isAside, not(asideFree)), anything, or(absent, isRecorded), do(Delete, p)},
 	{"4a name is taken, and the owner is gone", recorded, and(ownerGone, declared, nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
 	{"5a owner is gone", recorded, and(ownerGone, declared), anything, or(absent, isRecorded), adopts(Unowned, do(Put, withP))},
 	{"4a name is taken", recorded, and(usable, declared, not(equal), nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
 	{"3 differs", recorded, and(usable, declared, not(equal)), anything, or(absent, isRecorded), do(Put, p)},
-	{"4 key is taken", recorded, exists, anything, and(exists, not(isRecorded)), do(Conflict, withHolder)},
+	{"4b first in a cycle of keys", turn(TurnAside), and(owned, declared, not(isAside), asideFree), anything, and(keyTaken, hasOtherOwner), do(MoveAside, p)},
+	{"4c waits in a cycle of keys", turn(TurnAside, TurnWait), and(owned, declared, or(isAside, waits)), anything, and(keyTaken, hasOtherOwner), do(Wait, withHolder)},
+	{"4d aside in vain, key is taken", turn(NoTurn), and(owned, declared, isAside, asideFree), anything, keyTaken, do(MoveBack, p)},
+	{"4e aside in vain, both keys are taken", turn(NoTurn), and(owned, declared, isAside, not(asideFree)), anything, keyTaken, do(Delete, p)},
+	{"4 key is taken", recorded, exists, anything, keyTaken, do(Conflict, withHolder)},
 	{"5 ID belongs to another", recorded, or(ownedByOther, and(exists, not(declared))), anything, or(absent, isRecorded), do(Conflict, withID)},
 	{"8 missing, with a duplicate, and the key is taken", recorded, absent, notBack(owned), notBack(and(notOwned, not(isNamed))), do(Conflict, withHolder)},
 	{"6b missing, and two duplicates exist", recorded, absent, notBack(owned), notBack(and(owned, not(isNamed))), do(Delete, named)},
@@ -283,7 +308,7 @@ func compare(t *testing.T, table []row, waiting string, decide func(Facts) Actio
 func TestDecideMatchesTable(t *testing.T) {
 	t.Parallel()
 	operations := compare(t, decisionTable, "1", Decide)
-	wantOperations(t, operations, Wait, None, Put, Create, RecordID, Adopt, TakeOver, Replace, Delete, Conflict)
+	wantOperations(t, operations, Wait, None, Put, Create, RecordID, Adopt, TakeOver, MoveAside, MoveBack, Replace, Delete, Conflict)
 }
 
 func TestDecideDeletionMatchesTable(t *testing.T) {
