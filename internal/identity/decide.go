@@ -179,7 +179,8 @@ const (
 	// the scope of the aside key and AsideTag instead of the desired scope; if its instance_name is
 	// to change, it gets none.
 	MoveAside
-	// MoveBack undoes MoveAside: it writes the whole plugin with the scope that it had before.
+	// MoveBack undoes MoveAside: it writes the plugin as Kong has it, with the scope that it had
+	// before and without AsideTag. Kong has accepted its settings once.
 	MoveBack
 	// Replace deletes an owned plugin that is not the recorded one and writes the whole plugin
 	// under the recorded ID, as one step: the key is free for one request. After a crash between

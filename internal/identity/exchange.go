@@ -102,7 +102,8 @@ func play(movers []Mover, i int) *exchange {
 		}
 		x.moveAll()
 		for b := x.breaker(); b >= 0; b = x.breaker() {
-			x.aside[b], x.holds[b] = true, kept(movers[b])
+			// What it keeps aside nobody else gets: who wants that, too, is stuck.
+			x.aside[b], x.holds[b] = true, Position{}
 			x.moveAll()
 		}
 		inVain := false
@@ -115,17 +116,6 @@ func play(movers []Mover, i int) *exchange {
 			return x
 		}
 	}
-}
-
-// kept is what a plugin keeps aside: what it has and is to have.
-func kept(m Mover) (p Position) {
-	if m.Holds.Key == m.Wants.Key {
-		p.Key = m.Holds.Key
-	}
-	if m.Holds.InstanceName == m.Wants.InstanceName {
-		p.InstanceName = m.Holds.InstanceName
-	}
-	return p
 }
 
 // exchange is the state of a play.
