@@ -105,6 +105,15 @@ func TestFindCycle(t *testing.T) {
 			movers: []Mover{from("a", "x", "y"), from("b", "y", "z"), from("c", "z", "x"), from("d", "w", "v"), from("e", "v", "u")},
 			want:   []Turn{aside, wait, wait, wait, none},
 		},
+		"WaitsForANameInACycle": {
+			reason: "It is not in the cycle, so it does not move aside, although it is the first by name.",
+			movers: []Mover{
+				renamed("0", "n0", "n1"),
+				{Binding: bindingNamed("a"), Aside: CoverAll, Entities: 1, Holds: Position{"x", "n1"}, Wants: Position{"y", "n9"}},
+				from("b", "y", "x"),
+			},
+			want: []Turn{wait, aside, wait},
+		},
 		"OneMayNotMove": {
 			reason: "A cycle with a binding that is paused, observed or refused does not end.",
 			movers: []Mover{from("a", "x", "y"), but(from("b", "y", "x"), stays)},
