@@ -6,10 +6,10 @@ import (
 	. "github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// Every pass decides once; nearly all of them find what was declared.
+// Each reconcile decides once, and nearly always finds the desired plugin.
 func BenchmarkDecide(b *testing.B) {
-	ours := Observation{Ownership: Owned, ID: idP, SamePlugin: true, SameTraffic: true, Equal: true}
-	facts := Facts{Recorded: idP, ByID: ours, ByName: ours, ByKey: ours}
+	owned := Observation{Ownership: Owned, ID: idP, SamePlugin: true, SameTraffic: true, Equal: true}
+	facts := Facts{Recorded: idP, ByID: owned, ByName: owned, ByKey: owned}
 	b.ReportAllocs()
 	for b.Loop() {
 		if got := Decide(facts); got.Operation != None {
@@ -18,8 +18,8 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
-// A sweep asks of every row whose it is.
-func BenchmarkStandingOf(b *testing.B) {
+// A resync computes the ownership of each plugin.
+func BenchmarkOwnershipOf(b *testing.B) {
 	binding := Binding{Cluster: "production", Namespace: "shop", Name: "orders-rate-limit", UID: "7a5e"}
 	tags, name := append(binding.OwnershipTags(), "team:shop"), binding.InstanceName()
 	b.ReportAllocs()

@@ -2,61 +2,84 @@ package identity_test
 
 import (
 	"iter"
+	"slices"
 
 	. "github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// The IDs of the product: P is the recorded one, Q the imported one, R a third.
+// The plugin IDs: P is the recorded one, Q the imported one, R a third.
 const (
 	idP = "11111111-1111-4111-8111-111111111111"
 	idQ = "22222222-2222-4222-8222-222222222222"
 	idR = "33333333-3333-4333-8333-333333333333"
 )
 
-// Every sighting has an owner that tells the questions apart, so that a conflict which
-// names the wrong one of them shows.
+// Each observation has its own owner. A conflict that names the wrong observation then fails
+// the comparison.
 var (
 	ownerByID   = Owner{Tool: "by-id"}
 	ownerByName = Owner{Tool: "by-name"}
 	ownerByKey  = Owner{Tool: "by-key"}
+
+	ownerByInstanceName = Owner{Tool: "by-instance-name"}
 )
 
-// likeness is how far a plugin is as declared. The flags of a sighting say so in steps: what
-// is equal has the same traffic, and what has the same traffic is the same plugin.
+// likeness is how much of a live plugin equals the desired one. The flags of an observation
+// are nested: Equal implies SameTraffic, and SameTraffic implies SamePlugin.
 type likeness int
 
 const (
 	otherPlugin likeness = iota
 	otherTraffic
-	otherMarks
+	otherTags
 	alike
 )
 
-// sightings are all answers that one question can have. Each is combined with all others,
-// also where the two contradict each other: they were seen at different times.
-func sightings(owner Owner) []Observation {
+// ownedByGone stands for OwnedByOther with an owner that is gone.
+const ownedByGone Ownership = 100
+
+// observations are all possible results of one lookup. Each is combined with all others, also
+// where two contradict each other: Kong can change between two lookups.
+func observations(owner Owner) []Observation {
 	all := []Observation{{Ownership: Unknown}, {Ownership: Absent}}
-	for _, standing := range []Ownership{Owned, Unowned, OwnedByOther} {
+	for _, ownership := range []Ownership{Owned, Unowned, OwnedByOther, ownedByGone} {
 		for _, id := range []string{idP, idQ, idR} {
 			for like := otherPlugin; like <= alike; like++ {
-				all = append(all, Observation{
-					Ownership:   standing,
+				o := Observation{
+					Ownership:   ownership,
 					ID:          id,
 					SamePlugin:  like > otherPlugin,
 					SameTraffic: like > otherTraffic,
 					Equal:       like == alike,
 					Owner:       owner,
-				})
+				}
+				if ownership == ownedByGone {
+					o.Ownership, o.OwnerState = OwnedByOther, OwnerGone
+				}
+				all = append(all, o)
 			}
 		}
 	}
 	return all
 }
 
-// everything is the full cross product of facts.
+// everything yields the full cross product of the three lookups for every binding and, for a
+// binding with a recorded plugin, of all facts about the instance name and about its turn.
 func everything() iter.Seq[*Facts] {
 	return func(yield func(*Facts) bool) {
-		byID, byName, byKey := sightings(ownerByID), sightings(ownerByName), sightings(ownerByKey)
+		for _, part := range []iter.Seq[*Facts]{lookups(), renames(), exchanges()} {
+			for f := range part {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func lookups() iter.Seq[*Facts] {
+	return func(yield func(*Facts) bool) {
+		byID, byName, byKey := observations(ownerByID), observations(ownerByName), observations(ownerByKey)
 		var f Facts
 		for _, f.Recorded = range []string{"", idP} {
 			for _, f.Import = range []string{"", idQ} {
@@ -76,16 +99,107 @@ func everything() iter.Seq[*Facts] {
 	}
 }
 
-// consistent reports whether the facts can be one picture of one Kong: sightings of the
-// same ID are of the same plugin, an ID answers with itself, and who holds the key has the
-// declared plugin name.
+// renames combines what lookups leaves out. It leaves out adoptionPolicy and spec.pluginID, which
+// do not matter once an ID is recorded (see TestDecideIsSafe), and the third ID.
+func renames() iter.Seq[*Facts] {
+	byID := variants(observations(ownerByID), keepsName, wantsName)
+	byName := variants(whatever(observations(ownerByName)), keepsName, wantsName)
+	byKey := variants(whatever(observations(ownerByKey)), keepsName)
+	byInstanceName := variants(whatever(observations(ownerByInstanceName)), keepsName)
+	return func(yield func(*Facts) bool) {
+		f := Facts{Recorded: idP}
+		for _, f.ByID = range byID {
+			for _, f.ByName = range byName {
+				for _, f.ByKey = range byKey {
+					for _, f.ByInstanceName = range byInstanceName {
+						if !yield(&f) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// exchanges combines what the rows of an existing plugin look at. byName does not matter then.
+func exchanges() iter.Seq[*Facts] {
+	byID := variants(observations(ownerByID), keepsName, wantsName, movedAside)
+	byKey := variants(whatever(observations(ownerByKey)), keepsName)
+	byInstanceName := variants(whatever(observations(ownerByInstanceName)), keepsName)
+	asideKey := []Observation{{}, {Ownership: Absent}, {Ownership: Owned, ID: idP}, {Ownership: Unowned, ID: idR}, {Ownership: OwnedByOther, ID: idR}}
+	return func(yield func(*Facts) bool) {
+		f := Facts{Recorded: idP}
+		for _, f.ByID = range byID {
+			for _, f.ByKey = range byKey {
+				for _, f.ByInstanceName = range byInstanceName {
+					for _, f.AsideKey = range asideKey {
+						for _, f.Turn = range []Turn{NoTurn, TurnWait, TurnAside} {
+							if !yield(&f) {
+								return
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// movedAside is for a plugin that is aside, which never has the desired name and scope.
+func movedAside(o *Observation) {
+	if o.Ownership.Found() {
+		o.Aside, o.OtherName, o.Equal = true, true, false
+	}
+}
+
+func keepsName(*Observation) {}
+
+func wantsName(o *Observation) {
+	if o.Ownership.Found() {
+		o.OtherName, o.Equal = true, false
+	}
+}
+
+// whatever keeps the observations of plugins that are as desired but for their tags: of a plugin
+// that is in the way, its settings do not matter.
+func whatever(all []Observation) []Observation {
+	return slices.DeleteFunc(all, func(o Observation) bool {
+		return o.Ownership.Found() && (!o.SameTraffic || o.Equal)
+	})
+}
+
+// variants applies each change to those observations that differ in what a recorded plugin's rows
+// look at: one of two IDs, the same plugin or another one, equal or not.
+func variants(all []Observation, changes ...func(*Observation)) (result []Observation) {
+	for _, o := range all {
+		if o.ID == idQ || o.SamePlugin && !o.SameTraffic {
+			continue
+		}
+		for _, change := range changes {
+			changed := o
+			change(&changed)
+			if !slices.Contains(result, changed) {
+				result = append(result, changed)
+			}
+		}
+	}
+	return result
+}
+
+// consistent reports whether one Kong that does not change can produce these facts:
+// observations with the same ID describe the same plugin, a lookup by ID returns that ID, and
+// the plugin that holds the key has the desired plugin name.
 func consistent(f *Facts) bool {
 	asked := f.Recorded
 	if asked == "" {
 		asked = f.Import
 	}
-	seen := []*Observation{&f.ByID, &f.ByName, &f.ByKey}
+	seen := []*Observation{&f.ByID, &f.ByName, &f.ByKey, &f.ByInstanceName}
 	for i, a := range seen {
+		if a.Ownership == OwnedByOther && a.Equal {
+			return false // the tags differ
+		}
 		if f.ByID.Ownership == Absent && a.ID == asked && a.Ownership.Found() {
 			return false
 		}
@@ -99,8 +213,11 @@ func consistent(f *Facts) bool {
 	case f.ByID.Ownership.Found() && f.ByID.ID != asked:
 		return false
 	case asked == "" && f.ByID.Ownership != Unknown:
-		return false // nothing was asked
+		return false // there is no ID to look up
 	case f.ByKey.Ownership.Found() && !f.ByKey.SamePlugin:
+		return false
+	case f.ByInstanceName.Ownership.Found() && (f.ByInstanceName.ID == f.ByID.ID && f.ByID.OtherName ||
+		f.ByInstanceName.ID == f.ByName.ID && f.ByName.OtherName):
 		return false
 	}
 	return true
@@ -108,5 +225,6 @@ func consistent(f *Facts) bool {
 
 func samePlugin(a, b *Observation) bool {
 	return a.Ownership == b.Ownership && a.SamePlugin == b.SamePlugin &&
-		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic
+		a.Equal == b.Equal && a.SameTraffic == b.SameTraffic && a.OtherName == b.OtherName &&
+		a.OwnerState == b.OwnerState && a.Aside == b.Aside
 }

@@ -8,7 +8,7 @@ import (
 	. "github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// Tags come from Kong, where anybody may have written them.
+// Tags come from Kong, where anyone can write them.
 func FuzzOwnerOf(f *testing.F) {
 	for _, tags := range [][]string{
 		nil,
@@ -24,45 +24,45 @@ func FuzzOwnerOf(f *testing.F) {
 		f.Add(strings.Join(tags, ","), "c1.shop.limits", "c1")
 	}
 	f.Fuzz(func(t *testing.T, list, instanceName, cluster string) {
-		tags := strings.Split(list, ",") // the one character that no tag has
+		tags := strings.Split(list, ",") // Kong forbids a comma in a tag
 		owner := OwnerOf(tags)
 		if owner.Binding != nil && owner.Tool != "" {
 			t.Errorf("two owners: %+v", owner)
 		}
 		if owner.Describe(cluster) == "" {
-			t.Errorf("no words for %+v", owner)
+			t.Errorf("no description of %+v", owner)
 		}
 
-		standing, same := OwnershipOf(limits, tags, instanceName)
-		if !owner.Nobody() && same.Describe(cluster) != owner.Describe(cluster) {
-			t.Errorf("owner is %+v, and for a binding %+v", owner, same)
+		ownership, same := OwnershipOf(limits, tags, instanceName)
+		if !owner.IsZero() && same.Describe(cluster) != owner.Describe(cluster) {
+			t.Errorf("OwnerOf returns %+v, OwnershipOf returns %+v", owner, same)
 		}
-		if owner.Nobody() && same.Binding != nil && same.Binding.InstanceName() != instanceName {
-			t.Errorf("owner is %+v by the name %s", same.Binding, instanceName)
+		if owner.IsZero() && same.Binding != nil && same.Binding.InstanceName() != instanceName {
+			t.Errorf("owner is %+v, instance name is %s", same.Binding, instanceName)
 		}
-		if !standing.Found() {
-			t.Errorf("a plugin that was found is %d", standing)
+		if !ownership.Found() {
+			t.Errorf("an existing plugin has ownership %d", ownership)
 		}
-		if standing == Unowned != (same.Nobody() && instanceName != limits.InstanceName()) {
-			t.Errorf("standing %d with owner %+v", standing, owner)
+		if ownership == Unowned != (same.IsZero() && instanceName != limits.InstanceName()) {
+			t.Errorf("ownership %d with owner %+v", ownership, owner)
 		}
 
 		reversed := slices.Clone(tags)
 		slices.Reverse(reversed)
 		if got := OwnerOf(reversed).Describe(cluster); got != owner.Describe(cluster) {
-			t.Errorf("the order of tags decides: %q or %q", owner.Describe(cluster), got)
+			t.Errorf("the order of tags changes the owner: %q or %q", owner.Describe(cluster), got)
 		}
 
-		// Without our marks it is no binding's, and whose else it was it still is.
+		// Without the ownership tags no binding owns it. Another tool's tags stay.
 		left := OwnerOf(WithoutOwnershipTags(tags))
 		if left.Binding != nil || left.Tool != owner.Tool {
-			t.Errorf("owner %+v, unmarked %+v", owner, left)
+			t.Errorf("owner %+v, without ownership tags %+v", owner, left)
 		}
 	})
 }
 
-// Facts that contradict each other, with numbers that no constant has, must not stop the
-// operator, and must not lead to a write that the recorded ID does not cover.
+// Facts that contradict each other, or hold values without a constant, must not panic, and
+// must not write to a plugin other than the recorded one.
 func FuzzDecide(f *testing.F) {
 	f.Add("", "", 2, 0, 1, 1, "", "", "", byte(0), false)
 	f.Add(idP, "", 1, 2, 0, 1, idP, "", "", byte(0b111), true)
@@ -71,19 +71,24 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(func(t *testing.T, recorded, imported string, adoption, byID, byName, byKey int,
 		id, named, holder string, flags byte, orphan bool,
 	) {
-		sighting := func(standing int, id string, flags byte, owner Owner) Observation {
+		observation := func(ownership int, id string, flags byte, owner Owner) Observation {
 			return Observation{
-				Ownership: Ownership(standing), ID: id, Owner: owner,
-				SamePlugin: flags&1 != 0, Equal: flags&2 != 0, SameTraffic: flags&4 != 0,
+				Ownership: Ownership(ownership), ID: id, Owner: owner,
+				SamePlugin: flags&1 != 0, Equal: flags&2 != 0, SameTraffic: flags&4 != 0, OtherName: flags&8 != 0,
+				Aside: flags&16 != 0, OwnerState: OwnerState(flags >> 5),
 			}
 		}
 		facts := Facts{
 			Recorded: recorded,
 			Import:   imported,
 			Adoption: Adoption(adoption),
-			ByID:     sighting(byID, id, flags, ownerByID),
-			ByName:   sighting(byName, named, flags>>3, ownerByName),
-			ByKey:    sighting(byKey, holder, flags>>5, ownerByKey),
+			ByID:     observation(byID, id, flags, ownerByID),
+			ByName:   observation(byName, named, flags>>3, ownerByName),
+			ByKey:    observation(byKey, holder, flags>>5, ownerByKey),
+
+			ByInstanceName: observation(byName^byKey, holder, flags>>2, ownerByInstanceName),
+			Turn:           Turn(byID ^ byName),
+			AsideKey:       observation(byKey, id, flags>>1, ownerByKey),
 		}
 
 		action := Decide(facts)
@@ -91,7 +96,7 @@ func FuzzDecide(f *testing.F) {
 			t.Errorf("%+v, and then %+v", action, again)
 		}
 		switch action.Operation {
-		case Put, None:
+		case Put, Replace, MoveAside, MoveBack, None:
 			if recorded == "" || action.ID != recorded {
 				t.Errorf("%+v, recorded is %q", action, recorded)
 			}

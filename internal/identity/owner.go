@@ -9,7 +9,7 @@ import (
 // Tool is the value of the managed-by tag of every plugin that the operator owns.
 const Tool = "plugin-binding-operator"
 
-// Kong's ingress controller marks its rows with this tag, without a value.
+// ingressControllerTag is the tag of Kong's ingress controller. It has no value.
 const ingressControllerTag = "managed-by-ingress-controller"
 
 const (
@@ -19,66 +19,82 @@ const (
 	tagNamespace = "k8s-namespace:"
 	tagName      = "k8s-name:"
 	tagUID       = "k8s-uid:"
+	tagAside     = "k8s-aside:"
 
 	kindPluginBinding = "PluginBinding"
 )
 
-// Binding says which PluginBinding of which cluster is meant. Cluster, namespace and
-// name are its identity: a binding that was restored from a backup, or deleted and made
-// again, has another UID and owns the same plugin.
+// Binding identifies a PluginBinding of a cluster. Cluster, namespace and name are its identity:
+// a binding that was restored from a backup or recreated has another UID and owns the same
+// plugin.
 type Binding struct {
 	Cluster   string
 	Namespace string
 	Name      string
-	// UID is written into the tags for people; it never decides ownership.
+	// UID goes into the tags for people to read. It never decides ownership.
 	UID string
 }
 
-// Tags are the owner tags of the binding's plugin, in a stable order.
+// OwnershipTags are the ownership tags of the binding's plugin, in a stable order.
 func (b Binding) OwnershipTags() []string {
 	return append(b.LookupTags(), tagUID+b.UID)
 }
 
-// LookupTags are the tags by which the binding's plugin is found whatever its UID was:
-// five, which is as many as Kong takes in one query.
+// LookupTags are the tags that find the binding's plugin whatever UID the binding had: five, the
+// most that Kong accepts in one query.
 func (b Binding) LookupTags() []string {
 	return append(ClusterTags(b.Cluster), tagKind+kindPluginBinding, tagNamespace+b.Namespace, tagName+b.Name)
 }
 
-// ClusterTags are the tags that all plugins of a cluster's bindings bear.
+// AsideTag is the tag of a plugin that MoveAside moved. from says, in the caller's notation, which
+// scope it had before, so that MoveBack can write that. It must not contain a comma or a slash,
+// which Kong forbids in tags.
+func AsideTag(from string) string { return tagAside + from }
+
+// AsideFrom returns what AsideTag stored in the tags of a plugin, and whether it is aside.
+func AsideFrom(tags []string) (from string, aside bool) {
+	for _, tag := range tags {
+		if from, aside = strings.CutPrefix(tag, tagAside); aside {
+			return from, true
+		}
+	}
+	return "", false
+}
+
+// ClusterTags are the tags that the plugins of all bindings of a cluster carry.
 func ClusterTags(cluster string) []string {
 	return []string{tagManagedBy + Tool, tagCluster + cluster}
 }
 
-// InstanceName is the instance_name of the binding's plugin when its spec gives none. It
-// is made of nothing but the identity, so that every replica, every version and a
-// restored backup make the same one. Neither a cluster id nor a namespace holds a dot,
-// so that no two bindings share a name.
+// InstanceName is the generated instance_name: the one that the binding's plugin has while
+// spec.instanceName is empty. It depends only on the identity, so every replica, every version
+// and a restored backup generate the same name. Neither a cluster ID nor a namespace contains a
+// dot, so no two bindings share a name.
 func (b Binding) InstanceName() string {
 	return b.Cluster + "." + b.Namespace + "." + b.Name
 }
 
-// Same reports whether both are one binding, whatever their UIDs.
+// Same reports whether both are the same binding. The UID does not count.
 func (b Binding) Same(other Binding) bool {
 	return b.Cluster == other.Cluster && b.Namespace == other.Namespace && b.Name == other.Name
 }
 
-// Owner is whose a plugin in Kong is, as far as its marks tell. The zero Owner is nobody.
+// Owner is the owner of a plugin in Kong according to its tags. The zero Owner is no owner.
 type Owner struct {
-	// Binding of this operator, in this cluster or another one, when it has one.
+	// Binding that owns the plugin, of this cluster or another one. Nil if none does.
 	Binding *Binding
-	// Tool other than this operator that marked the plugin, such as ingress-controller.
+	// Tool other than this operator that tagged the plugin, such as ingress-controller.
 	Tool string
 }
 
-// OwnerOf reads the marks of a plugin.
+// OwnerOf returns the owner that the tags of a plugin name.
 func OwnerOf(tags []string) Owner {
 	var (
 		binding Binding
 		ours    bool
 		tool    string
 	)
-	// Sorted, so that a plugin with the marks of two tools always names the same one.
+	// Sorted: of a plugin with the tags of two tools, always the same one counts.
 	for _, tag := range slices.Sorted(slices.Values(tags)) {
 		switch {
 		case tag == tagManagedBy+Tool:
@@ -99,7 +115,7 @@ func OwnerOf(tags []string) Owner {
 	}
 	switch {
 	case tool != "":
-		// Another tool's mark wins over ours: whoever added it means to manage the plugin.
+		// The tag of another tool takes precedence: that tool intends to manage the plugin.
 		return Owner{Tool: tool}
 	case ours:
 		return Owner{Binding: &binding}
@@ -108,10 +124,10 @@ func OwnerOf(tags []string) Owner {
 	}
 }
 
-// Nobody reports whether the plugin bears nobody's marks.
-func (o Owner) Nobody() bool { return o.Binding == nil && o.Tool == "" }
+// IsZero reports whether there is no owner.
+func (o Owner) IsZero() bool { return o.Binding == nil && o.Tool == "" }
 
-// Describe says whose the plugin is, for a person who looks from the given cluster.
+// Describe names the owner in a message for a user of the given cluster.
 func (o Owner) Describe(cluster string) string {
 	switch {
 	case o.Tool == "ingress-controller":
@@ -127,7 +143,7 @@ func (o Owner) Describe(cluster string) string {
 	}
 }
 
-// Unmarked returns tags without those by which the operator finds its own plugins.
+// WithoutOwnershipTags returns the tags that are not ownership tags, in their order.
 func WithoutOwnershipTags(tags []string) []string {
 	kept := make([]string, 0, len(tags))
 	for _, tag := range tags {
@@ -142,7 +158,7 @@ func isOwnershipTag(tag string) bool {
 	if tag == tagManagedBy+Tool || tag == tagKind+kindPluginBinding {
 		return true
 	}
-	for _, prefix := range []string{tagCluster, tagNamespace, tagName, tagUID} {
+	for _, prefix := range []string{tagCluster, tagNamespace, tagName, tagUID, tagAside} {
 		if strings.HasPrefix(tag, prefix) {
 			return true
 		}
@@ -150,24 +166,25 @@ func isOwnershipTag(tag string) bool {
 	return false
 }
 
-// generatedFor is the binding of this cluster whose generated instance name this is.
+// generatedFor returns the binding of the cluster that has this generated instance name.
 func generatedFor(cluster, instanceName string) (Binding, bool) {
 	rest, ok := strings.CutPrefix(instanceName, cluster+".")
 	namespace, name, whole := strings.Cut(rest, ".")
 	return Binding{Cluster: cluster, Namespace: namespace, Name: name}, ok && whole && namespace != "" && name != ""
 }
 
-// StandingOf says how a plugin with these marks relates to the binding. A plugin that
-// bears the generated instance name and nobody's tags is the binding's of that name: nobody
-// else makes it, and tags are easily lost by hand.
+// OwnershipOf returns the relation of a plugin with these tags and this instance name to the
+// binding, and the owner. A plugin without ownership tags but with a generated instance name
+// belongs to the binding of that name: nothing else generates it, and users can remove tags by
+// mistake.
 func OwnershipOf(b Binding, tags []string, instanceName string) (Ownership, Owner) {
 	owner := OwnerOf(tags)
 	switch {
 	case owner.Binding != nil && owner.Binding.Same(b):
 		return Owned, owner
-	case owner.Nobody() && instanceName == b.InstanceName():
+	case owner.IsZero() && instanceName == b.InstanceName():
 		return Owned, owner
-	case owner.Nobody():
+	case owner.IsZero():
 		if other, ok := generatedFor(b.Cluster, instanceName); ok {
 			return OwnedByOther, Owner{Binding: &other}
 		}

@@ -13,8 +13,8 @@ import (
 
 var limits = Binding{Cluster: "c1", Namespace: "shop", Name: "limits", UID: "u1"}
 
-// ownerTags are spelled out: other replicas, other versions and people read them in Kong,
-// so that changing one is breaking them.
+// ownerTags are literals on purpose: other replicas, other versions and people read these tags
+// in Kong. Changing one breaks them.
 var ownerTags = []string{
 	"managed-by:plugin-binding-operator",
 	"k8s-cluster:c1",
@@ -36,18 +36,18 @@ func TestTags(t *testing.T) {
 		reason    string
 		got, want []string
 	}{
-		"Tags": {
-			reason: "All marks, in an order that does not change: a changed order would be a write.",
+		"OwnershipTags": {
+			reason: "All ownership tags, in a stable order: a changed order would cause a write.",
 			got:    limits.OwnershipTags(),
 			want:   ownerTags,
 		},
 		"LookupTags": {
-			reason: "Without the UID, which a restored binding does not keep, and at most five: Kong takes no more in a query.",
+			reason: "Without the UID, which changes when a binding is restored. At most five: Kong accepts no more in a query.",
 			got:    limits.LookupTags(),
 			want:   ownerTags[:5],
 		},
 		"ClusterTags": {
-			reason: "What all plugins of a cluster have, for the list of the sweep.",
+			reason: "The tags of all plugins of a cluster, for the list of a resync.",
 			got:    ClusterTags("c1"),
 			want:   ownerTags[:2],
 		},
@@ -68,7 +68,7 @@ func TestTagsDoNotShareMemory(t *testing.T) {
 	_ = append(first, "user:tag")
 	second := limits.OwnershipTags()
 	if diff := cmp.Diff(ownerTags, second); diff != "" {
-		t.Errorf("A caller that appends to one result must not change another.\n%s", diff)
+		t.Errorf("Appending to one result must not change another.\n%s", diff)
 	}
 }
 
@@ -80,36 +80,36 @@ func TestOwnerOf(t *testing.T) {
 		want   Owner
 	}{
 		"Ours": {
-			reason: "What Tags wrote is read back, the UID included.",
+			reason: "OwnerOf returns what OwnershipTags wrote, including the UID.",
 			tags:   limits.OwnershipTags(),
 			want:   Owner{Binding: &limits},
 		},
 		"OursAmongUserTags": {
-			reason: "Tags of the user's own, and the order in which Kong answers, change nothing.",
+			reason: "The user's own tags and the order of the tags change nothing.",
 			tags:   []string{"team:payments", "k8s-uid:u1", "k8s-name:limits", "prod", "k8s-namespace:shop", "k8s-kind:PluginBinding", "k8s-cluster:c1", "managed-by:plugin-binding-operator"},
 			want:   Owner{Binding: &limits},
 		},
 		"OtherCluster": {
-			reason: "Two clusters may share a Kong: another cluster's plugin has an owner, and it is named.",
+			reason: "Two clusters can share a Kong. A plugin of another cluster has an owner with that cluster's ID.",
 			tags:   Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u9"}.OwnershipTags(),
 			want:   Owner{Binding: &Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u9"}},
 		},
 		"NoTags": {
-			reason: "A plugin made by hand is nobody's.",
+			reason: "A plugin without ownership tags is unowned.",
 			want:   Owner{},
 		},
 		"UserTagsOnly": {
-			reason: "Tags that mean nothing to us are nobody's marks.",
+			reason: "Other tags do not make an owner.",
 			tags:   []string{"team:payments", "managed", "k8s"},
 			want:   Owner{},
 		},
 		"WithoutManagedBy": {
-			reason: "Names of Kubernetes objects alone do not say that this operator owns the plugin; KIC writes the same ones.",
+			reason: "Names of Kubernetes objects alone do not mean that this operator owns the plugin: KIC writes the same tags.",
 			tags:   withoutTag(ownerTags, "managed-by:"),
 			want:   Owner{},
 		},
 		"IngressController": {
-			reason: "KIC has a tag without a value, beside tags that look like ours.",
+			reason: "KIC uses a tag without a value, beside tags that look like the operator's.",
 			tags:   []string{"k8s-name:limits", "k8s-namespace:shop", "k8s-kind:KongPlugin", "managed-by-ingress-controller"},
 			want:   Owner{Tool: "ingress-controller"},
 		},
@@ -124,12 +124,12 @@ func TestOwnerOf(t *testing.T) {
 			want:   Owner{Tool: "plugin-binding-operator-v2"},
 		},
 		"ToolWithoutName": {
-			reason: "Somebody manages it, even if the tag does not say who.",
+			reason: "A tool manages it, even if the tag does not name the tool.",
 			tags:   []string{"managed-by:"},
 			want:   Owner{Tool: "unnamed"},
 		},
 		"OursAndAnotherTool": {
-			reason: "Whoever added a mark means to manage the plugin: two writers would fight, so we stand back.",
+			reason: "A tool that added its tag intends to manage the plugin. Two writers would overwrite each other.",
 			tags:   with(ownerTags, "managed-by:deck"),
 			want:   Owner{Tool: "deck"},
 		},
@@ -139,7 +139,7 @@ func TestOwnerOf(t *testing.T) {
 			want:   Owner{Tool: "ingress-controller"},
 		},
 		"TwoTools": {
-			reason: "Kong answers tags in any order; a message that named now the one, now the other would flap.",
+			reason: "Kong returns tags in any order. A message that depends on it would flap.",
 			tags:   []string{"managed-by:terraform", "managed-by-ingress-controller", "managed-by:deck"},
 			want:   Owner{Tool: "ingress-controller"},
 		},
@@ -158,7 +158,7 @@ func TestOwnerOf(t *testing.T) {
 	}
 }
 
-func TestStandingOf(t *testing.T) {
+func TestOwnershipOf(t *testing.T) {
 	t.Parallel()
 	restored := limits
 	restored.UID = "u2"
@@ -170,78 +170,78 @@ func TestStandingOf(t *testing.T) {
 		want         Ownership
 	}{
 		"Ours": {
-			reason:       "Marks and name are this binding's.",
+			reason:       "Ownership tags and instance name are this binding's.",
 			binding:      limits,
 			tags:         limits.OwnershipTags(),
 			instanceName: "c1.shop.limits",
 			want:         Owned,
 		},
 		"Restored": {
-			reason:       "A binding from a backup, or made again under its name, has another UID and owns the same plugin.",
+			reason:       "A binding that was restored or recreated has another UID and owns the same plugin.",
 			binding:      restored,
 			tags:         limits.OwnershipTags(),
 			instanceName: "c1.shop.limits",
 			want:         Owned,
 		},
 		"OwnInstanceName": {
-			reason:       "A name that the user chose does not take part: the tags say whose it is.",
+			reason:       "A name that the user chose does not matter: the tags name the owner.",
 			binding:      limits,
 			tags:         limits.OwnershipTags(),
 			instanceName: "orders-limit",
 			want:         Owned,
 		},
 		"TagsStripped": {
-			reason:       "Tags are easily lost by hand; nobody else makes the generated name.",
+			reason:       "Users can remove tags by mistake. Nothing else generates this instance name.",
 			binding:      limits,
 			tags:         []string{"team:payments"},
 			instanceName: "c1.shop.limits",
 			want:         Owned,
 		},
 		"TagsStrippedOfAnother": {
-			reason:       "The generated name says whose it is as well as it does for this binding.",
+			reason:       "The generated name identifies another binding just as well.",
 			binding:      limits,
 			tags:         []string{"team:payments"},
 			instanceName: "c1.shop.other.limits",
 			want:         OwnedByOther,
 		},
 		"AnotherClustersName": {
-			reason:       "What another cluster calls itself cannot be told from a name that a person made.",
+			reason:       "A generated name of another cluster cannot be told from a name that a user chose.",
 			binding:      limits,
 			instanceName: "c2.shop.limits",
 			want:         Unowned,
 		},
 		"NoGeneratedName": {
-			reason:       "A generated name has a namespace and a name.",
+			reason:       "A generated name contains a namespace and a name.",
 			binding:      limits,
 			instanceName: "c1.shop",
 			want:         Unowned,
 		},
 		"NoGeneratedNameEither": {
-			reason:       "Neither of the two is empty.",
+			reason:       "Neither of the two can be empty.",
 			binding:      limits,
 			instanceName: "c1..limits",
 			want:         Unowned,
 		},
 		"TagsStrippedAndRenamed": {
-			reason:       "With neither mark nor name nothing shows whose it is.",
+			reason:       "Without ownership tags and generated name the plugin is unowned.",
 			binding:      limits,
 			instanceName: "orders-limit",
 			want:         Unowned,
 		},
 		"NoInstanceName": {
-			reason:  "A plugin made by hand needs no name.",
+			reason:  "A plugin that someone else created needs no instance name.",
 			binding: limits,
 			want:    Unowned,
 		},
 		"OurNameWithAnotherToolsTag": {
-			reason:       "A tool that marked it wins over the name.",
+			reason:       "The tag of a tool takes precedence over the name.",
 			binding:      limits,
 			tags:         []string{"managed-by:deck"},
 			instanceName: "c1.shop.limits",
 			want:         OwnedByOther,
 		},
 		"IngressController": {
-			reason:  "KIC's plugin is not free to take.",
+			reason:  "KIC owns its plugins.",
 			binding: limits,
 			tags:    []string{"managed-by-ingress-controller", "k8s-namespace:shop", "k8s-name:limits"},
 			want:    OwnedByOther,
@@ -253,19 +253,19 @@ func TestStandingOf(t *testing.T) {
 			want:    OwnedByOther,
 		},
 		"OtherNamespace": {
-			reason:  "Not even the same UID makes it ours.",
+			reason:  "Not even the same UID makes it owned.",
 			binding: limits,
 			tags:    Binding{Cluster: "c1", Namespace: "stage", Name: "limits", UID: "u1"}.OwnershipTags(),
 			want:    OwnedByOther,
 		},
 		"OtherBinding": {
-			reason:  "The neighbour's plugin is the neighbour's.",
+			reason:  "The plugin of another binding in the namespace is owned by that binding.",
 			binding: limits,
 			tags:    Binding{Cluster: "c1", Namespace: "shop", Name: "quota", UID: "u3"}.OwnershipTags(),
 			want:    OwnedByOther,
 		},
 		"OtherBindingUnderOurName": {
-			reason:       "Tags of another binding win over the generated name.",
+			reason:       "Tags of another binding take precedence over the generated name.",
 			binding:      limits,
 			tags:         Binding{Cluster: "c1", Namespace: "shop", Name: "quota", UID: "u3"}.OwnershipTags(),
 			instanceName: "c1.shop.limits",
@@ -277,14 +277,14 @@ func TestStandingOf(t *testing.T) {
 			t.Parallel()
 			got, owner := OwnershipOf(tc.binding, tc.tags, tc.instanceName)
 			if got != tc.want {
-				t.Errorf("%s\ngot standing %d, want %d", tc.reason, got, tc.want)
+				t.Errorf("%s\ngot ownership %d, want %d", tc.reason, got, tc.want)
 			}
 			told := OwnerOf(tc.tags)
 			if name == "TagsStrippedOfAnother" {
 				told = Owner{Binding: &Binding{Cluster: "c1", Namespace: "shop", Name: "other.limits"}}
 			}
 			if diff := cmp.Diff(told, owner); diff != "" {
-				t.Errorf("The owner for messages is the one that the tags tell, or else the name.\n%s", diff)
+				t.Errorf("The owner comes from the tags, or else from the instance name.\n%s", diff)
 			}
 		})
 	}
@@ -292,9 +292,9 @@ func TestStandingOf(t *testing.T) {
 
 func TestFound(t *testing.T) {
 	t.Parallel()
-	for standing, want := range map[Ownership]bool{Unknown: false, Absent: false, Owned: true, Unowned: true, OwnedByOther: true} {
-		if standing.Found() != want {
-			t.Errorf("standing %d: Found() is %t, want %t", standing, !want, want)
+	for ownership, want := range map[Ownership]bool{Unknown: false, Absent: false, Owned: true, Unowned: true, OwnedByOther: true} {
+		if ownership.Found() != want {
+			t.Errorf("ownership %d: Found() is %t, want %t", ownership, !want, want)
 		}
 	}
 }
@@ -307,10 +307,10 @@ func TestSame(t *testing.T) {
 		want   bool
 	}{
 		"Itself":    {"Nothing differs.", limits, true},
-		"UID":       {"The UID never decides.", Binding{"c1", "shop", "limits", "u2"}, true},
-		"Cluster":   {"Another cluster's binding is another one.", Binding{"c2", "shop", "limits", "u1"}, false},
-		"Namespace": {"Another namespace's is, too.", Binding{"c1", "stage", "limits", "u1"}, false},
-		"Name":      {"And so is one of another name.", Binding{"c1", "shop", "quota", "u1"}, false},
+		"UID":       {"The UID does not count.", Binding{"c1", "shop", "limits", "u2"}, true},
+		"Cluster":   {"The cluster counts.", Binding{"c2", "shop", "limits", "u1"}, false},
+		"Namespace": {"The namespace counts.", Binding{"c1", "stage", "limits", "u1"}, false},
+		"Name":      {"The name counts.", Binding{"c1", "shop", "quota", "u1"}, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -322,7 +322,7 @@ func TestSame(t *testing.T) {
 	}
 }
 
-func TestNobody(t *testing.T) {
+func TestUnownedOwner(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		owner Owner
@@ -332,8 +332,8 @@ func TestNobody(t *testing.T) {
 		{Owner{Binding: &limits}, false},
 		{Owner{Tool: "deck"}, false},
 	} {
-		if got := tc.owner.Nobody(); got != tc.want {
-			t.Errorf("%+v: Nobody() is %t, want %t", tc.owner, got, tc.want)
+		if got := tc.owner.IsZero(); got != tc.want {
+			t.Errorf("%+v: IsZero() is %t, want %t", tc.owner, got, tc.want)
 		}
 	}
 }
@@ -346,27 +346,27 @@ func TestDescribe(t *testing.T) {
 		want   string
 	}{
 		"SameCluster": {
-			reason: "A person can paste namespace and name into kubectl; the cluster would be noise.",
+			reason: "A user can paste namespace and name into kubectl. The cluster ID would be noise.",
 			owner:  Owner{Binding: &limits},
 			want:   "PluginBinding shop/limits",
 		},
 		"OtherCluster": {
-			reason: "Here kubectl would find nothing, so the cluster is named.",
+			reason: "kubectl finds nothing here, so the text contains the cluster ID.",
 			owner:  Owner{Binding: &Binding{Cluster: "c2", Namespace: "shop", Name: "limits"}},
 			want:   "PluginBinding shop/limits of cluster c2",
 		},
 		"IngressController": {
-			reason: "By the name that people know it under.",
+			reason: "The product name.",
 			owner:  Owner{Tool: "ingress-controller"},
 			want:   "Kong Ingress Controller",
 		},
 		"OtherTool": {
-			reason: "As it calls itself.",
+			reason: "The name in the tag.",
 			owner:  Owner{Tool: "deck"},
 			want:   "the tool deck",
 		},
 		"Nobody": {
-			reason: "It says by what we tell.",
+			reason: "The text says how the operator knows.",
 			want:   "nobody (no owner tags)",
 		},
 	}
@@ -380,29 +380,29 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-func TestUnmarked(t *testing.T) {
+func TestWithoutOwnershipTags(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		reason     string
 		tags, want []string
 	}{
 		"UsersTags": {
-			reason: "An orphaned plugin keeps what the user gave it, in its order.",
+			reason: "A released plugin keeps the user's tags, in their order.",
 			tags:   append([]string{"team:payments"}, with(ownerTags, "prod", "k8s")...),
 			want:   []string{"team:payments", "prod", "k8s"},
 		},
 		"OtherTools": {
-			reason: "Marks of another tool are not ours to take off.",
+			reason: "Tags of another tool stay.",
 			tags:   with(ownerTags, "managed-by:deck", "managed-by-ingress-controller", "k8s-kind:KongPlugin"),
 			want:   []string{"managed-by:deck", "managed-by-ingress-controller", "k8s-kind:KongPlugin"},
 		},
-		"OlderMarks": {
-			reason: "Marks that an earlier life of the binding left go, too.",
+		"FormerOwnershipTags": {
+			reason: "Ownership tags that an earlier binding left go as well.",
 			tags:   with(ownerTags, "k8s-uid:u0", "k8s-name:former"),
 			want:   []string{},
 		},
 		"None": {
-			reason: "An empty list and not null, which Kong would take for another value.",
+			reason: "An empty list, not null: Kong treats the two differently.",
 			want:   []string{},
 		},
 	}
@@ -415,13 +415,32 @@ func TestUnmarked(t *testing.T) {
 				t.Errorf("%s\n%s", tc.reason, diff)
 			}
 			if diff := cmp.Diff(before, tc.tags); diff != "" {
-				t.Errorf("The tags that were given stay as they were.\n%s", diff)
+				t.Errorf("The argument must not change.\n%s", diff)
 			}
 		})
 	}
 }
 
-// Generators of what Kubernetes and the flag for the cluster id let through.
+func TestAsideTag(t *testing.T) {
+	t.Parallel()
+	for _, from := range []string{"+service", "-service", ""} {
+		tags := with(ownerTags, "team:payments", AsideTag(from))
+		if got, aside := AsideFrom(tags); got != from || !aside {
+			t.Errorf("AsideFrom returns %q, %t, want %q, true", got, aside, from)
+		}
+		if ownership, owner := OwnershipOf(limits, tags, ""); ownership != Owned || *owner.Binding != limits {
+			t.Errorf("A plugin that is aside is still owned: ownership %d, owner %+v", ownership, owner)
+		}
+		if left := WithoutOwnershipTags(tags); !slices.Equal(left, []string{"team:payments"}) {
+			t.Errorf("A released plugin is not aside any more: %q", left)
+		}
+	}
+	if got, aside := AsideFrom(with(ownerTags, "aside")); got != "" || aside {
+		t.Errorf("AsideFrom returns %q, %t for a plugin that is not aside", got, aside)
+	}
+}
+
+// Generators of values that Kubernetes and the flag --cluster-id accept.
 var (
 	anyCluster   = rapid.StringMatching(`[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?`)
 	anyNamespace = rapid.StringMatching(`[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?`)
@@ -441,12 +460,12 @@ var (
 func TestInstanceName(t *testing.T) {
 	t.Parallel()
 	if got, want := limits.InstanceName(), "c1.shop.limits"; got != want {
-		t.Errorf("Any version has to make the same name: got %q, want %q", got, want)
+		t.Errorf("All versions must generate the same name: got %q, want %q", got, want)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := anyBinding.Draw(t, "a"), anyBinding.Draw(t, "b")
-		// Independent bindings hardly ever come close: let them differ in one part, or
-		// move a part of the name over the border.
+		// Independent bindings are rarely similar: let them differ in one part, or move a
+		// part of the name into the namespace.
 		switch rapid.IntRange(0, 4).Draw(t, "differ in") {
 		case 0:
 			b = Binding{Cluster: b.Cluster, Namespace: a.Namespace, Name: a.Name}
@@ -463,7 +482,7 @@ func TestInstanceName(t *testing.T) {
 	})
 }
 
-func TestMarksAreReadBack(t *testing.T) {
+func TestOwnershipTagsRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		b := anyBinding.Draw(t, "binding")
@@ -472,19 +491,19 @@ func TestMarksAreReadBack(t *testing.T) {
 		}), 0, 4).Draw(t, "tags of the user")
 		tags := rapid.Permutation(slices.Concat(users, b.OwnershipTags())).Draw(t, "tags")
 
-		standing, owner := OwnershipOf(b, tags, "any")
-		if standing != Owned || owner.Binding == nil || *owner.Binding != b {
-			t.Fatalf("standing %d, owner %+v", standing, owner)
+		ownership, owner := OwnershipOf(b, tags, "any")
+		if ownership != Owned || owner.Binding == nil || *owner.Binding != b {
+			t.Fatalf("ownership %d, owner %+v", ownership, owner)
 		}
 		other := anyBinding.Filter(func(o Binding) bool { return !o.Same(b) }).Draw(t, "other")
-		if standing, _ := OwnershipOf(other, tags, "any"); standing != OwnedByOther {
-			t.Fatalf("for %+v it is %d", other, standing)
+		if ownership, _ := OwnershipOf(other, tags, "any"); ownership != OwnedByOther {
+			t.Fatalf("for %+v the ownership is %d", other, ownership)
 		}
 		left := WithoutOwnershipTags(tags)
 		slices.Sort(left)
 		slices.Sort(users)
 		if !slices.Equal(left, users) {
-			t.Fatalf("unmarked %q, the user's are %q", left, users)
+			t.Fatalf("without ownership tags %q, the user's tags are %q", left, users)
 		}
 	})
 }

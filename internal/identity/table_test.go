@@ -11,10 +11,10 @@ import (
 	. "github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// The table of the package comment once more, as data, and written without a look at the
-// switch that it is compared with. The order is the comment's: the first match wins.
+// This is the table of the package comment as data, written independently of the switch that
+// it is compared with. The order is the comment's: the first match wins.
 
-// A truth of a cell: a fact that is not known may turn out either way.
+// truth is the value of a cell. A cell whose fact is unknown is perhaps true.
 type truth int
 
 const (
@@ -23,12 +23,12 @@ const (
 	yes
 )
 
-// A cell is what a row asks of one sighting; f is there for what it is compared with.
+// A cell is the condition of a row on one observation. Some compare it with another fact of f.
 type cell func(f *Facts, s *Observation) truth
 
 func anything(*Facts, *Observation) truth { return yes }
 
-// that is a cell that needs its fact.
+// that is a cell that needs a known observation.
 func that(holds func(f *Facts, s *Observation) bool) cell {
 	return func(f *Facts, s *Observation) truth {
 		switch {
@@ -42,23 +42,48 @@ func that(holds func(f *Facts, s *Observation) bool) cell {
 	}
 }
 
+// on is a cell about another observation than the row's.
+func on(which func(*Facts) *Observation, c cell) cell {
+	return func(f *Facts, _ *Observation) truth { return c(f, which(f)) }
+}
+
+// notBack is for a recorded plugin that is missing by ID. If another lookup found it, Kong applied
+// a write in between, and the facts are as good as unknown.
+func notBack(c cell) cell {
+	return func(f *Facts, s *Observation) truth {
+		if s.Ownership.Found() && s.ID == f.Recorded {
+			return perhaps
+		}
+		return c(f, s)
+	}
+}
+
 var (
-	known    = that(func(*Facts, *Observation) bool { return true })
-	absent   = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Absent })
-	exists   = that(func(_ *Facts, s *Observation) bool { return s.Ownership != Absent })
-	ours     = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned })
-	nobodys  = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned })
-	another  = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther })
-	notOurs  = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned || s.Ownership == OwnedByOther })
-	usable   = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned || s.Ownership == Unowned })
-	declared = that(func(_ *Facts, s *Observation) bool { return s.SamePlugin })
-	equal    = that(func(_ *Facts, s *Observation) bool { return s.Equal })
-	harmless = that(func(f *Facts, s *Observation) bool {
+	known        = that(func(*Facts, *Observation) bool { return true })
+	absent       = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Absent })
+	exists       = that(func(_ *Facts, s *Observation) bool { return s.Ownership != Absent })
+	owned        = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned })
+	unowned      = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned })
+	ownedByOther = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState != OwnerGone })
+	ownerGone    = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState == OwnerGone })
+	notOwned     = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned || s.Ownership == OwnedByOther })
+	usable       = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned || s.Ownership == Unowned })
+	declared     = that(func(_ *Facts, s *Observation) bool { return s.SamePlugin })
+	equal        = that(func(_ *Facts, s *Observation) bool { return s.Equal })
+	harmless     = that(func(f *Facts, s *Observation) bool {
 		return f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && s.SameTraffic
 	})
+	hasOtherOwner = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther })
+	keyTaken      = that(func(f *Facts, s *Observation) bool { return s.Ownership != Absent && s.ID != f.Recorded })
+	isAside       = that(func(_ *Facts, s *Observation) bool { return s.Aside })
+	waits         = that(func(f *Facts, _ *Observation) bool { return f.Turn == TurnWait })
+	// nameOtherOwner and asideFree are about another observation.
+	nameOtherOwner = on(func(f *Facts) *Observation { return &f.ByInstanceName }, hasOtherOwner)
+	asideFree      = on(func(f *Facts) *Observation { return &f.AsideKey }, or(absent, isRecorded))
+
 	isRecorded = that(func(f *Facts, s *Observation) bool { return s.ID == f.Recorded })
 	isImported = that(func(f *Facts, s *Observation) bool { return s.ID == f.Import })
-	// holdsKey and isNamed compare two sightings, and so need both.
+	// holdsKey and isNamed compare two observations, and so need both.
 	holdsKey = that(func(f *Facts, s *Observation) bool { return f.ByKey.Ownership.Found() && s.ID == f.ByKey.ID })
 	isNamed  = that(func(f *Facts, s *Observation) bool { return s.Ownership != Absent && s.ID == f.ByName.ID })
 )
@@ -87,7 +112,25 @@ func not(c cell) cell {
 	return func(f *Facts, s *Observation) truth { return yes - c(f, s) }
 }
 
-// What a binding brings along; always known.
+// nameTaken is for a plugin that needs another instance name: another plugin has that name.
+func nameTaken(f *Facts, s *Observation) truth {
+	id := s.ID
+	if s == &f.ByID {
+		id = f.Recorded
+	}
+	switch holder := f.ByInstanceName; {
+	case !s.OtherName:
+		return no
+	case holder.Ownership == Unknown:
+		return perhaps
+	case holder.Ownership.Found() && holder.ID != id:
+		return yes
+	default:
+		return no
+	}
+}
+
+// A premise depends only on the binding. It is always known.
 type premise func(f *Facts) bool
 
 func always(*Facts) bool       { return true }
@@ -95,6 +138,10 @@ func recorded(f *Facts) bool   { return f.Recorded != "" }
 func unrecorded(f *Facts) bool { return f.Recorded == "" }
 func importing(f *Facts) bool  { return f.Recorded == "" && f.Import != "" }
 func override(f *Facts) bool   { return f.Recorded == "" && f.Adoption == AdoptOverride }
+
+func turn(turns ...Turn) premise {
+	return func(f *Facts) bool { return f.Recorded != "" && slices.Contains(turns, f.Turn) }
+}
 
 type row struct {
 	// name begins with the label in the comment.
@@ -106,8 +153,8 @@ type row struct {
 
 func (r *row) label() string { return strings.Fields(r.name)[0] }
 
-// matches is no as soon as one fact speaks against the row, even when others are missing:
-// then the row does not need those.
+// matches is no when one known fact excludes the row, even while others are unknown: then the
+// row does not need those.
 func (r *row) matches(f *Facts) truth {
 	if !r.when(f) {
 		return no
@@ -115,7 +162,7 @@ func (r *row) matches(f *Facts) truth {
 	return min(r.byID(f, &f.ByID), r.byName(f, &f.ByName), r.byKey(f, &f.ByKey))
 }
 
-// Targets of actions.
+// Targets of actions: a plugin ID and, for a conflict, its owner.
 func none(*Facts) (string, Owner)        { return "", Owner{} }
 func p(f *Facts) (string, Owner)         { return f.Recorded, Owner{} }
 func imported(f *Facts) (string, Owner)  { return f.Import, Owner{} }
@@ -127,48 +174,90 @@ func withHolder(f *Facts) (string, Owner) {
 	return f.ByKey.ID, f.ByKey.Owner
 }
 
-func do(verb Operation, target func(*Facts) (string, Owner)) func(*Facts) Action {
+func withNameHolder(f *Facts) (string, Owner) {
+	return f.ByInstanceName.ID, f.ByInstanceName.Owner
+}
+
+// replace puts the recorded plugin in the place of another one.
+func replace(target func(*Facts) (string, Owner)) func(*Facts) Action {
+	return func(f *Facts) Action {
+		id, _ := target(f)
+		return Action{Operation: Replace, ID: f.Recorded, DeleteID: id}
+	}
+}
+
+func withP(f *Facts) (string, Owner)        { return f.Recorded, f.ByID.Owner }
+func withImported(f *Facts) (string, Owner) { return f.Import, f.ByID.Owner }
+
+// adopts adds what kind of plugin the action makes the binding's.
+func adopts(from Ownership, then func(*Facts) Action) func(*Facts) Action {
+	return func(f *Facts) Action {
+		action := then(f)
+		action.Adopts = from
+		return action
+	}
+}
+
+func do(operation Operation, target func(*Facts) (string, Owner)) func(*Facts) Action {
 	return func(f *Facts) Action {
 		id, owner := target(f)
-		return Action{Operation: verb, ID: id, Owner: owner}
+		return Action{Operation: operation, ID: id, Owner: owner}
 	}
 }
 
 var decisionTable = []row{
 	{"2 in sync", recorded, and(usable, declared, equal), anything, or(absent, isRecorded), do(None, p)},
+	{"4b first in a cycle of names", turn(TurnAside), and(owned, declared, not(equal), nameTaken, nameOtherOwner, not(isAside), asideFree), anything, or(absent, isRecorded), do(MoveAside, p)},
+	{"4c waits in a cycle of names", turn(TurnAside, TurnWait), and(owned, declared, not(equal), nameTaken, nameOtherOwner, or(isAside, waits)), anything, or(absent, isRecorded), do(Wait, withNameHolder)},
+	{"4d aside in vain, name is taken", turn(NoTurn), and(owned, declared, not(equal), nameTaken, isAside, asideFree), anything, or(absent, isRecorded), do(MoveBack, p)},
+	{"4e aside in vain, name and key are taken", turn(NoTurn), and(owned, declared, not(equal), nameTaken, isAside, not(asideFree)), anything, or(absent, isRecorded), do(Delete, p)},
+	{"4a name is taken, and the owner is gone", recorded, and(ownerGone, declared, nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
+	{"5a owner is gone", recorded, and(ownerGone, declared), anything, or(absent, isRecorded), adopts(Unowned, do(Put, withP))},
+	{"4a name is taken", recorded, and(usable, declared, not(equal), nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
 	{"3 differs", recorded, and(usable, declared, not(equal)), anything, or(absent, isRecorded), do(Put, p)},
-	{"4 place is taken", recorded, exists, anything, and(exists, not(isRecorded)), do(Conflict, withHolder)},
-	{"5 ID is another's", recorded, or(another, and(exists, not(declared))), anything, or(absent, isRecorded), do(Conflict, withID)},
-	{"6 lost, and a second one made", recorded, absent, ours, anything, do(Delete, named)},
-	{"6a lost, and name is taken", recorded, absent, notOurs, anything, do(Conflict, withNamed)},
-	{"7 lost", recorded, absent, absent, absent, do(Put, p)},
-	{"8 lost, and place is taken", recorded, absent, absent, exists, do(Conflict, withHolder)},
-	{"9 ours by name", unrecorded, anything, ours, anything, do(RecordID, named)},
-	{"9a import", importing, and(usable, declared), or(absent, and(notOurs, isImported)), anything, do(Adopt, imported)},
-	{"9a import is not there", importing, absent, or(absent, and(notOurs, isImported)), anything, do(Wait, imported)},
-	{"9a import, and name is taken", importing, known, and(notOurs, not(isImported)), anything, do(Conflict, withNamed)},
-	{"9a import is another's", importing, or(another, and(exists, not(declared))), or(absent, and(notOurs, isImported)), anything, do(Conflict, withID)},
-	{"9b name is taken", unrecorded, anything, and(notOurs, not(holdsKey)), not(isNamed), do(Conflict, withNamed)},
-	{"9 ours by place", unrecorded, anything, or(absent, and(notOurs, holdsKey)), ours, do(RecordID, holder)},
-	{"10 adopt", unrecorded, anything, or(absent, and(notOurs, holdsKey)), and(nobodys, harmless), do(Adopt, holder)},
-	{"10 may not adopt", unrecorded, anything, or(absent, and(notOurs, holdsKey)), and(nobodys, not(harmless)), do(Conflict, withHolder)},
-	{"11 take over", override, anything, or(absent, and(notOurs, holdsKey)), another, do(TakeOver, holder)},
-	{"11 may not take over", unrecorded, anything, or(absent, and(notOurs, holdsKey)), another, do(Conflict, withHolder)},
+	{"4b first in a cycle of keys", turn(TurnAside), and(owned, declared, not(isAside), asideFree), anything, and(keyTaken, hasOtherOwner), do(MoveAside, p)},
+	{"4c waits in a cycle of keys", turn(TurnAside, TurnWait), and(owned, declared, or(isAside, waits)), anything, and(keyTaken, hasOtherOwner), do(Wait, withHolder)},
+	{"4d aside in vain, key is taken", turn(NoTurn), and(owned, declared, isAside, asideFree), anything, keyTaken, do(MoveBack, p)},
+	{"4e aside in vain, both keys are taken", turn(NoTurn), and(owned, declared, isAside, not(asideFree)), anything, keyTaken, do(Delete, p)},
+	{"4 key is taken", recorded, exists, anything, keyTaken, do(Conflict, withHolder)},
+	{"5 ID belongs to another", recorded, or(ownedByOther, and(exists, not(declared))), anything, or(absent, isRecorded), do(Conflict, withID)},
+	{"8 missing, with a duplicate, and the key is taken", recorded, absent, notBack(owned), notBack(and(notOwned, not(isNamed))), do(Conflict, withHolder)},
+	{"6b missing, and two duplicates exist", recorded, absent, notBack(owned), notBack(and(owned, not(isNamed))), do(Delete, named)},
+	{"6a missing, with a duplicate, and the name is taken", recorded, absent, notBack(and(owned, nameTaken)), notBack(or(absent, isNamed)), do(Conflict, withNameHolder)},
+	{"6 missing, and a duplicate exists", recorded, absent, notBack(owned), notBack(or(absent, isNamed)), replace(named)},
+	{"6 missing, and a duplicate holds the key", recorded, absent, notBack(absent), notBack(owned), replace(holder)},
+	{"6a missing, and the name is taken", recorded, absent, notBack(notOwned), anything, do(Conflict, withNamed)},
+	{"7 missing", recorded, absent, notBack(absent), notBack(absent), do(Put, p)},
+	{"8 missing, and the key is taken", recorded, absent, notBack(absent), notBack(exists), do(Conflict, withHolder)},
+	{"9 owned, found by name", unrecorded, anything, owned, anything, do(RecordID, named)},
+	{"9a import", importing, and(or(unowned, ownerGone), declared), or(absent, and(notOwned, isImported)), anything, adopts(Unowned, do(Adopt, withImported))},
+	{"9a import of an owned plugin", importing, and(owned, declared), or(absent, and(notOwned, isImported)), anything, do(Adopt, imported)},
+	{"9a import is missing", importing, absent, or(absent, and(notOwned, isImported)), anything, do(Wait, imported)},
+	{"9a import, and the name is taken", importing, known, and(notOwned, not(isImported)), anything, do(Conflict, withNamed)},
+	{"9a import belongs to another", importing, or(ownedByOther, and(exists, not(declared))), or(absent, and(notOwned, isImported)), anything, do(Conflict, withID)},
+	{"9b the name is taken", unrecorded, anything, and(notOwned, not(holdsKey)), not(isNamed), do(Conflict, withNamed)},
+	{"9 owned, found by key", unrecorded, anything, or(absent, and(notOwned, holdsKey)), owned, do(RecordID, holder)},
+	{"10 adopt", unrecorded, anything, or(absent, and(notOwned, holdsKey)), and(unowned, harmless), adopts(Unowned, do(Adopt, withHolder))},
+	{"10 may not adopt", unrecorded, anything, or(absent, and(notOwned, holdsKey)), and(unowned, not(harmless)), do(Conflict, withHolder)},
+	{"11a take over from a binding that is gone", unrecorded, anything, or(absent, and(notOwned, holdsKey)), and(ownerGone, harmless), adopts(Unowned, do(TakeOver, withHolder))},
+	{"11a may not take over", unrecorded, anything, or(absent, and(notOwned, holdsKey)), ownerGone, do(Conflict, withHolder)},
+	{"11 take over", override, anything, or(absent, and(notOwned, holdsKey)), ownedByOther, adopts(OwnedByOther, do(TakeOver, withHolder))},
+	{"11 may not take over", unrecorded, anything, or(absent, and(notOwned, holdsKey)), ownedByOther, do(Conflict, withHolder)},
 	{"12 free", unrecorded, anything, absent, absent, do(Create, none)},
 }
 
 func deletionTable(end Operation) []row {
 	return []row{
-		{"D2 ours under its ID", recorded, ours, anything, anything, do(end, p)},
-		{"D3 ours by name only", recorded, not(ours), ours, anything, do(end, named)},
-		{"D3 ours by name, nothing recorded", unrecorded, anything, ours, anything, do(end, named)},
-		{"D4 nothing of ours", recorded, not(ours), not(ours), anything, do(RemoveFinalizer, none)},
-		{"D4 nothing of ours, nothing recorded", unrecorded, anything, not(ours), anything, do(RemoveFinalizer, none)},
+		{"D2 owned, found by ID", recorded, owned, anything, anything, do(end, p)},
+		{"D3 owned, found by name only", recorded, not(owned), owned, anything, do(end, named)},
+		{"D3 owned, found by name, nothing recorded", unrecorded, anything, owned, anything, do(end, named)},
+		{"D4 nothing owned", recorded, not(owned), not(owned), anything, do(RemoveFinalizer, none)},
+		{"D4 nothing owned, nothing recorded", unrecorded, anything, not(owned), anything, do(RemoveFinalizer, none)},
 	}
 }
 
-// expected is the action of the first row that matches. A row that only may match, for want
-// of a fact, is the end of it: that is row 1.
+// expected is the action of the first row that matches. If an earlier row matches perhaps, a
+// needed fact is unknown, and the action is row 1's.
 func expected(table []row, waiting string, f *Facts) (Action, int) {
 	for i := range table {
 		switch table[i].matches(f) {
@@ -183,12 +272,12 @@ func expected(table []row, waiting string, f *Facts) (Action, int) {
 	return Action{Row: "none"}, -1
 }
 
-// compare walks the product and returns how often each verb came out.
+// compare checks the whole cross product and returns how often each operation resulted.
 func compare(t *testing.T, table []row, waiting string, decide func(Facts) Action) map[Operation]int {
 	t.Helper()
 	var combinations, waits int
 	hits := make([]int, len(table))
-	verbs := map[Operation]int{}
+	operations := map[Operation]int{}
 	for f := range everything() {
 		got := decide(*f)
 		want, at := expected(table, waiting, f)
@@ -200,10 +289,10 @@ func compare(t *testing.T, table []row, waiting string, decide func(Facts) Actio
 		} else {
 			hits[at]++
 		}
-		verbs[got.Operation]++
+		operations[got.Operation]++
 		combinations++
 	}
-	t.Logf("%d combinations, %d rows, %d combinations lack a fact", combinations, len(table), waits)
+	t.Logf("%d combinations, %d rows, %d combinations lack a needed fact", combinations, len(table), waits)
 	for i, n := range hits {
 		t.Logf("%9d  %s", n, table[i].name)
 		if n == 0 {
@@ -211,39 +300,38 @@ func compare(t *testing.T, table []row, waiting string, decide func(Facts) Actio
 		}
 	}
 	if waits == 0 {
-		t.Error("no combination of facts reaches the row of what is unknown")
+		t.Error("no combination of facts reaches the row for unknown facts")
 	}
-	return verbs
+	return operations
 }
 
 func TestDecideMatchesTable(t *testing.T) {
 	t.Parallel()
-	verbs := compare(t, decisionTable, "1", Decide)
-	wantVerbs(t, verbs, Wait, None, Put, Create, RecordID, Adopt, TakeOver, Delete, Conflict)
+	operations := compare(t, decisionTable, "1", Decide)
+	wantOperations(t, operations, Wait, None, Put, Create, RecordID, Adopt, TakeOver, MoveAside, MoveBack, Replace, Delete, Conflict)
 }
 
 func TestDecideDeletionMatchesTable(t *testing.T) {
 	for _, end := range []Operation{Delete, Release} {
 		t.Run(end.String(), func(t *testing.T) {
 			t.Parallel()
-			verbs := compare(t, deletionTable(end), "D1", func(f Facts) Action {
+			operations := compare(t, deletionTable(end), "D1", func(f Facts) Action {
 				return DecideDeletion(f, end == Release)
 			})
-			wantVerbs(t, verbs, Wait, end, RemoveFinalizer)
+			wantOperations(t, operations, Wait, end, RemoveFinalizer)
 		})
 	}
 }
 
-// wantVerbs fails unless exactly these verbs came out.
-func wantVerbs(t *testing.T, got map[Operation]int, want ...Operation) {
+// wantOperations fails unless exactly these operations resulted.
+func wantOperations(t *testing.T, got map[Operation]int, want ...Operation) {
 	t.Helper()
-	if verbs := slices.Sorted(maps.Keys(got)); !slices.Equal(verbs, want) {
-		t.Errorf("verbs %v came out, want %v", verbs, want)
+	if operations := slices.Sorted(maps.Keys(got)); !slices.Equal(operations, want) {
+		t.Errorf("operations %v resulted, want %v", operations, want)
 	}
 }
 
-// The comments are what people read: a row there that is not above, or one above that is
-// not there, would make them wrong.
+// People read the comments. Their rows must be the rows of this test.
 func TestCommentHasTheSameRows(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("decide.go")
@@ -268,13 +356,13 @@ func TestCommentHasTheSameRows(t *testing.T) {
 	}
 }
 
-func TestVerbsHaveNames(t *testing.T) {
+func TestOperationsHaveNames(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
-	for verb := Wait; verb <= RemoveFinalizer; verb++ {
-		name := verb.String()
+	for operation := Wait; operation <= RemoveFinalizer; operation++ {
+		name := operation.String()
 		if name == "" || seen[name] {
-			t.Errorf("verb %d is called %q, which is empty or another's", int(verb), name)
+			t.Errorf("operation %d has the name %q, which is empty or not unique", int(operation), name)
 		}
 		seen[name] = true
 	}

@@ -6,26 +6,26 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// An id of a plugin; 0 is none.
+// An id is a plugin ID; 0 is none.
 type id = uint8
 
 const maxID = 5
 
-// Marks are the owner tags of a plugin.
+// Tags of a plugin.
 const (
-	unmarked uint8 = iota
-	marksOurs
-	marksOther // another binding's
+	untagged uint8 = iota
+	ownTags
+	otherTags // the ownership tags of another binding
 )
 
 // Instance names.
 const (
 	nameNone uint8 = iota
 	nameGenerated
-	nameCustom // the one that spec.instanceName gives
+	nameCustom // spec.instanceName
 )
 
-// Entities that a plugin can apply to. The first two are the same service, made again.
+// Entities in a scope. The first two are one service, before and after it is recreated.
 const (
 	entityNone uint8 = iota
 	entityX
@@ -34,21 +34,22 @@ const (
 	entityElsewhere
 )
 
-// A row is one plugin in Kong. There is one plugin name in this world.
+// A row is one plugin in Kong. All rows have the same plugin name.
 type row struct {
-	live               bool
-	marks, name, scope uint8
-	// same: its settings are the declared ones.
+	live              bool
+	tags, name, scope uint8
+	// same: its settings are the desired ones.
 	same bool
-	// stranger: made by somebody else, or let go, and not adopted since.
-	stranger bool
+	// foreign: someone else created it, or the operator released it, and no binding has adopted
+	// it since.
+	foreign bool
 }
 
-// kong is its table of plugins.
+// kong is Kong's table of plugins.
 type kong struct {
 	rows [maxID + 1]row
 	next id
-	// x is the entity that the service X is now.
+	// x is the current entity of service X.
 	x uint8
 }
 
@@ -60,7 +61,7 @@ const (
 	del
 )
 
-// A request is a write on its way to Kong.
+// A request is a write that is in flight.
 type request struct {
 	kind     requestKind
 	id       id
@@ -79,21 +80,21 @@ func (r request) String() string {
 	}
 }
 
-// standing is what the operator makes of marks and name, worked out once by the real
-// function.
-var standing = func() (table [3][3]identity.Ownership) {
+// ownership of a row by its tags and name, computed once by the real function.
+var ownership = func() (table [3][3]identity.Ownership) {
 	self := identity.Binding{Cluster: "c1", Namespace: "shop", Name: "limits", UID: "u1"}
-	tags := [3][]string{nil, self.OwnershipTags(), identity.Binding{Cluster: "c1", Namespace: "shop", Name: "other"}.OwnershipTags()}
+	other := identity.Binding{Cluster: "c1", Namespace: "shop", Name: "other"}
+	tagLists := [3][]string{nil, self.OwnershipTags(), other.OwnershipTags()}
 	names := [3]string{"", self.InstanceName(), "custom"}
-	for marks := range tags {
+	for tags := range tagLists {
 		for name := range names {
-			table[marks][name], _ = identity.OwnershipOf(self, tags[marks], names[name])
+			table[tags][name], _ = identity.OwnershipOf(self, tagLists[tags], names[name])
 		}
 	}
 	return table
 }()
 
-func (r *row) ours() bool { return r.live && standing[r.marks][r.name] == identity.Owned }
+func (r *row) owned() bool { return r.live && ownership[r.tags][r.name] == identity.Owned }
 
 func (k *kong) byName(name uint8) id {
 	for i := range k.rows {
@@ -115,7 +116,7 @@ func (k *kong) byKey(scope uint8) id {
 
 func (k *kong) byTags() id {
 	for i := range k.rows {
-		if k.rows[i].live && k.rows[i].marks == marksOurs {
+		if k.rows[i].live && k.rows[i].tags == ownTags {
 			return id(i)
 		}
 	}
@@ -126,7 +127,7 @@ func (k *kong) exists(entity uint8) bool {
 	return entity == entityY || entity == entityElsewhere || entity == k.x && k.x != entityNone
 }
 
-// admits reports whether foreign and unique keys let the body in under the id.
+// admits reports whether foreign keys and unique keys allow the body under the ID.
 func (k *kong) admits(i id, body row) bool {
 	if !k.exists(body.scope) {
 		return false
@@ -135,7 +136,7 @@ func (k *kong) admits(i id, body row) bool {
 	return (holder == 0 || holder == i) && (named == 0 || named == i)
 }
 
-// insert makes a row under a fresh id, 0 if the keys forbid it.
+// insert creates a row under a new ID. It returns 0 if a key forbids it.
 func (k *kong) insert(body row) id {
 	if k.next > maxID || !k.admits(0, body) {
 		return 0
@@ -147,15 +148,15 @@ func (k *kong) insert(body row) id {
 	return i
 }
 
-// do commits a write of the operator. It returns the id, 0 if Kong refused, and what is
-// wrong about the write.
-func (k *kong) do(r request) (i id, wrong string) {
+// commit applies a write of the operator. It returns the ID, 0 if Kong refused the write, and
+// the violation if the write is one.
+func (k *kong) commit(r request) (i id, wrong string) {
 	switch r.kind {
 	case post:
 		return k.insert(r.body), ""
 	case del:
-		if k.rows[r.id].live && k.rows[r.id].stranger {
-			wrong = "deleted somebody else's plugin"
+		if k.rows[r.id].live && k.rows[r.id].foreign {
+			wrong = "deleted a foreign plugin"
 		}
 		k.rows[r.id] = row{}
 		return r.id, wrong
@@ -164,8 +165,8 @@ func (k *kong) do(r request) (i id, wrong string) {
 			return 0, ""
 		}
 		was := k.rows[r.id]
-		if was.live && was.stranger && !r.takeOver {
-			wrong = "wrote over somebody else's plugin"
+		if was.live && was.foreign && !r.takeOver {
+			wrong = "wrote over a foreign plugin"
 		}
 		r.body.live = true
 		k.rows[r.id] = r.body
@@ -173,7 +174,7 @@ func (k *kong) do(r request) (i id, wrong string) {
 	}
 }
 
-// cascade deletes the entity of X and what applies to it.
+// cascade deletes the entity of X and the plugins on it.
 func (k *kong) cascade() {
 	for i := range k.rows {
 		if k.rows[i].scope == k.x {
@@ -183,19 +184,19 @@ func (k *kong) cascade() {
 	k.x = entityNone
 }
 
-// letGo makes what bears no marks of the binding a stranger's: nothing has a claim on it.
-func (k *kong) letGo() {
+// release makes the plugins without the binding's ownership tags foreign.
+func (k *kong) release() {
 	for i := range k.rows {
-		if k.rows[i].live && !k.rows[i].ours() {
-			k.rows[i].stranger = true
+		if k.rows[i].live && !k.rows[i].owned() {
+			k.rows[i].foreign = true
 		}
 	}
 }
 
-// oursCount is how many plugins bear the binding's marks.
-func (k *kong) oursCount() (n int) {
+// ownedCount is the number of plugins that the binding owns.
+func (k *kong) ownedCount() (n int) {
 	for i := range k.rows {
-		if k.rows[i].ours() {
+		if k.rows[i].owned() {
 			n++
 		}
 	}

@@ -6,103 +6,112 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// A protocol is what the operator does around the decision. The zero value is what it
-// should do; every field leaves out or changes one thing.
+// A protocol is what the operator does around the decision. The zero value is the correct
+// protocol. Each field omits or changes one rule.
 type protocol struct {
-	noNameLookup     bool // does not look by name
-	noInstanceName   bool // gives its plugins no instance name
-	adoptStray       bool // records a second plugin instead of deleting it for the recorded ID
-	releaseUnlooked  bool // takes the finalizer off before looking
-	noLiveLook       bool // creates and restores on the word of its cache
-	noWait           bool // looks for what to delete while earlier writes can still land
-	lateFinalizer    bool // puts the finalizer on after the first write
-	recordOver       bool // records over another ID; the API server does not mind
-	blindToFailure   bool // takes a look without an answer for absence
-	freshByFinalizer bool // waits for nothing if it put the finalizer on itself
-	ledgerByUID      bool // forgets writes of unknown outcome when the binding is made again
-	createInDoubt    bool // creates while an earlier create can still land
+	noNameLookup     bool // no lookup by name
+	noInstanceName   bool // creates plugins without an instance name
+	recordDuplicate  bool // records a duplicate instead of deleting it
+	noLookup         bool // removes the finalizer without a lookup
+	noLiveRead       bool // creates and restores without a live read
+	noWait           bool // looks up what to delete while a write is in flight
+	lateFinalizer    bool // adds the finalizer after the first write
+	recordOver       bool // records over another ID
+	blindToFailure   bool // takes a failed lookup for absence
+	freshByFinalizer bool // does not wait if it added the finalizer itself
+	inFlightByUID    bool // forgets in-flight writes when the binding is recreated
+	oneLook          bool // takes one look at the API server for proof that an owner is gone
+	removesAwaited   bool // removes an orphan although a binding waits for it
+	replaceInTwo     bool // deletes a duplicate in one reconcile and writes the recorded plugin in the next
+	noKeyLookup      bool // replaces a duplicate without looking up the key
+	createInFlight   bool // creates while an earlier create is in flight
 }
 
-// A world is what one search explores.
+// A world is the input of one search.
 type world struct {
 	protocol protocol
 	adoption identity.Adoption
 	imports  id
-	// forced: the finalizer can be missing, by force or by going back, so that the binding can
-	// go unseen. frozen: an earlier leader goes on. What is then left in Kong is the sweep's.
+	// forced: the finalizer can be missing, removed by force or lost in a restore, so the binding
+	// can disappear unseen. frozen: an earlier leader continues. The resync removes what these
+	// two leave in Kong.
 	forced, frozen bool
 
-	last identity.Action // of the decision that was made last, for settle
+	last identity.Action // the last decision, for settle
 }
 
-// An emit takes a step's outcome. wrong is not empty when the step broke an invariant.
-type emit func(step string, t state, wrong string)
+// A yield takes the outcome of a step. wrong is the violation if the step broke an invariant.
+type yield func(step string, t state, wrong string)
 
-// step is the next step of a process: its outcome without a fault first, then those with one,
-// as far as faults are left. The state is a copy, to be changed.
-func (w *world) step(s state, n int, faults bool, out emit) {
+// step yields the outcomes of a process's next step: first the one without a fault, then those
+// with one while faults are left. It changes its copy of the state.
+func (w *world) step(s state, n int, faults bool, out yield) {
 	p := &s.procs[n]
 	who := [...]string{"operator", "other leader"}[n]
-	say := func(what string, t state, wrong string) { out(who+" "+what, t, wrong) }
+	yieldStep := func(what string, t state, wrong string) { out(who+" "+what, t, wrong) }
 	fails := faults && s.left[netFault] > 0
 
 	switch p.at {
 	case idle:
-		w.begin(s, n, say)
+		w.begin(s, n, yieldStep)
 	case lookByID, deletionByID, deletionByIDAgain:
 		of := p.base.recorded
 		if of == 0 {
 			of = w.imports
 		}
-		p.byID = w.see(&s, of, p)
-		w.looked(s, n, "looks under the ID", say)
+		p.byID = w.observe(&s, of, p)
+		w.looked(s, n, "looks up the ID", yieldStep)
 		if fails && w.protocol.blindToFailure {
 			s.left[netFault]--
-			p.byID = sight{standing: uint8(identity.Absent)}
-			w.looked(s, n, "gets no answer to a look under the ID", say)
+			p.byID = lookup{ownership: uint8(identity.Absent)}
+			w.looked(s, n, "gets no response to the lookup by ID", yieldStep)
 		}
 	case lookByName, deletionByName, deletionByNameAgain:
 		p.byName = w.lookByName(&s, p)
-		w.looked(s, n, "looks by name", say)
+		w.looked(s, n, "looks up the name", yieldStep)
 		if fails && w.protocol.blindToFailure {
 			s.left[netFault]--
-			p.byName = sight{standing: uint8(identity.Absent)}
-			w.looked(s, n, "gets no answer to a look by name", say)
+			p.byName = lookup{ownership: uint8(identity.Absent)}
+			w.looked(s, n, "gets no response to the lookup by name", yieldStep)
 		}
 	case lookByKey:
-		w.decide(&s, p, w.see(&s, s.kong.byKey(p.scope), p))
-		say("looks by place: "+w.last.Operation.String(), s, "")
-	case lookLive:
+		byKey := w.observe(&s, s.kong.byKey(p.scope), p)
+		if w.protocol.noKeyLookup && identity.Ownership(p.byName.ownership) == identity.Owned {
+			byKey = lookup{ownership: uint8(identity.Absent)}
+		}
+		w.decide(&s, p, byKey)
+		yieldStep("looks up the key: "+w.last.Operation.String(), s, "")
+	case readLive:
 		o := &s.etcd
 		still := o.exists && o.uid == p.base.uid && !o.deleting && o.recorded == p.base.recorded && o.sameSpec(p.base)
-		w.goOn(p, still || w.protocol.noLiveLook, write)
-		say("looks at the API server", s, "")
-	case deletionLive:
-		w.goOn(p, s.etcd.exists && s.etcd.uid == p.base.uid && s.etcd.deleting, deletionWrite)
-		say("looks at the API server", s, "")
-	case write, deletionWrite, unmake:
-		w.write(s, n, fails, say)
+		w.proceed(p, still || w.protocol.noLiveRead, write)
+		yieldStep("reads the binding live", s, "")
+	case deletionReadLive:
+		w.proceed(p, s.etcd.exists && s.etcd.uid == p.base.uid && s.etcd.deleting, deletionWrite)
+		yieldStep("reads the binding live", s, "")
+	case write, replaceWrite, deletionWrite, rollbackCreate:
+		w.write(s, n, fails, yieldStep)
 	case record:
-		w.record(s, n, fails, say)
-	case release:
+		w.record(s, n, fails, yieldStep)
+	case removeFinalizer:
 		if s.etcd == p.base {
 			s.etcd = object{}
 			s.released = true
 			if p.base.orphan {
-				s.kong.letGo()
+				s.kong.release()
 			}
 		}
 		p.end()
-		say("takes the finalizer off", s, "")
+		yieldStep("removes the finalizer", s, "")
 	}
 }
 
-// end of a pass: nothing of it is left.
+// end ends a reconcile. Nothing of it remains.
 func (p *process) end() {
-	*p = process{up: p.up, cache: p.cache, seasoned: p.seasoned, unsure: p.unsure, fresh: p.fresh}
+	*p = process{up: p.up, cache: p.cache, pastInherited: p.pastInherited, unknownOutcome: p.unknownOutcome, fresh: p.fresh}
 }
 
-func (w *world) goOn(p *process, on bool, to counter) {
+func (w *world) proceed(p *process, on bool, to counter) {
 	if on {
 		p.at = to
 	} else {
@@ -110,8 +119,8 @@ func (w *world) goOn(p *process, on bool, to counter) {
 	}
 }
 
-// begin is the first part of a pass, up to the first look.
-func (w *world) begin(s state, n int, say emit) {
+// begin is the first part of a reconcile, up to the first lookup.
+func (w *world) begin(s state, n int, yieldStep yield) {
 	p := &s.procs[n]
 	if !p.cache.exists {
 		return
@@ -121,20 +130,20 @@ func (w *world) begin(s state, n int, say emit) {
 	case p.base.deleting && !p.base.finalizer:
 		return
 	case p.base.deleting:
-		if s.inFlight() && w.inDoubt(p) && !w.protocol.noWait {
+		if s.inFlight() && w.mayBeInFlight(p) && !w.protocol.noWait {
 			return
 		}
-		if w.protocol.releaseUnlooked {
-			p.at = release
+		if w.protocol.noLookup {
+			p.at = removeFinalizer
 		} else {
-			w.lookForOurs(p, deletionByID, deletionByName)
+			w.lookForOwned(p, deletionByID, deletionByName)
 		}
-		say("begins to delete", s, "")
+		yieldStep("begins to delete", s, "")
 		return
 	}
 	if !p.base.finalizer && !(w.protocol.lateFinalizer && p.base.recorded == 0) {
 		if s.etcd != p.base {
-			return // refused, for the cache lags
+			return // the API server refuses: the cache lags
 		}
 		s.etcd.finalizer, p.base.finalizer = true, true
 		if w.protocol.freshByFinalizer {
@@ -145,27 +154,27 @@ func (w *world) begin(s state, n int, say emit) {
 	if p.scope == entityNone {
 		p.end()
 		if s.etcd.finalizer != p.cache.finalizer && s.etcd.exists {
-			say("puts the finalizer on", s, "")
+			yieldStep("adds the finalizer", s, "")
 		}
 		return
 	}
-	p.doubt = s.inFlight() && w.inDoubt(p) && !w.protocol.createInDoubt
+	p.inFlight = s.inFlight() && w.mayBeInFlight(p) && !w.protocol.createInFlight
 	p.at = lookByName
 	if p.base.recorded != 0 {
 		p.at = lookByID
 	}
-	say("begins", s, "")
+	yieldStep("begins", s, "")
 }
 
-// inDoubt reports whether the process has to reckon with a write that was made earlier, by
-// itself or by the leader before it, and may still be done.
-func (w *world) inDoubt(p *process) bool {
-	unsure := p.unsure != 0
-	if w.protocol.ledgerByUID {
-		unsure = p.unsure == p.base.uid
+// mayBeInFlight reports whether the process must assume that Kong may still apply an earlier
+// write, its own or the former leader's.
+func (w *world) mayBeInFlight(p *process) bool {
+	unknownOutcome := p.unknownOutcome != 0
+	if w.protocol.inFlightByUID {
+		unknownOutcome = p.unknownOutcome == p.base.uid
 	}
-	inherited := !p.seasoned && !(w.protocol.freshByFinalizer && p.fresh == p.base.uid)
-	return unsure || inherited
+	inherited := !p.pastInherited && !(w.protocol.freshByFinalizer && p.fresh == p.base.uid)
+	return unknownOutcome || inherited
 }
 
 func (w *world) nameFor(o object) uint8 {
@@ -175,39 +184,39 @@ func (w *world) nameFor(o object) uint8 {
 	return o.name()
 }
 
-func (w *world) lookForOurs(p *process, byID, byName counter) {
-	p.byID, p.byName = sight{}, sight{}
+func (w *world) lookForOwned(p *process, byID, byName counter) {
+	p.byID, p.byName = lookup{}, lookup{}
 	p.at = byName
 	if p.base.recorded != 0 {
 		p.at = byID
 	}
 }
 
-func (w *world) lookByName(s *state, p *process) sight {
+func (w *world) lookByName(s *state, p *process) lookup {
 	if w.protocol.noNameLookup {
-		return sight{standing: uint8(identity.Absent)}
+		return lookup{ownership: uint8(identity.Absent)}
 	}
-	named := w.see(s, s.kong.byName(w.nameFor(p.base)), p)
-	if identity.Ownership(named.standing) == identity.Owned {
+	named := w.observe(s, s.kong.byName(w.nameFor(p.base)), p)
+	if identity.Ownership(named.ownership) == identity.Owned {
 		return named
 	}
 	if tagged := s.kong.byTags(); tagged != 0 {
-		return w.see(s, tagged, p)
+		return w.observe(s, tagged, p)
 	}
 	return named
 }
 
-// looked goes on after a look under the ID or by name: to the next one, or to the decision.
-func (w *world) looked(s state, n int, what string, say emit) {
+// looked continues after a lookup by ID or by name: with the next lookup, or with the decision.
+func (w *world) looked(s state, n int, what string, yieldStep yield) {
 	p := &s.procs[n]
-	under, named := identity.Ownership(p.byID.standing), identity.Ownership(p.byName.standing)
+	under, named := identity.Ownership(p.byID.ownership), identity.Ownership(p.byName.ownership)
 	decided := true
 	switch p.at {
 	case lookByID:
 		r := &s.kong.rows[p.byID.id]
 		switch {
 		case p.base.recorded == 0: // an import
-			w.decide(&s, p, sight{})
+			w.decide(&s, p, lookup{})
 		case under == identity.Absent:
 			p.at, decided = lookByName, false
 		case r.scope == p.scope:
@@ -217,8 +226,8 @@ func (w *world) looked(s state, n int, what string, say emit) {
 		}
 	case lookByName:
 		switch {
-		case named == identity.Owned || p.base.recorded != 0 && named.Found():
-			w.decide(&s, p, sight{})
+		case p.base.recorded == 0 && named == identity.Owned || p.base.recorded != 0 && named.Found() && named != identity.Owned:
+			w.decide(&s, p, lookup{})
 		case p.base.recorded == 0 && w.imports != 0:
 			p.at, decided = lookByID, false
 		default:
@@ -226,45 +235,50 @@ func (w *world) looked(s state, n int, what string, say emit) {
 		}
 	case deletionByID, deletionByIDAgain:
 		if under == identity.Owned {
-			w.decideDeletion(p)
+			w.decideDeletion(&s, p)
 		} else {
 			p.at, decided = p.at+1, false
 		}
 	case deletionByName, deletionByNameAgain:
-		w.decideDeletion(p)
+		w.decideDeletion(&s, p)
 	}
 	if decided {
 		what += ": " + w.last.Operation.String() + " " + w.last.ID
 	}
-	say(what, s, "")
+	yieldStep(what, s, "")
 }
 
-func (w *world) facts(p *process, byKey sight) identity.Facts {
+// facts of a reconcile. The lookup by instance name is made together with the one by key: Kong
+// refuses a write if another plugin takes the name in between.
+func (w *world) facts(s *state, p *process, byKey lookup) identity.Facts {
 	return identity.Facts{
 		Recorded: ids[p.base.recorded],
 		Import:   ids[w.imports],
 		Adoption: w.adoption,
-		ByID:     p.byID.sighting(),
-		ByName:   p.byName.sighting(),
-		ByKey:    byKey.sighting(),
+		ByID:     p.byID.observation(),
+		ByName:   p.byName.observation(),
+		ByKey:    byKey.observation(),
+
+		ByInstanceName: w.observe(s, s.kong.byName(w.nameFor(p.base)), p).observation(),
 	}
 }
 
-func (w *world) decide(s *state, p *process, byKey sight) {
-	w.last = identity.Decide(w.facts(p, byKey))
-	p.verb, p.target = uint8(w.last.Operation), 0
-	if w.last.ID != "" {
-		p.target = w.last.ID[0] - '0'
+func (w *world) decide(s *state, p *process, byKey lookup) {
+	w.last = identity.Decide(w.facts(s, p, byKey))
+	p.operation, p.target = uint8(w.last.Operation), target(w.last.ID)
+	if w.last.Operation == identity.Replace {
+		p.target, p.rec = target(w.last.DeleteID), target(w.last.ID)
 	}
-	p.exists = identity.Ownership(p.byID.standing).Found()
-	p.byID, p.byName = sight{}, sight{}
-	doubt := p.doubt
-	p.doubt = false
+	p.adopts = w.last.Adopts != identity.Unknown
+	p.exists = identity.Ownership(p.byID.ownership).Found()
+	p.byID, p.byName = lookup{}, lookup{}
+	inFlight := p.inFlight
+	p.inFlight = false
 	switch w.last.Operation {
 	case identity.Create, identity.Adopt, identity.TakeOver:
-		if doubt {
-			// A write of unknown outcome, by this process or the one before it, may still land,
-			// and under another name and place than those that were looked at.
+		if inFlight {
+			// Kong may still apply an earlier write, with a name and a key that were not
+			// looked up.
 			p.end()
 			return
 		}
@@ -272,15 +286,15 @@ func (w *world) decide(s *state, p *process, byKey sight) {
 	}
 	switch w.last.Operation {
 	case identity.Put:
-		p.at = lookLive
+		p.at = readLive
 		if p.exists {
 			p.at = write
 		}
 	case identity.Create, identity.TakeOver:
-		p.at = lookLive
-	case identity.Delete:
-		p.at = lookLive
-		if w.protocol.adoptStray {
+		p.at = readLive
+	case identity.Delete, identity.Replace:
+		p.at = readLive
+		if w.protocol.recordDuplicate {
 			p.at, p.rec = record, p.target
 		}
 	case identity.RecordID, identity.Adopt:
@@ -293,34 +307,45 @@ func (w *world) decide(s *state, p *process, byKey sight) {
 	}
 }
 
-func (w *world) decideDeletion(p *process) {
+// target is the ID that an action names, 0 if it names none.
+func target(pluginID string) id {
+	if pluginID == "" {
+		return 0
+	}
+	return pluginID[0] - '0'
+}
+
+func (w *world) decideDeletion(s *state, p *process) {
 	again := p.at == deletionByIDAgain || p.at == deletionByNameAgain
-	w.last = identity.DecideDeletion(w.facts(p, sight{}), p.base.orphan)
-	p.byID, p.byName = sight{}, sight{}
+	w.last = identity.DecideDeletion(w.facts(s, p, lookup{}), p.base.orphan)
+	p.byID, p.byName = lookup{}, lookup{}
 	switch {
 	case w.last.Operation == identity.RemoveFinalizer:
-		p.at = release
+		p.at = removeFinalizer
 	case again || w.last.Operation == identity.Wait:
 		p.end()
 	default:
-		p.verb, p.target = uint8(w.last.Operation), w.last.ID[0]-'0'
-		p.at = deletionLive
+		p.operation, p.target = uint8(w.last.Operation), w.last.ID[0]-'0'
+		p.at = deletionReadLive
 	}
 }
 
-// request is what the decision sends to Kong.
+// request is the write that the decision asks for.
 func (w *world) request(s *state, p *process) request {
-	body := row{marks: marksOurs, name: w.nameFor(p.base), scope: p.scope, same: true}
-	switch identity.Operation(p.verb) {
+	body := row{tags: ownTags, name: w.nameFor(p.base), scope: p.scope, same: true}
+	if p.at == replaceWrite {
+		return request{kind: put, id: p.rec, body: body}
+	}
+	switch identity.Operation(p.operation) {
 	case identity.Create:
 		return request{kind: post, body: body}
 	case identity.Put:
-		return request{kind: put, id: p.target, body: body}
+		return request{kind: put, id: p.target, body: body, takeOver: p.adopts}
 	case identity.TakeOver:
 		return request{kind: put, id: p.target, body: body, takeOver: true}
 	case identity.Release:
 		left := s.kong.rows[p.target]
-		left.marks, left.live = unmarked, false
+		left.tags, left.live = untagged, false
 		if left.name == nameGenerated {
 			left.name = nameNone
 		}
@@ -330,30 +355,40 @@ func (w *world) request(s *state, p *process) request {
 	}
 }
 
-// write sends it. Its answer can be lost, before or after it is done, and it can be done late.
-func (w *world) write(s state, n int, fails bool, say emit) {
+// write sends it. Its response can be lost, before or after Kong applies it, and Kong can apply it
+// late.
+func (w *world) write(s state, n int, fails bool, yieldStep yield) {
 	p := &s.procs[n]
 	r := w.request(&s, p)
-	what := fmt.Sprintf("%s %s", identity.Operation(p.verb), ids[p.target])
-	if p.at == unmake {
+	what := fmt.Sprintf("%s %s", identity.Operation(p.operation), ids[p.target])
+	if p.at == rollbackCreate {
 		r = request{kind: del, id: p.rec}
-		what = "unmakes " + ids[p.rec]
+		what = "rolls back " + ids[p.rec]
 	}
 	before := s
 
-	i, wrong := s.kong.do(r)
+	i, wrong := w.commit(&s, r)
 	switch {
-	case p.at == unmake || i == 0:
+	case p.at == rollbackCreate || i == 0 || identity.Operation(p.operation) == identity.Put:
+		s.gap = s.gap && i == 0
+		p.end()
+	case p.at == write && identity.Operation(p.operation) == identity.Replace:
+		s.gap = !p.raced
+		if p.at = replaceWrite; w.protocol.replaceInTwo {
+			p.end()
+		}
+	case r.kind == put && !r.takeOver && p.at != deletionWrite:
+		s.gap = false
 		p.end()
 	case p.at == deletionWrite:
-		w.lookForOurs(p, deletionByIDAgain, deletionByNameAgain)
+		w.lookForOwned(p, deletionByIDAgain, deletionByNameAgain)
 	case r.kind == post || r.takeOver:
 		p.at, p.rec, p.made = record, i, r.kind == post
 	default:
 		p.end()
 	}
 	answer := map[bool]string{true: ", refused", false: ""}[i == 0]
-	say("writes: "+what+answer, s, wrong)
+	yieldStep("writes: "+what+answer, s, wrong)
 	if !fails {
 		return
 	}
@@ -361,49 +396,61 @@ func (w *world) write(s state, n int, fails bool, say emit) {
 	s = before
 	p = &s.procs[n]
 	s.left[netFault]--
-	p.unsure = p.base.uid
+	s.gap = false
+	p.unknownOutcome = p.base.uid
 	p.end()
 	late := s
-	i, wrong = s.kong.do(r)
+	i, wrong = w.commit(&s, r)
 	if i != 0 {
-		say("writes, and the answer is lost: "+what, s, wrong)
+		yieldStep("writes, and the response is lost: "+what, s, wrong)
 	}
 	if late.send(r) {
-		say("writes, and it hangs: "+what, late, "")
+		yieldStep("writes, and it hangs: "+what, late, "")
 	}
 }
 
-// record writes the ID into the status; a conflict is resolved by one live look.
-func (w *world) record(s state, n int, fails bool, say emit) {
+// commit applies a write. A plugin of a binding that exists, or is being restored, must not be
+// taken over from it, unless adoptionPolicy says so.
+func (w *world) commit(s *state, r request) (id, string) {
+	was := s.kong.rows[r.id]
+	i, wrong := s.kong.commit(r)
+	if i != 0 && r.takeOver && was.live && was.tags == otherTags && s.other != gone && w.adoption != identity.AdoptOverride {
+		wrong = "took the plugin of a binding that may be restored"
+	}
+	return i, wrong
+}
+
+// record writes the ID into the status. One live read resolves a write conflict.
+func (w *world) record(s state, n int, fails bool, yieldStep yield) {
 	before := s
 	p := &s.procs[n]
 	o, rec, wrong := &s.etcd, p.rec, ""
 	switch {
 	case !o.exists || o.uid != p.base.uid:
 		if p.made && !o.exists {
-			p.at = unmake
+			p.at = rollbackCreate
 		} else {
 			p.end()
 		}
 	case o.recorded == 0 || w.protocol.recordOver ||
-		w.protocol.adoptStray && identity.Operation(p.verb) == identity.Delete:
+		w.protocol.recordDuplicate && identity.Operation(p.operation) == identity.Replace:
 		if o.recorded != 0 && o.recorded != rec {
 			wrong = "the recorded ID changed"
 		}
-		if first := s.first; first != 0 && first != rec && s.kong.rows[first].ours() {
+		if first := s.first; first != 0 && first != rec && s.kong.rows[first].owned() {
 			wrong = "another ID was recorded than the first, whose plugin exists"
 		}
 		o.recorded, s.first = rec, rec
-		s.kong.rows[rec].stranger = false
+		s.kong.rows[rec].foreign = false
 		p.end()
 	default:
 		p.end()
 	}
-	say("records "+ids[rec], s, wrong)
+	yieldStep("records "+ids[rec], s, wrong)
 	if fails {
 		s = before
 		s.left[netFault]--
 		s.procs[n].end()
-		say("cannot record "+ids[rec], s, "")
+		yieldStep("cannot record "+ids[rec], s, "")
 	}
 }

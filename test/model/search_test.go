@@ -8,13 +8,13 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// judge looks at a world that has come to rest.
+// judge returns the violation of a state in which nothing changes any more.
 func (w *world) judge(s *state) string {
 	o := &s.etcd
 	switch {
 	case !o.exists:
 		for i := range s.kong.rows {
-			if s.kong.rows[i].ours() && !w.frozen && (s.released || !w.forced) {
+			if s.kong.rows[i].owned() && !w.frozen && (s.released || !w.forced) {
 				return fmt.Sprintf("the binding is gone and plugin %d is left behind", i)
 			}
 		}
@@ -22,29 +22,28 @@ func (w *world) judge(s *state) string {
 	case o.deleting:
 		return "the deletion does not end"
 	case s.wanted(*o) == entityNone:
-		return "" // nothing can be programmed, and the condition says so
+		return "" // the scope is missing, and the condition says so
 	}
 	switch w.last.Operation {
 	case identity.None:
 		r := &s.kong.rows[o.recorded]
-		if !r.live || r.marks != marksOurs || r.name != w.nameFor(*o) || r.scope != s.wanted(*o) || !r.same {
-			return "in sync with a plugin that is not as declared"
+		if !r.live || r.tags != ownTags || r.name != w.nameFor(*o) || r.scope != s.wanted(*o) || !r.same {
+			return "in sync with a plugin that is not the desired one"
 		}
 		return ""
 	case identity.Conflict:
 		r := &s.kong.rows[w.last.ID[0]-'0']
-		if r.ours() {
+		if r.tags == otherTags && s.other == gone && r.scope == s.wanted(*o) && (o.recorded == 0 || w.last.ID == ids[o.recorded]) &&
+			(r.same && w.adoption == identity.AdoptIfIdentical || w.adoption == identity.AdoptOverride || o.recorded != 0) {
+			return "in conflict with a plugin whose owner is gone"
+		}
+		if r.owned() {
 			return "in conflict with its own plugin " + w.last.ID
 		}
-		if !r.stranger && o.recorded != 0 {
-			return "in conflict with its own plugin " + w.last.ID + ", which lost its marks"
+		if !r.foreign && o.recorded != 0 {
+			return "in conflict with its own plugin " + w.last.ID + ", which lost its tags"
 		}
-		return "" // without marks and without a record nothing tells whose it is
-	case identity.Put:
-		// Kong refuses the name, and the refusal tells whose it is.
-		if named := s.kong.byName(o.name()); s.kong.rows[named].stranger {
-			return ""
-		}
+		return "" // without tags and without a recorded ID nothing identifies it
 	case identity.Wait:
 		if w.imports != 0 && !s.kong.rows[w.imports].live {
 			return ""
@@ -54,7 +53,7 @@ func (w *world) judge(s *state) string {
 	return fmt.Sprintf("it comes to %s %s again and again", w.last.Operation, w.last.ID)
 }
 
-// A violation with the shortest way to it.
+// A violation with the shortest trace to it.
 type violation struct {
 	wrong string
 	trace []string
@@ -77,7 +76,7 @@ func digestOf(s state) digest {
 	return digest{maphash.Comparable(seeds[0], s), maphash.Comparable(seeds[1], s)}
 }
 
-// A node remembers how a state was come by: the n-th step of its parent's.
+// A node is a visited state: its parent and the number of the step that led here.
 type node struct {
 	parent int32
 	choice uint16
@@ -91,8 +90,8 @@ type search struct {
 	settled map[digest]struct{}
 }
 
-// explore goes through all states, nearest first, and stops at the first violation, or when
-// there are more than limit.
+// explore visits all states, nearest first. It stops at the first violation, or after limit
+// states.
 func explore(w *world, start state, limit int) (states int, found *violation, complete bool) {
 	x := &search{
 		world: w, start: start,
@@ -142,23 +141,29 @@ func explore(w *world, start state, limit int) (states int, found *violation, co
 	return len(x.nodes), nil, true
 }
 
-// successors of a state, always in the same order.
-func (x *search) successors(s state, out emit) {
+// successors yields the successors of a state, always in the same order.
+func (x *search) successors(s state, out yield) {
 	for n := range s.procs {
 		if s.procs[n].up {
 			x.world.step(s, n, true, out)
 		}
 	}
-	x.world.surroundings(&s, out)
+	x.world.environment(&s, out)
 }
 
-// check looks at a state by itself, and at where it leads.
+// check returns the violation of a state, or of the state that the operator reaches from it.
 func (x *search) check(s state) string {
-	if s.kong.oursCount() > 1 {
-		return "two plugins are the binding's"
+	if s.kong.ownedCount() > 1 {
+		return "the binding owns two plugins"
 	}
-	// What may still happen makes no difference to where this leads.
-	s.left, s.flights = [events]uint8{}, [lateWrites]request{}
+	if s.orphanRemoved {
+		return "the resync removed the plugin that the binding waits for"
+	}
+	if s.gap && s.procs[0].at == idle && s.procs[1].at == idle {
+		return "the plugin is missing between two reconciles"
+	}
+	// The remaining events make no difference to where the operator leads from here.
+	s.left, s.late = [events]uint8{}, [maxLate]request{}
 	s.backup, s.uids = object{}, 0
 	key := digestOf(s)
 	if _, ok := x.settled[key]; ok {
@@ -171,7 +176,7 @@ func (x *search) check(s state) string {
 	return ""
 }
 
-// trace goes the way again, to name its steps.
+// trace repeats the steps to name them.
 func (x *search) trace(at int32) []string {
 	var choices []uint16
 	for ; x.nodes[at].parent >= 0; at = x.nodes[at].parent {

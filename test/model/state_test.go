@@ -2,16 +2,16 @@ package model
 
 import "github.com/pluginbinding/kong-plugin-operator/internal/identity"
 
-// An object is the binding as the API server, a backup or a cache has it.
+// An object is the binding in the API server, a backup or a cache.
 type object struct {
 	exists, deleting, finalizer bool
 	uid                         uint8
 	recorded                    id
-	// The spec: scope Y instead of X, an instance name of one's own, deletionPolicy Orphan.
+	// The spec: scope Y instead of X, spec.instanceName, deletionPolicy Orphan.
 	toY, custom, orphan bool
 }
 
-// sameSpec stands for the generation.
+// sameSpec compares the generation.
 func (o object) sameSpec(other object) bool {
 	return o.toY == other.toY && o.custom == other.custom && o.orphan == other.orphan
 }
@@ -23,7 +23,7 @@ func (o object) name() uint8 {
 	return nameGenerated
 }
 
-// A counter is where a process stands in its pass: what it does next.
+// A counter is the next step of a process in its reconcile.
 type counter uint8
 
 const (
@@ -31,24 +31,27 @@ const (
 	lookByID
 	lookByName
 	lookByKey
-	lookLive
+	readLive
 	write
+	replaceWrite
 	record
-	unmake
+	rollbackCreate
 	deletionByID
 	deletionByName
-	deletionLive
+	deletionReadLive
 	deletionWrite
 	deletionByIDAgain
 	deletionByNameAgain
-	release
+	removeFinalizer
 )
 
-// A sight is an identity.Sighting in fewer bytes.
-type sight struct {
-	standing    uint8
+// A lookup is an identity.Observation in fewer bytes.
+type lookup struct {
+	ownership   uint8
 	id          id
 	equal, same bool
+	otherName   bool
+	ownerGone   bool
 }
 
 // A process is one running operator.
@@ -56,57 +59,69 @@ type process struct {
 	up    bool
 	cache object
 
-	// The pass.
-	at     counter
-	doubt  bool // an earlier write could still be done when the looking began
-	base   object
-	scope  uint8
-	byID   sight
-	byName sight
-	verb   uint8
-	target id
-	exists bool
-	rec    id
-	made   bool
+	// The reconcile.
+	at        counter
+	inFlight  bool // a write could be in flight when the lookups began
+	base      object
+	scope     uint8
+	byID      lookup
+	byName    lookup
+	operation uint8
+	target    id
+	exists    bool
+	rec       id
+	made      bool
+	// adopts: the write makes the binding the owner of a plugin that it does not own.
+	adopts bool
+	// raced: something changed since the lookups began.
+	raced bool
 
-	// The ledger. seasoned: it has led for so long that no write of an earlier one can still
-	// be done. unsure: a write of its own whose outcome is not known may still be done, made
-	// for this life of the binding. fresh: it put the finalizer on this life itself.
-	seasoned      bool
-	unsure, fresh uint8
+	// What it remembers. pastInherited: it has led for so long that no write of a former leader
+	// can be in flight. unknownOutcome: the UID for which a write of its own may be in flight.
+	// fresh: the UID to which it added the finalizer itself.
+	pastInherited         bool
+	unknownOutcome, fresh uint8
 }
 
-const lateWrites = 2
+const maxLate = 2
 
-// A state is everything there is. It is compared and hashed as a whole.
+// A state is the whole state of a world. It is compared and hashed as a whole.
 type state struct {
-	kong    kong
-	etcd    object
-	backup  object
-	procs   [2]process
-	flights [lateWrites]request
-	left    [events]uint8
-	// first is the id that was recorded first and whose plugin still exists.
+	kong   kong
+	etcd   object
+	backup object
+	procs  [2]process
+	late   [maxLate]request
+	left   [events]uint8
+	// first is the ID that was recorded first and whose plugin still exists.
 	first id
 	uids  uint8
-	// released: the operator let go of the binding, rather than somebody by force.
+	// other is the binding whose ownership tags foreign plugins carry.
+	other existence
+	// orphanRemoved: the resync removed the plugin that the binding was waiting for.
+	orphanRemoved bool
+	// gap: the operator deleted the binding's plugin to write the recorded one, and has not written
+	// it yet. It is not set after a fault, which can split the two writes anywhere, nor after a
+	// change in Kong between the lookups and the writes.
+	gap bool
+	// released: the operator removed the finalizer, not a user by force.
 	released bool
 }
 
-func (s *state) inFlight() bool { return s.flights != [lateWrites]request{} }
+func (s *state) inFlight() bool { return s.late != [maxLate]request{} }
 
-// send puts a write in flight, if there is room for one more.
+// send puts a write in flight, up to maxLate.
 func (s *state) send(r request) bool {
-	for i := range s.flights {
-		if s.flights[i].kind == 0 {
-			s.flights[i] = r
+	for i := range s.late {
+		if s.late[i].kind == 0 {
+			s.late[i] = r
 			return true
 		}
 	}
 	return false
 }
 
-// wanted is the entity that the declared scope means now.
+// wanted is the current entity of the desired scope.
 func (s *state) wanted(o object) uint8 {
 	if o.toY {
 		return entityY
@@ -116,27 +131,48 @@ func (s *state) wanted(o object) uint8 {
 
 var ids = [maxID + 1]string{"", "1", "2", "3", "4", "5"}
 
-func (w sight) sighting() identity.Observation {
+func (w lookup) observation() identity.Observation {
 	return identity.Observation{
-		Ownership:   identity.Ownership(w.standing),
+		Ownership:   identity.Ownership(w.ownership),
 		ID:          ids[w.id],
 		SamePlugin:  w.id != 0,
 		Equal:       w.equal,
+		OwnerState:  map[bool]identity.OwnerState{true: identity.OwnerGone}[w.ownerGone],
+		OtherName:   w.otherName,
 		SameTraffic: w.same,
 	}
 }
 
-// see looks at a row.
-func (w *world) see(s *state, i id, p *process) sight {
+// existence of another binding in the API server.
+type existence uint8
+
+const (
+	exists existence = iota
+	// missing: a restore may be in progress, so it can come back. It does not take as long as two
+	// looks at the API server are apart.
+	missing
+	gone
+)
+
+// ownerGone is the result of two looks at the API server: the other binding is not there, and is
+// not being restored.
+func (w *world) ownerGone(s *state) bool {
+	return s.other == gone || s.other == missing && w.protocol.oneLook
+}
+
+// observe looks up a row.
+func (w *world) observe(s *state, i id, p *process) lookup {
 	r := &s.kong.rows[i]
 	if i == 0 || !r.live {
-		return sight{standing: uint8(identity.Absent)}
+		return lookup{ownership: uint8(identity.Absent)}
 	}
 	same := r.same && r.scope == p.scope
-	return sight{
-		standing: uint8(standing[r.marks][r.name]),
-		id:       i,
-		same:     same,
-		equal:    same && r.marks == marksOurs && r.name == w.nameFor(p.base),
+	return lookup{
+		ownership: uint8(ownership[r.tags][r.name]),
+		id:        i,
+		same:      same,
+		otherName: r.name != w.nameFor(p.base),
+		ownerGone: r.tags == otherTags && w.ownerGone(s),
+		equal:     same && r.tags == ownTags && r.name == w.nameFor(p.base),
 	}
 }

@@ -2,39 +2,42 @@ package model
 
 import "fmt"
 
-// An event is what the surroundings do, each as often as a scenario allows.
+// An event is a step of the environment. Each happens as often as the budget allows.
 type event uint8
 
 const (
-	netFault event = iota // an answer is lost, or a write hangs and is done late or never
+	netFault event = iota // a response is lost, or a write hangs and Kong applies it late or never
 	crash
-	elect // a second operator begins to lead, and the first does not know
+	elect // a second operator becomes leader, and the first does not know
 
 	deleteBinding
-	makeAgain // a binding of the same name, with another UID
+	recreate // the same name with another UID
 	stripFinalizer
-	backUp
-	goBack // the API server is restored from the backup
+	takeBackup
+	restoreBackup // the API server is restored from the backup
 	moveScope
-	rename // spec.instanceName is set, or taken away
+	rename // spec.instanceName is set or removed
 	setOrphan
 
 	deletePlugin
-	stripMarks // tags and instance name
+	stripTags // tags and instance name
 	editPlugin
 	deleteEntity
 	makeEntity
-	strangerDiffers // somebody makes a plugin in our place
-	strangerAlike
-	strangerOwned // another binding does
-	strangerNamed // somebody takes the custom instance name
-	strangerGoes
+	foreignDiffers // someone creates a plugin with the binding's key
+	foreignIdentical
+	foreignOwned // another binding creates it
+	foreignNamed // someone takes the custom instance name
+	foreignGoes
+	otherGoes    // the other binding disappears by force, and its plugin stays
+	otherReturns // the other binding is restored
+	resync       // the resync removes an orphan
 
 	events
 )
 
-// surroundings are all steps that are not the operator's.
-func (w *world) surroundings(s *state, out emit) {
+// environment yields all steps that are not the operator's.
+func (w *world) environment(s *state, out yield) {
 	for n := range s.procs {
 		if p := &s.procs[n]; p.up && p.cache != s.etcd {
 			t := *s
@@ -43,9 +46,9 @@ func (w *world) surroundings(s *state, out emit) {
 		}
 	}
 	for n := range s.procs {
-		if p := &s.procs[n]; p.up && !p.seasoned && !s.inFlight() {
+		if p := &s.procs[n]; p.up && !p.pastInherited && !s.inFlight() {
 			t := *s
-			t.procs[n].seasoned = true
+			t.procs[n].pastInherited = true
 			out(fmt.Sprintf("operator %d has led for a while", n+1), t, "")
 		}
 	}
@@ -54,57 +57,68 @@ func (w *world) surroundings(s *state, out emit) {
 		t.procs[0] = process{up: true, cache: s.etcd}
 		out("operator starts", t, "")
 	}
-	for i := range s.flights {
-		if s.flights[i].kind == 0 {
+	for i := range s.late {
+		if s.late[i].kind == 0 {
 			continue
 		}
 		t := *s
-		t.flights[i] = request{}
-		t.flightsEnd()
-		out("a write that hung is never done", t, "")
-		done, wrong := t.kong.do(s.flights[i])
+		t.late[i] = request{}
+		t.compactLate()
+		out("Kong drops a write that hung", t, "")
+		done, wrong := w.commit(&t, s.late[i])
 		if done != 0 {
-			out(fmt.Sprintf("a write that hung is done: %v", s.flights[i]), t, wrong)
+			out(fmt.Sprintf("Kong applies a write that hung: %v", s.late[i]), t, wrong)
 		}
+	}
+	if s.other == missing {
+		t := *s
+		t.other = gone
+		out("no restore of the other binding is in progress", t, "")
 	}
 	for e := range events {
 		if s.left[e] > 0 && e != netFault {
 			w.happen(s, e, func(what string, t state) {
 				t.left[e]--
+				t.gap = false
+				for n := range t.procs {
+					t.procs[n].raced = t.procs[n].at != idle
+				}
 				out(what, t, "")
 			})
 		}
 	}
 }
 
-// flightsEnd keeps free places at the end, so that equal states look equal. When nothing is
-// in flight any more, nobody has to reckon with it.
-func (s *state) flightsEnd() {
-	if s.flights[0].kind == 0 {
-		s.flights[0], s.flights[1] = s.flights[1], request{}
+// compactLate moves empty slots to the end, so that equal states compare equal. When nothing is
+// in flight any more, no process needs to assume it.
+func (s *state) compactLate() {
+	if s.late[0].kind == 0 {
+		s.late[0], s.late[1] = s.late[1], request{}
 	}
 	if !s.inFlight() {
-		s.procs[0].unsure, s.procs[1].unsure = 0, 0
+		s.procs[0].unknownOutcome, s.procs[1].unknownOutcome = 0, 0
 	}
 }
 
 func (w *world) happen(s *state, e event, out func(string, state)) {
 	switch e {
 	case crash, elect:
-		w.happenToProcesses(s, e, out)
-	case deleteBinding, makeAgain, stripFinalizer, backUp, goBack, moveScope, rename, setOrphan:
-		w.happenToBinding(s, e, out)
+		w.applyToProcesses(s, e, out)
+	case otherGoes, otherReturns, resync:
+		w.applyToOther(s, e, out)
+	case deleteBinding, recreate, stripFinalizer, takeBackup, restoreBackup, moveScope, rename, setOrphan:
+		w.applyToBinding(s, e, out)
 	default:
-		w.happenToKong(s, e, out)
+		w.applyToKong(s, e, out)
 	}
 }
 
-func (w *world) happenToProcesses(s *state, e event, out func(string, state)) {
+func (w *world) applyToProcesses(s *state, e event, out func(string, state)) {
 	if e == elect {
 		if s.procs[0].up && !s.procs[1].up {
 			t := *s
 			t.procs[1] = process{up: true, cache: s.etcd}
-			out("another operator leads, too", t)
+			out("a second operator becomes leader", t)
 		}
 		return
 	}
@@ -116,8 +130,8 @@ func (w *world) happenToProcesses(s *state, e event, out func(string, state)) {
 		t := *s
 		t.procs[n] = process{}
 		out(fmt.Sprintf("operator %d crashes", n+1), t)
-		// The write that it was about to send, or had just sent, may still be done.
-		if p.at == write || p.at == deletionWrite {
+		// Kong may still apply the write that it was about to send or had just sent.
+		if p.at == write || p.at == replaceWrite || p.at == deletionWrite {
 			t := *s
 			if t.send(w.request(s, p)) {
 				t.procs[n] = process{}
@@ -127,7 +141,7 @@ func (w *world) happenToProcesses(s *state, e event, out func(string, state)) {
 	}
 }
 
-func (w *world) happenToBinding(s *state, e event, out func(string, state)) {
+func (w *world) applyToBinding(s *state, e event, out func(string, state)) {
 	t := *s
 	o := &t.etcd
 	spec := o.exists && !o.deleting
@@ -138,27 +152,27 @@ func (w *world) happenToBinding(s *state, e event, out func(string, state)) {
 			*o = object{}
 		}
 		out("the binding is deleted", t)
-	case e == makeAgain && !o.exists:
+	case e == recreate && !o.exists:
 		t.uids++
 		*o = object{exists: true, uid: t.uids}
 		t.released = false
-		out("the binding is made again", t)
+		out("the binding is recreated", t)
 	case e == stripFinalizer && o.exists && o.finalizer:
 		o.finalizer = false
 		if o.deleting {
 			*o = object{}
 		}
-		out("the finalizer is taken off by force", t)
-	case e == backUp && o.exists && (o.finalizer || w.forced):
+		out("the finalizer is removed by force", t)
+	case e == takeBackup && o.exists && (o.finalizer || w.forced):
 		t.backup = *o
 		out("the API server is backed up", t)
-	case e == goBack && s.backup.exists && *o != s.backup:
+	case e == restoreBackup && s.backup.exists && *o != s.backup:
 		*o = s.backup
-		if o.recorded != 0 { // what was let go since is the binding's again
-			t.kong.rows[o.recorded].stranger = false
+		if o.recorded != 0 { // the binding owns again what was released since
+			t.kong.rows[o.recorded].foreign = false
 		}
 		t.released = false
-		out("the API server goes back to the backup", t)
+		out("the API server is restored from the backup", t)
 	case e == moveScope && spec:
 		o.toY = !o.toY
 		out("the scope is moved", t)
@@ -171,33 +185,33 @@ func (w *world) happenToBinding(s *state, e event, out func(string, state)) {
 	}
 }
 
-func (w *world) happenToKong(s *state, e event, out func(string, state)) {
+func (w *world) applyToKong(s *state, e event, out func(string, state)) {
 	for i := range s.kong.rows {
 		r := &s.kong.rows[i]
 		t := *s
 		mine := &t.kong.rows[i]
 		switch {
 		case !r.live:
-		case e == deletePlugin && !r.stranger:
+		case e == deletePlugin && !r.foreign:
 			*mine = row{}
-			out(fmt.Sprintf("plugin %d is deleted by hand", i), t)
-		case e == stripMarks && r.marks == marksOurs && s.etcd.recorded == id(i):
-			// Before its ID is recorded nothing else would tell whose it is.
-			mine.marks, mine.name = unmarked, nameNone
-			out(fmt.Sprintf("plugin %d loses its marks by hand", i), t)
-		case e == editPlugin && !r.stranger && r.same:
+			out(fmt.Sprintf("a user deletes plugin %d", i), t)
+		case e == stripTags && r.tags == ownTags && s.etcd.recorded == id(i):
+			// Before its ID is recorded nothing else identifies it.
+			mine.tags, mine.name = untagged, nameNone
+			out(fmt.Sprintf("a user removes the tags of plugin %d", i), t)
+		case e == editPlugin && !r.foreign && r.same:
 			mine.same = false
-			out(fmt.Sprintf("plugin %d is edited by hand", i), t)
-		case e == strangerGoes && r.stranger:
+			out(fmt.Sprintf("a user edits plugin %d", i), t)
+		case e == foreignGoes && r.foreign:
 			*mine = row{}
-			out(fmt.Sprintf("somebody else's plugin %d goes", i), t)
+			out(fmt.Sprintf("foreign plugin %d is deleted", i), t)
 		}
 	}
 
 	t := *s
 	k := &t.kong
-	stranger := func(what string, body row) {
-		body.stranger = true
+	foreign := func(what string, body row) {
+		body.foreign = true
 		if k.insert(body) != 0 {
 			out(what, t)
 		}
@@ -209,25 +223,56 @@ func (w *world) happenToKong(s *state, e event, out func(string, state)) {
 		out("the service is deleted", t)
 	case e == makeEntity && k.x == entityNone:
 		k.x = entityXAgain
-		out("the service is made again", t)
-	case e == strangerDiffers:
-		stranger("somebody makes another plugin in our place", row{scope: place})
-	case e == strangerAlike:
-		stranger("somebody makes the same plugin in our place", row{scope: place, same: true})
-	case e == strangerOwned:
-		stranger("another binding has our place", row{scope: place, same: true, marks: marksOther})
-	case e == strangerNamed:
-		stranger("somebody takes our custom instance name", row{scope: entityElsewhere, name: nameCustom})
+		out("the service is recreated", t)
+	case e == foreignDiffers:
+		foreign("someone creates a different plugin with the same key", row{scope: place})
+	case e == foreignIdentical:
+		foreign("someone creates an identical plugin with the same key", row{scope: place, same: true})
+	case e == foreignOwned:
+		foreign("another binding creates a plugin with the same key", row{scope: place, same: true, tags: otherTags})
+	case e == foreignNamed:
+		foreign("someone takes the custom instance name", row{scope: entityElsewhere, name: nameCustom})
 	}
 }
 
-// settle leaves the operator alone, without faults and with a cache that keeps up, until
-// nothing changes any more. It returns what is wrong then. Writes in flight are lost: that
-// they are done is a step of the search.
+func (w *world) applyToOther(s *state, e event, out func(string, state)) {
+	t := *s
+	switch {
+	case e == otherGoes && s.other == exists:
+		t.other = missing
+		out("the other binding disappears", t)
+	case e == otherReturns && s.other == missing:
+		t.other = exists
+		out("the other binding is restored", t)
+	case e == resync && s.other == gone:
+		for i := range s.kong.rows {
+			if r := &s.kong.rows[i]; r.live && r.tags == otherTags && (!s.awaits(id(i)) || w.protocol.removesAwaited) {
+				t := *s
+				t.kong.rows[i] = row{}
+				t.orphanRemoved = s.awaits(id(i))
+				out(fmt.Sprintf("the resync removes orphan %d", i), t)
+			}
+		}
+	}
+}
+
+// awaits reports whether the binding waits for this plugin: to record it, or to take it back.
+func (s *state) awaits(plugin id) bool {
+	o := s.etcd
+	return o.exists && !o.deleting &&
+		(o.recorded == plugin || o.recorded == 0 && s.kong.rows[plugin].scope == s.wanted(o))
+}
+
+// settle runs the operator alone, without faults and with a fresh cache, until nothing changes any
+// more, and returns the violation. It drops writes in flight: that Kong applies them is a step of
+// the search.
 func (w *world) settle(s state) (wrong string) {
-	s.flights = [lateWrites]request{}
-	s.flightsEnd()
-	if s.procs[1].up { // the first one finds out that it does not lead, and ends
+	if s.other == missing {
+		s.other = gone
+	}
+	s.late = [maxLate]request{}
+	s.compactLate()
+	if s.procs[1].up { // the first one learns that it no longer leads, and stops
 		s.procs[0], s.procs[1] = s.procs[1], process{}
 	}
 	if !s.procs[0].up {
@@ -254,8 +299,8 @@ func (w *world) settle(s state) (wrong string) {
 				break
 			}
 		}
-		if s.kong.oursCount() > 1 {
-			return "two plugins are the binding's, while it settles"
+		if s.kong.ownedCount() > 1 {
+			return "the binding owns two plugins while it settles"
 		}
 		if s == before {
 			return w.judge(&s)
