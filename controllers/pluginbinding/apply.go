@@ -49,6 +49,8 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 		return s.recordID(v1alpha1.PluginIDAdopted)
 	case identity.TakeOver:
 		return r.takeOver(ctx, s)
+	case identity.Replace:
+		return r.replace(ctx, s)
 	case identity.Delete:
 		return r.deleteDuplicate(ctx, s)
 	default:
@@ -87,14 +89,6 @@ func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 	target.ID = s.action.ID
 	if exists {
 		target = plugin.PreserveServerFields(target, live, s.desired.schema)
-	}
-	if exists && live.InstanceName != target.InstanceName {
-		// The facts do not say who holds the name already, and Kong would have to refuse the write.
-		if holder, err := s.lookupByInstanceName(ctx, target.InstanceName); err != nil {
-			return applied{}, r.handleKongError(s, &s.desired, err)
-		} else if holder.Ownership.Found() && holder.ID != target.ID {
-			return r.conflict(s, holder.ID, holder.Owner)
-		}
 	}
 	stored, err := s.client().Put(ctx, target)
 	if a, result := r.handleWriteResult(ctx, s, "put", err); result != nil {
@@ -168,6 +162,34 @@ func (r *Reconciler) takeOver(ctx context.Context, s *state) (applied, *stepResu
 	a.recordID, a.source = stored.ID, v1alpha1.PluginIDAdopted
 	s.eventf(ctx, "Adopted", "the operator took plugin %s over from %s, as adoptionPolicy Override says",
 		stored.ID, s.observed.facts.ByKey.Owner.Describe(r.ClusterID))
+	return a, nil
+}
+
+// replace deletes a plugin of this binding that is not the recorded one, and writes the recorded
+// one in the same reconcile, so that its place is empty for one request. Kong has to accept the
+// plugin before anything is deleted, and a shutdown does not come in between.
+func (r *Reconciler) replace(ctx context.Context, s *state) (applied, *stepResult) {
+	if result := r.recheckLive(ctx, s); result != nil {
+		return applied{}, result
+	}
+	target := plugin.PreserveServerFields(s.desired.plugin, s.observed.plugins[s.action.DeleteID], s.desired.schema)
+	target.ID = s.action.ID
+	if err := s.client().ValidateConfig(ctx, target); err != nil {
+		return applied{}, r.handleKongError(s, &s.desired, err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*s.access.connection.RequestTimeout)
+	defer cancel()
+	if a, result := r.handleWriteResult(ctx, s, "delete", s.client().Delete(ctx, s.action.DeleteID)); result != nil {
+		return a, result
+	}
+	stored, err := s.client().Put(ctx, target)
+	if a, result := r.handleWriteResult(ctx, s, "put", err); result != nil {
+		a.wrote = true
+		return a, result
+	}
+	a := s.written(stored)
+	s.eventf(ctx, "Restored", "plugin %s carried this binding's ownership tags under another ID; the operator replaced it with plugin %s, the recorded ID",
+		s.action.DeleteID, s.action.ID)
 	return a, nil
 }
 
@@ -282,6 +304,7 @@ func (s *state) reportObserved() (applied, *stepResult) {
 		identity.RecordID: "record plugin %s, which carries this binding's ownership tags",
 		identity.Adopt:    "adopt plugin %s",
 		identity.TakeOver: "take plugin %s over from its owner",
+		identity.Replace:  "write plugin %s in place of one with this binding's ownership tags and another ID",
 		identity.Delete:   "delete plugin %s, which carries this binding's ownership tags under another ID than the recorded one",
 		identity.Wait:     "wait for plugin %s to exist",
 	}

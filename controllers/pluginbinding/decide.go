@@ -24,7 +24,7 @@ func (r *Reconciler) decide(s *state) (identity.Action, *stepResult) {
 	if result := checkAction(s, action); result != nil {
 		return action, result
 	}
-	if s.observed.inFlightFor > 0 && !reference.IsObserved(s.binding) && slices.Contains(startsOwnership, action.Operation) {
+	if s.observed.inFlightFor > 0 && !reference.IsObserved(s.binding) && (action.Adopts != identity.Unknown || slices.Contains(startsOwnership, action.Operation)) {
 		return action, s.waitForInFlightWrites()
 	}
 	return action, nil

@@ -118,10 +118,21 @@ func (s *state) observeRecorded(ctx context.Context) (err error) {
 		return err
 	}
 	if f.ByID.Ownership == identity.Absent {
-		if f.ByName, err = s.lookupByName(ctx); err != nil || f.ByName.Ownership.Found() {
+		if f.ByName, err = s.lookupByName(ctx); err != nil {
 			return err
 		}
-	} else if live := s.observed.plugins[f.Recorded]; live.Name == s.desired.plugin.Name && live.Scope == s.desired.plugin.Scope {
+		if f.ByName.Ownership.Found() && f.ByName.Ownership != identity.Owned {
+			return nil
+		}
+		f.ByKey, err = s.lookupByKey(ctx)
+		return err
+	}
+	if f.ByID.OtherName && !f.ByID.Equal {
+		if f.ByInstanceName, err = s.lookupByInstanceName(ctx, s.instanceName()); err != nil {
+			return err
+		}
+	}
+	if live := s.observed.plugins[f.Recorded]; live.Name == s.desired.plugin.Name && live.Scope == s.desired.plugin.Scope {
 		// Kong keeps one plugin per name and scope: this one holds them.
 		f.ByKey = f.ByID
 		return nil
@@ -174,6 +185,7 @@ func (s *state) lookupByKey(ctx context.Context) (identity.Observation, error) {
 // ownership tags: somebody may have changed the instance name in Kong or in the spec.
 func (s *state) lookupByName(ctx context.Context) (identity.Observation, error) {
 	named, err := s.lookupByInstanceName(ctx, s.instanceName())
+	s.observed.facts.ByInstanceName = named
 	if err != nil || named.Ownership == identity.Owned {
 		return named, err
 	}
@@ -228,7 +240,9 @@ func (s *state) observation(live plugin.Plugin, err error) (identity.Observation
 		ID:         live.ID,
 		Owner:      owner,
 		SamePlugin: live.Name == string(s.binding.Spec.Plugin),
+		OtherName:  live.InstanceName != s.instanceName(),
 	}
+	_, observation.Aside = identity.AsideFrom(live.Tags)
 	if observation.SamePlugin && s.desired.schema != nil {
 		differences := s.differences(live)
 		observation.Equal = len(differences) == 0 || s.areAccepted(live, differences)

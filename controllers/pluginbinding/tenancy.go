@@ -73,21 +73,20 @@ func checkTenancy(a *access, operation tenancy.Operation) *stepResult {
 // all facts are known.
 func checkAction(s *state, action identity.Action) *stepResult {
 	operation := tenancy.Refer
-	switch action.Operation {
-	case identity.Create:
+	switch {
+	case action.Adopts != identity.Unknown:
+		operation = tenancy.Acquire
+		s.access.request.Acquisition = s.acquisition(action)
+		s.access.request.PluginID = action.ID
+	case action.Operation == identity.Create, action.Operation == identity.Replace:
 		operation = tenancy.Create
-	case identity.Put:
+	case action.Operation == identity.Put:
 		operation = tenancy.Update
 		if live, exists := s.observed.plugins[action.ID]; !exists {
 			operation = tenancy.Create
 		} else if live.Scope != s.desired.plugin.Scope {
 			operation = tenancy.Move
 		}
-	case identity.Adopt, identity.TakeOver:
-		operation = tenancy.Acquire
-		s.access.request.Acquisition = s.acquisition(action)
-		s.access.request.PluginID = action.ID
-	default:
 	}
 	result := checkTenancy(&s.access, operation)
 	if result != nil {
@@ -99,15 +98,16 @@ func checkAction(s *state, action identity.Action) *stepResult {
 // acquisition describes how the binding would acquire the plugin.
 func (s *state) acquisition(action identity.Action) tenancy.Acquisition {
 	live := s.observed.plugins[action.ID]
-	owner := identity.OwnerOf(live.Tags)
 	a := tenancy.Acquisition{
 		Kind:  tenancy.AdoptUnowned,
 		Moves: live.Scope != s.desired.plugin.Scope,
-		Owner: owner.Describe(s.identity.Cluster),
+		Owner: action.Owner.Describe(s.identity.Cluster),
 	}
 	switch {
-	case action.Operation == identity.TakeOver:
+	case action.Adopts == identity.OwnedByOther:
 		a.Kind = tenancy.TakeOver
+	case action.Owner.Binding != nil:
+		a.Kind, a.OwnerNamespace = tenancy.TakeOverGone, action.Owner.Binding.Namespace
 	case s.observed.facts.Import != "":
 		a.Kind = tenancy.Import
 	}
