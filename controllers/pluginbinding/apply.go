@@ -43,6 +43,9 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 		return r.create(ctx, s)
 	case identity.RecordID:
 		s.eventf(ctx, "Recovered", "plugin %s carries this binding's ownership tags; its ID is recorded again", s.action.ID)
+		if identity.IsAcquired(s.observed.plugins[s.action.ID].Tags) {
+			return s.recordID(v1alpha1.PluginIDAdopted)
+		}
 		return s.recordID(v1alpha1.PluginIDRecovered)
 	case identity.Adopt:
 		s.eventf(ctx, "Adopted", "plugin %s existed before this binding and now belongs to it", s.action.ID)

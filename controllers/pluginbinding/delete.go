@@ -158,6 +158,7 @@ func (r *Reconciler) keepIfAcquired(ctx context.Context, s *state) *stepResult {
 		return kubernetesError(err)
 	}
 	a.request.Global, a.request.PluginID = live.Scope == (plugin.Scope{}), live.ID
+	a.request.Acquired = a.request.Acquired || identity.IsAcquired(live.Tags)
 	if a.request.Acquired && a.policy.Restricts(s.binding.Namespace) && a.policy.NeedsTags() {
 		if a.request.Entities, err = s.lookupEntitiesOf(ctx, live); err != nil {
 			return r.deletionFailed(s, err)

@@ -28,6 +28,7 @@ func (r *Reconciler) tenancyOf(ctx context.Context, s *state, gateway *v1alpha1.
 	if !policy.Restricts(s.binding.Namespace) {
 		return policy, request, nil
 	}
+	s.identity.Acquired = request.Acquired
 	namespace := &corev1.Namespace{}
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: s.binding.Namespace}, namespace); err != nil {
 		return policy, request, err

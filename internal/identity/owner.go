@@ -20,6 +20,7 @@ const (
 	tagName      = "k8s-name:"
 	tagUID       = "k8s-uid:"
 	tagAside     = "k8s-aside:"
+	tagAcquired  = "k8s-acquired:true"
 
 	kindPluginBinding = "PluginBinding"
 )
@@ -33,11 +34,18 @@ type Binding struct {
 	Name      string
 	// UID goes into the tags for people to read. It never decides ownership.
 	UID string
+	// Acquired: the plugin existed before the binding. The tag lets the operator remember that when
+	// the status is lost, because the gateway may not allow the binding to delete such a plugin.
+	Acquired bool
 }
 
 // OwnershipTags are the ownership tags of the binding's plugin, in a stable order.
 func (b Binding) OwnershipTags() []string {
-	return append(b.LookupTags(), tagUID+b.UID)
+	tags := append(b.LookupTags(), tagUID+b.UID)
+	if b.Acquired {
+		tags = append(tags, tagAcquired)
+	}
+	return tags
 }
 
 // LookupTags are the tags that find the binding's plugin whatever UID the binding had: five, the
@@ -60,6 +68,9 @@ func AsideFrom(tags []string) (from string, aside bool) {
 	}
 	return "", false
 }
+
+// IsAcquired reports whether the ownership tags of a plugin say that it existed before its binding.
+func IsAcquired(tags []string) bool { return slices.Contains(tags, tagAcquired) }
 
 // ClusterTags are the tags that the plugins of all bindings of a cluster carry.
 func ClusterTags(cluster string) []string {
@@ -158,7 +169,7 @@ func isOwnershipTag(tag string) bool {
 	if tag == tagManagedBy+Tool || tag == tagKind+kindPluginBinding {
 		return true
 	}
-	for _, prefix := range []string{tagCluster, tagNamespace, tagName, tagUID, tagAside} {
+	for _, prefix := range []string{tagCluster, tagNamespace, tagName, tagUID, tagAside, tagAcquired} {
 		if strings.HasPrefix(tag, prefix) {
 			return true
 		}
