@@ -307,10 +307,10 @@ func TestSame(t *testing.T) {
 		want   bool
 	}{
 		"Itself":    {"Nothing differs.", limits, true},
-		"UID":       {"The UID does not count.", Binding{"c1", "shop", "limits", "u2"}, true},
-		"Cluster":   {"The cluster counts.", Binding{"c2", "shop", "limits", "u1"}, false},
-		"Namespace": {"The namespace counts.", Binding{"c1", "stage", "limits", "u1"}, false},
-		"Name":      {"The name counts.", Binding{"c1", "shop", "quota", "u1"}, false},
+		"UID":       {"The UID does not count.", Binding{Cluster: "c1", Namespace: "shop", Name: "limits", UID: "u2"}, true},
+		"Cluster":   {"The cluster counts.", Binding{Cluster: "c2", Namespace: "shop", Name: "limits", UID: "u1"}, false},
+		"Namespace": {"The namespace counts.", Binding{Cluster: "c1", Namespace: "stage", Name: "limits", UID: "u1"}, false},
+		"Name":      {"The name counts.", Binding{Cluster: "c1", Namespace: "shop", Name: "quota", UID: "u1"}, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
