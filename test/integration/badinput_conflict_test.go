@@ -10,22 +10,6 @@ import (
 )
 
 var _ = Describe("Bad input: somebody else's plugin", func() {
-	// byHand makes a plugin on the service orders as a person would.
-	byHand := func(s *story, fields map[string]any) string {
-		body := map[string]any{
-			"name": "rate-limiting", "service": map[string]any{"name": "orders"},
-			"config": map[string]any{"minute": 100, "policy": "local"},
-		}
-		for field, value := range fields {
-			body[field] = value
-		}
-		id, _ := s.kong.Seed("plugins", body)["id"].(string)
-		return id
-	}
-	importing := func(id string) func(*v1alpha1.PluginBinding) {
-		return func(binding *v1alpha1.PluginBinding) { binding.Spec.PluginID = v1alpha1.UUID(id) }
-	}
-
 	It("names the binding that holds the scope, and programs the second when the first goes", func() {
 		s := newStory()
 		first := s.created(s.binding("first"))
@@ -76,7 +60,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 
 	It("leaves one plugin to one of two bindings that would both adopt it", func() {
 		s := newQuietStory()
-		id := byHand(s, map[string]any{"config": map[string]any{"minute": 5, "policy": "local"}})
+		id := s.byHand(limitOf(5))["id"].(string)
 		first, second := s.binding("first"), s.binding("second")
 		s.create(first, second)
 		s.startOperator()
@@ -124,7 +108,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 	DescribeTable("leaves a plugin that somebody made by hand",
 		func(policy v1alpha1.AdoptionPolicy, says ...string) {
 			s := newStory()
-			id := byHand(s, nil)
+			id := s.byHand(nil)["id"].(string)
 			unchanged := s.kongAsItWas()
 			binding := s.binding("limit", adopting(policy))
 			s.create(binding)
@@ -146,7 +130,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 
 	It("leaves an identical plugin too when adoptionPolicy is Never", func() {
 		s := newStory()
-		id := byHand(s, map[string]any{"config": map[string]any{"minute": 5, "policy": "local"}})
+		id := s.byHand(limitOf(5))["id"].(string)
 		unchanged := s.kongAsItWas()
 		binding := s.binding("limit", adopting(v1alpha1.AdoptNever))
 		s.create(binding)
@@ -161,7 +145,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 
 	It("takes a plugin that somebody made by hand, under its ID, when adoptionPolicy is Override", func() {
 		s := newStory()
-		id := byHand(s, nil)
+		id := s.byHand(nil)["id"].(string)
 		binding := s.created(s.binding("limit", adopting(v1alpha1.AdoptOverride)))
 		Expect(string(binding.Status.PluginID)).To(Equal(id))
 		Expect(binding.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDAdopted))
@@ -173,7 +157,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 	DescribeTable("leaves a plugin that bears another owner's marks",
 		func(tags []any, says ...string) {
 			s := newStory()
-			id := byHand(s, map[string]any{"tags": tags, "config": map[string]any{"minute": 5, "policy": "local"}})
+			id := s.byHand(map[string]any{"tags": tags, "config": map[string]any{"minute": 5, "policy": "local"}})["id"].(string)
 			unchanged := s.kongAsItWas()
 			binding := s.binding("limit")
 			s.create(binding)
@@ -202,7 +186,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		s.steady(binding)
 		unchanged()
 
-		byHand(s, map[string]any{"id": unmadeID})
+		s.byHand(map[string]any{"id": unmadeID})
 		s.look(binding)
 		s.ready(binding)
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(unmadeID))
@@ -210,7 +194,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 
 	It("does not import a plugin of another name", func() {
 		s := newStory()
-		id := byHand(s, map[string]any{"name": "key-auth", "config": map[string]any{}})
+		id := s.byHand(map[string]any{"name": "key-auth", "config": map[string]any{}})["id"].(string)
 		unchanged := s.kongAsItWas()
 		binding := s.binding("limit", importing(id))
 		s.create(binding)
@@ -240,7 +224,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 
 	It("does not take an instance name that another plugin has", func() {
 		s := newStory()
-		id := byHand(s, map[string]any{"instance_name": "shared-name", "consumer": map[string]any{"username": "alice"}})
+		id := s.byHand(map[string]any{"instance_name": "shared-name", "consumer": map[string]any{"username": "alice"}})["id"].(string)
 		unchanged := s.kongAsItWas()
 		binding := s.binding("limit", func(binding *v1alpha1.PluginBinding) { binding.Spec.InstanceName = "shared-name" })
 		s.create(binding)

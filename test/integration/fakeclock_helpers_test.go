@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -48,13 +49,13 @@ func isSweep(request kongtest.Request) bool {
 // that minutes pass at once.
 type steered struct {
 	*story
-	clock *jumpingClock
+	clock *clocktesting.FakeClock
 }
 
 // steer starts the operator of a story that has none, under such a clock.
 func (s *story) steer(adjust ...func(*controllers.Options)) steered {
 	GinkgoHelper()
-	clock := &jumpingClock{now: time.Now()}
+	clock := clocktesting.NewFakeClock(time.Now())
 	s.startOperator(append(adjust, func(o *controllers.Options) {
 		o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour)
 	})...)
@@ -69,12 +70,21 @@ func (s steered) sweep(after time.Duration) *v1alpha1.KongGateway {
 	return s.sweepOf("kong", after)
 }
 
+// sweepTimes is sweep, several times with two minutes in between: long enough for an orphan.
+func (s steered) sweepTimes(n int) (gw *v1alpha1.KongGateway) {
+	GinkgoHelper()
+	for range n {
+		gw = s.sweep(2 * time.Minute)
+	}
+	return gw
+}
+
 // sweepOf is sweep for another gateway that leads to the story's Kong.
 func (s steered) sweepOf(name string, after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
 	idle() // or the round under way would end at a later time than it began
 	swept := s.sweeps()
-	s.clock.jump(after)
+	s.clock.Step(after)
 	gw := s.gateway(name)
 	change(s.story, gw, func(gw *v1alpha1.KongGateway) {
 		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
@@ -92,7 +102,7 @@ func (s steered) probe(gw *v1alpha1.KongGateway) {
 	idle()
 	probes := func() int { return s.kong.Journal().Count(http.MethodGet, "/") }
 	before := probes()
-	s.clock.jump(20 * time.Second)
+	s.clock.Step(20 * time.Second)
 	base := gw.DeepCopy()
 	metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
 	// Its own pause may have ended, and it may have been let go.

@@ -5,6 +5,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
@@ -65,7 +66,7 @@ var _ = Describe("One plugin, one ID", func() {
 var _ = Describe("A new leader", func() {
 	It("asks nothing about a new binding, and says nothing of it, before it may make its plugin", func() {
 		s := newQuietStory()
-		clock := &jumpingClock{now: time.Now()}
+		clock := clocktesting.NewFakeClock(time.Now())
 		s.startOperator(func(o *controllers.Options) { o.Clock, o.LeadingSince = clock, clock.Now() })
 		s.gatewayReady()
 		idle()
@@ -84,7 +85,7 @@ var _ = Describe("A new leader", func() {
 			g.Expect(binding.Status.Conditions).To(BeEmpty())
 		}, "1s").Should(Succeed())
 
-		clock.jump(11 * time.Second)
+		clock.Step(11 * time.Second)
 		s.look(binding)
 		s.ready(binding)
 		Expect(s.owned(binding)).To(HaveLen(1))

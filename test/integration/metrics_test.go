@@ -146,9 +146,7 @@ var _ = Describe("Metrics", func() {
 		id := binding.Status.PluginID
 		s.stopOperator()
 		// A restored backup: the same object without its status, and with another UID.
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
+		s.forceDelete(binding)
 		restored := s.binding("limit")
 		s.create(restored)
 

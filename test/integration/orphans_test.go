@@ -80,10 +80,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		id := abandon(s, s.namespace, "never-was")
 		t := s.steer()
 		unchanged := t.kongAsItWas()
-		var gw *v1alpha1.KongGateway
-		for range 3 {
-			gw = t.sweep(2 * time.Minute)
-		}
+		gw := t.sweepTimes(3)
 		unchanged()
 		reported(t, gw, id, "never-was")
 		Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
@@ -94,10 +91,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		id := abandon(s, s.namespace, "not-yet")
 		t := s.steer(removing, func(o *controllers.Options) { o.Since = time.Now().Add(time.Minute) })
 		unchanged := t.kongAsItWas()
-		var gw *v1alpha1.KongGateway
-		for range 3 {
-			gw = t.sweep(2 * time.Minute)
-		}
+		gw := t.sweepTimes(3)
 		unchanged()
 		reported(t, gw, id, "not-yet")
 		Expect(t.events(gw)).NotTo(ContainElement("OrphanRemoved"))
@@ -133,10 +127,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		id := abandon(s, s.namespace, "limit")
 		t := s.steer(removing)
 		unchanged := t.kongAsItWas()
-		var gw *v1alpha1.KongGateway
-		for range 3 {
-			gw = t.sweep(2 * time.Minute)
-		}
+		gw := t.sweepTimes(3)
 		unchanged()
 		Expect(t.kong.Plugin(id)).NotTo(BeNil())
 		Expect(gw.Status.LastResync.Plugins).To(BeEquivalentTo(1))
@@ -181,10 +172,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		}})
 		t := s.steer(removing)
 		unchanged := t.kongAsItWas()
-		var gw *v1alpha1.KongGateway
-		for range 3 {
-			gw = t.sweep(2 * time.Minute)
-		}
+		gw := t.sweepTimes(3)
 		unchanged()
 		Expect(gw.Status.LastResync.Orphaned).To(BeZero())
 		Expect(t.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
@@ -202,10 +190,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 				}}
 			})
 			unchanged := t.kongAsItWas()
-			var gw *v1alpha1.KongGateway
-			for range 2 {
-				gw = t.sweep(2 * time.Minute)
-			}
+			gw := t.sweepTimes(2)
 			Expect(looked.Load()).To(BeNumerically(">=", 2))
 			unchanged()
 			reported(t, gw, id, "just-made")

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -16,16 +18,24 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// byHand makes rate-limiting on the service orders as a person with curl would.
-func (s *story) byHand(minute int, tags ...any) map[string]any {
+// byHand makes a plugin on the service orders that carries no ownership tags, as a person with
+// curl would. fields replaces its defaults: rate-limiting with 100 requests a minute.
+func (s *story) byHand(fields map[string]any) map[string]any {
 	body := map[string]any{
 		"name": "rate-limiting", "service": map[string]any{"name": "orders"},
-		"config": map[string]any{"minute": minute, "policy": "local"},
+		"config": map[string]any{"minute": 100, "policy": "local"},
 	}
-	if len(tags) > 0 {
-		body["tags"] = tags
-	}
+	maps.Copy(body, fields)
 	return s.kong.Seed("plugins", body)
+}
+
+// limitOf is what a rate-limiting plugin of so many requests a minute has beside the defaults.
+func limitOf(minute int, tags ...any) map[string]any {
+	fields := map[string]any{"config": map[string]any{"minute": minute, "policy": "local"}}
+	if len(tags) > 0 {
+		fields["tags"] = tags
+	}
+	return fields
 }
 
 // bytesOf is everything about every plugin, to compare byte for byte.
@@ -36,14 +46,10 @@ func (s *story) bytesOf() string {
 	return string(rows)
 }
 
-func adoption(policy v1alpha1.AdoptionPolicy) func(*v1alpha1.PluginBinding) {
-	return func(b *v1alpha1.PluginBinding) { b.Spec.AdoptionPolicy = policy }
-}
-
 var _ = Describe("A plugin that is already there", func() {
 	It("is adopted under IfIdentical when traffic does not change", func() {
 		s := newStory()
-		row := s.byHand(5)
+		row := s.byHand(limitOf(5))
 		binding := s.created(s.binding("limit"))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(binding.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDAdopted))
@@ -55,7 +61,7 @@ var _ = Describe("A plugin that is already there", func() {
 
 	It("is left alone under IfIdentical when it differs, and the condition says in what", func() {
 		s := newStory()
-		row := s.byHand(500)
+		row := s.byHand(limitOf(500))
 		before := s.bytesOf()
 		binding := s.binding("limit")
 		s.create(binding)
@@ -69,9 +75,9 @@ var _ = Describe("A plugin that is already there", func() {
 
 	It("is left alone under Never even if it is the same", func() {
 		s := newStory()
-		s.byHand(5)
+		s.byHand(limitOf(5))
 		before := s.bytesOf()
-		binding := s.binding("limit", adoption(v1alpha1.AdoptNever))
+		binding := s.binding("limit", adopting(v1alpha1.AdoptNever))
 		s.create(binding)
 		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
 		Expect(s.bytesOf()).To(Equal(before))
@@ -79,8 +85,8 @@ var _ = Describe("A plugin that is already there", func() {
 
 	It("is adopted and made as declared under Override", func() {
 		s := newStory()
-		row := s.byHand(500)
-		binding := s.created(s.binding("limit", adoption(v1alpha1.AdoptOverride)))
+		row := s.byHand(limitOf(500))
+		binding := s.created(s.binding("limit", adopting(v1alpha1.AdoptOverride)))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(s.pluginOf(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(5)))
 		Expect(s.kong.Plugins()).To(HaveLen(1))
@@ -88,7 +94,7 @@ var _ = Describe("A plugin that is already there", func() {
 
 	It("of the ingress controller is not taken, and the condition says how to hand it over", func() {
 		s := newStory()
-		s.byHand(5, "managed-by-ingress-controller")
+		s.byHand(limitOf(5, "managed-by-ingress-controller"))
 		before := s.bytesOf()
 		binding := s.binding("limit")
 		s.create(binding)
@@ -99,8 +105,8 @@ var _ = Describe("A plugin that is already there", func() {
 
 	It("of another tool is taken over under Override", func() {
 		s := newStory()
-		row := s.byHand(5, "managed-by:terraform")
-		binding := s.created(s.binding("limit", adoption(v1alpha1.AdoptOverride)))
+		row := s.byHand(limitOf(5, "managed-by:terraform"))
+		binding := s.created(s.binding("limit", adopting(v1alpha1.AdoptOverride)))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(stringsOf(s.pluginOf(binding)["tags"])).NotTo(ContainElement("managed-by:terraform"))
 		Eventually(s.notes).WithArguments(binding, "Adopted").Should(ConsistOf(ContainSubstring("was taken over from")))
@@ -148,9 +154,7 @@ var _ = Describe("Deleting a binding", func() {
 		binding := s.created(s.binding("limit"))
 		s.stopOperator()
 		// A restored backup: the same object without its status, and with another UID.
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
+		s.forceDelete(binding)
 		restored := s.binding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
 		s.create(restored)
 		Expect(k8s.Delete(s.ctx, restored)).To(Succeed())
@@ -171,7 +175,7 @@ var _ = Describe("Deleting a binding", func() {
 
 	It("does not touch a plugin that is not its own", func() {
 		s := newStory()
-		s.byHand(500)
+		s.byHand(limitOf(500))
 		before := s.bytesOf()
 		binding := s.binding("limit")
 		s.create(binding)
@@ -465,7 +469,7 @@ var _ = Describe("A gateway", func() {
 var _ = Describe("Time", func() {
 	It("that jumps changes nothing in Kong", func() {
 		s := newQuietStory()
-		clock := &jumpingClock{now: time.Now().Add(-48 * time.Hour)}
+		clock := clocktesting.NewFakeClock(time.Now().Add(-48 * time.Hour))
 		s.startOperator(func(o *controllers.Options) { o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour) })
 		binding := s.created(s.binding("limit"))
 		writes := len(s.kong.Journal().Writes())

@@ -26,9 +26,7 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		gw := s.gateway("kong")
 		s.reload(Default, gw)
 		Expect(gw.Annotations).To(HaveKeyWithValue(v1alpha1.RetainedPluginsAnnotation, id))
-		for range 3 {
-			gw = s.sweep(2 * time.Minute)
-		}
+		gw = s.sweepTimes(3)
 		unchanged()
 		Expect(s.owned(binding)).To(HaveLen(1))
 		Expect(gw.Status.LastResync.Plugins).To(BeEquivalentTo(1))
@@ -119,9 +117,7 @@ var _ = Describe("A plugin of a restored binding that only observes", func() {
 		s := newStory()
 		binding := s.created(s.binding("limit"))
 		s.stopOperator()
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
+		s.forceDelete(binding)
 		restored := s.binding("limit", observing, func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
 		s.create(restored)
 		t := s.steer(func(o *controllers.Options) { o.RemoveOrphans = true })
@@ -129,9 +125,7 @@ var _ = Describe("A plugin of a restored binding that only observes", func() {
 		unchanged := t.kongAsItWas()
 		Expect(k8s.Delete(t.ctx, restored)).To(Succeed())
 		t.gone(restored)
-		for range 2 {
-			t.sweep(2 * time.Minute)
-		}
+		t.sweepTimes(2)
 		unchanged()
 		Eventually(t.notes).WithArguments(restored, "PluginLeft").Should(ConsistOf(ContainSubstring(string(binding.Status.PluginID))))
 	})
@@ -142,9 +136,7 @@ var _ = Describe("A plugin of a binding that is made under Observe", func() {
 		s := newStory()
 		binding := s.created(s.binding("limit"))
 		s.stopOperator()
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
+		s.forceDelete(binding)
 		t := s.steer(func(o *controllers.Options) { o.RemoveOrphans = true })
 		restored := t.binding("limit", observing)
 		t.create(restored)
@@ -153,9 +145,7 @@ var _ = Describe("A plugin of a binding that is made under Observe", func() {
 		unchanged := t.kongAsItWas()
 		Expect(k8s.Delete(t.ctx, restored)).To(Succeed())
 		t.gone(restored)
-		for range 2 {
-			t.sweep(2 * time.Minute)
-		}
+		t.sweepTimes(2)
 		unchanged()
 	})
 

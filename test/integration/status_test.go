@@ -134,7 +134,7 @@ var _ = Describe("What a binding says is true", func() {
 
 	It("while it is paused: what is in the way is still named", func() {
 		s := newStory()
-		row := s.byHand(500)
+		row := s.byHand(limitOf(500))
 		binding := s.binding("limit")
 		s.create(binding)
 		s.shows(binding, symptom{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict})

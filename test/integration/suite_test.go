@@ -202,6 +202,14 @@ func (s *story) look(binding *v1alpha1.PluginBinding) {
 	})
 }
 
+// forceDelete deletes a binding that the operator cannot clean up after: without its finalizer.
+func (s *story) forceDelete(binding *v1alpha1.PluginBinding) {
+	GinkgoHelper()
+	change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
+	Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
+	s.gone(binding)
+}
+
 // gone waits until the object does not exist any more.
 func (s *story) gone(object client.Object) {
 	GinkgoHelper()
