@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// teller writes the story down and counts which of its claims held.
-type teller struct {
-	out      io.Writer
-	colour   bool
-	chapters int
-	held     int
-	broken   int
+// printer writes the story down and counts which of its claims held.
+type printer struct {
+	out    io.Writer
+	colour bool
+	steps  int
+	passed int
+	failed int
 	// evidence is shown under a claim that did not hold.
-	evidence func() string
+	failureContext func() string
 }
 
-func newTeller(out *os.File) *teller {
+func newPrinter(out *os.File) *printer {
 	info, err := out.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	return &teller{out: out, colour: terminal && os.Getenv("NO_COLOR") == ""}
+	return &printer{out: out, colour: terminal && os.Getenv("NO_COLOR") == ""}
 }
 
 const (
@@ -32,7 +32,7 @@ const (
 	green = "32"
 )
 
-func (t *teller) paint(colour, text string) string {
+func (t *printer) paint(colour, text string) string {
 	if !t.colour {
 		return text
 	}
@@ -40,49 +40,49 @@ func (t *teller) paint(colour, text string) string {
 }
 
 // line writes one line. That the reader may have gone away is dealt with by SIGPIPE.
-func (t *teller) line(text string) { _, _ = fmt.Fprintln(t.out, text) }
+func (t *printer) line(text string) { _, _ = fmt.Fprintln(t.out, text) }
 
-// chapter begins a numbered step.
-func (t *teller) chapter(title string) {
-	t.chapters++
+// step begins a numbered step.
+func (t *printer) step(title string) {
+	t.steps++
 	t.line("")
-	t.line(t.paint(bold, fmt.Sprintf("%d. %s", t.chapters, title)))
+	t.line(t.paint(bold, fmt.Sprintf("%d. %s", t.steps, title)))
 }
 
-// say tells what happens.
-func (t *teller) say(format string, args ...any) {
+// sayf tells what happens.
+func (t *printer) sayf(format string, args ...any) {
 	t.line(indent("   ", fmt.Sprintf(format, args...)))
 }
 
 // command shows what a person would have typed.
-func (t *teller) command(text string) { t.line(t.paint(faint, indent("   ", "$ "+text))) }
+func (t *printer) command(text string) { t.line(t.paint(faint, indent("   ", "$ "+text))) }
 
 // output shows what a command answered.
-func (t *teller) output(text string) { t.line(indent("     ", text)) }
+func (t *printer) output(text string) { t.line(indent("     ", text)) }
 
-// claim notes whether something is as told; err says what is the case instead.
-func (t *teller) claim(err error, format string, args ...any) {
+// checkf notes whether something is as told; err says what is the case instead.
+func (t *printer) checkf(err error, format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	if err == nil {
-		t.held++
+		t.passed++
 		t.line("   " + t.paint(green, "✓") + " " + what)
 		return
 	}
-	t.broken++
+	t.failed++
 	t.line("   " + t.paint(red, "✗ "+what))
 	t.line(indent("     ", err.Error()))
-	if t.evidence != nil {
-		t.line(t.paint(faint, indent("     | ", t.evidence())))
+	if t.failureContext != nil {
+		t.line(t.paint(faint, indent("     | ", t.failureContext())))
 	}
 }
 
-func (t *teller) summary(took time.Duration) {
+func (t *printer) summary(took time.Duration) {
 	colour := green
-	if t.broken > 0 {
+	if t.failed > 0 {
 		colour = red
 	}
 	t.line("")
-	t.line(t.paint(colour, fmt.Sprintf("%d claims held, %d did not; %s in all", t.held, t.broken, seconds(took))))
+	t.line(t.paint(colour, fmt.Sprintf("%d claims held, %d did not; %s in all", t.passed, t.failed, seconds(took))))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }

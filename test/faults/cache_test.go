@@ -157,17 +157,17 @@ func matchesField(object client.Object, kind string, options client.ListOptions)
 	return true, nil
 }
 
-// tell hands on what the watches of the operator make of a change; was or is may be nil.
+// notifyWatches hands on what the watches of the operator make of a change; was or is may be nil.
 // It is what SetupWithManager says, predicates and handlers both.
-func (w *world) tell(id objectID, was, is client.Object) {
+func (sim *simulation) notifyWatches(id objectID, was, is client.Object) {
 	switch id.kind {
 	case kindBinding:
-		w.tellBinding(id, asBinding(was), asBinding(is))
+		sim.notifyBindingWatch(id, asBinding(was), asBinding(is))
 	case kindGateway:
-		w.tellGateway(id, was, is)
+		sim.notifyGatewayWatch(id, was, is)
 	case kindSecret:
-		w.enqueueWhere(kindBinding, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
-		w.enqueueWhere(kindGateway, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
+		sim.enqueueWhere(kindBinding, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
+		sim.enqueueWhere(kindGateway, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
 	}
 }
 
@@ -178,7 +178,7 @@ func asBinding(object client.Object) *v1alpha1.PluginBinding {
 	return object.(*v1alpha1.PluginBinding)
 }
 
-func (w *world) tellBinding(id objectID, was, is *v1alpha1.PluginBinding) {
+func (sim *simulation) notifyBindingWatch(id objectID, was, is *v1alpha1.PluginBinding) {
 	some := is
 	if some == nil {
 		some = was
@@ -186,31 +186,31 @@ func (w *world) tellBinding(id objectID, was, is *v1alpha1.PluginBinding) {
 	gateway := objectID{kindGateway, types.NamespacedName{Namespace: id.Namespace, Name: some.Spec.GatewayRef.Name}}
 	switch {
 	case was == nil:
-		w.enqueue(id)
-		w.enqueueAfter(gateway, recountAfter)
+		sim.enqueue(id)
+		sim.enqueueAfter(gateway, countDebounce)
 	case is == nil:
-		w.enqueue(id)
-		w.enqueueAfter(gateway, recountAfter)
-		w.enqueueWhere(kindBinding, client.MatchingFields{"status.conflict.gateway": gateway.String()})
+		sim.enqueue(id)
+		sim.enqueueAfter(gateway, countDebounce)
+		sim.enqueueWhere(kindBinding, client.MatchingFields{"status.conflict.gateway": gateway.String()})
 	default:
 		if was.Generation != is.Generation || !maps.Equal(was.Annotations, is.Annotations) ||
 			len(was.Finalizers) > len(is.Finalizers) || len(was.Status.Conditions) > len(is.Status.Conditions) {
-			w.enqueue(id)
+			sim.enqueue(id)
 		}
 		if readyStatus(was) != readyStatus(is) || was.DeletionTimestamp.IsZero() != is.DeletionTimestamp.IsZero() {
-			w.enqueueAfter(gateway, recountAfter)
+			sim.enqueueAfter(gateway, countDebounce)
 		}
 	}
 }
 
-func (w *world) tellGateway(id objectID, was, is client.Object) {
+func (sim *simulation) notifyGatewayWatch(id objectID, was, is client.Object) {
 	if was == nil || is == nil || was.GetGeneration() != is.GetGeneration() {
-		w.enqueue(id)
-		w.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": id.String()})
+		sim.enqueue(id)
+		sim.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": id.String()})
 		return
 	}
 	if !maps.Equal(was.GetAnnotations(), is.GetAnnotations()) {
-		w.enqueue(id)
+		sim.enqueue(id)
 	}
 }
 
@@ -223,17 +223,17 @@ func readyStatus(binding *v1alpha1.PluginBinding) string {
 }
 
 // enqueueWhere enqueues what the cache lists.
-func (w *world) enqueueWhere(kind string, options ...client.ListOption) {
+func (sim *simulation) enqueueWhere(kind string, options ...client.ListOption) {
 	o := client.ListOptions{}
 	o.ApplyOptions(options)
-	for _, id := range w.cache.sorted(kind) {
+	for _, id := range sim.cache.sorted(kind) {
 		if o.Namespace != "" && o.Namespace != id.Namespace {
 			continue
 		}
-		if matches, err := matchesField(w.cache[id], kind, o); err != nil {
+		if matches, err := matchesField(sim.cache[id], kind, o); err != nil {
 			panic(err)
 		} else if matches {
-			w.enqueue(id)
+			sim.enqueue(id)
 		}
 	}
 }

@@ -37,76 +37,76 @@ type callID struct {
 
 func (c callID) String() string { return fmt.Sprintf("%s.%d", c.name, c.n) }
 
-// made is a call of a play, with what tells whether anything can have happened before the
+// call is a call of a play, with what tells whether anything can have happened before the
 // next one.
-type made struct {
+type call struct {
 	callID
-	write bool
-	pass  int // in which it was made
-	at    time.Time
+	write     bool
+	reconcile int // in which it was made
+	at        time.Time
 }
 
-// planned is a fault that waits for its call.
-type planned struct {
+// armedFault is a fault that waits for its call.
+type armedFault struct {
 	call  callID
 	fault *fault
 	fired bool
 
 	// What was so when it happened.
-	pass    int      // in which that was
-	of      objectID // what was being reconciled
-	judged  bool     // its status told what became of it in Kong
-	texts   int      // how much had been said
-	records bool     // the write that it hit records an ID
-	serves  bool     // the plugin of the PUT that it hit was there, and a binding's
+	reconcile     int      // in which that was
+	object        objectID // what was being reconciled
+	statusKnown   bool     // its status told what became of it in Kong
+	outputsBefore int      // how much had been said
+	recordsID     bool     // the write that it hit records an ID
+	pluginServing bool     // the plugin of the PUT that it hit was there, and a binding's
 	// reasons of Ready: the one that stood for what is declared, and those written since.
-	standing string
-	reasons  map[string]bool
+	readyReason  string
+	readyReasons map[string]bool
 }
 
 // arm begins to count calls, and lets faults happen.
-func (w *world) arm(faults ...*planned) {
-	w.armed, w.counts, w.faults = true, map[string]int{}, faults
-	w.kubeWritesBefore = w.kubeWrites
-	w.note("armed")
+func (sim *simulation) arm(faults ...*armedFault) {
+	sim.armed, sim.counts, sim.faults = true, map[string]int{}, faults
+	sim.kubeWritesBeforeArm = sim.kubeWrites
+	sim.tracef("armed")
 }
 
 // disarm ends that.
-func (w *world) disarm() { w.armed = false }
+func (sim *simulation) disarm() { sim.armed = false }
 
-// begin counts a call and finds its fault.
-func (w *world) begin(name, what string, write bool) *planned {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// beginCall counts a call and finds its fault.
+func (sim *simulation) beginCall(name, what string, write bool) *armedFault {
+	sim.mu.Lock()
+	defer sim.mu.Unlock()
 	label := name
-	var hit *planned
-	if w.armed {
-		w.counts[name]++
-		id := callID{name, w.counts[name]}
-		w.calls = append(w.calls, made{id, write, w.passes, w.clock.Now()})
+	var hit *armedFault
+	if sim.armed {
+		sim.counts[name]++
+		id := callID{name, sim.counts[name]}
+		sim.calls = append(sim.calls, call{id, write, sim.reconciles, sim.clock.Now()})
 		label = id.String()
-		for _, p := range w.faults {
+		for _, p := range sim.faults {
 			if p.call == id && !p.fired {
 				hit = p
-				w.happens(p)
+				sim.recordContext(p)
 			}
 		}
 	}
-	line := fmt.Sprintf("%7.1fs   %s %s", w.clock.Since(epoch).Seconds(), label, what)
+	line := fmt.Sprintf("%7.1fs   %s %s", sim.clock.Since(epoch).Seconds(), label, what)
 	if hit != nil {
 		line += " <<< " + hit.fault.name
 	}
-	w.trace = append(w.trace, line)
+	sim.trace = append(sim.trace, line)
 	return hit
 }
 
-// happens takes note of what is so when a fault happens.
-func (w *world) happens(p *planned) {
-	p.fired, p.pass, p.of, p.texts, p.reasons = true, w.passes, w.current, len(w.texts), map[string]bool{}
-	if binding, ok := w.cache[w.current].(*v1alpha1.PluginBinding); ok {
+// recordContext takes note of what is so when a fault happens.
+func (sim *simulation) recordContext(p *armedFault) {
+	p.fired, p.reconcile, p.object, p.outputsBefore, p.readyReasons = true, sim.reconciles, sim.current, len(sim.outputs), map[string]bool{}
+	if binding, ok := sim.cache[sim.current].(*v1alpha1.PluginBinding); ok {
 		ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
 		if ready != nil && ready.ObservedGeneration == binding.Generation {
-			p.standing, p.judged = ready.Reason, ready.Status != metav1.ConditionUnknown
+			p.readyReason, p.statusKnown = ready.Reason, ready.Status != metav1.ConditionUnknown
 		}
 	}
 }
@@ -118,62 +118,62 @@ var errDead = errors.New("the process is dead")
 // dialer gives every connection our transport.
 type dialer struct {
 	controllers.PoolDialer
-	life *incarnation
+	proc *process
 }
 
-// link is a connection whose client can be changed for another that knows of no pause:
+// swappableClient is a connection whose client can be changed for another that knows of no pause:
 // after a 429 a client is quiet by the real clock, for which no play can wait.
-type link struct {
+type swappableClient struct {
 	controllers.Kong
 	pooled   controllers.Kong
 	settings adminapi.Settings
 }
 
 func (d dialer) Dial(key types.NamespacedName, settings adminapi.Settings) (controllers.Kong, error) {
-	settings.Transport = func(http.RoundTripper) http.RoundTripper { return transport{d.life} }
+	settings.Transport = func(http.RoundTripper) http.RoundTripper { return transport{d.proc} }
 	pooled, err := d.PoolDialer.Dial(key, settings)
 	if err != nil {
 		return nil, err
 	}
-	if have := d.life.link; have == nil || have.pooled != pooled {
-		d.life.link = &link{Kong: pooled, pooled: pooled, settings: settings}
+	if have := d.proc.client; have == nil || have.pooled != pooled {
+		d.proc.client = &swappableClient{Kong: pooled, pooled: pooled, settings: settings}
 	}
-	return d.life.link, nil
+	return d.proc.client, nil
 }
 
-// endPause ends the pause after a 429.
-func (l *incarnation) endPause() {
-	if l.link == nil || l.dead {
+// endRateLimit ends the pause after a 429.
+func (l *process) endRateLimit() {
+	if l.client == nil || l.dead {
 		return
 	}
-	next, err := adminapi.New(l.link.settings, nil)
-	l.world.must(err)
-	l.silent = true
-	_, err = next.Probe(l.world.ctx)
-	l.silent = false
+	next, err := adminapi.New(l.client.settings, nil)
+	l.sim.must(err)
+	l.bypass = true
+	_, err = next.Probe(l.sim.ctx)
+	l.bypass = false
 	if err != nil { // its database is down, so that the pause is no matter
 		return
 	}
-	l.link.Kong = next
+	l.client.Kong = next
 }
 
 // transport is the link to Kong.
-type transport struct{ life *incarnation }
+type transport struct{ proc *process }
 
 // kongCall is one request on its way.
 type kongCall struct {
-	*world
-	life    *incarnation
+	*simulation
+	proc    *process
 	name    string
 	request *http.Request
 	body    []byte
 }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.life.dead {
+	if t.proc.dead {
 		return nil, errDead
 	}
-	c := &kongCall{world: t.life.world, life: t.life, name: nameOf(r), request: r}
+	c := &kongCall{simulation: t.proc.sim, proc: t.proc, name: callNameOf(r), request: r}
 	if r.Body != nil {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -181,94 +181,96 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		c.body = body
 	}
-	if t.life.silent {
+	if t.proc.bypass {
 		return c.deliverRequest()
 	}
 	if c.current.kind == kindGateway {
-		c.pauses.asked(c.name, c.clock.Now())
-		defer func() { c.pauses.answered(c.name, c.clock.Now()) }()
-		if c.name == "G8" && r.URL.Query().Has("tags") {
-			c.readings++
+		c.jitter.requestStarted(c.name, c.clock.Now())
+		defer func() { c.jitter.requestEnded(c.name, c.clock.Now()) }()
+		if c.name == kongList && r.URL.Query().Has("tags") {
+			c.resyncs++
 		}
 	}
-	hit := c.begin(c.name, r.Method+" "+c.shortened(r.URL.RequestURI()), c.isWrite())
-	answer, err := c.meet(hit)
-	if meanwhile := c.during[c.name]; meanwhile != nil {
-		delete(c.during, c.name)
+	hit := c.beginCall(c.name, r.Method+" "+c.abbreviate(r.URL.RequestURI()), c.isWrite())
+	answer, err := c.applyFault(hit)
+	if meanwhile := c.duringCall[c.name]; meanwhile != nil {
+		delete(c.duringCall, c.name)
 		meanwhile()
 	}
 	switch {
-	case t.life.dead:
-		c.note("      dead")
+	case t.proc.dead:
+		c.tracef("      dead")
 	case err != nil:
-		c.note("      %v", err)
+		c.tracef("      %v", err)
 	default:
-		c.note("      %d", answer.StatusCode)
+		c.tracef("      %d", answer.StatusCode)
 	}
 	return answer, err
 }
 
-func (c *kongCall) meet(hit *planned) (*http.Response, error) {
+func (c *kongCall) applyFault(hit *armedFault) (*http.Response, error) {
 	switch {
 	case hit != nil:
-	case c.down:
+	case c.kongDown:
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	case c.token != "" && c.request.Header.Get(adminapi.DefaultTokenHeader) != c.token:
-		c.sent()
-		return c.answer(http.StatusUnauthorized, `{"message":"Invalid RBAC credentials"}`), nil
+	case c.kongToken != "" && c.request.Header.Get(adminapi.DefaultTokenHeader) != c.kongToken:
+		c.markSent()
+		return c.response(http.StatusUnauthorized, `{"message":"Invalid RBAC credentials"}`), nil
 	default:
 		return c.forward()
 	}
-	if !c.isWrite() && !hit.fault.deadly && !hit.fault.truthful {
+	if !c.isWrite() && !hit.fault.crashes && !hit.fault.authentic {
 		c.readFailed = true
 	}
 	if c.request.Method == http.MethodPut {
 		id := c.request.URL.Path[strings.LastIndex(c.request.URL.Path, "/")+1:]
-		hit.serves = c.bench.server.Plugin(id) != nil && c.recorded(id)
+		hit.pluginServing = c.kong.server.Plugin(id) != nil && c.isRecorded(id)
 	}
 	return hit.fault.kong(c)
 }
 
-// recorded reports whether a binding has that ID.
-func (w *world) recorded(id string) bool {
-	return slices.ContainsFunc(w.truth.sorted(kindBinding), func(of objectID) bool {
-		return string(asBinding(w.truth[of]).Status.PluginID) == id
+// isRecorded reports whether a binding has that ID.
+func (sim *simulation) isRecorded(id string) bool {
+	return slices.ContainsFunc(sim.stored.sorted(kindBinding), func(of objectID) bool {
+		return string(asBinding(sim.stored[of]).Status.PluginID) == id
 	})
 }
 
-func (w *world) shortened(text string) string { return strings.ReplaceAll(text, w.namespace, "NS") }
+func (sim *simulation) abbreviate(text string) string {
+	return strings.ReplaceAll(text, sim.namespace, "NS")
+}
 
 var uuidPath = regexp.MustCompile(`^/plugins/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// nameOf is what a request to Kong is called.
-func nameOf(r *http.Request) string {
+// callNameOf is what a request to Kong is called.
+func callNameOf(r *http.Request) string {
 	path := r.URL.Path
 	switch {
 	case r.Method == http.MethodPost:
-		return "G4"
+		return kongCreatePlugin
 	case r.Method == http.MethodPut:
-		return "G5"
+		return kongPutPlugin
 	case r.Method == http.MethodDelete:
-		return "G6"
+		return kongDeletePlugin
 	case path == "/", path == "", path == "/status":
-		return "G9"
+		return kongProbe
 	case strings.HasPrefix(path, "/schemas/"):
-		return "G7"
+		return kongGetSchema
 	case uuidPath.MatchString(path):
-		return "G1"
+		return kongGetPlugin
 	case strings.HasPrefix(path, "/plugins/"):
-		return "G2"
+		return kongGetPluginByName
 	case strings.HasSuffix(path, "/plugins"), r.URL.Query().Has("size"):
-		return "G8"
+		return kongList
 	default:
-		return "G3"
+		return kongGetEntity
 	}
 }
 
 func (c *kongCall) isWrite() bool { return c.request.Method != http.MethodGet }
 
-// sent tells the client that its request is on the wire.
-func (c *kongCall) sent() {
+// markSent tells the client that its request is on the wire.
+func (c *kongCall) markSent() {
 	if trace := httptrace.ContextClientTrace(c.request.Context()); trace != nil && trace.WroteHeaders != nil {
 		trace.WroteHeaders()
 	}
@@ -276,7 +278,7 @@ func (c *kongCall) sent() {
 
 // forward lets Kong have the request.
 func (c *kongCall) forward() (*http.Response, error) {
-	c.sent()
+	c.markSent()
 	if c.isWrite() {
 		c.checkWrite(c)
 	}
@@ -286,13 +288,13 @@ func (c *kongCall) forward() (*http.Response, error) {
 func (c *kongCall) deliverRequest() (*http.Response, error) {
 	r := c.request.Clone(context.WithoutCancel(c.request.Context()))
 	r.Body = io.NopCloser(bytes.NewReader(c.body))
-	return c.bench.serve(r)
+	return c.kong.serve(r)
 }
 
 // kubeCall is one call of the API server on its way.
 type kubeCall struct {
-	*world
-	life    *incarnation
+	*simulation
+	proc    *process
 	name    string
 	id      objectID
 	write   bool
@@ -305,16 +307,16 @@ type kubeCall struct {
 }
 
 func (c *kubeCall) do(what string) error {
-	if c.life.dead {
+	if c.proc.dead {
 		return forbidden(c.id)
 	}
-	hit := c.begin(c.name, what+" "+c.id.kind+" "+c.id.Name, c.write)
+	hit := c.beginCall(c.name, what+" "+c.id.kind+" "+c.id.Name, c.write)
 	forward := c.forward
 	c.forward = func() error {
 		err := forward()
 		if c.write && err == nil {
 			c.kubeWrites++
-			c.holds(c.written)
+			c.store(c.written)
 		}
 		return err
 	}
@@ -322,22 +324,22 @@ func (c *kubeCall) do(what string) error {
 	if hit == nil {
 		err = c.forward()
 	} else {
-		hit.records = c.records
+		hit.recordsID = c.records
 		err = hit.fault.kube(c)
 	}
 	if err != nil {
-		c.note("      %v", err)
+		c.tracef("      %v", err)
 	}
 	return err
 }
 
 // liveReader reads from the API server.
-type liveReader struct{ life *incarnation }
+type liveReader struct{ proc *process }
 
 func (l liveReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 	id := objectID{kindOf(object), key}
-	name := map[string]string{kindSecret: "K2", kindBinding: "K4", kindGateway: "K4g"}[id.kind]
-	c := &kubeCall{world: l.life.world, life: l.life, name: name, id: id, forward: func() error {
+	name := map[string]string{kindSecret: kubeGetSecret, kindBinding: kubeGetBinding, kindGateway: kubeGetGateway}[id.kind]
+	c := &kubeCall{simulation: l.proc.sim, proc: l.proc, name: name, id: id, forward: func() error {
 		return apiServer.Get(ctx, key, object, options...)
 	}}
 	return c.do("live GET")
@@ -351,17 +353,17 @@ func (liveReader) List(context.Context, client.ObjectList, ...client.ListOption)
 // the operator does not use.
 type cachedClient struct {
 	client.Client // nil
-	life          *incarnation
+	proc          *process
 }
 
 func (c cachedClient) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
-	return c.life.world.cache.get(key, object)
+	return c.proc.sim.cache.get(key, object)
 }
 
 func (c cachedClient) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
 	o := client.ListOptions{}
 	o.ApplyOptions(options)
-	return c.life.world.cache.list(list, o)
+	return c.proc.sim.cache.list(list, o)
 }
 
 func (c cachedClient) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.PatchOption) error {
@@ -372,76 +374,78 @@ func (c cachedClient) Patch(ctx context.Context, object client.Object, patch cli
 }
 
 func finalizerCall(object client.Object) string {
-	finalizer, suffix := v1alpha1.PluginFinalizer, ""
 	if kindOf(object) == kindGateway {
-		finalizer, suffix = v1alpha1.GatewayFinalizer, "g"
+		if controllerutil.ContainsFinalizer(object, v1alpha1.GatewayFinalizer) {
+			return kubeAddGatewayFinalizer
+		}
+		return kubeRemoveGatewayFinalizer
 	}
-	if controllerutil.ContainsFinalizer(object, finalizer) {
-		return "K3" + suffix
+	if controllerutil.ContainsFinalizer(object, v1alpha1.PluginFinalizer) {
+		return kubeAddBindingFinalizer
 	}
-	return "K6" + suffix
+	return kubeRemoveBindingFinalizer
 }
 
-func (c cachedClient) Status() client.SubResourceWriter { return statusWriter{life: c.life} }
+func (c cachedClient) Status() client.SubResourceWriter { return statusWriter{proc: c.proc} }
 
 // statusWriter writes status.
 type statusWriter struct {
 	client.SubResourceWriter // nil
-	life                     *incarnation
+	proc                     *process
 }
 
 func (s statusWriter) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
-	name := "K5"
+	name := kubePatchBindingStatus
 	if kindOf(object) == kindGateway {
-		name = "K5g"
+		name = kubePatchGatewayStatus
 	}
-	s.life.world.hearStatus(object)
-	call := cachedClient{life: s.life}.write(object, patch, name, func(object client.Object, patch client.Patch) error {
+	s.proc.sim.recordStatus(object)
+	call := cachedClient{proc: s.proc}.write(object, patch, name, func(object client.Object, patch client.Patch) error {
 		err := apiServer.Status().Patch(ctx, object, patch, options...)
 		if binding, ok := object.(*v1alpha1.PluginBinding); ok && err == nil {
-			s.life.world.checkReady(binding)
+			s.proc.sim.checkReady(binding)
 		}
 		return err
 	})
 	return call.do("PATCH status of")
 }
 
-// hearStatus takes note of what a status says.
-func (w *world) hearStatus(object client.Object) {
+// recordStatus takes note of what a status says.
+func (sim *simulation) recordStatus(object client.Object) {
 	var conditions []string
 	switch object := object.(type) {
 	case *v1alpha1.PluginBinding:
 		ready := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReady)
 		if ready != nil {
-			for _, f := range w.faults {
+			for _, f := range sim.faults {
 				if f.fired {
-					f.reasons[ready.Reason] = true
+					f.readyReasons[ready.Reason] = true
 				}
 			}
 			conditions = append(conditions, ready.Reason, ready.Message)
 		}
-		w.said(fmt.Sprintf("%+v", object.Status))
+		sim.recordOutput(fmt.Sprintf("%+v", object.Status))
 	case *v1alpha1.KongGateway:
-		w.said(fmt.Sprintf("%+v", object.Status))
+		sim.recordOutput(fmt.Sprintf("%+v", object.Status))
 	}
 	if len(conditions) > 0 {
-		w.note("      status: %s", w.shortened(strings.Join(conditions, ": ")))
+		sim.tracef("      status: %s", sim.abbreviate(strings.Join(conditions, ": ")))
 	}
 }
 
 func (c cachedClient) write(object client.Object, patch client.Patch, name string, send func(client.Object, client.Patch) error) *kubeCall {
-	w := c.life.world
+	sim := c.proc.sim
 	data, err := patch.Data(object)
-	w.must(err)
+	sim.must(err)
 	var written struct {
 		Status struct {
 			PluginID string `json:"pluginID"`
 		} `json:"status"`
 	}
-	w.must(json.Unmarshal(data, &written))
+	sim.must(json.Unmarshal(data, &written))
 	raw, later := client.RawPatch(patch.Type(), data), object.DeepCopyObject().(client.Object)
 	return &kubeCall{
-		world: w, life: c.life, name: name, id: idOf(object), write: true, written: object,
+		simulation: sim, proc: c.proc, name: name, id: idOf(object), write: true, written: object,
 		records: written.Status.PluginID != "",
 		forward: func() error { return send(object, patch) },
 		late:    func() error { return send(later, raw) },
@@ -449,38 +453,38 @@ func (c cachedClient) write(object client.Object, patch client.Patch, name strin
 }
 
 // recorder takes note of events.
-type recorder struct{ life *incarnation }
+type recorder struct{ proc *process }
 
 func (r recorder) Eventf(regarding, _ runtime.Object, _, reason, action, note string, args ...any) {
-	if r.life.dead {
+	if r.proc.dead {
 		return
 	}
-	w := r.life.world
+	sim := r.proc.sim
 	text := fmt.Sprintf(note, args...)
-	hit := w.begin("K7", "event "+reason+": "+w.shortened(text), true)
+	hit := sim.beginCall(kubeCreateEvent, "event "+reason+": "+sim.abbreviate(text), true)
 	if object, ok := regarding.(client.Object); !ok || object.GetName() == "" || len(reason) > 128 || len(action) > 128 || len(text) > 1024 {
-		w.violation("an event that the API server would refuse: %q %q %q", reason, action, text)
+		sim.violation("an event that the API server would refuse: %q %q %q", reason, action, text)
 	}
 	if hit != nil {
-		_ = hit.fault.kube(&kubeCall{world: w, life: r.life, name: "K7", forward: func() error { return nil }})
-		if r.life.dead {
+		_ = hit.fault.kube(&kubeCall{simulation: sim, proc: r.proc, name: kubeCreateEvent, forward: func() error { return nil }})
+		if r.proc.dead {
 			return
 		}
 	}
-	w.said(reason + " " + text)
+	sim.recordOutput(reason + " " + text)
 }
 
 // die ends the process.
-func (l *incarnation) die() { l.dead = true }
+func (l *process) die() { l.dead = true }
 
-// in puts something off.
-func (w *world) in(d time.Duration, do func()) {
-	w.timers = append(w.timers, timer{w.clock.Now().Add(d), do})
+// after puts something off.
+func (sim *simulation) after(d time.Duration, do func()) {
+	sim.timers = append(sim.timers, timer{sim.clock.Now().Add(d), do})
 }
 
 // secretValue is a value of a Secret now.
-func (w *world) secretValue(name, key string) string {
+func (sim *simulation) secretValue(name, key string) string {
 	secret := &corev1.Secret{}
-	w.must(apiServer.Get(w.ctx, types.NamespacedName{Namespace: w.namespace, Name: name}, secret))
+	sim.must(apiServer.Get(sim.ctx, types.NamespacedName{Namespace: sim.namespace, Name: name}, secret))
 	return string(secret.Data[key])
 }

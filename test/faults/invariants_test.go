@@ -18,13 +18,13 @@ import (
 )
 
 // ownerOf names the binding of this play whose marks a row bears, "" if there is none.
-func (w *world) ownerOf(row map[string]any) string {
+func (sim *simulation) ownerOf(row map[string]any) string {
 	if row == nil {
 		return ""
 	}
 	instance, _ := row["instance_name"].(string)
-	for name := range w.names {
-		self := identity.Binding{Cluster: cluster, Namespace: w.namespace, Name: name}
+	for name := range sim.names {
+		self := identity.Binding{Cluster: cluster, Namespace: sim.namespace, Name: name}
 		if standing, _ := identity.OwnershipOf(self, texts(row["tags"]), instance); standing == identity.Owned {
 			return name
 		}
@@ -54,63 +54,63 @@ func uidOf(row map[string]any) string {
 }
 
 // checkWrite looks at a write to Kong before Kong has it.
-func (w *world) checkWrite(c *kongCall) {
-	what := c.request.Method + " " + w.shortened(c.request.URL.Path)
-	if w.readFailed {
-		w.violation("%s in a pass in which Kong had not answered a question", what)
+func (sim *simulation) checkWrite(c *kongCall) {
+	what := c.request.Method + " " + sim.abbreviate(c.request.URL.Path)
+	if sim.readFailed {
+		sim.violation("%s in a pass in which Kong had not answered a question", what)
 	}
 	id := c.request.URL.Path[strings.LastIndex(c.request.URL.Path, "/")+1:]
-	have := w.bench.server.Plugin(id)
-	if c.request.Method != http.MethodPost && have != nil && w.ownerOf(have) == "" && !w.taken[id] && !w.ghosts[id] {
-		w.violation("%s touches what is not ours: %v", what, have["tags"])
+	have := sim.kong.server.Plugin(id)
+	if c.request.Method != http.MethodPost && have != nil && sim.ownerOf(have) == "" && !sim.adoptable[id] && !sim.removableOrphans[id] {
+		sim.violation("%s touches what is not ours: %v", what, have["tags"])
 	}
 	if c.request.Method == http.MethodDelete {
 		return
 	}
 	var body map[string]any
 	if err := json.Unmarshal(c.body, &body); err != nil {
-		w.violation("%s: %v", what, err)
+		sim.violation("%s: %v", what, err)
 		return
 	}
-	owner := w.ownerOf(body)
+	owner := sim.ownerOf(body)
 	if owner == "" { // our marks are being taken off
 		return
 	}
-	w.checkLive(what, owner, c.request.Method == http.MethodPost, have != nil)
+	sim.checkLive(what, owner, c.request.Method == http.MethodPost, have != nil)
 }
 
 // checkLive looks at the binding for which something is written.
-func (w *world) checkLive(what, name string, post, exists bool) {
-	binding := asBinding(w.truth[w.bindingID(name)])
+func (sim *simulation) checkLive(what, name string, post, exists bool) {
+	binding := asBinding(sim.stored[sim.bindingID(name)])
 	switch {
 	case binding == nil:
 		if !exists {
-			w.violation("%s makes a plugin for %s, which does not exist", what, name)
+			sim.violation("%s makes a plugin for %s, which does not exist", what, name)
 		}
 		return
 	case !controllerutil.ContainsFinalizer(binding, v1alpha1.PluginFinalizer):
-		w.violation("%s before %s has the finalizer", what, name)
+		sim.violation("%s before %s has the finalizer", what, name)
 	case post && binding.Status.PluginID != "":
-		w.violation("%s although %s has the ID %s", what, name, binding.Status.PluginID)
+		sim.violation("%s although %s has the ID %s", what, name, binding.Status.PluginID)
 	case !exists && !binding.DeletionTimestamp.IsZero():
-		w.violation("%s makes a plugin for %s, which is being deleted", what, name)
+		sim.violation("%s makes a plugin for %s, which is being deleted", what, name)
 	}
 }
 
 // checkReady holds Ready against what Kong has at this moment.
-func (w *world) checkReady(binding *v1alpha1.PluginBinding) {
+func (sim *simulation) checkReady(binding *v1alpha1.PluginBinding) {
 	ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Status != "True" || ready.ObservedGeneration != binding.Generation {
 		return
 	}
-	if why := w.notAsDeclared(binding); why != "" {
-		w.violation("%s is written as Ready: %s", binding.Name, why)
+	if why := sim.differenceFromDeclared(binding); why != "" {
+		sim.violation("%s is written as Ready: %s", binding.Name, why)
 	}
 }
 
-// notAsDeclared says in what Kong differs from what a binding declares, "" if in nothing.
-func (w *world) notAsDeclared(binding *v1alpha1.PluginBinding) string {
-	row := w.bench.server.Plugin(string(binding.Status.PluginID))
+// differenceFromDeclared says in what Kong differs from what a binding declares, "" if in nothing.
+func (sim *simulation) differenceFromDeclared(binding *v1alpha1.PluginBinding) string {
+	row := sim.kong.server.Plugin(string(binding.Status.PluginID))
 	spec := &binding.Spec
 	switch {
 	case binding.Status.PluginID == "":
@@ -119,16 +119,16 @@ func (w *world) notAsDeclared(binding *v1alpha1.PluginBinding) string {
 		return "Kong has no plugin " + string(binding.Status.PluginID)
 	case row["name"] != string(spec.Plugin):
 		return fmt.Sprintf("Kong has %v", row["name"])
-	case w.ownerOf(row) != binding.Name:
+	case sim.ownerOf(row) != binding.Name:
 		return fmt.Sprintf("Kong's has the marks %v", row["tags"])
 	case row["enabled"] != (spec.Enabled == nil || *spec.Enabled):
 		return "enabled differs"
 	}
-	if want, have := w.declaredService(spec.Scope), refID(row["service"]); want != have {
+	if want, have := sim.declaredService(spec.Scope), refID(row["service"]); want != have {
 		return fmt.Sprintf("it applies to service %q and not %q", have, want)
 	}
 	config, _ := row["config"].(map[string]any)
-	for field, want := range w.declaredConfig(binding) {
+	for field, want := range sim.declaredConfig(binding) {
 		if fmt.Sprint(config[field]) != fmt.Sprint(want) {
 			return fmt.Sprintf("config.%s is %v and not %v", field, config[field], want)
 		}
@@ -142,11 +142,11 @@ func refID(value any) string {
 	return id
 }
 
-func (w *world) declaredService(scope *v1alpha1.Scope) string {
+func (sim *simulation) declaredService(scope *v1alpha1.Scope) string {
 	if scope == nil || scope.Service == nil {
 		return ""
 	}
-	service := w.bench.server.Entity("services", string(scope.Service.Name))
+	service := sim.kong.server.Entity("services", string(scope.Service.Name))
 	if service == nil {
 		return "none"
 	}
@@ -154,80 +154,80 @@ func (w *world) declaredService(scope *v1alpha1.Scope) string {
 }
 
 // declaredConfig is the config of a binding with its patches, all at the first level.
-func (w *world) declaredConfig(binding *v1alpha1.PluginBinding) map[string]any {
+func (sim *simulation) declaredConfig(binding *v1alpha1.PluginBinding) map[string]any {
 	config := map[string]any{}
 	if binding.Spec.Config != nil {
-		w.must(json.Unmarshal(binding.Spec.Config.Raw, &config))
+		sim.must(json.Unmarshal(binding.Spec.Config.Raw, &config))
 	}
 	for _, patch := range binding.Spec.ConfigPatches {
-		config[strings.TrimPrefix(patch.Path, "/")] = w.secretValue(patch.ValueFrom.SecretKeyRef.Name, patch.ValueFrom.SecretKeyRef.Key)
+		config[strings.TrimPrefix(patch.Path, "/")] = sim.secretValue(patch.ValueFrom.SecretKeyRef.Name, patch.ValueFrom.SecretKeyRef.Key)
 	}
 	return config
 }
 
 // settle runs without faults until it is quiet: no write on either side, also after
 // everything was looked at once more (again).
-func (w *world) settle(again bool) {
+func (sim *simulation) settle(again bool) {
 	for range 12 {
-		if w.writes(w.sweeps) > 0 {
+		if sim.countWrites(sim.runTwoResyncs) > 0 {
 			continue
 		}
 		if !again {
 			return
 		}
-		w.enqueueAll()
-		if n := w.writes(w.sweeps); n > 0 {
-			w.violation("%d writes when everything was looked at once more", n)
+		sim.enqueueAll()
+		if n := sim.countWrites(sim.runTwoResyncs); n > 0 {
+			sim.violation("%d writes when everything was looked at once more", n)
 		}
 		return
 	}
-	w.violation("it never is quiet")
+	sim.violation("it never is quiet")
 }
 
-// sweeps runs over at least two readings of Kong (the first may see something that the one
+// runTwoResyncs runs over at least two readings of Kong (the first may see something that the one
 // before it saw too, and the second not), which come later after one that took long, and
 // until no binding waits any more for a time that comes later than that.
-func (w *world) sweeps() {
+func (sim *simulation) runTwoResyncs() {
 	const round, most = 68 * time.Second, 15 * time.Minute
-	start, end := w.readings, w.clock.Now().Add(most)
-	for w.runFor(2 * round); w.readings < start+2 && len(w.due) > 0 && w.clock.Now().Before(end); {
-		w.runFor(round)
+	start, end := sim.resyncs, sim.clock.Now().Add(most)
+	for sim.runFor(2 * round); sim.resyncs < start+2 && len(sim.queue) > 0 && sim.clock.Now().Before(end); {
+		sim.runFor(round)
 	}
-	until := w.clock.Now()
-	for id, appointment := range w.due {
+	until := sim.clock.Now()
+	for id, appointment := range sim.queue {
 		if id.kind == kindBinding && appointment.at.After(until) {
 			until = appointment.at
 		}
 	}
-	w.run(until)
+	sim.runUntil(until)
 }
 
-// writes counts those of both sides while something is done.
-func (w *world) writes(do func()) int {
-	mark, before := w.bench.server.Journal().Mark(), w.kubeWrites
+// countWrites counts those of both sides while something is done.
+func (sim *simulation) countWrites(do func()) int {
+	mark, before := sim.kong.server.Journal().Mark(), sim.kubeWrites
 	do()
-	return len(w.bench.server.Journal().Since(mark).Writes()) + w.kubeWrites - before
+	return len(sim.kong.server.Journal().Since(mark).Writes()) + sim.kubeWrites - before
 }
 
-// audit walks the journal of the play.
-func (w *world) audit(madeAgain bool) {
+// checkInvariants walks the journal of the play.
+func (sim *simulation) checkInvariants(madeAgain bool) {
 	held := map[string]map[string]bool{} // IDs by binding
 	firstOfName := map[string]string{}   // the first ID of a binding
 	firstOfUID := map[string]string{}    // the same by UID
 	posts := map[string]int{}            // done, by UID
 	methods := map[int]string{}
-	for _, request := range w.bench.server.Journal().Requests() {
+	for _, request := range sim.kong.server.Journal().Requests() {
 		methods[request.Seq] = request.Method
 	}
-	for _, change := range w.bench.server.Journal().Changes() {
-		w.auditChange(change)
+	for _, change := range sim.kong.server.Journal().Changes() {
+		sim.checkChange(change)
 		if change.Entity != "plugins" {
 			continue
 		}
 		for name := range held {
 			delete(held[name], change.ID)
 		}
-		owner := w.ownerOf(change.After)
+		owner := sim.ownerOf(change.After)
 		if owner == "" {
 			continue
 		}
@@ -236,7 +236,7 @@ func (w *world) audit(madeAgain bool) {
 		}
 		held[owner][change.ID] = true
 		if len(held[owner]) > 1 {
-			w.violation("Kong holds %d plugins of %s at once", len(held[owner]), owner)
+			sim.violation("Kong holds %d plugins of %s at once", len(held[owner]), owner)
 		}
 		if firstOfName[owner] == "" {
 			firstOfName[owner] = change.ID
@@ -251,11 +251,11 @@ func (w *world) audit(madeAgain bool) {
 	}
 	for uid, n := range posts {
 		if n > 1 {
-			w.violation("%d POSTs were done for the binding with the UID %s", n, uid)
+			sim.violation("%d POSTs were done for the binding with the UID %s", n, uid)
 		}
 	}
-	for _, row := range w.bench.server.Plugins() {
-		owner := w.ownerOf(row)
+	for _, row := range sim.kong.server.Plugins() {
+		owner := sim.ownerOf(row)
 		if owner == "" {
 			continue
 		}
@@ -264,45 +264,45 @@ func (w *world) audit(madeAgain bool) {
 			first = firstOfUID[uidOf(row)]
 		}
 		if row["id"] != first {
-			w.violation("the plugin of %s has the ID %v; the first that Kong gave is %s", owner, row["id"], first)
+			sim.violation("the plugin of %s has the ID %v; the first that Kong gave is %s", owner, row["id"], first)
 		}
 	}
 }
 
-// auditChange holds one change by the operator against whose row it was.
-func (w *world) auditChange(change kongtest.Change) {
+// checkChange holds one change by the operator against whose row it was.
+func (sim *simulation) checkChange(change kongtest.Change) {
 	if change.Actor != kongtest.ActorAPI {
 		return
 	}
-	ours := w.ownerOf(change.Before) != "" || w.taken[change.ID] || w.ghosts[change.ID]
+	ours := sim.ownerOf(change.Before) != "" || sim.adoptable[change.ID] || sim.removableOrphans[change.ID]
 	switch {
 	case change.Entity != "plugins":
-		w.violation("the operator made a %s of %s", change.Kind, change.Entity)
-	case change.Kind == "create" && w.ownerOf(change.After) == "":
-		w.violation("the operator made a plugin without its marks")
+		sim.violation("the operator made a %s of %s", change.Kind, change.Entity)
+	case change.Kind == "create" && sim.ownerOf(change.After) == "":
+		sim.violation("the operator made a plugin without its marks")
 	case change.Kind != "create" && !ours:
-		w.violation("the operator made a %s of somebody else's %s (tags %v)", change.Kind, change.ID, change.Before["tags"])
+		sim.violation("the operator made a %s of somebody else's %s (tags %v)", change.Kind, change.ID, change.Before["tags"])
 	}
 }
 
-// auditStatus holds what the bindings say at the end against what Kong holds.
-func (w *world) auditStatus() {
-	for _, id := range w.truth.sorted(kindBinding) {
-		binding := asBinding(w.truth[id])
+// checkStatus holds what the bindings say at the end against what Kong holds.
+func (sim *simulation) checkStatus() {
+	for _, id := range sim.stored.sorted(kindBinding) {
+		binding := asBinding(sim.stored[id])
 		ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
-		why := w.notAsDeclared(binding)
+		why := sim.differenceFromDeclared(binding)
 		isReady := ready != nil && ready.Status == "True" && ready.ObservedGeneration == binding.Generation
 		if isReady && why != "" {
-			w.violation("%s is Ready at the end: %s", binding.Name, why)
+			sim.violation("%s is Ready at the end: %s", binding.Name, why)
 		}
 		if !isReady && why == "" {
-			w.violation("%s is not Ready at the end, and Kong holds its plugin as declared: %+v", binding.Name, ready)
+			sim.violation("%s is not Ready at the end, and Kong holds its plugin as declared: %+v", binding.Name, ready)
 		}
 	}
-	for _, secret := range w.secrets {
-		for _, text := range w.texts {
+	for _, secret := range sim.secrets {
+		for _, text := range sim.outputs {
 			if strings.Contains(text, secret) {
-				w.violation("a value of a Secret is told: %s", text)
+				sim.violation("a value of a Secret is told: %s", text)
 				return
 			}
 		}
@@ -311,19 +311,19 @@ func (w *world) auditStatus() {
 
 // endState is what is left, without what differs between two runs: times, random IDs, and
 // how an ID came to be recorded.
-func (w *world) endState() string {
+func (sim *simulation) endState() string {
 	state := map[string]any{}
-	replace := append([]string{w.namespace, "NS"}, w.random...)
-	for _, id := range w.truth.sorted(kindBinding) {
-		binding := asBinding(w.truth[id])
+	replace := append([]string{sim.namespace, "NS"}, sim.replacements...)
+	for _, id := range sim.stored.sorted(kindBinding) {
+		binding := asBinding(sim.stored[id])
 		replace = append(replace, string(binding.UID), "UID")
 		if plugin := string(binding.Status.PluginID); plugin != "" {
 			replace = append(replace, plugin, "ID of "+binding.Name)
 		}
 		state["binding "+id.Name] = describeBinding(binding)
 	}
-	for _, id := range w.truth.sorted(kindGateway) {
-		gw := w.truth[id].(*v1alpha1.KongGateway)
+	for _, id := range sim.stored.sorted(kindGateway) {
+		gw := sim.stored[id].(*v1alpha1.KongGateway)
 		state["gateway "+id.Name] = map[string]any{
 			"finalizers": gw.Finalizers, "bindings": gw.Status.Bindings, "conditions": describeConditions(gw),
 		}
@@ -331,24 +331,24 @@ func (w *world) endState() string {
 			state["sweep "+id.Name] = fmt.Sprintf("plugins %d, drifted %d, orphaned %d", sweep.Plugins, sweep.Changed, sweep.Orphaned)
 		}
 	}
-	for i, row := range w.rowsInOrder() {
+	for i, row := range sim.sortedPlugins() {
 		state[fmt.Sprintf("plugin %d", i)] = row
 	}
 	text, err := json.MarshalIndent(state, "", "  ")
-	w.must(err)
+	sim.must(err)
 	return strings.NewReplacer(replace...).Replace(string(text))
 }
 
-// rowsInOrder are Kong's plugins without times, ours after everybody else's.
-func (w *world) rowsInOrder() []map[string]any {
-	rows := w.bench.server.Plugins()
+// sortedPlugins are Kong's plugins without times, ours after everybody else's.
+func (sim *simulation) sortedPlugins() []map[string]any {
+	rows := sim.kong.server.Plugins()
 	slices.SortStableFunc(rows, func(a, b map[string]any) int {
-		return cmp.Or(strings.Compare(w.ownerOf(a), w.ownerOf(b)), strings.Compare(fmt.Sprint(a["name"]), fmt.Sprint(b["name"])))
+		return cmp.Or(strings.Compare(sim.ownerOf(a), sim.ownerOf(b)), strings.Compare(fmt.Sprint(a["name"]), fmt.Sprint(b["name"])))
 	})
 	for _, row := range rows {
 		tags := texts(row["tags"])
 		sortSets(row)
-		if w.ownerOf(row) != "" || w.taken[fmt.Sprint(row["id"])] || len(tags) == 0 {
+		if sim.ownerOf(row) != "" || sim.adoptable[fmt.Sprint(row["id"])] || len(tags) == 0 {
 			delete(row, "created_at")
 			delete(row, "updated_at")
 		}

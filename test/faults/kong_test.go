@@ -18,48 +18,48 @@ const (
 	ingressID  = "55555555-5555-4555-8555-555555555555"
 )
 
-// bench is a Kong that plays use one after another: its schemas take longer to load than a
+// standIn is a Kong that plays use one after another: its schemas take longer to load than a
 // play takes.
-type bench struct {
+type standIn struct {
 	server *kongtest.Server
 	fresh  kongtest.Snapshot
 	now    atomic.Pointer[func() time.Time]
 }
 
-// benches are as many as plays run at the same time.
-var benches chan *bench
+// standIns are as many as plays run at the same time.
+var standIns chan *standIn
 
-func newBench() *bench {
-	b := &bench{}
-	b.server = kongtest.New(kongtest.WithSeed(1), kongtest.WithClock(func() time.Time {
-		if now := b.now.Load(); now != nil {
+func newStandIn() *standIn {
+	k := &standIn{}
+	k.server = kongtest.New(kongtest.WithSeed(1), kongtest.WithClock(func() time.Time {
+		if now := k.now.Load(); now != nil {
 			return (*now)()
 		}
 		return epoch
 	}))
-	b.server.Seed("services", map[string]any{"id": ordersID, "name": "orders", "url": "http://127.0.0.1:9"})
-	b.server.Seed("services", map[string]any{"id": paymentsID, "name": "payments", "url": "http://127.0.0.1:9"})
-	b.server.Seed("routes", map[string]any{"id": routeID, "name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"id": ordersID}})
+	k.server.Seed("services", map[string]any{"id": ordersID, "name": "orders", "url": "http://127.0.0.1:9"})
+	k.server.Seed("services", map[string]any{"id": paymentsID, "name": "payments", "url": "http://127.0.0.1:9"})
+	k.server.Seed("routes", map[string]any{"id": routeID, "name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"id": ordersID}})
 	// Other people's.
-	b.server.Seed("plugins", map[string]any{"id": corsID, "name": "cors", "service": map[string]any{"id": ordersID}})
-	b.server.Seed("plugins", map[string]any{"id": ingressID, "name": "key-auth", "tags": []any{"managed-by-ingress-controller"}, "route": map[string]any{"id": routeID}})
-	b.fresh = b.server.Snapshot()
-	return b
+	k.server.Seed("plugins", map[string]any{"id": corsID, "name": "cors", "service": map[string]any{"id": ordersID}})
+	k.server.Seed("plugins", map[string]any{"id": ingressID, "name": "key-auth", "tags": []any{"managed-by-ingress-controller"}, "route": map[string]any{"id": routeID}})
+	k.fresh = k.server.Snapshot()
+	return k
 }
 
 // reset makes the Kong as it was when it was new.
-func (b *bench) reset(now func() time.Time) {
-	b.server.SetDatabaseDown(true)
-	b.server.ReleaseLate() // thrown away, since the database is down
-	b.server.SetDatabaseDown(false)
-	b.server.Restore(b.fresh)
-	b.server.Journal().Reset()
-	b.now.Store(&now)
+func (k *standIn) reset(now func() time.Time) {
+	k.server.SetDatabaseDown(true)
+	k.server.ReleaseLate() // thrown away, since the database is down
+	k.server.SetDatabaseDown(false)
+	k.server.Restore(k.fresh)
+	k.server.Journal().Reset()
+	k.now.Store(&now)
 }
 
 // serve answers a request without a network in between. A connection that is closed
 // instead is the error.
-func (b *bench) serve(r *http.Request) (answer *http.Response, err error) {
+func (k *standIn) serve(r *http.Request) (answer *http.Response, err error) {
 	in := r.Clone(r.Context())
 	in.RequestURI = r.URL.RequestURI()
 	if in.Body == nil {
@@ -75,17 +75,17 @@ func (b *bench) serve(r *http.Request) (answer *http.Response, err error) {
 			panic(p)
 		}
 	}()
-	b.server.Handler().ServeHTTP(recorder, in)
+	k.server.Handler().ServeHTTP(recorder, in)
 	answer = recorder.Result()
 	answer.Request = r
 	return answer, nil
 }
 
-func closeBenches() {
+func closeStandIns() {
 	for {
 		select {
-		case b := <-benches:
-			b.server.Close()
+		case k := <-standIns:
+			k.server.Close()
 		default:
 			return
 		}

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 	}
 	code := m.Run()
 	printTotal()
-	closeBenches()
+	closeStandIns()
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stopping the API server:", err)
 		code = 1
@@ -83,9 +83,9 @@ func start() (stop func() error, err error) {
 	if apiServer, err = client.New(config, client.Options{Scheme: scheme.Scheme}); err != nil {
 		return nil, err
 	}
-	benches = make(chan *bench, playsAtATime())
-	for range cap(benches) {
-		benches <- newBench()
+	standIns = make(chan *standIn, parallelRuns())
+	for range cap(standIns) {
+		standIns <- newStandIn()
 	}
 	return func() error {
 		config.Dial = nil
@@ -96,9 +96,9 @@ func start() (stop func() error, err error) {
 // heapGrowth is GOGC of this process, and of the API server and etcd, which inherit it.
 const heapGrowth = 400
 
-// playsAtATime is how many plays are under way at a time, as -parallel says. A play waits
+// parallelRuns is how many plays are under way at a time, as -parallel says. A play waits
 // for the API server half of its time.
-func playsAtATime() int {
+func parallelRuns() int {
 	parallel := flag.Lookup("test.parallel")
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f == parallel })

@@ -6,12 +6,12 @@ import "testing"
 var regressions = []struct {
 	name     string
 	scenario string
-	faults   []planned // none: the scenario itself
+	faults   []armedFault // none: the scenario itself
 	was      string
 }{
 	{
 		name: "a-view-read-before-a-late-post", scenario: "create-changed-in-doubt",
-		faults: []planned{{call: callID{"G4", 1}, fault: faultNamed("crash-late", "G4")}},
+		faults: []armedFault{{call: callID{kongCreatePlugin, 1}, fault: faultNamed("crash-late", kongCreatePlugin)}},
 		was: "The first reading of a new process, begun before the POST of the one before it had landed, was taken for proof that " +
 			"nothing bears the binding's marks: a second plugin was made on the scope to which the binding had moved.",
 	},
@@ -22,7 +22,7 @@ var regressions = []struct {
 	},
 	{
 		name: "a-list-without-the-row-that-its-name-would-have-shown", scenario: "create-recreated-in-doubt",
-		faults: []planned{{call: callID{"G8", 3}, fault: faultNamed("short", "G8")}},
+		faults: []armedFault{{call: callID{kongList, 3}, fault: faultNamed("short", kongList)}},
 		was: "A binding that was given another instance name was asked for by that name and by its tags only. A list of the tags " +
 			"that lacked the row, well-formed for all that, had a second plugin made beside the first.",
 	},
@@ -51,9 +51,9 @@ func TestRegressions(t *testing.T) {
 	for _, r := range regressions {
 		t.Run(r.name, func(t *testing.T) {
 			s := scenarioNamed(r.scenario)
-			clean := s.clean(t)
-			o := s.play(r.faults...)
-			o.judge(clean)
+			clean := s.runBaseline(t)
+			o := s.run(r.faults...)
+			o.compareWith(clean)
 			if len(o.violations) > 0 {
 				t.Log("it is as it was once: " + r.was)
 			}

@@ -37,65 +37,65 @@ const cluster = "faults"
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const (
-	recountAfter = time.Second // the pause before a gateway counts its bindings again
-	mostPasses   = 600         // of a play that ends
+	countDebounce = time.Second // the pause before a gateway counts its bindings again
+	maxReconciles = 600         // of a play that ends
 )
 
-// world is one play: namespaces of its own, a Kong of its own, one operator after another.
-type world struct {
+// simulation is one play: namespaces of its own, a Kong of its own, one operator after another.
+type simulation struct {
 	ctx       context.Context
-	bench     *bench
+	kong      *standIn
 	clock     *clocktesting.FakeClock
 	namespace string
 	configure func(*controllers.Options)
 
 	// truth is what the API server holds, cache what the operator sees of it. While stale
 	// is not 0 nothing reaches the cache; it counts down with every pass.
-	truth, cache objects
-	stale        int
-	frozen       string // nothing of this kind reaches the cache
+	stored, cache   objects
+	staleReconciles int
+	frozenKind      string // nothing of this kind reaches the cache
 
 	// operator that runs, and when it is to reconcile what.
-	operator *incarnation
-	lives    []*incarnation
-	due      map[objectID]appointment
-	order    int
-	timers   []timer
-	hooks    []func() // after the next pass
-	passes   int
-	current  objectID // what is being reconciled
-	readings int      // of all that Kong holds
-	pauses   pauses   // of the gateway, that end at random
-	down     bool     // Kong cannot be reached
-	token    string   // that Kong asks for, if any
-	failures workqueue.TypedRateLimiter[objectID]
-	slow     workqueue.TypedRateLimiter[objectID]
+	proc           *process
+	processes      []*process
+	queue          map[objectID]queueItem
+	order          int
+	timers         []timer
+	afterReconcile []func() // after the next pass
+	reconciles     int
+	current        objectID // what is being reconciled
+	resyncs        int      // of all that Kong holds
+	jitter         jitter   // of the gateway, that end at random
+	kongDown       bool     // Kong cannot be reached
+	kongToken      string   // that Kong asks for, if any
+	bindingBackoff workqueue.TypedRateLimiter[objectID]
+	gatewayBackoff workqueue.TypedRateLimiter[objectID]
 
 	// calls are those since arm.
-	armed  bool
-	counts map[string]int
-	calls  []made
-	during map[string]func() // what happens once while a call of that name is answered
-	faults []*planned
+	armed      bool
+	counts     map[string]int
+	calls      []call
+	duringCall map[string]func() // what happens once while a call of that name is answered
+	faults     []*armedFault
 
 	// What is looked at afterwards.
-	names      map[string]bool // of bindings
-	taken      map[string]bool // IDs of plugins that a binding may take from others
-	ghosts     map[string]bool // IDs of plugins without a binding that may be removed
-	secrets    []string        // values that must appear nowhere
-	texts      []string        // everything that the operator said
-	random     []string        // pairs of what differs between plays, and what to read instead
-	kubeWrites int
+	names            map[string]bool // of bindings
+	adoptable        map[string]bool // IDs of plugins that a binding may take from others
+	removableOrphans map[string]bool // IDs of plugins without a binding that may be removed
+	secrets          []string        // values that must appear nowhere
+	outputs          []string        // everything that the operator said
+	replacements     []string        // pairs of what differs between plays, and what to read instead
+	kubeWrites       int
 	// kubeWritesBefore are those before the play was armed, older a backup of Kong.
-	kubeWritesBefore int
-	older            kongtest.Snapshot
-	readFailed       bool // in this pass a question to Kong was not answered
-	trace            []string
-	violations       []string
-	mu               sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
+	kubeWritesBeforeArm int
+	backup              kongtest.Snapshot
+	readFailed          bool // in this pass a question to Kong was not answered
+	trace               []string
+	violations          []string
+	mu                  sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
 }
 
-type appointment struct {
+type queueItem struct {
 	at    time.Time
 	order int
 }
@@ -105,106 +105,106 @@ type timer struct {
 	do func()
 }
 
-// incarnation is one life of the operator's process.
-type incarnation struct {
+// process is one life of the operator's process.
+type process struct {
 	*controllers.Operator
-	world    *world
+	sim      *simulation
 	dead     bool
-	link     *link
-	silent   bool // what is asked now is not the operator's doing
+	client   *swappableClient
+	bypass   bool // what is asked now is not the operator's doing
 	registry *prometheus.Registry
 }
 
 var namespaces atomic.Int64
 
-// newWorld makes a namespace and an operator that has seen nothing.
-func newWorld(b *bench, configure func(*controllers.Options)) *world {
-	w := &world{
-		ctx: context.Background(), bench: b, configure: configure,
+// newSimulation makes a namespace and an operator that has seen nothing.
+func newSimulation(k *standIn, configure func(*controllers.Options)) *simulation {
+	sim := &simulation{
+		ctx: context.Background(), kong: k, configure: configure,
 		clock:     clocktesting.NewFakeClock(epoch),
 		namespace: fmt.Sprintf("play-%d", namespaces.Add(1)),
-		truth:     objects{}, cache: objects{},
-		names: map[string]bool{}, taken: map[string]bool{}, ghosts: map[string]bool{},
+		stored:    objects{}, cache: objects{},
+		names: map[string]bool{}, adoptable: map[string]bool{}, removableOrphans: map[string]bool{},
 	}
-	b.reset(w.clock.Now)
-	w.must(apiServer.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
-	w.restart()
-	return w
+	k.reset(sim.clock.Now)
+	sim.must(apiServer.Create(sim.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: sim.namespace}}))
+	sim.startProcess()
+	return sim
 }
 
 // abort ends a play that cannot go on.
 type abort struct{ reason string }
 
-func (w *world) must(err error) {
+func (sim *simulation) must(err error) {
 	if err != nil {
 		panic(abort{"the play itself failed: " + err.Error()})
 	}
 }
 
-func (w *world) violation(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (sim *simulation) violation(format string, args ...any) {
+	sim.mu.Lock()
+	defer sim.mu.Unlock()
 	text := fmt.Sprintf(format, args...)
-	w.violations = append(w.violations, text)
-	w.trace = append(w.trace, "VIOLATION: "+text)
+	sim.violations = append(sim.violations, text)
+	sim.trace = append(sim.trace, "VIOLATION: "+text)
 }
 
-func (w *world) note(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.trace = append(w.trace, fmt.Sprintf("%7.1fs %s", w.clock.Since(epoch).Seconds(), fmt.Sprintf(format, args...)))
+func (sim *simulation) tracef(format string, args ...any) {
+	sim.mu.Lock()
+	defer sim.mu.Unlock()
+	sim.trace = append(sim.trace, fmt.Sprintf("%7.1fs %s", sim.clock.Since(epoch).Seconds(), fmt.Sprintf(format, args...)))
 }
 
-func (w *world) said(text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.texts = append(w.texts, text)
+func (sim *simulation) recordOutput(text string) {
+	sim.mu.Lock()
+	defer sim.mu.Unlock()
+	sim.outputs = append(sim.outputs, text)
 }
 
-// restart begins another life: new reconcilers, an empty ledger, and a cache that is what
+// startProcess begins another life: new reconcilers, an empty ledger, and a cache that is what
 // the API server holds, unless that one is behind.
-func (w *world) restart() {
-	if w.operator != nil {
-		w.hearMetrics()
-		w.note("a new process starts")
+func (sim *simulation) startProcess() {
+	if sim.proc != nil {
+		sim.recordMetrics()
+		sim.tracef("a new process starts")
 	}
-	life := &incarnation{world: w, registry: prometheus.NewRegistry()}
+	proc := &process{sim: sim, registry: prometheus.NewRegistry()}
 	options := controllers.Options{
-		Cluster: cluster, Namespaces: []string{w.namespace}, Registry: life.registry, Clock: w.clock,
-		Client: cachedClient{life: life}, Live: liveReader{life},
-		Dialer: dialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(adminapi.NewMetrics(life.registry), nil)}, life},
+		Cluster: cluster, Namespaces: []string{sim.namespace}, Registry: proc.registry, Clock: sim.clock,
+		Client: cachedClient{proc: proc}, Live: liveReader{proc},
+		Dialer: dialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(adminapi.NewMetrics(proc.registry), nil)}, proc},
 	}
-	if w.configure != nil {
-		w.configure(&options)
+	if sim.configure != nil {
+		sim.configure(&options)
 	}
-	life.Operator = controllers.New(options, controllers.Recorders{Gateways: recorder{life}, Bindings: recorder{life}})
-	w.operator, w.lives = life, append(w.lives, life)
-	w.due, w.pauses = map[objectID]appointment{}, pauses{}
-	w.failures = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
-	w.slow = workqueue.DefaultTypedControllerRateLimiter[objectID]()
-	if w.stale == 0 && w.frozen == "" {
-		w.cache = objects{}
-		for id, object := range w.truth {
-			w.cache[id] = object
+	proc.Operator = controllers.New(options, controllers.Recorders{Gateways: recorder{proc}, Bindings: recorder{proc}})
+	sim.proc, sim.processes = proc, append(sim.processes, proc)
+	sim.queue, sim.jitter = map[objectID]queueItem{}, jitter{}
+	sim.bindingBackoff = workqueue.NewTypedItemExponentialFailureRateLimiter[objectID](100*time.Millisecond, time.Minute)
+	sim.gatewayBackoff = workqueue.DefaultTypedControllerRateLimiter[objectID]()
+	if sim.staleReconciles == 0 && sim.frozenKind == "" {
+		sim.cache = objects{}
+		for id, object := range sim.stored {
+			sim.cache[id] = object
 		}
 	}
-	w.enqueueAll()
+	sim.enqueueAll()
 }
 
-// hearMetrics takes note of what the process would have shown to Prometheus.
-func (w *world) hearMetrics() {
-	families, err := w.operator.registry.Gather()
-	w.must(err)
+// recordMetrics takes note of what the process would have shown to Prometheus.
+func (sim *simulation) recordMetrics() {
+	families, err := sim.proc.registry.Gather()
+	sim.must(err)
 	for _, family := range families {
-		w.said(family.String())
+		sim.recordOutput(family.String())
 	}
 }
 
-// counted is the sum of a counter over all processes.
-func (w *world) counted(name string) (n float64) {
-	for _, life := range w.lives {
-		families, err := life.registry.Gather()
-		w.must(err)
+// counterSum is the sum of a counter over all processes.
+func (sim *simulation) counterSum(name string) (n float64) {
+	for _, proc := range sim.processes {
+		families, err := proc.registry.Gather()
+		sim.must(err)
 		for _, family := range families {
 			for _, metric := range family.GetMetric() {
 				if family.GetName() == name {
@@ -216,31 +216,31 @@ func (w *world) counted(name string) (n float64) {
 	return n
 }
 
-func (w *world) enqueueAll() {
+func (sim *simulation) enqueueAll() {
 	for _, kind := range []string{kindGateway, kindBinding} {
-		for _, id := range w.cache.sorted(kind) {
-			w.enqueue(id)
+		for _, id := range sim.cache.sorted(kind) {
+			sim.enqueue(id)
 		}
 	}
 }
 
-func (w *world) enqueue(id objectID) { w.enqueueAfter(id, 0) }
+func (sim *simulation) enqueue(id objectID) { sim.enqueueAfter(id, 0) }
 
 // enqueueAfter keeps the earlier of two appointments, as the real queue does.
-func (w *world) enqueueAfter(id objectID, after time.Duration) {
-	at := w.clock.Now().Add(after)
-	if have, ok := w.due[id]; ok && !at.Before(have.at) {
+func (sim *simulation) enqueueAfter(id objectID, after time.Duration) {
+	at := sim.clock.Now().Add(after)
+	if have, ok := sim.queue[id]; ok && !at.Before(have.at) {
 		return
 	}
-	w.order++
-	w.due[id] = appointment{at, w.order}
+	sim.order++
+	sim.queue[id] = queueItem{at, sim.order}
 }
 
-// next is what is due first.
-func (w *world) next() (id objectID, at time.Time, ok bool) {
+// nextItem is what is due first.
+func (sim *simulation) nextItem() (id objectID, at time.Time, ok bool) {
 	order := 0
-	for candidate, appointment := range w.due {
-		due := w.dueAt(candidate)
+	for candidate, appointment := range sim.queue {
+		due := sim.dueAt(candidate)
 		if !ok || due.Before(at) || due.Equal(at) && appointment.order < order {
 			id, at, order, ok = candidate, due, appointment.order, true
 		}
@@ -249,157 +249,157 @@ func (w *world) next() (id objectID, at time.Time, ok bool) {
 }
 
 // dueAt is when a pass that has an appointment can be made.
-func (w *world) dueAt(id objectID) time.Time {
-	at := w.due[id].at
+func (sim *simulation) dueAt(id objectID) time.Time {
+	at := sim.queue[id].at
 	if id.kind == kindGateway {
-		return w.pauses.beyond(later(at, w.clock.Now()))
+		return sim.jitter.after(latest(at, sim.clock.Now()))
 	}
 	return at
 }
 
-func later(a, b time.Time) time.Time {
+func latest(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b
 	}
 	return a
 }
 
-// run does everything that is due until then.
-func (w *world) run(until time.Time) {
+// runUntil does everything that is due until then.
+func (sim *simulation) runUntil(until time.Time) {
 	for {
-		if w.operator.dead {
-			w.restart()
+		if sim.proc.dead {
+			sim.startProcess()
 		}
-		id, at, ok := w.next()
-		if w.ring(at, ok, until) {
+		id, at, ok := sim.nextItem()
+		if sim.fireTimer(at, ok, until) {
 			continue
 		}
 		if !ok || at.After(until) {
-			if until.After(w.clock.Now()) {
-				w.clock.SetTime(until)
+			if until.After(sim.clock.Now()) {
+				sim.clock.SetTime(until)
 			}
 			return
 		}
-		if at.After(w.clock.Now()) {
-			w.clock.SetTime(at)
+		if at.After(sim.clock.Now()) {
+			sim.clock.SetTime(at)
 		}
-		w.pass(id)
+		sim.reconcileOne(id)
 	}
 }
 
-// ring does what was put off, if that is due before the next reconcile.
-func (w *world) ring(at time.Time, ok bool, until time.Time) bool {
+// fireTimer does what was put off, if that is due before the next reconcile.
+func (sim *simulation) fireTimer(at time.Time, ok bool, until time.Time) bool {
 	first := -1
-	for i := range w.timers {
-		if first < 0 || w.timers[i].at.Before(w.timers[first].at) {
+	for i := range sim.timers {
+		if first < 0 || sim.timers[i].at.Before(sim.timers[first].at) {
 			first = i
 		}
 	}
-	if first < 0 || w.timers[first].at.After(until) || ok && at.Before(w.timers[first].at) {
+	if first < 0 || sim.timers[first].at.After(until) || ok && at.Before(sim.timers[first].at) {
 		return false
 	}
-	t := w.timers[first]
-	w.timers = append(w.timers[:first:first], w.timers[first+1:]...)
-	if t.at.After(w.clock.Now()) {
-		w.clock.SetTime(t.at)
+	t := sim.timers[first]
+	sim.timers = append(sim.timers[:first:first], sim.timers[first+1:]...)
+	if t.at.After(sim.clock.Now()) {
+		sim.clock.SetTime(t.at)
 	}
 	t.do()
 	return true
 }
 
-func (w *world) runFor(d time.Duration) { w.run(w.clock.Now().Add(d)) }
+func (sim *simulation) runFor(d time.Duration) { sim.runUntil(sim.clock.Now().Add(d)) }
 
-// calm runs until nothing is due for a while but the next sweep. Something that is tried
+// runUntilCalm runs until nothing is due for a while but the next sweep. Something that is tried
 // again and again is not waited for.
-func (w *world) calm() {
+func (sim *simulation) runUntilCalm() {
 	const soon, most = 20 * time.Second, 40 * time.Second
-	for end := w.clock.Now().Add(most); ; {
-		w.run(w.clock.Now())
-		_, at, ok := w.next()
-		for _, t := range w.timers {
+	for end := sim.clock.Now().Add(most); ; {
+		sim.runUntil(sim.clock.Now())
+		_, at, ok := sim.nextItem()
+		for _, t := range sim.timers {
 			if !ok || t.at.Before(at) {
 				at, ok = t.at, true
 			}
 		}
-		if !ok || at.Sub(w.clock.Now()) > soon || at.After(end) {
+		if !ok || at.Sub(sim.clock.Now()) > soon || at.After(end) {
 			return
 		}
-		w.run(at)
+		sim.runUntil(at)
 	}
 }
 
-// sweep brings the gateway's next sweep forward to now.
-func (w *world) sweep() {
-	w.run(w.clock.Now())
-	id := w.gatewayID()
-	if _, ok := w.due[id]; ok {
-		w.run(w.dueAt(id))
+// resync brings the gateway's next sweep forward to now.
+func (sim *simulation) resync() {
+	sim.runUntil(sim.clock.Now())
+	id := sim.gatewayID()
+	if _, ok := sim.queue[id]; ok {
+		sim.runUntil(sim.dueAt(id))
 	}
-	w.calm()
+	sim.runUntilCalm()
 }
 
-// sweepUntil is sweep up to a moment.
-func (w *world) sweepUntil(until func() bool) {
-	id := w.gatewayID()
-	if _, ok := w.due[id]; ok {
-		w.clock.SetTime(w.dueAt(id))
+// resyncUntil is sweep up to a moment.
+func (sim *simulation) resyncUntil(until func() bool) {
+	id := sim.gatewayID()
+	if _, ok := sim.queue[id]; ok {
+		sim.clock.SetTime(sim.dueAt(id))
 	}
-	w.step(until)
+	sim.stepUntil(until)
 }
 
-func (w *world) gatewayID() objectID {
-	return objectID{kindGateway, types.NamespacedName{Namespace: w.namespace, Name: "kong"}}
+func (sim *simulation) gatewayID() objectID {
+	return objectID{kindGateway, types.NamespacedName{Namespace: sim.namespace, Name: "kong"}}
 }
 
-func (w *world) bindingID(name string) objectID {
-	return objectID{kindBinding, types.NamespacedName{Namespace: w.namespace, Name: name}}
+func (sim *simulation) bindingID(name string) objectID {
+	return objectID{kindBinding, types.NamespacedName{Namespace: sim.namespace, Name: name}}
 }
 
-// pass is one reconcile.
-func (w *world) pass(id objectID) {
-	delete(w.due, id)
-	if w.passes++; w.passes > mostPasses {
-		panic(abort{fmt.Sprintf("it does not settle: %d passes", w.passes)})
+// reconcileOne is one reconcile.
+func (sim *simulation) reconcileOne(id objectID) {
+	delete(sim.queue, id)
+	if sim.reconciles++; sim.reconciles > maxReconciles {
+		panic(abort{fmt.Sprintf("it does not settle: %d passes", sim.reconciles)})
 	}
-	w.readFailed = false
-	w.pauses.beginPass()
-	w.note("- %s %s", id.kind, id.Name)
-	w.current = id
-	life := w.operator
-	result, err := w.reconcile(id)
-	hooks := w.hooks
-	w.hooks = nil
+	sim.readFailed = false
+	sim.jitter.beginReconcile()
+	sim.tracef("- %s %s", id.kind, id.Name)
+	sim.current = id
+	proc := sim.proc
+	result, err := sim.reconcile(id)
+	hooks := sim.afterReconcile
+	sim.afterReconcile = nil
 	for _, hook := range hooks {
 		hook()
 	}
-	if life.dead {
-		w.note("the process is dead")
+	if proc.dead {
+		sim.tracef("the process is dead")
 		return
 	}
-	limiter := w.failures
+	limiter := sim.bindingBackoff
 	if id.kind == kindGateway {
-		limiter = w.slow
+		limiter = sim.gatewayBackoff
 	}
 	switch {
 	case err != nil:
-		w.said(err.Error())
-		w.note("  error: %v", err)
-		w.enqueueAfter(id, limiter.When(id))
+		sim.recordOutput(err.Error())
+		sim.tracef("  error: %v", err)
+		sim.enqueueAfter(id, limiter.When(id))
 	case result.RequeueAfter > 0:
 		limiter.Forget(id)
-		w.enqueueAfter(id, w.repeatable(id, result.RequeueAfter))
+		sim.enqueueAfter(id, sim.deterministicPause(id, result.RequeueAfter))
 	default:
 		limiter.Forget(id)
 	}
-	w.drain()
-	if w.stale > 0 {
-		w.stale--
-		w.enqueueAll()
+	sim.deliverChannelEvents()
+	if sim.staleReconciles > 0 {
+		sim.staleReconciles--
+		sim.enqueueAll()
 	}
-	w.deliver()
+	sim.updateCache()
 }
 
-func (w *world) reconcile(id objectID) (result ctrl.Result, err error) {
+func (sim *simulation) reconcile(id objectID) (result ctrl.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if a, ok := p.(abort); ok {
@@ -408,27 +408,27 @@ func (w *world) reconcile(id objectID) (result ctrl.Result, err error) {
 			panic(abort{fmt.Sprintf("panic: %v\n%s", p, debug.Stack())})
 		}
 	}()
-	ctx := logr.NewContext(w.ctx, funcr.New(func(prefix, args string) {
-		w.said(prefix + " " + args)
+	ctx := logr.NewContext(sim.ctx, funcr.New(func(prefix, args string) {
+		sim.recordOutput(prefix + " " + args)
 	}, funcr.Options{}))
 	request := reconcile.Request{NamespacedName: id.NamespacedName}
 	if id.kind == kindGateway {
-		return w.operator.Gateways.Reconcile(ctx, request)
+		return sim.proc.Gateways.Reconcile(ctx, request)
 	}
-	return w.operator.Bindings.Reconcile(ctx, request)
+	return sim.proc.Bindings.Reconcile(ctx, request)
 }
 
-// drain hands on what the two controllers told each other.
-func (w *world) drain() {
-	c := w.operator.Connections
+// deliverChannelEvents hands on what the two controllers told each other.
+func (sim *simulation) deliverChannelEvents() {
+	c := sim.proc.Connections
 	for {
 		select {
 		case e := <-c.Changed():
-			w.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": keyOf(e).String()})
+			sim.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": keyOf(e).String()})
 		case e := <-c.Woken():
-			w.enqueue(objectID{kindBinding, keyOf(e)})
+			sim.enqueue(objectID{kindBinding, keyOf(e)})
 		case e := <-c.Suspects():
-			w.enqueue(objectID{kindGateway, keyOf(e)})
+			sim.enqueue(objectID{kindGateway, keyOf(e)})
 		default:
 			return
 		}
@@ -437,61 +437,61 @@ func (w *world) drain() {
 
 func keyOf(e event.GenericEvent) types.NamespacedName { return client.ObjectKeyFromObject(e.Object) }
 
-// learn brings the truth up to date with what the API server holds.
-func (w *world) learn(id objectID) {
+// refresh brings the truth up to date with what the API server holds.
+func (sim *simulation) refresh(id objectID) {
 	object := newObject(id.kind)
-	err := apiServer.Get(w.ctx, id.NamespacedName, object)
+	err := apiServer.Get(sim.ctx, id.NamespacedName, object)
 	switch {
 	case apierrors.IsNotFound(err):
-		delete(w.truth, id)
+		delete(sim.stored, id)
 	case err != nil:
-		w.must(err)
+		sim.must(err)
 	default:
-		w.truth[id] = object
+		sim.stored[id] = object
 	}
 }
 
-// holds brings it up to date with what the API server answered to a write.
-func (w *world) holds(object client.Object) {
+// store brings it up to date with what the API server answered to a write.
+func (sim *simulation) store(object client.Object) {
 	if !object.GetDeletionTimestamp().IsZero() && len(object.GetFinalizers()) == 0 {
-		delete(w.truth, idOf(object))
+		delete(sim.stored, idOf(object))
 		return
 	}
-	w.truth[idOf(object)] = object.DeepCopyObject().(client.Object)
+	sim.stored[idOf(object)] = object.DeepCopyObject().(client.Object)
 }
 
-// deliver lets the cache see the truth, unless it is held back.
-func (w *world) deliver() {
-	if w.stale > 0 || w.operator.dead {
+// updateCache lets the cache see the truth, unless it is held back.
+func (sim *simulation) updateCache() {
+	if sim.staleReconciles > 0 || sim.proc.dead {
 		return
 	}
 	for _, kind := range []string{kindSecret, kindGateway, kindBinding} {
-		if kind == w.frozen {
+		if kind == sim.frozenKind {
 			continue
 		}
 		ids := map[objectID]bool{}
-		for _, from := range []objects{w.cache, w.truth} {
+		for _, from := range []objects{sim.cache, sim.stored} {
 			for _, id := range from.sorted(kind) {
 				ids[id] = true
 			}
 		}
 		for _, id := range slices.SortedFunc(maps.Keys(ids), compareIDs) {
-			was, is := w.cache[id], w.truth[id]
+			was, is := sim.cache[id], sim.stored[id]
 			switch {
 			case was == nil && is == nil:
 			case is == nil:
-				delete(w.cache, id)
-				w.tell(id, was, nil)
+				delete(sim.cache, id)
+				sim.notifyWatches(id, was, nil)
 			case was == nil:
-				w.cache[id] = is
-				w.tell(id, nil, is)
+				sim.cache[id] = is
+				sim.notifyWatches(id, nil, is)
 			case was.GetUID() != is.GetUID():
-				w.cache[id] = is
-				w.tell(id, was, nil)
-				w.tell(id, nil, is)
+				sim.cache[id] = is
+				sim.notifyWatches(id, was, nil)
+				sim.notifyWatches(id, nil, is)
 			case was.GetResourceVersion() != is.GetResourceVersion():
-				w.cache[id] = is
-				w.tell(id, was, is)
+				sim.cache[id] = is
+				sim.notifyWatches(id, was, is)
 			}
 		}
 	}
@@ -499,79 +499,79 @@ func (w *world) deliver() {
 
 // What people do.
 
-func (w *world) create(object client.Object) {
-	object.SetNamespace(w.namespace)
-	w.must(apiServer.Create(w.ctx, object))
-	w.holds(object)
-	w.happened("somebody creates", object)
+func (sim *simulation) create(object client.Object) {
+	object.SetNamespace(sim.namespace)
+	sim.must(apiServer.Create(sim.ctx, object))
+	sim.store(object)
+	sim.recordChange("somebody creates", object)
 }
 
 // change edits metadata or spec.
-func change[T client.Object](w *world, object T, edit func(T)) {
-	object.SetNamespace(w.namespace)
-	base := w.truth[idOf(object)]
+func change[T client.Object](sim *simulation, object T, edit func(T)) {
+	object.SetNamespace(sim.namespace)
+	base := sim.stored[idOf(object)]
 	object = base.DeepCopyObject().(T)
 	edit(object)
-	w.must(apiServer.Patch(w.ctx, object, client.MergeFrom(base)))
-	w.holds(object)
-	w.happened("somebody changes", object)
+	sim.must(apiServer.Patch(sim.ctx, object, client.MergeFrom(base)))
+	sim.store(object)
+	sim.recordChange("somebody changes", object)
 }
 
-func (w *world) delete(object client.Object) {
-	object.SetNamespace(w.namespace)
-	w.must(client.IgnoreNotFound(apiServer.Delete(w.ctx, object)))
-	w.learn(idOf(object))
-	w.happened("somebody deletes", object)
+func (sim *simulation) delete(object client.Object) {
+	object.SetNamespace(sim.namespace)
+	sim.must(client.IgnoreNotFound(apiServer.Delete(sim.ctx, object)))
+	sim.refresh(idOf(object))
+	sim.recordChange("somebody deletes", object)
 }
 
-func (w *world) happened(what string, object client.Object) {
+func (sim *simulation) recordChange(what string, object client.Object) {
 	id := idOf(object)
 	if id.kind == kindBinding {
-		w.names[id.Name] = true
+		sim.names[id.Name] = true
 	}
-	w.note("%s %s %s", what, id.kind, id.Name)
-	w.deliver()
+	sim.tracef("%s %s %s", what, id.kind, id.Name)
+	sim.updateCache()
 }
 
 // kill ends the process between two passes.
-func (w *world) kill() {
-	w.operator.dead = true
-	w.note("the process is killed")
+func (sim *simulation) kill() {
+	sim.proc.dead = true
+	sim.tracef("the process is killed")
 }
 
-// strip takes the finalizer away by force, with the object.
-func (w *world) strip(object client.Object) {
-	change(w, object, func(o client.Object) { o.SetFinalizers(nil) })
-	w.delete(object)
+// removeForcibly takes the finalizer away by force, with the object.
+func (sim *simulation) removeForcibly(object client.Object) {
+	change(sim, object, func(o client.Object) { o.SetFinalizers(nil) })
+	sim.delete(object)
 }
 
-// step makes one pass after another, as long as something is due now, until something is so.
-func (w *world) step(until func() bool) {
+// stepUntil makes one pass after another, as long as something is due now, until something is so.
+func (sim *simulation) stepUntil(until func() bool) {
 	for !until() {
-		if w.operator.dead {
-			w.restart()
+		if sim.proc.dead {
+			sim.startProcess()
 		}
-		id, at, ok := w.next()
-		if !ok || at.Sub(w.clock.Now()) > 15*time.Second {
+		id, at, ok := sim.nextItem()
+		if !ok || at.Sub(sim.clock.Now()) > 15*time.Second {
 			return
 		}
-		if w.ring(at, ok, at) {
+		if sim.fireTimer(at, ok, at) {
 			continue
 		}
-		if at.After(w.clock.Now()) {
-			w.clock.SetTime(at)
+		if at.After(sim.clock.Now()) {
+			sim.clock.SetTime(at)
 		}
-		w.pass(id)
+		sim.reconcileOne(id)
 	}
 }
 
-// thaw lets the cache see again.
-func (w *world) thaw() {
-	w.frozen = ""
-	w.deliver()
+// unfreezeCache lets the cache see again.
+func (sim *simulation) unfreezeCache() {
+	sim.frozenKind = ""
+	sim.updateCache()
 }
 
 // report is the trace of a play.
-func (w *world) report() string {
-	return strings.Join(w.trace, "\n")
+func (sim *simulation) report() string {
+	return strings.Join(sim.trace, "\n")
 }

@@ -19,100 +19,100 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// newSlowStory is a story without an operator, whose gateway is swept when the operator
+// newEnvWithHourlyResync is a story without an operator, whose gateway is swept when the operator
 // starts, and then not for an hour.
-func newSlowStory(options ...kongtest.Option) *story {
+func newEnvWithHourlyResync(options ...kongtest.Option) *testEnv {
 	GinkgoHelper()
-	s := newQuietStory(options...)
-	change(s, s.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Spec.ResyncInterval = "1h" })
-	return s
+	env := newEnvWithoutOperator(options...)
+	change(env, env.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Spec.ResyncInterval = "1h" })
+	return env
 }
 
-// sweeps is how often all plugins of the cluster have been listed.
-func (s *story) sweeps() int {
+// resyncs is how often all plugins of the cluster have been listed.
+func (env *testEnv) resyncs() int {
 	n := 0
-	for _, request := range s.kong.Journal().Requests() {
-		if isSweep(request) {
+	for _, request := range env.kong.Journal().Requests() {
+		if isResyncList(request) {
 			n++
 		}
 	}
 	return n
 }
 
-// isSweep tells the list of the cluster's plugins from the search for one binding's.
-func isSweep(request kongtest.Request) bool {
+// isResyncList tells the list of the cluster's plugins from the search for one binding's.
+func isResyncList(request kongtest.Request) bool {
 	return request.Method == http.MethodGet && request.Template == "/plugins" &&
 		strings.Contains(request.Query, "tags=") && !strings.Contains(request.Query, "k8s-name")
 }
 
-// steered is a story whose operator has a clock that stands still until sweep moves it, so
+// fakeClockEnv is a story whose operator has a clock that stands still until sweep moves it, so
 // that minutes pass at once.
-type steered struct {
-	*story
+type fakeClockEnv struct {
+	*testEnv
 	clock *clocktesting.FakeClock
 }
 
-// steer starts the operator of a story that has none, under such a clock.
-func (s *story) steer(adjust ...func(*controllers.Options)) steered {
+// withFakeClock starts the operator of a story that has none, under such a clock.
+func (env *testEnv) withFakeClock(adjust ...func(*controllers.Options)) fakeClockEnv {
 	GinkgoHelper()
 	clock := clocktesting.NewFakeClock(time.Now())
-	s.startOperator(append(adjust, func(o *controllers.Options) {
+	env.startOperator(append(adjust, func(o *controllers.Options) {
 		o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour)
 	})...)
-	s.gatewayReady()
-	return steered{s, clock}
+	env.waitForGateway()
+	return fakeClockEnv{env, clock}
 }
 
-// sweep lets at least the resync interval pass, waits until the gateway has been swept, and
+// resync lets at least the resync interval pass, waits until the gateway has been swept, and
 // returns it.
-func (s steered) sweep(after time.Duration) *v1alpha1.KongGateway {
+func (env fakeClockEnv) resync(after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
-	return s.sweepOf("kong", after)
+	return env.resyncGateway("kong", after)
 }
 
-// sweepTimes is sweep, several times with two minutes in between: long enough for an orphan.
-func (s steered) sweepTimes(n int) (gw *v1alpha1.KongGateway) {
+// resyncTimes is sweep, several times with two minutes in between: long enough for an orphan.
+func (env fakeClockEnv) resyncTimes(n int) (gw *v1alpha1.KongGateway) {
 	GinkgoHelper()
 	for range n {
-		gw = s.sweep(2 * time.Minute)
+		gw = env.resync(2 * time.Minute)
 	}
 	return gw
 }
 
-// sweepOf is sweep for another gateway that leads to the story's Kong.
-func (s steered) sweepOf(name string, after time.Duration) *v1alpha1.KongGateway {
+// resyncGateway is sweep for another gateway that leads to the story's Kong.
+func (env fakeClockEnv) resyncGateway(name string, after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
-	idle() // or the round under way would end at a later time than it began
-	swept := s.sweeps()
-	s.clock.Step(after)
-	gw := s.gateway(name)
-	change(s.story, gw, func(gw *v1alpha1.KongGateway) {
+	waitForIdleGateways() // or the round under way would end at a later time than it began
+	swept := env.resyncs()
+	env.clock.Step(after)
+	gw := env.gateway(name)
+	change(env.testEnv, gw, func(gw *v1alpha1.KongGateway) {
 		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
 	})
-	Eventually(s.sweeps).Should(BeNumerically(">", swept), "a sweep")
-	idle()
-	s.reload(Default, gw)
+	Eventually(env.resyncs).Should(BeNumerically(">", swept), "a sweep")
+	waitForIdleGateways()
+	env.reload(Default, gw)
 	return gw
 }
 
 // probe lets the longest pause between two probes of a gateway that cannot be used pass, and
 // waits until it has been probed again, or is gone.
-func (s steered) probe(gw *v1alpha1.KongGateway) {
+func (env fakeClockEnv) probe(gw *v1alpha1.KongGateway) {
 	GinkgoHelper()
-	idle()
-	probes := func() int { return s.kong.Journal().Count(http.MethodGet, "/") }
+	waitForIdleGateways()
+	probes := func() int { return env.kong.Journal().Count(http.MethodGet, "/") }
 	before := probes()
-	s.clock.Step(20 * time.Second)
+	env.clock.Step(20 * time.Second)
 	base := gw.DeepCopy()
 	metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
 	// Its own pause may have ended, and it may have been let go.
-	Expect(client.IgnoreNotFound(k8s.Patch(s.ctx, gw, client.MergeFrom(base)))).To(Succeed())
-	Eventually(func() bool { return probes() > before || s.isGone(gw) }).Should(BeTrue(), "it is not probed")
-	idle()
+	Expect(client.IgnoreNotFound(k8s.Patch(env.ctx, gw, client.MergeFrom(base)))).To(Succeed())
+	Eventually(func() bool { return probes() > before || env.isGone(gw) }).Should(BeTrue(), "it is not probed")
+	waitForIdleGateways()
 }
 
-// idle waits until no gateway is being looked at, nor about to be.
-func idle() {
+// waitForIdleGateways waits until no gateway is being looked at, nor about to be.
+func waitForIdleGateways() {
 	GinkgoHelper()
 	inARow := 0
 	Eventually(func(g Gomega) int {
@@ -131,19 +131,19 @@ func idle() {
 	}).Should(BeNumerically(">=", 3))
 }
 
-// owner are the marks of a binding's plugin.
-func owner(namespace, name string) []any {
+// ownershipTags are the marks of a binding's plugin.
+func ownershipTags(namespace, name string) []any {
 	return []any{
 		"managed-by:plugin-binding-operator", "k8s-cluster:" + clusterID, "k8s-kind:PluginBinding",
 		"k8s-namespace:" + namespace, "k8s-name:" + name, "k8s-uid:0",
 	}
 }
 
-// notes are the texts of the events of one reason about an object.
-func (s *story) notes(object client.Object, reason string) []string {
+// eventNotes are the texts of the events of one reason about an object.
+func (env *testEnv) eventNotes(object client.Object, reason string) []string {
 	GinkgoHelper()
 	list := &eventsv1.EventList{}
-	Expect(k8s.List(s.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
+	Expect(k8s.List(env.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
 	var notes []string
 	for i := range list.Items {
 		if list.Items[i].Regarding.UID == object.GetUID() && list.Items[i].Reason == reason {
@@ -153,30 +153,30 @@ func (s *story) notes(object client.Object, reason string) []string {
 	return notes
 }
 
-// refusing has every PUT of a plugin answered with a status and a message.
-func (s *story) refusing(status int, body string) (mend func()) {
-	return s.kong.Inject(kongtest.Fault{
+// refusePuts has every PUT of a plugin answered with a status and a message.
+func (env *testEnv) refusePuts(status int, body string) (mend func()) {
+	return env.kong.Inject(kongtest.Fault{
 		Method: http.MethodPut, Template: "/plugins/{id}", Kind: kongtest.Answer, Status: status, Body: body,
 	})
 }
 
 const (
-	denied     = `{"message":"you do not have permission to update this resource"}`
-	unexpected = `{"message":"An unexpected error occurred"}`
-	invalid    = `{"message":"schema violation (config.minute: is odd)","fields":{"config":{"minute":"is odd"}},"name":"schema violation","code":2}`
+	bodyDenied          = `{"message":"you do not have permission to update this resource"}`
+	bodyUnexpectedError = `{"message":"An unexpected error occurred"}`
+	bodyInvalid         = `{"message":"schema violation (config.minute: is odd)","fields":{"config":{"minute":"is odd"}},"name":"schema violation","code":2}`
 )
 
-// observing changes the management policy of a binding.
-func observing(binding *v1alpha1.PluginBinding) {
+// observeOnly changes the management policy of a binding.
+func observeOnly(binding *v1alpha1.PluginBinding) {
 	binding.Spec.ManagementPolicy = v1alpha1.ObservePlugin
 }
 
-// pausing pauses a binding.
-func pausing(binding *v1alpha1.PluginBinding) {
+// paused pauses a binding.
+func paused(binding *v1alpha1.PluginBinding) {
 	metav1.SetMetaDataAnnotation(&binding.ObjectMeta, v1alpha1.PausedAnnotation, "true")
 }
 
-// importing adopts the plugin with that ID.
-func importing(id any) func(*v1alpha1.PluginBinding) {
+// withPluginID adopts the plugin with that ID.
+func withPluginID(id any) func(*v1alpha1.PluginBinding) {
 	return func(binding *v1alpha1.PluginBinding) { binding.Spec.PluginID = v1alpha1.UUID(id.(string)) }
 }

@@ -31,24 +31,24 @@ func stringsOf(value any) []string {
 
 func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromObject(object) }
 
-// oddDialer dials a Kong that keeps one minute more than it is given: a config that it
+// normalizingDialer dials a Kong that keeps one minute more than it is given: a config that it
 // changes in a way no comparison foresees.
-type oddDialer struct{ controllers.PoolDialer }
+type normalizingDialer struct{ controllers.PoolDialer }
 
-func newOddDialer(o *controllers.Options) {
-	o.Dialer = oddDialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(nil, nil)}}
+func useNormalizingDialer(o *controllers.Options) {
+	o.Dialer = normalizingDialer{controllers.PoolDialer{Registry: adminapi.NewRegistry(nil, nil)}}
 }
 
-func (d oddDialer) Dial(key types.NamespacedName, settings adminapi.Settings) (controllers.Kong, error) {
-	settings.Transport = func(next http.RoundTripper) http.RoundTripper { return oddTransport{next} }
+func (d normalizingDialer) Dial(key types.NamespacedName, settings adminapi.Settings) (controllers.Kong, error) {
+	settings.Transport = func(next http.RoundTripper) http.RoundTripper { return normalizingTransport{next} }
 	return d.PoolDialer.Dial(key, settings)
 }
 
-type oddTransport struct{ next http.RoundTripper }
+type normalizingTransport struct{ next http.RoundTripper }
 
-func (t oddTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (timed normalizingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method != http.MethodPut && r.Method != http.MethodPost {
-		return t.next.RoundTrip(r)
+		return timed.next.RoundTrip(r)
 	}
 	var body map[string]any
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
@@ -62,5 +62,5 @@ func (t oddTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r = r.Clone(r.Context())
 	r.Body, r.ContentLength, r.GetBody = io.NopCloser(bytes.NewReader(raw)), int64(len(raw)), nil
-	return t.next.RoundTrip(r)
+	return timed.next.RoundTrip(r)
 }

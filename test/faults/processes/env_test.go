@@ -30,85 +30,85 @@ const timeout = "1s"
 
 // The names of what every stage has.
 const (
-	theGateway = "kong"
-	theBinding = "limits"
-	theSecret  = "redis"
+	gatewayName = "kong"
+	bindingName = "limits"
+	secretName  = "redis"
 )
 
 var counter atomic.Int64
 
-// stage is what one plan is played on: a namespace, a Kong, a link to it, and replicas of
+// testEnv is what one plan is played on: a namespace, a Kong, a link to it, and replicas of
 // the manager that see nothing else.
-type stage struct {
-	t         *testing.T
-	dir       string
-	namespace string
-	cluster   string // the cluster id
-	tape      *tape
-	kong      *kongtest.Server
-	toKong    *link
-	main      *replica
-	replicas  []*replica
-	secrets   []string // values that must not appear anywhere
-	others    string   // everybody else's rows, at the start
-	nudges    int
-	started   int // mark of the last start of a process
+type testEnv struct {
+	t              *testing.T
+	dir            string
+	namespace      string
+	cluster        string // the cluster id
+	calls          *callLog
+	kong           *kongtest.Server
+	kongProxy      *proxy
+	main           *replica
+	replicas       []*replica
+	secrets        []string // values that must not appear anywhere
+	unmanagedRows  string   // everybody else's rows, at the start
+	resyncRequests int
+	startMark      int // mark of the last start of a process
 }
 
-// newStage makes a stage with a KongGateway and one replica that does not ask who leads.
+// newTestEnv makes a stage with a KongGateway and one replica that does not ask who leads.
 // Nothing runs yet.
-func newStage(t *testing.T, requestTimeout string) *stage {
+func newTestEnv(t *testing.T, requestTimeout string) *testEnv {
 	t.Helper()
-	s := newStageWithout(t, requestTimeout)
-	s.main = s.newReplica("a", "--leader-elect=false")
-	return s
+	env := newEnvWithoutReplica(t, requestTimeout)
+	env.main = env.newReplica("a", "--leader-elect=false")
+	return env
 }
 
-// newStageWithout is newStage without a replica.
-func newStageWithout(t *testing.T, requestTimeout string) *stage {
+// newEnvWithoutReplica is newStage without a replica.
+func newEnvWithoutReplica(t *testing.T, requestTimeout string) *testEnv {
 	t.Helper()
 	n := counter.Add(1)
-	s := &stage{
-		t: t, dir: t.TempDir(), tape: &tape{},
+	env := &testEnv{
+		t: t, dir: t.TempDir(), calls: &callLog{},
 		namespace: fmt.Sprintf("plan-%d", n), cluster: fmt.Sprintf("cluster-%d", n),
 		secrets: []string{fmt.Sprintf("planted-token-%d", n), fmt.Sprintf("planted-password-%d", n)},
 	}
-	t.Cleanup(s.explain)
+	t.Cleanup(env.logOnFailure)
 	// The same seed everywhere, so that two runs differ in nothing but what happened.
-	s.kong = kongtest.Start(t, kongtest.WithSeed(1), kongtest.WithToken("Kong-Admin-Token", s.secrets[0]))
-	s.seed()
-	target, err := url.Parse(s.kong.URL())
+	env.kong = kongtest.Start(t, kongtest.WithSeed(1), kongtest.WithToken("Kong-Admin-Token", env.secrets[0]))
+	env.seed()
+	target, err := url.Parse(env.kong.URL())
 	must(t, err)
-	s.toKong = openLink(t, s.tape, target, nil, nil, func(r *http.Request, _ []byte) call { return kongCall(r.Method, r.URL) })
-	s.create(
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}},
-		s.secret("token", s.secrets[0]),
-		s.secret(theSecret, s.secrets[1]),
+	env.kongProxy = startProxy(t, env.calls, target, nil, nil, func(r *http.Request, _ []byte) call { return kongCall(r.Method, r.URL) })
+	env.create(
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: env.namespace}},
+		env.secret("token", env.secrets[0]),
+		env.secret(secretName, env.secrets[1]),
 		&v1alpha1.KongGateway{
-			ObjectMeta: s.meta(theGateway),
+			ObjectMeta: env.meta(gatewayName),
 			Spec: v1alpha1.KongGatewaySpec{
-				AdminURL: "http://" + s.toKong.address,
+				AdminURL: "http://" + env.kongProxy.address,
 				Auth:     &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "value"}},
 				Limits:   &v1alpha1.GatewayLimits{RequestTimeout: v1alpha1.Duration(requestTimeout)},
 			},
 		},
 	)
-	return s
+	return env
 }
 
 // seed makes what others have in this Kong.
-func (s *stage) seed() {
-	s.kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
-	s.kong.Seed("routes", map[string]any{"name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"name": "orders"}})
-	s.kong.Seed("consumers", map[string]any{"username": "alice"})
-	s.kong.Seed("plugins", map[string]any{"name": "cors", "service": map[string]any{"name": "orders"}, "tags": []any{"managed-by-ingress-controller"}})
-	s.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "config": map[string]any{"minute": 9.0}})
-	s.kong.Seed("plugins", map[string]any{
+func (env *testEnv) seed() {
+	env.kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
+	env.kong.Seed("routes", map[string]any{"name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"name": "orders"}})
+	env.kong.Seed("consumers", map[string]any{"username": "alice"})
+	env.kong.Seed("plugins", map[string]any{"name": "cors", "service": map[string]any{"name": "orders"}, "tags": []any{"managed-by-ingress-controller"}})
+	env.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "config": map[string]any{"minute": 9.0}})
+	env.kong.Seed("plugins", map[string]any{
 		"name": "rate-limiting", "config": map[string]any{"minute": 8.0}, "consumer": map[string]any{"username": "alice"},
-		"instance_name": "elsewhere." + s.namespace + "." + theBinding,
-		"tags":          toAny(identity.Binding{Cluster: "elsewhere", Namespace: s.namespace, Name: theBinding, UID: "1"}.OwnershipTags()),
+		"instance_name": "elsewhere." + env.namespace + "." + bindingName,
+		"tags":          toAny(identity.Binding{Cluster: "elsewhere", Namespace: env.namespace, Name: bindingName, UID: "1"}.OwnershipTags()),
 	})
-	s.others = s.foreign()
+	env.unmanagedRows = env.unmanaged()
 }
 
 func toAny(list []string) []any {
@@ -119,133 +119,135 @@ func toAny(list []string) []any {
 	return out
 }
 
-func (s *stage) meta(name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Namespace: s.namespace, Name: name}
+func (env *testEnv) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: env.namespace, Name: name}
 }
 
-func (s *stage) secret(name, value string) *corev1.Secret {
-	return &corev1.Secret{ObjectMeta: s.meta(name), StringData: map[string]string{"value": value}}
+func (env *testEnv) secret(name, value string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: env.meta(name), StringData: map[string]string{"value": value}}
 }
 
 // binding of rate-limiting on the service orders, with a password from a Secret.
-func (s *stage) binding(name string) *v1alpha1.PluginBinding { return s.bindingOn(name, "orders") }
+func (env *testEnv) binding(name string) *v1alpha1.PluginBinding {
+	return env.bindingOn(name, "orders")
+}
 
-func (s *stage) bindingOn(name, service string) *v1alpha1.PluginBinding {
+func (env *testEnv) bindingOn(name, service string) *v1alpha1.PluginBinding {
 	return &v1alpha1.PluginBinding{
-		ObjectMeta: s.meta(name),
+		ObjectMeta: env.meta(name),
 		Spec: v1alpha1.PluginBindingSpec{
-			GatewayRef: v1alpha1.GatewayRef{Name: theGateway},
+			GatewayRef: v1alpha1.GatewayRef{Name: gatewayName},
 			Plugin:     "rate-limiting",
 			Scope:      &v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(service)}},
 			Config:     &apiextensionsv1.JSON{Raw: []byte(`{"minute": 5, "policy": "local"}`)},
 			ConfigPatches: []v1alpha1.ConfigPatch{{
 				Path:      "/redis/password",
-				ValueFrom: v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: theSecret, Key: "value"}},
+				ValueFrom: v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: secretName, Key: "value"}},
 			}},
 		},
 	}
 }
 
-func (s *stage) create(objects ...client.Object) {
-	s.t.Helper()
+func (env *testEnv) create(objects ...client.Object) {
+	env.t.Helper()
 	for _, object := range objects {
-		must(s.t, suite.client.Create(context.Background(), object))
+		must(env.t, suite.client.Create(context.Background(), object))
 	}
 }
 
 // get reads an object of the stage; false if it does not exist.
-func (s *stage) get(object client.Object, name string) bool {
-	s.t.Helper()
-	err := suite.client.Get(context.Background(), client.ObjectKey{Namespace: s.namespace, Name: name}, object)
+func (env *testEnv) get(object client.Object, name string) bool {
+	env.t.Helper()
+	err := suite.client.Get(context.Background(), client.ObjectKey{Namespace: env.namespace, Name: name}, object)
 	if !apierrors.IsNotFound(err) {
-		must(s.t, err)
+		must(env.t, err)
 	}
 	return err == nil
 }
 
 // current is the binding as it is.
-func (s *stage) current() *v1alpha1.PluginBinding {
-	s.t.Helper()
+func (env *testEnv) current() *v1alpha1.PluginBinding {
+	env.t.Helper()
 	binding := &v1alpha1.PluginBinding{}
-	if !s.get(binding, theBinding) {
-		s.t.Fatal("the binding does not exist")
+	if !env.get(binding, bindingName) {
+		env.t.Fatal("the binding does not exist")
 	}
 	return binding
 }
 
-func (s *stage) bindings() []v1alpha1.PluginBinding {
-	s.t.Helper()
+func (env *testEnv) bindings() []v1alpha1.PluginBinding {
+	env.t.Helper()
 	list := &v1alpha1.PluginBindingList{}
-	must(s.t, suite.client.List(context.Background(), list, client.InNamespace(s.namespace)))
+	must(env.t, suite.client.List(context.Background(), list, client.InNamespace(env.namespace)))
 	return list.Items
 }
 
 // change edits an object, as its author would.
-func change[T client.Object](s *stage, object T, name string, edit func(T)) {
-	s.t.Helper()
-	if !s.get(object, name) {
-		s.t.Fatalf("%s does not exist", name)
+func change[T client.Object](env *testEnv, object T, name string, edit func(T)) {
+	env.t.Helper()
+	if !env.get(object, name) {
+		env.t.Fatalf("%s does not exist", name)
 	}
 	base := object.DeepCopyObject().(client.Object)
 	edit(object)
-	must(s.t, suite.client.Patch(context.Background(), object, client.MergeFrom(base)))
+	must(env.t, suite.client.Patch(context.Background(), object, client.MergeFrom(base)))
 }
 
 // edit changes the config of a binding.
-func (s *stage) edit(name, config string) {
-	s.t.Helper()
-	change(s, &v1alpha1.PluginBinding{}, name, func(b *v1alpha1.PluginBinding) { b.Spec.Config.Raw = []byte(config) })
+func (env *testEnv) edit(name, config string) {
+	env.t.Helper()
+	change(env, &v1alpha1.PluginBinding{}, name, func(b *v1alpha1.PluginBinding) { b.Spec.Config.Raw = []byte(config) })
 }
 
-// look asks for a look at a binding.
-func (s *stage) look(name string) {
-	s.t.Helper()
-	change(s, &v1alpha1.PluginBinding{}, name, func(b *v1alpha1.PluginBinding) {
+// requestReconcile asks for a look at a binding.
+func (env *testEnv) requestReconcile(name string) {
+	env.t.Helper()
+	change(env, &v1alpha1.PluginBinding{}, name, func(b *v1alpha1.PluginBinding) {
 		metav1.SetMetaDataAnnotation(&b.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
 	})
 }
 
-// sweep makes the gateway be read now: any change of its spec does.
-func (s *stage) sweep() {
-	s.t.Helper()
-	s.nudges++
-	change(s, &v1alpha1.KongGateway{}, theGateway, func(g *v1alpha1.KongGateway) {
-		g.Spec.ResyncInterval = []v1alpha1.Duration{"1m", "60s"}[s.nudges%2]
+// requestResync makes the gateway be read now: any change of its spec does.
+func (env *testEnv) requestResync() {
+	env.t.Helper()
+	env.resyncRequests++
+	change(env, &v1alpha1.KongGateway{}, gatewayName, func(g *v1alpha1.KongGateway) {
+		g.Spec.ResyncInterval = []v1alpha1.Duration{"1m", "60s"}[env.resyncRequests%2]
 	})
 }
 
-// until waits for something that will come.
-func (s *stage) until(what string, reached func() error) {
-	s.t.Helper()
+// eventually waits for something that will come.
+func (env *testEnv) eventually(what string, reached func() error) {
+	env.t.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(context.Background(), interval, patience, true, func(context.Context) (bool, error) {
-		if last = s.unasked(); last != nil {
+		if last = env.unexpectedExit(); last != nil {
 			return false, last
 		}
 		last = reached()
 		return last == nil, nil
 	})
 	if err != nil {
-		s.t.Fatalf("%s: %v", what, last)
+		env.t.Fatalf("%s: %v", what, last)
 	}
 }
 
-// unasked says so when a process ended by itself.
-func (s *stage) unasked() error {
-	for _, r := range s.replicas {
-		if p := r.now(); p != nil && p.ended() && !p.asked.Load() {
+// unexpectedExit says so when a process ended by itself.
+func (env *testEnv) unexpectedExit() error {
+	for _, r := range env.replicas {
+		if p := r.process(); p != nil && p.ended() && !p.exitExpected.Load() {
 			return fmt.Errorf("replica %s ended by itself: %s", r.name, p.cmd.ProcessState)
 		}
 	}
 	return nil
 }
 
-// met waits until a fault has taken effect.
-func (s *stage) met(r *rule) {
-	s.t.Helper()
-	s.until("the call that was waited for", func() error {
+// waitForFault waits until a fault has taken effect.
+func (env *testEnv) waitForFault(r *rule) {
+	env.t.Helper()
+	env.eventually("the call that was waited for", func() error {
 		select {
-		case <-r.met:
+		case <-r.hit:
 			return nil
 		default:
 			return fmt.Errorf("was not made")
@@ -254,13 +256,13 @@ func (s *stage) met(r *rule) {
 }
 
 // gatewayReady: the gateway can be used, and its counts are right.
-func (s *stage) gatewayReady() error {
+func (env *testEnv) gatewayReady() error {
 	gw := &v1alpha1.KongGateway{}
-	s.get(gw, theGateway)
+	env.get(gw, gatewayName)
 	if !meta.IsStatusConditionTrue(gw.Status.Conditions, v1alpha1.ConditionReady) || gw.Status.ObservedGeneration != gw.Generation {
 		return fmt.Errorf("the gateway is not ready: %+v", gw.Status)
 	}
-	bindings := s.bindings()
+	bindings := env.bindings()
 	n := int32(len(bindings))
 	if c := gw.Status.Bindings; c == nil || c.Total != n || c.Ready != n {
 		return fmt.Errorf("the gateway counts %+v and there are %d bindings", c, n)
@@ -269,50 +271,50 @@ func (s *stage) gatewayReady() error {
 }
 
 // bindingsReady: every binding is in force as it is declared, the gateway says so too.
-func (s *stage) bindingsReady() error {
-	for _, b := range s.bindings() {
+func (env *testEnv) bindingsReady() error {
+	for _, b := range env.bindings() {
 		ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
 		if ready == nil || ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != b.Generation {
 			return fmt.Errorf("%s is not ready: %+v", b.Name, ready)
 		}
-		if s.kong.Plugin(string(b.Status.PluginID)) == nil {
+		if env.kong.Plugin(string(b.Status.PluginID)) == nil {
 			return fmt.Errorf("%s is ready and Kong has no plugin %s", b.Name, b.Status.PluginID)
 		}
 	}
-	return s.gatewayReady()
+	return env.gatewayReady()
 }
 
-// startedUp: the last process that was started has read Kong and has passed over the
+// initialSyncDone: the last process that was started has read Kong and has passed over the
 // binding.
-func (s *stage) startedUp() error {
-	done := func(name, what, suffix string) bool {
-		return s.tape.seen(s.started, func(c *call) bool {
-			return c.ended && c.status == http.StatusOK && c.name == name && c.what == what && strings.HasSuffix(c.path, suffix)
+func (env *testEnv) initialSyncDone() error {
+	done := func(name, suffix string) bool {
+		return env.calls.contains(env.startMark, func(c *call) bool {
+			return c.ended && c.status == http.StatusOK && c.name == name && strings.HasSuffix(c.path, suffix)
 		})
 	}
 	switch {
-	case !done(nameKongList, "list plugins by 2 tags", ""):
+	case !done(kongListOwned, ""):
 		return fmt.Errorf("Kong was not read yet")
-	case len(s.bindings()) > 0 && !done(nameSecret, "get secrets", "/"+theSecret):
+	case len(env.bindings()) > 0 && !done(kubeGetSecret, "/"+secretName):
 		return fmt.Errorf("no binding was looked at yet")
-	case !s.tape.idle():
+	case !env.calls.idle():
 		return fmt.Errorf("requests are under way")
 	}
 	return nil
 }
 
-// quiet waits until the managers have nothing left to do: two times in a row every
+// waitUntilIdle waits until the managers have nothing left to do: two times in a row every
 // binding is looked at and Kong is read, and nobody writes anything.
-func (s *stage) quiet() {
-	s.t.Helper()
+func (env *testEnv) waitUntilIdle() {
+	env.t.Helper()
 	const wanted, most = 2, 30
 	clean := 0
 	var written []call
 	for round := 0; clean < wanted; round++ {
 		if round == most {
-			s.t.Fatalf("not quiet after %d rounds; written in the last one:\n%s", most, listed(written))
+			env.t.Fatalf("not quiet after %d rounds; written in the last one:\n%s", most, formatCalls(written))
 		}
-		if written = s.round(); len(written) == 0 {
+		if written = env.reconcileAll(); len(written) == 0 {
 			clean++
 		} else {
 			clean = 0
@@ -320,51 +322,51 @@ func (s *stage) quiet() {
 	}
 }
 
-// round has everything looked at once and returns what was written meanwhile.
-func (s *stage) round() []call {
-	s.t.Helper()
-	mark := s.tape.mark()
-	bindings := s.bindings()
+// reconcileAll has everything looked at once and returns what was written meanwhile.
+func (env *testEnv) reconcileAll() []call {
+	env.t.Helper()
+	mark := env.calls.mark()
+	bindings := env.bindings()
 	for i := range bindings {
-		s.look(bindings[i].Name)
+		env.requestReconcile(bindings[i].Name)
 	}
-	s.sweep()
-	s.until("a look at everything", func() error {
-		if err := s.lookedAt(mark, bindings); err != nil {
+	env.requestResync()
+	env.eventually("a look at everything", func() error {
+		if err := env.allReconciled(mark, bindings); err != nil {
 			return err
 		}
-		if !s.tape.idle() {
+		if !env.calls.idle() {
 			return fmt.Errorf("requests are under way")
 		}
-		return s.gatewayReady()
+		return env.gatewayReady()
 	})
 	var written []call
-	for _, c := range s.tape.since(mark) {
+	for _, c := range env.calls.since(mark) {
 		// That the gateway's new generation was seen is written, and has to be.
-		if c.writes && c.name != nameLease && c.what != "patch konggateways.status" {
+		if c.writes && c.name != kubeLease && c.name != kubePatchGatewayStatus {
 			written = append(written, c)
 		}
 	}
 	return written
 }
 
-// lookedAt reports whether every replica at work has read Kong, and the Secret and the
+// allReconciled reports whether every replica at work has read Kong, and the Secret and the
 // plugin of every binding.
-func (s *stage) lookedAt(mark int, bindings []v1alpha1.PluginBinding) error {
+func (env *testEnv) allReconciled(mark int, bindings []v1alpha1.PluginBinding) error {
 	working, swept, secrets, plugins := 0, 0, map[string]int{}, map[string]int{}
-	for _, c := range s.tape.since(mark) {
+	for _, c := range env.calls.since(mark) {
 		switch {
 		case !c.ended || c.status != http.StatusOK:
-		case c.name == nameKongList && c.what == "list plugins by 2 tags":
+		case c.name == kongListOwned:
 			swept++
-		case c.name == nameSecret && strings.HasSuffix(c.path, "/"+theSecret):
+		case c.name == kubeGetSecret && strings.HasSuffix(c.path, "/"+secretName):
 			secrets[c.from]++
-		case c.name == nameByID:
+		case c.name == kongGetPlugin:
 			plugins[strings.TrimPrefix(c.path, "/plugins/")]++
 		}
 	}
-	for _, r := range s.replicas {
-		if !r.running() || r.resting {
+	for _, r := range env.replicas {
+		if !r.running() || r.standby {
 			continue
 		}
 		working++
@@ -383,7 +385,7 @@ func (s *stage) lookedAt(mark int, bindings []v1alpha1.PluginBinding) error {
 	return nil
 }
 
-func listed(calls []call) string {
+func formatCalls(calls []call) string {
 	var b strings.Builder
 	for i := range calls {
 		fmt.Fprintf(&b, "  %s\n", &calls[i])
@@ -391,19 +393,19 @@ func listed(calls []call) string {
 	return b.String()
 }
 
-// explain prints the trace of a plan that failed.
-func (s *stage) explain() {
-	if !s.t.Failed() {
+// logOnFailure prints the trace of a plan that failed.
+func (env *testEnv) logOnFailure() {
+	if !env.t.Failed() {
 		return
 	}
-	s.t.Logf("all calls:\n%s", s.tape.print(0))
-	for _, c := range s.kong.Journal().Changes() {
+	env.t.Logf("all calls:\n%s", env.calls.format(0))
+	for _, c := range env.kong.Journal().Changes() {
 		after, _ := json.Marshal(c.After) //nolint:errchkjson // from JSON
-		s.t.Logf("Kong: %d %s %s %s by %s (request %d, late %t): %s", c.Seq, c.Kind, c.Entity, c.ID, c.Actor, c.Request, c.Late, after)
+		env.t.Logf("Kong: %d %s %s %s by %s (request %d, late %t): %s", c.Seq, c.Kind, c.Entity, c.ID, c.Actor, c.Request, c.Late, after)
 	}
-	for _, r := range s.replicas {
-		for _, p := range r.runs {
-			s.t.Logf("%s, %s, ends with\n%s", p.log, p.cmd.ProcessState, p.tail())
+	for _, r := range env.replicas {
+		for _, p := range r.processes {
+			env.t.Logf("%s, %s, ends with\n%s", p.logFile, p.cmd.ProcessState, p.tail())
 		}
 	}
 }

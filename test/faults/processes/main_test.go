@@ -116,8 +116,8 @@ func onSignal(clearAway func()) (stop func()) {
 	}
 	go func() {
 		select {
-		case s := <-signals:
-			end("stopped by " + s.String())
+		case env := <-signals:
+			end("stopped by " + env.String())
 		case <-late:
 			end("the time of -timeout is nearly over: stopping before it is, so that nothing is left behind")
 		case <-done:

@@ -3,73 +3,72 @@ package processes
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
 
-// disturbance is a fault of a link that the process lives through.
-type disturbance struct {
+// proxyFault is a fault of a link that the process lives through.
+type proxyFault struct {
 	name string
 	// The link to Kubernetes has no time-outs: what waits for the client to give up is for
 	// Kong only.
 	kongOnly bool
-	fault    func(s *stage) fault
+	fault    func(env *testEnv) fault
 }
 
-var disturbances = []disturbance{
-	{"closed before", false, func(*stage) fault { return dropBefore() }},
-	{"closed after", false, func(*stage) fault { return dropAfter() }},
-	{"cut off", false, func(*stage) fault { return truncated() }},
-	{"500 instead of", false, func(s *stage) fault { return s.answered(http.StatusInternalServerError) }},
-	{"answered slowly", false, func(*stage) fault { return delayed(700 * time.Millisecond) }},
-	{"answered too late", true, func(*stage) fault { return tooLate() }},
-	{"done after it was given up", true, func(*stage) fault { return outlasting() }},
+var proxyFaults = []proxyFault{
+	{"closed before", false, func(*testEnv) fault { return dropBefore() }},
+	{"closed after", false, func(*testEnv) fault { return dropAfter() }},
+	{"cut off", false, func(*testEnv) fault { return truncateResponse() }},
+	{"500 instead of", false, func(env *testEnv) fault { return env.respondWith(http.StatusInternalServerError) }},
+	{"answered slowly", false, func(*testEnv) fault { return delayResponse(700 * time.Millisecond) }},
+	{"answered too late", true, func(*testEnv) fault { return respondAfterClientGone() }},
+	{"done after it was given up", true, func(*testEnv) fault { return forwardAfterClientGone() }},
 }
 
-// answered is what both sides' errors look like: Kong's message, Kubernetes' Status.
-func (s *stage) answered(status int) fault {
-	return answered(status, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"reason":"InternalError",`+
+// respondWith is what both sides' errors look like: Kong's message, Kubernetes' Status.
+func (env *testEnv) respondWith(status int) fault {
+	return respondWith(status, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"reason":"InternalError",`+
 		`"message":"An unexpected error occurred"}`)
 }
 
-// disturb plays the scenario once for every disturbance of every call that it cannot do
+// runProxyFaults plays the scenario once for every disturbance of every call that it cannot do
 // without. Only in full.
-func (sc *scenario) disturb(t *testing.T, l lesson) {
+func (sc *scenario) runProxyFaults(t *testing.T, l baseline) {
 	if !suite.full {
 		return
 	}
-	for _, key := range sc.must {
-		for _, d := range disturbances {
-			if d.kongOnly && !strings.HasPrefix(key, "G") || strings.HasPrefix(key, "K1") {
+	for _, name := range sc.required {
+		for _, d := range proxyFaults {
+			if d.kongOnly && !isKongCall(name) || name == kubeWatchListBindings {
 				continue
 			}
-			t.Run(d.name+" "+key, func(t *testing.T) {
+			t.Run(d.name+" "+name, func(t *testing.T) {
 				t.Parallel()
-				total.plan(t, sc.name+", links")
-				s := newStage(t, timeout)
-				sc.begin(s)
-				at := s.main.link
-				if strings.HasPrefix(key, "G") {
-					at = s.toKong
+				total.count(t, sc.name+", links")
+				env := newTestEnv(t, timeout)
+				sc.setup(env)
+				at := env.main.proxy
+				if isKongCall(name) {
+					at = env.kongProxy
 				}
-				r := at.on(rule{matches: func(c *call) bool { return c.key() == key }, times: 1, fault: d.fault(s)})
-				sc.trigger(s)
-				s.met(r)
-				s.until(sc.name, func() error { return sc.over(s) })
-				sc.compare(s, l)
-				if slices.Contains([]string{"closed after", "answered too late"}, d.name) && key == namePost+" create plugins" {
-					s.onePost()
+				r := at.addRule(rule{matches: func(c *call) bool { return c.name == name }, limit: 1, fault: d.fault(env)})
+				sc.trigger(env)
+				env.waitForFault(r)
+				env.eventually(sc.name, func() error { return sc.done(env) })
+				sc.compareWith(env, l)
+				if slices.Contains([]string{"closed after", "answered too late"}, d.name) && name == kongCreatePlugin {
+					env.checkOneCreate()
 				}
 			})
 		}
 	}
 }
 
-// onePost: a plugin that is there is found, and not posted again, not even to be refused.
-func (s *stage) onePost() {
-	s.t.Helper()
-	if n := s.kong.Journal().Count(http.MethodPost, "/plugins"); n != 1 {
-		s.t.Errorf("%d POSTs were sent, and the first was done", n)
+// checkOneCreate: a plugin that is there is found, and not posted again, not even to be refused.
+func (env *testEnv) checkOneCreate() {
+	env.t.Helper()
+	if n := env.kong.Journal().Count(http.MethodPost, "/plugins"); n != 1 {
+		env.t.Errorf("%d POSTs were sent, and the first was done", n)
 	}
 }
