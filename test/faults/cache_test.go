@@ -21,7 +21,7 @@ import (
 // objects is what an API server, or a cache, holds.
 type objects map[objectID]client.Object
 
-// indexes are the field indexes of the cache, by kind and name.
+// indexes holds the field indexes of the cache, by kind and field.
 type indexes map[string]map[string]client.IndexerFunc
 
 // IndexField implements client.FieldIndexer.
@@ -34,7 +34,7 @@ func (x indexes) IndexField(_ context.Context, object client.Object, field strin
 	return nil
 }
 
-// cacheIndexes are those that the operator asks its manager for.
+// cacheIndexes holds the indexes that the operator registers with its manager.
 var cacheIndexes = func() indexes {
 	x := indexes{}
 	if err := controllers.SetupIndexes(context.Background(), x); err != nil {
@@ -54,7 +54,7 @@ func kindOf(object any) string {
 	case *corev1.Namespace:
 		return kindNamespace
 	default:
-		panic(fmt.Sprintf("faults: the operator has nothing to do with a %T", object))
+		panic(fmt.Sprintf("faults: the operator does not read a %T", object))
 	}
 }
 
@@ -75,7 +75,7 @@ func newObject(kind string) client.Object {
 	}
 }
 
-// sorted are the IDs of a kind, in order.
+// sorted returns the IDs of a kind, in order.
 func (o objects) sorted(kind string) []objectID {
 	var ids []objectID
 	for _, id := range slices.SortedFunc(maps.Keys(o), compareIDs) {
@@ -110,7 +110,8 @@ func (o objects) get(key types.NamespacedName, into client.Object) error {
 	return nil
 }
 
-// list copies what matches into a list, by namespace and one indexed field.
+// list copies the matching objects into a list. It filters by namespace and by one indexed
+// field.
 func (o objects) list(into client.ObjectList, options client.ListOptions) error {
 	kind := kindOf(into)
 	var items []client.Object
@@ -157,8 +158,8 @@ func matchesField(object client.Object, kind string, options client.ListOptions)
 	return true, nil
 }
 
-// notifyWatches hands on what the watches of the operator make of a change; was or is may be nil.
-// It is what SetupWithManager says, predicates and handlers both.
+// notifyWatches enqueues what the operator's watches would enqueue for a change. It repeats the
+// predicates and handlers of SetupWithManager. was or is may be nil.
 func (sim *simulation) notifyWatches(id objectID, was, is client.Object) {
 	switch id.kind {
 	case kindBinding:
@@ -222,7 +223,7 @@ func readyStatus(binding *v1alpha1.PluginBinding) string {
 	return string(condition.Status)
 }
 
-// enqueueWhere enqueues what the cache lists.
+// enqueueWhere enqueues the matching objects of the cache.
 func (sim *simulation) enqueueWhere(kind string, options ...client.ListOption) {
 	o := client.ListOptions{}
 	o.ApplyOptions(options)

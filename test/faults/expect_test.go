@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -9,7 +10,11 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// checkFault holds a fault against what is special about it.
+// lastVersionActive matches the part of a message that says that Kong keeps serving the last
+// version that it accepted.
+var lastVersionActive = regexp.MustCompile(`still serves|remains active in Kong`)
+
+// checkFault checks what is particular to a fault.
 func (sim *simulation) checkFault(f *armedFault) {
 	if !f.fired {
 		return
@@ -25,11 +30,11 @@ func (sim *simulation) checkFault(f *armedFault) {
 	if reasons := wants[what]; len(reasons) > 0 && !slices.ContainsFunc(reasons, func(reason string) bool { return f.readyReasons[reason] || f.readyReason == reason }) {
 		sim.violation("no condition had the reason %s from then on", reasons)
 	}
-	if what == kongPutPlugin+"/400" && f.readyReasons[v1alpha1.ReasonRejected] && strings.Contains(told, "still serves") != f.pluginServing {
-		sim.violation("whether the plugin serves as it last was (%v) is not what was told", f.pluginServing)
+	if what == kongPutPlugin+"/400" && f.readyReasons[v1alpha1.ReasonRejected] && lastVersionActive.MatchString(told) != f.pluginServing {
+		sim.violation("whether the last accepted version stays active (%v) is not what the status says", f.pluginServing)
 	}
 	if f.call.name == kongDeletePlugin && !f.fault.crashes && f.fault.name != "429" && len(sim.names) > 0 && !sim.deletionFailureReported() {
-		sim.violation("no condition said why the plugin is not removed")
+		sim.violation("no condition says why the plugin is not removed")
 	}
 	sim.expectForbidden(f)
 	if what == kubePatchBindingStatus+"/invalid" && f.recordsID {
@@ -37,16 +42,17 @@ func (sim *simulation) checkFault(f *armedFault) {
 	}
 }
 
-// deletionFailureReported reports whether a condition told of a failed DELETE. What it said of the
-// first need not be said again of the second.
+// deletionFailureReported reports whether a condition reported a failed DELETE. If two DELETEs
+// fail, one report is enough.
 func (sim *simulation) deletionFailureReported() bool {
 	return slices.ContainsFunc(sim.faults, func(f *armedFault) bool {
 		return f.fired && f.call.name == kongDeletePlugin && f.readyReasons[v1alpha1.ReasonDeleting]
 	})
 }
 
-// expectForbidden wants a right that is missing to be shown, where the status does not tell
-// what became of the binding, and is still to be written in this pass.
+// expectForbidden checks that a missing permission is reported. It is not if the status already
+// says what became of the binding, or if this reconcile wrote the status before the call
+// failed.
 func (sim *simulation) expectForbidden(f *armedFault) {
 	if f.fault.name != "forbidden" {
 		return
@@ -54,28 +60,28 @@ func (sim *simulation) expectForbidden(f *armedFault) {
 	before, after := sim.callsAround(f)
 	shows := f.object.kind == kindBinding && !f.statusKnown && !slices.Contains(before, kubePatchBindingStatus)
 	if f.call.name != kubePatchBindingStatus && shows && !f.readyReasons[v1alpha1.ReasonForbidden] {
-		sim.violation("no condition said that a right is missing")
+		sim.violation("no condition reports the missing permission")
 	}
 	if f.call.name == kubeAddBindingFinalizer && slices.ContainsFunc(after, func(name string) bool { return slices.Contains(kongWrites, name) }) {
-		sim.violation("a write to Kong in the pass in which the finalizer was refused")
+		sim.violation("a write to Kong in the reconcile in which the finalizer was refused")
 	}
 }
 
-// expectNotForced wants an alarm when the API server refuses to take an ID, and no more than
-// that: it is not sent once more.
+// expectNotForced checks that the operator raises an alarm when the API server rejects an ID,
+// and does not send the ID again.
 func (sim *simulation) expectNotForced(f *armedFault, told string) {
 	if n := sim.counterSum("kong_operator_plugin_id_changes_refused_total"); n < 1 {
-		sim.violation("no counter told that an ID was refused")
+		sim.violation("no counter reports that an ID was refused")
 	}
 	if !strings.Contains(told, v1alpha1.ReasonIDNotRecorded+" ") {
-		sim.violation("no event told that an ID was refused")
+		sim.violation("no event reports that an ID was refused")
 	}
 	if _, after := sim.callsAround(f); slices.Contains(after, kubePatchBindingStatus) {
-		sim.violation("an ID that was refused was sent once more in the same pass")
+		sim.violation("a refused ID was sent again in the same reconcile")
 	}
 }
 
-// callsAround are the calls in the pass of a fault, before and after it, by their names.
+// callsAround returns the names of the calls before and after a fault, in the same reconcile.
 func (sim *simulation) callsAround(f *armedFault) (before, after []string) {
 	met := false
 	for _, call := range sim.calls {
@@ -92,7 +98,8 @@ func (sim *simulation) callsAround(f *armedFault) (before, after []string) {
 	return before, after
 }
 
-// triggerReconciles asks for a look where only a new input helps, and lets it settle again.
+// triggerReconciles requests a reconcile of every binding if a fault needs one to recover from,
+// and lets the simulation settle again.
 func (sim *simulation) triggerReconciles(faults []*armedFault) {
 	if needTrigger(faults) {
 		for _, id := range sim.stored.sorted(kindBinding) {

@@ -23,20 +23,22 @@ import (
 // fault is one way in which a call can fail.
 type fault struct {
 	name string
-	// on are the calls that can fail like this, by their names.
+	// on lists the calls that can fail like this, by name.
 	on []string
-	// Either of the two does it.
+	// Exactly one of the two is set.
 	kong func(*kongCall) (*http.Response, error)
 	kube func(*kubeCall) error
 
-	// telling faults are part of the short run for every call, paired faults of pairs.
+	// The short run tries faults that are inShortRun at every call. It tries paired faults in
+	// pairs.
 	inShortRun bool
 	paired     bool
-	// deadly faults end the process.
+	// A fault that crashes ends the process.
 	crashes bool
-	// truthful answers are Kong's own, so that what is done about them may be a write.
+	// An authentic response is Kong's own, so the operator may write in reaction to it.
 	authentic bool
-	// nudged: only a new input helps afterwards, as if it had been true.
+	// After a fault that needsTrigger the operator recovers only when a new input arrives, as
+	// if the response had been true.
 	needsTrigger bool
 }
 
@@ -62,7 +64,7 @@ func concat(lists ...[]string) []string {
 	return all
 }
 
-// faultsOfKong are those of the link to Kong, and of Kong.
+// faultsOfKong lists the faults of Kong and of the connection to it.
 var faultsOfKong = []*fault{
 	{name: "crash-before", on: kongCalls, crashes: true, paired: true, kong: func(c *kongCall) (*http.Response, error) {
 		c.proc.die()
@@ -135,14 +137,14 @@ var faultsOfKong = []*fault{
 		a.Header.Set("Retry-After", "7")
 		return a, nil
 	}},
-	// Kong itself says that it is not there. For what a plugin applies to, and for its
-	// schema, that may be so for a moment.
+	// Kong itself responds with 404. For an entity of a scope and for a schema, that can be
+	// true for a moment.
 	{name: "404", on: []string{kongGetEntity}, kong: respondWith(404, `{"message":"Not found"}`)},
 	{name: "404-schema", on: []string{kongGetSchema}, kong: func(c *kongCall) (*http.Response, error) {
 		c.markSent()
 		return c.response(404, `{"message":"No plugin named '`+path.Base(c.request.URL.Path)+`'"}`), nil
 	}},
-	// Somebody else says so, whom nobody believes.
+	// A 404 that is not Kong's. The operator must not believe it.
 	{name: "404-foreign", on: kongCalls, kong: respondWith(404, `{"message":"no Route matched with those values"}`)},
 	{name: "404-html", on: kongCalls, kong: respondWith(404, "<html><body>Not Found</body></html>")},
 	{name: "truncated", on: concat(kongReads, []string{kongCreatePlugin, kongPutPlugin}), paired: true, kong: func(c *kongCall) (*http.Response, error) {
@@ -168,13 +170,13 @@ var faultsOfKong = []*fault{
 	{name: "no-id", on: []string{kongGetPlugin, kongGetPluginByName, kongGetEntity, kongCreatePlugin, kongPutPlugin}, kong: func(c *kongCall) (*http.Response, error) {
 		return c.withBody(editJSON(func(row map[string]any) { delete(row, "id") }))
 	}},
-	// A list in which rows are missing.
+	// A list that lacks rows.
 	{name: "short", on: []string{kongList}, authentic: true, kong: func(c *kongCall) (*http.Response, error) {
 		return c.withBody(func(string) (io.Reader, error) { return strings.NewReader(`{"data":[],"next":null}`), nil })
 	}},
 }
 
-// faultsOfKubernetes are those of the link to the API server, and of the API server.
+// faultsOfKubernetes lists the faults of the API server and of the connection to it.
 var faultsOfKubernetes = []*fault{
 	{name: "crash-before", on: concat(kubeCalls, []string{kubeCreateEvent}), crashes: true, paired: true, kube: func(c *kubeCall) error {
 		c.proc.die()
@@ -202,7 +204,7 @@ var faultsOfKubernetes = []*fault{
 	{name: "not-found", on: []string{kubeAddBindingFinalizer, kubeAddGatewayFinalizer, kubePatchGatewayStatus}, kube: func(c *kubeCall) error {
 		return apierrors.NewNotFound(resource(c.id), c.id.Name)
 	}},
-	// It is there, so that only something new shows it again.
+	// The object exists. Only a new event shows it again.
 	{name: "not-found-there", on: []string{kubeGetSecret, kubeGetBinding, kubePatchBindingStatus}, needsTrigger: true, kube: func(c *kubeCall) error {
 		return apierrors.NewNotFound(resource(c.id), c.id.Name)
 	}},
@@ -231,7 +233,7 @@ var faultsOfKubernetes = []*fault{
 
 var allFaults = append(append([]*fault{}, faultsOfKong...), faultsOfKubernetes...)
 
-// applies says whether a call can fail like this.
+// applies reports whether a call can fail like this.
 func (f *fault) applies(call callID) bool {
 	for _, name := range f.on {
 		if name == call.name {
@@ -241,7 +243,7 @@ func (f *fault) applies(call callID) bool {
 	return false
 }
 
-// respondWith in Kong's place, without doing anything.
+// respondWith responds in place of Kong, which does not get the request.
 func respondWith(status int, body string) func(*kongCall) (*http.Response, error) {
 	return func(c *kongCall) (*http.Response, error) {
 		c.markSent()
@@ -263,7 +265,7 @@ func (c *kongCall) response(status int, body string) *http.Response {
 	}
 }
 
-// withBody is Kong's answer with another body.
+// withBody is Kong's response with another body.
 func (c *kongCall) withBody(change func(string) (io.Reader, error)) (*http.Response, error) {
 	a, err := c.forward()
 	if err != nil {
@@ -285,7 +287,7 @@ func (c *kongCall) withBody(change func(string) (io.Reader, error)) (*http.Respo
 	return a, nil
 }
 
-// bodyEnd is the end of a body, in whatever way.
+// bodyEnd is the end of a body: io.EOF, or another error.
 type bodyEnd struct{ err error }
 
 func (e bodyEnd) Read([]byte) (int, error) {
@@ -310,7 +312,7 @@ func editJSON(edit func(map[string]any)) func(string) (io.Reader, error) {
 	}
 }
 
-// commitLate lets Kong have the request and keeps its write back.
+// commitLate passes the request to Kong, which holds its write back.
 func (c *kongCall) commitLate() {
 	c.markSent()
 	c.checkWrite(c)
@@ -319,17 +321,17 @@ func (c *kongCall) commitLate() {
 	remove()
 }
 
-// releaseLate lets what was kept back land.
+// releaseLate commits the writes that Kong held back.
 func (sim *simulation) releaseLate() {
 	sim.tracef("      what Kong kept back lands")
 	sim.kong.server.ReleaseLate()
 }
 
-// afterNextReconcile does something when the pass after this one has ended.
+// afterNextReconcile calls a function when the reconcile after the current one has ended.
 func (sim *simulation) afterNextReconcile(do func()) {
 	sim.mu.Lock()
 	defer sim.mu.Unlock()
-	// This pass runs the hook, which puts it off once more.
+	// The current reconcile runs the outer hook, which adds the inner one.
 	sim.afterReconcile = append(sim.afterReconcile, func() { sim.afterReconcile = append(sim.afterReconcile, do) })
 }
 

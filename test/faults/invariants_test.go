@@ -17,7 +17,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// ownerOf names the binding of this play whose marks a row bears, "" if there is none.
+// ownerOf returns the name of the binding whose ownership tags a row carries, or "".
 func (sim *simulation) ownerOf(row map[string]any) string {
 	if row == nil {
 		return ""
@@ -43,7 +43,7 @@ func texts(value any) []string {
 	return all
 }
 
-// uidOf is the UID in the marks of a row.
+// uidOf returns the UID in the ownership tags of a row.
 func uidOf(row map[string]any) string {
 	for _, tag := range texts(row["tags"]) {
 		if uid, ok := strings.CutPrefix(tag, "k8s-uid:"); ok {
@@ -53,16 +53,16 @@ func uidOf(row map[string]any) string {
 	return ""
 }
 
-// checkWrite looks at a write to Kong before Kong has it.
+// checkWrite checks a write before Kong receives it.
 func (sim *simulation) checkWrite(c *kongCall) {
 	what := c.request.Method + " " + sim.abbreviate(c.request.URL.Path)
 	if sim.readFailed {
-		sim.violation("%s in a pass in which Kong had not answered a question", what)
+		sim.violation("%s in a reconcile in which a read from Kong failed", what)
 	}
 	id := c.request.URL.Path[strings.LastIndex(c.request.URL.Path, "/")+1:]
 	have := sim.kong.server.Plugin(id)
 	if c.request.Method != http.MethodPost && have != nil && sim.ownerOf(have) == "" && !sim.adoptable[id] && !sim.removableOrphans[id] {
-		sim.violation("%s touches what is not ours: %v", what, have["tags"])
+		sim.violation("%s changes a plugin of another owner: %v", what, have["tags"])
 	}
 	if c.request.Method == http.MethodDelete {
 		return
@@ -73,19 +73,19 @@ func (sim *simulation) checkWrite(c *kongCall) {
 		return
 	}
 	owner := sim.ownerOf(body)
-	if owner == "" { // our marks are being taken off
+	if owner == "" { // the operator removes its ownership tags
 		return
 	}
 	sim.checkLive(what, owner, c.request.Method == http.MethodPost, have != nil)
 }
 
-// checkLive looks at the binding for which something is written.
+// checkLive checks the binding for which the operator writes.
 func (sim *simulation) checkLive(what, name string, post, exists bool) {
 	binding := asBinding(sim.stored[sim.bindingID(name)])
 	switch {
 	case binding == nil:
 		if !exists {
-			sim.violation("%s makes a plugin for %s, which does not exist", what, name)
+			sim.violation("%s creates a plugin for %s, which does not exist", what, name)
 		}
 		return
 	case !controllerutil.ContainsFinalizer(binding, v1alpha1.PluginFinalizer):
@@ -93,22 +93,22 @@ func (sim *simulation) checkLive(what, name string, post, exists bool) {
 	case post && binding.Status.PluginID != "":
 		sim.violation("%s although %s has the ID %s", what, name, binding.Status.PluginID)
 	case !exists && !binding.DeletionTimestamp.IsZero():
-		sim.violation("%s makes a plugin for %s, which is being deleted", what, name)
+		sim.violation("%s creates a plugin for %s, which is being deleted", what, name)
 	}
 }
 
-// checkReady holds Ready against what Kong has at this moment.
+// checkReady compares a status that says Ready with what Kong holds at this moment.
 func (sim *simulation) checkReady(binding *v1alpha1.PluginBinding) {
 	ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Status != "True" || ready.ObservedGeneration != binding.Generation {
 		return
 	}
 	if why := sim.differenceFromDeclared(binding); why != "" {
-		sim.violation("%s is written as Ready: %s", binding.Name, why)
+		sim.violation("%s is set to Ready: %s", binding.Name, why)
 	}
 }
 
-// differenceFromDeclared says in what Kong differs from what a binding declares, "" if in nothing.
+// differenceFromDeclared returns how Kong differs from what a binding declares, or "".
 func (sim *simulation) differenceFromDeclared(binding *v1alpha1.PluginBinding) string {
 	row := sim.kong.server.Plugin(string(binding.Status.PluginID))
 	spec := &binding.Spec
@@ -118,19 +118,19 @@ func (sim *simulation) differenceFromDeclared(binding *v1alpha1.PluginBinding) s
 	case row == nil:
 		return "Kong has no plugin " + string(binding.Status.PluginID)
 	case row["name"] != string(spec.Plugin):
-		return fmt.Sprintf("Kong has %v", row["name"])
+		return fmt.Sprintf("Kong has plugin %v", row["name"])
 	case sim.ownerOf(row) != binding.Name:
-		return fmt.Sprintf("Kong's has the marks %v", row["tags"])
+		return fmt.Sprintf("the plugin in Kong has the tags %v", row["tags"])
 	case row["enabled"] != (spec.Enabled == nil || *spec.Enabled):
 		return "enabled differs"
 	}
 	if want, have := sim.declaredService(spec.Scope), refID(row["service"]); want != have {
-		return fmt.Sprintf("it applies to service %q and not %q", have, want)
+		return fmt.Sprintf("the plugin applies to service %q, not to %q", have, want)
 	}
 	config, _ := row["config"].(map[string]any)
 	for field, want := range sim.declaredConfig(binding) {
 		if fmt.Sprint(config[field]) != fmt.Sprint(want) {
-			return fmt.Sprintf("config.%s is %v and not %v", field, config[field], want)
+			return fmt.Sprintf("config.%s is %v, not %v", field, config[field], want)
 		}
 	}
 	return ""
@@ -153,7 +153,8 @@ func (sim *simulation) declaredService(scope *v1alpha1.Scope) string {
 	return service["id"].(string)
 }
 
-// declaredConfig is the config of a binding with its patches, all at the first level.
+// declaredConfig returns the config of a binding with its patches applied. All of them are at
+// the first level.
 func (sim *simulation) declaredConfig(binding *v1alpha1.PluginBinding) map[string]any {
 	config := map[string]any{}
 	if binding.Spec.Config != nil {
@@ -165,8 +166,8 @@ func (sim *simulation) declaredConfig(binding *v1alpha1.PluginBinding) map[strin
 	return config
 }
 
-// settle runs without faults until it is quiet: no write on either side, also after
-// everything was looked at once more (again).
+// settle runs without faults until nothing is written on either side. With again, it then
+// reconciles everything once more, and expects no write.
 func (sim *simulation) settle(again bool) {
 	for range 12 {
 		if sim.countWrites(sim.runTwoResyncs) > 0 {
@@ -177,16 +178,16 @@ func (sim *simulation) settle(again bool) {
 		}
 		sim.enqueueAll()
 		if n := sim.countWrites(sim.runTwoResyncs); n > 0 {
-			sim.violation("%d writes when everything was looked at once more", n)
+			sim.violation("%d writes when everything was reconciled once more", n)
 		}
 		return
 	}
-	sim.violation("it never is quiet")
+	sim.violation("the operator never stops writing")
 }
 
-// runTwoResyncs runs over at least two readings of Kong (the first may see something that the one
-// before it saw too, and the second not), which come later after one that took long, and
-// until no binding waits any more for a time that comes later than that.
+// runTwoResyncs runs until two resyncs have ended, and until no binding waits for a later time.
+// One resync is not enough: it may report a difference that the one before it reported too, and
+// the next one does not. A resync that took long delays the next one.
 func (sim *simulation) runTwoResyncs() {
 	const round, most = 68 * time.Second, 15 * time.Minute
 	start, end := sim.resyncs, sim.clock.Now().Add(most)
@@ -202,14 +203,14 @@ func (sim *simulation) runTwoResyncs() {
 	sim.runUntil(until)
 }
 
-// countWrites counts those of both sides while something is done.
+// countWrites counts the writes on both sides during a function.
 func (sim *simulation) countWrites(do func()) int {
 	mark, before := sim.kong.server.Journal().Mark(), sim.kubeWrites
 	do()
 	return len(sim.kong.server.Journal().Since(mark).Writes()) + sim.kubeWrites - before
 }
 
-// checkInvariants walks the journal of the play.
+// checkInvariants walks through the journal of the run.
 func (sim *simulation) checkInvariants(madeAgain bool) {
 	held := map[string]map[string]bool{} // IDs by binding
 	firstOfName := map[string]string{}   // the first ID of a binding
@@ -251,7 +252,7 @@ func (sim *simulation) checkInvariants(madeAgain bool) {
 	}
 	for uid, n := range posts {
 		if n > 1 {
-			sim.violation("%d POSTs were done for the binding with the UID %s", n, uid)
+			sim.violation("%d POSTs were applied for the binding with the UID %s", n, uid)
 		}
 	}
 	for _, row := range sim.kong.server.Plugins() {
@@ -264,12 +265,12 @@ func (sim *simulation) checkInvariants(madeAgain bool) {
 			first = firstOfUID[uidOf(row)]
 		}
 		if row["id"] != first {
-			sim.violation("the plugin of %s has the ID %v; the first that Kong gave is %s", owner, row["id"], first)
+			sim.violation("the plugin of %s has the ID %v; the first that Kong assigned is %s", owner, row["id"], first)
 		}
 	}
 }
 
-// checkChange holds one change by the operator against whose row it was.
+// checkChange checks that the operator owned the row that it changed.
 func (sim *simulation) checkChange(change kongtest.Change) {
 	if change.Actor != kongtest.ActorAPI {
 		return
@@ -277,15 +278,15 @@ func (sim *simulation) checkChange(change kongtest.Change) {
 	ours := sim.ownerOf(change.Before) != "" || sim.adoptable[change.ID] || sim.removableOrphans[change.ID]
 	switch {
 	case change.Entity != "plugins":
-		sim.violation("the operator made a %s of %s", change.Kind, change.Entity)
+		sim.violation("operator: %s of %s", change.Kind, change.Entity)
 	case change.Kind == "create" && sim.ownerOf(change.After) == "":
-		sim.violation("the operator made a plugin without its marks")
+		sim.violation("the operator created a plugin without ownership tags")
 	case change.Kind != "create" && !ours:
-		sim.violation("the operator made a %s of somebody else's %s (tags %v)", change.Kind, change.ID, change.Before["tags"])
+		sim.violation("operator: %s of plugin %s of another owner (tags %v)", change.Kind, change.ID, change.Before["tags"])
 	}
 }
 
-// checkStatus holds what the bindings say at the end against what Kong holds.
+// checkStatus compares the final status of the bindings with what Kong holds.
 func (sim *simulation) checkStatus() {
 	for _, id := range sim.stored.sorted(kindBinding) {
 		binding := asBinding(sim.stored[id])
@@ -302,15 +303,15 @@ func (sim *simulation) checkStatus() {
 	for _, secret := range sim.secrets {
 		for _, text := range sim.outputs {
 			if strings.Contains(text, secret) {
-				sim.violation("a value of a Secret is told: %s", text)
+				sim.violation("the operator shows a value of a Secret: %s", text)
 				return
 			}
 		}
 	}
 }
 
-// endState is what is left, without what differs between two runs: times, random IDs, and
-// how an ID came to be recorded.
+// endState returns the final state, without what differs between two runs: times, random IDs,
+// and how an ID came to be recorded.
 func (sim *simulation) endState() string {
 	state := map[string]any{}
 	replace := append([]string{sim.namespace, "NS"}, sim.replacements...)
@@ -327,8 +328,8 @@ func (sim *simulation) endState() string {
 		state["gateway "+id.Name] = map[string]any{
 			"finalizers": gw.Finalizers, "bindings": gw.Status.Bindings, "conditions": describeConditions(gw),
 		}
-		if sweep := gw.Status.LastResync; sweep != nil {
-			state["sweep "+id.Name] = fmt.Sprintf("plugins %d, drifted %d, orphaned %d", sweep.Plugins, sweep.Changed, sweep.Orphaned)
+		if last := gw.Status.LastResync; last != nil {
+			state["resync "+id.Name] = fmt.Sprintf("plugins %d, changed %d, orphaned %d", last.Plugins, last.Changed, last.Orphaned)
 		}
 	}
 	for i, row := range sim.sortedPlugins() {
@@ -339,7 +340,7 @@ func (sim *simulation) endState() string {
 	return strings.NewReplacer(replace...).Replace(string(text))
 }
 
-// sortedPlugins are Kong's plugins without times, ours after everybody else's.
+// sortedPlugins returns Kong's plugins without times, the operator's after all others.
 func (sim *simulation) sortedPlugins() []map[string]any {
 	rows := sim.kong.server.Plugins()
 	slices.SortStableFunc(rows, func(a, b map[string]any) int {
@@ -356,7 +357,7 @@ func (sim *simulation) sortedPlugins() []map[string]any {
 	return rows
 }
 
-// sortSets puts every list of words in order: Kong answers sets in any.
+// sortSets sorts every list, because Kong returns sets in any order.
 func sortSets(value any) {
 	switch value := value.(type) {
 	case map[string]any:

@@ -2,30 +2,30 @@ package faults
 
 import "time"
 
-// The pauses between two looks at a gateway are up to a tenth longer than meant, at random.
-// A pass that is made in that tenth, because a binding has changed, may or may not find
-// that a probe or a reading is due, and two plays would differ. So no pass is made there:
-// it is made when the pause has ended for certain.
+// The operator extends the pause between two probes, and between two resyncs, by up to a tenth
+// at random. A reconcile of the gateway within that tenth may or may not find that a probe is
+// due, and two runs would differ. So the simulation never reconciles the gateway there. It
+// waits until the pause has certainly ended.
 
-// jitter are the two of a gateway that end at random.
+// jitter is the state of both pauses of a gateway.
 type jitter struct {
 	probe, resync window
-	// In this pass.
+	// In this reconcile.
 	probed, resynced bool
 	began, ended     time.Time // of the reading
 }
 
-// window is when a pause may end.
+// window is the time in which a pause may end.
 type window struct{ from, to time.Time }
 
-// jitterWindow is the window of a pause that begins now and is meant to be that long.
+// jitterWindow returns the window of a pause that begins now and has that nominal length.
 func jitterWindow(now time.Time, meant time.Duration) window {
 	return window{now.Add(meant), now.Add(meant + meant/10)}
 }
 
 func (v window) contains(at time.Time) bool { return !at.Before(v.from) && at.Before(v.to) }
 
-// after is the first time from then on at which it is certain which pause has ended.
+// after returns the first time, from at on, that lies in no window.
 func (p *jitter) after(at time.Time) time.Time {
 	for {
 		switch {
@@ -41,7 +41,7 @@ func (p *jitter) after(at time.Time) time.Time {
 
 func (p *jitter) beginReconcile() { p.probed, p.resynced = false, false }
 
-// requestStarted takes note of a call in a pass of the gateway.
+// requestStarted records a request during a reconcile of the gateway.
 func (p *jitter) requestStarted(call string, now time.Time) {
 	p.probed = p.probed || call == kongProbe
 	if call == kongList && !p.resynced {
@@ -49,30 +49,30 @@ func (p *jitter) requestStarted(call string, now time.Time) {
 	}
 }
 
-// requestEnded takes note of the end of that call.
+// requestEnded records the end of such a request.
 func (p *jitter) requestEnded(call string, now time.Time) {
 	if call == kongList {
 		p.ended = now
 	}
 }
 
-// What the operator's pauses are meant to be: after a good probe, and after bad ones.
+// The operator's nominal pauses, after a successful probe and after failed ones.
 var (
 	resyncInterval = time.Minute
 	backOffs       = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 )
 
-// resyncIntervalFactor times what a reading took is the pause after it, if that is longer.
+// resyncIntervalFactor times the duration of a resync is the least pause after it.
 const resyncIntervalFactor = 50
 
-// recordPause takes note of the pauses that the operator has drawn at the end of a pass, after
-// which it wants to be called. A whole second is not drawn: then the pass ended early, or
-// Kong asked for that pause.
+// recordPause records the pauses that the operator chose at the end of a reconcile. after is
+// its RequeueAfter. A whole number of seconds has no jitter: the reconcile ended early, or Kong
+// asked for that pause.
 func (p *jitter) recordPause(now time.Time, after time.Duration, bad bool) {
 	switch {
 	case after%time.Second == 0:
 	case bad:
-		// However early the next pass is, it probes and reads.
+		// The next reconcile probes and resyncs, however early it is.
 		for _, meant := range backOffs {
 			if v := jitterWindow(now, meant); v.contains(now.Add(after)) {
 				p.probe, p.resync = v, window{}
@@ -86,7 +86,7 @@ func (p *jitter) recordPause(now time.Time, after time.Duration, bad bool) {
 	}
 }
 
-// deterministicPause is a pause that is the same in every play.
+// deterministicPause returns a pause that is the same in every run.
 func (sim *simulation) deterministicPause(id objectID, after time.Duration) time.Duration {
 	now := sim.clock.Now()
 	if id.kind == kindGateway {
@@ -99,7 +99,7 @@ func (sim *simulation) deterministicPause(id objectID, after time.Duration) time
 			return after // dueAt sees to it
 		}
 	}
-	// What is left of a pause that Kong asked for is told by the real clock.
+	// The operator measures what is left of a Retry-After by the real clock.
 	if after%time.Millisecond != 0 {
 		return after.Truncate(time.Second) + time.Second
 	}

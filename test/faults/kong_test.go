@@ -9,7 +9,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// IDs of what every play finds in Kong.
+// IDs of the entities that every run finds in Kong.
 const (
 	ordersID   = "11111111-1111-4111-8111-111111111111"
 	paymentsID = "22222222-2222-4222-8222-222222222222"
@@ -18,15 +18,15 @@ const (
 	ingressID  = "55555555-5555-4555-8555-555555555555"
 )
 
-// standIn is a Kong that plays use one after another: its schemas take longer to load than a
-// play takes.
+// standIn is a Kong that runs use one after another, because its schemas take longer to load
+// than a run takes.
 type standIn struct {
 	server *kongtest.Server
 	fresh  kongtest.Snapshot
 	now    atomic.Pointer[func() time.Time]
 }
 
-// standIns are as many as plays run at the same time.
+// standIns holds one stand-in for each run that can be under way.
 var standIns chan *standIn
 
 func newStandIn() *standIn {
@@ -40,14 +40,14 @@ func newStandIn() *standIn {
 	k.server.Seed("services", map[string]any{"id": ordersID, "name": "orders", "url": "http://127.0.0.1:9"})
 	k.server.Seed("services", map[string]any{"id": paymentsID, "name": "payments", "url": "http://127.0.0.1:9"})
 	k.server.Seed("routes", map[string]any{"id": routeID, "name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"id": ordersID}})
-	// Other people's.
+	// Plugins of other owners.
 	k.server.Seed("plugins", map[string]any{"id": corsID, "name": "cors", "service": map[string]any{"id": ordersID}})
 	k.server.Seed("plugins", map[string]any{"id": ingressID, "name": "key-auth", "tags": []any{"managed-by-ingress-controller"}, "route": map[string]any{"id": routeID}})
 	k.fresh = k.server.Snapshot()
 	return k
 }
 
-// reset makes the Kong as it was when it was new.
+// reset restores the initial state.
 func (k *standIn) reset(now func() time.Time) {
 	k.server.SetDatabaseDown(true)
 	k.server.ReleaseLate() // thrown away, since the database is down
@@ -57,8 +57,8 @@ func (k *standIn) reset(now func() time.Time) {
 	k.now.Store(&now)
 }
 
-// serve answers a request without a network in between. A connection that is closed
-// instead is the error.
+// serve handles a request without a network. It returns an error when the stand-in closes the
+// connection.
 func (k *standIn) serve(r *http.Request) (answer *http.Response, err error) {
 	in := r.Clone(r.Context())
 	in.RequestURI = r.URL.RequestURI()

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// scenariosWithoutFaults scenarios are told without faults only: somebody else goes where the operator is,
-// and what comes of it together with a fault is not promised.
+// scenariosWithoutFaults run without faults only. In each of them somebody else interferes with
+// the operator, which promises nothing about a fault at the same time.
 var scenariosWithoutFaults = []scenario{
 	{
 		name: "stripped-during-the-post", setup: withGateway, check: expectNothingLeft,
@@ -16,8 +16,8 @@ var scenariosWithoutFaults = []scenario{
 		},
 	},
 	{
-		// The cache still shows the binding that is being deleted, in whose place there is
-		// another with the same ID.
+		// The cache still shows the binding that is being deleted. Another binding with the
+		// same plugin ID has replaced it.
 		name: "recreated-unseen-during-a-deletion", setup: func(sim *simulation) { withReadyBinding()(sim); rememberID(sim) },
 		act: func(sim *simulation) {
 			old := asBinding(sim.stored[sim.bindingID("limit")]).DeepCopy()

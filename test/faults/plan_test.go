@@ -14,28 +14,29 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// scenario is a story that is told once without faults, and then with each.
+// scenario is run once without faults, and then with each of them.
 type scenario struct {
 	name string
 	// configure changes the operator's options.
 	configure func(*controllers.Options)
-	// before happens without faults; then act, with them.
+	// setup runs without faults, then act runs with them.
 	setup func(*simulation)
 	act   func(*simulation)
-	// madeAgain: the ID at the end is the first that Kong gave to that very object, for an
-	// earlier one of its name was deleted; otherwise the first that it gave to that name.
+	// recreated: the binding was deleted and created again. The final ID must be the first that
+	// Kong assigned to the new object. Otherwise it must be the first that Kong assigned to any
+	// object of that name.
 	recreated bool
-	// readOnly: nothing is written to Kong, whatever fails.
+	// readOnly: the operator must not write to Kong, whatever fails.
 	readOnly bool
 	// paired: pairs of faults are tried, too.
 	paired bool
-	// spared are faults that mean nothing here.
+	// skip lists the faults that have no meaning here.
 	skip []string
-	// check looks at the end, in every play.
+	// check checks the end of every run.
 	check func(*simulation)
 }
 
-// outcome of a play.
+// outcome is the result of a run.
 type outcome struct {
 	calls      []call
 	state      string
@@ -44,7 +45,7 @@ type outcome struct {
 	fired      bool
 }
 
-// run tells a scenario, with faults or without.
+// run runs the scenario with these faults, or without any.
 func (s scenario) run(faults ...armedFault) (o outcome) {
 	waiting := make([]*armedFault, len(faults))
 	for i := range faults {
@@ -83,7 +84,7 @@ func (s scenario) run(faults ...armedFault) (o outcome) {
 	sim.checkInvariants(s.recreated)
 	sim.checkStatus()
 	if writes := k.server.Journal().Since(mark).Writes(); s.readOnly && len(writes) > 0 {
-		sim.violation("%d writes to Kong, and there is nothing to be written", len(writes))
+		sim.violation("%d writes to Kong, expected none", len(writes))
 	}
 	if s.check != nil {
 		s.check(sim)
@@ -92,17 +93,17 @@ func (s scenario) run(faults ...armedFault) (o outcome) {
 	return o
 }
 
-// compareWith adds what can only be told beside the play without faults.
+// compareWith adds the violations that only a comparison with the baseline shows.
 func (o *outcome) compareWith(clean outcome) {
 	if !o.fired {
-		o.violations = append(o.violations, "a fault never happened: its call did not come")
+		o.violations = append(o.violations, "a fault did not fire: its call was not made")
 	}
 	if len(o.violations) == 0 && o.state != clean.state {
-		o.violations = append(o.violations, "the end differs from that of the play without faults (-without +with):\n"+cmp.Diff(clean.state, o.state))
+		o.violations = append(o.violations, "the end state differs from the baseline (-baseline +fault):\n"+cmp.Diff(clean.state, o.state))
 	}
 }
 
-// report of the plans of a scenario.
+// report counts the plans of a scenario. A plan is a run with one fault, or with a pair.
 type report struct {
 	mu                sync.Mutex
 	calls, plans, bad int
@@ -133,9 +134,9 @@ func (r *report) print(kind, name string, start time.Time) {
 	total.calls, total.plans, total.bad = total.calls+r.calls, total.plans+r.plans, total.bad+r.bad
 }
 
-// selectRuns says how much is tried: FAULTS_FULL=1 means everything, and otherwise every
-// call is tried with what tells most. FAULTS_PAIRS says it for pairs alone: full, some or
-// none.
+// selectRuns says how much to try. FAULTS_FULL=1 means everything. Otherwise every call is
+// tried with the faults of the short run and one other. FAULTS_PAIRS selects the pairs: full,
+// some or none.
 func selectRuns() (allSingles bool, pairs string) {
 	allSingles = os.Getenv("FAULTS_FULL") != ""
 	pairs = "some"
@@ -176,7 +177,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// runBaseline is the play without faults, which has to be beyond reproach.
+// runBaseline runs the scenario without faults. It must not violate anything.
 func (s scenario) runBaseline(t *testing.T) outcome {
 	t.Helper()
 	o := s.run()
@@ -194,8 +195,8 @@ func (o *outcome) fail(t *testing.T) {
 	}
 }
 
-// faultsFor are the faults to try with the i-th call: all, or those that tell most and one
-// of the others by turns.
+// faultsFor returns the faults to try at the i-th call: all of them, or those of the short run
+// and one of the others in turn.
 func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 	var chosen, others []*fault
 	for _, f := range allFaults {
@@ -213,13 +214,13 @@ func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 	return chosen
 }
 
-// TestFaultPairs tries two faults in one play: the second at every call that comes after
-// the first. Both are of those that are marked as paired. Each of the others leaves what one
-// of these leaves - the request was not done, done, or will be done later, and the operator
-// knows that or does not - and is tried alone. Two differ in more than words: a 429, which
-// makes the operator wait as long as it says and would be 1,700 plans more, and a write to
-// the API server that lands late. Of the paired, left out is only what would be the same
-// play once more.
+// TestFaultPairs tries two faults in one run: the second at every call that comes after the
+// first. Only paired faults are combined. Every other fault leaves the same state as one of
+// them: Kong did not apply the request, did apply it, or applies it later, and the operator
+// knows that or does not. So the others are tried alone. Two of them do differ: a 429, which
+// makes the operator wait as long as Kong says and would add 1,700 plans, and a write to the
+// API server that arrives late. Of the paired faults, only those are left out that would repeat
+// a run.
 func TestFaultPairs(t *testing.T) {
 	_, pairs := selectRuns()
 	if pairs == "none" {
@@ -252,8 +253,8 @@ func TestFaultPairs(t *testing.T) {
 	}
 }
 
-// runSecondFaults plays with one fault to learn what calls come after it, and then with another at
-// each of these.
+// runSecondFaults runs the scenario with one fault to learn which calls follow it. Then it runs
+// it with another fault at each of these calls.
 func (s scenario) runSecondFaults(t *testing.T, first armedFault, clean outcome, r *report, nth int, all bool) {
 	t.Helper()
 	after := callsAfter(s.run(first).calls, first.call)
@@ -277,12 +278,12 @@ func (s scenario) runSecondFaults(t *testing.T, first armedFault, clean outcome,
 	}
 }
 
-// pairStride is how many pairs the short run passes over for each that it tries.
+// pairStride: the short run tries one pair in so many.
 const pairStride = 61
 
-// sameAsPrevious reports whether this fault at the i-th call is the one at the call before, once
-// more. A process that dies takes its memory with it, so that it does not matter which of
-// several calls in a row it has made, if all they did was to read.
+// sameAsPrevious reports whether this fault at the i-th call equals the same fault at the call
+// before. A process that crashes loses its memory, so it does not matter which of several
+// consecutive reads it had finished.
 func (f *fault) sameAsPrevious(calls []call, i int) bool {
 	if f.name != "crash-before" || i == 0 {
 		return false

@@ -1,220 +1,10 @@
 package faults
 
 import (
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/controllers"
-	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
-
-func jsonOf(text string) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: []byte(text)} }
-
-// newBinding declares rate-limiting on the service orders.
-func newBinding(name string, edits ...func(*v1alpha1.PluginBinding)) *v1alpha1.PluginBinding {
-	binding := &v1alpha1.PluginBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v1alpha1.PluginBindingSpec{
-			GatewayRef: v1alpha1.GatewayRef{Name: "kong"},
-			Plugin:     "rate-limiting",
-			Scope:      &v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: "orders"}},
-			Config:     jsonOf(`{"minute": 5, "policy": "local"}`),
-		},
-	}
-	for _, edit := range edits {
-		edit(binding)
-	}
-	return binding
-}
-
-func newGateway() *v1alpha1.KongGateway {
-	return &v1alpha1.KongGateway{
-		ObjectMeta: metav1.ObjectMeta{Name: "kong"},
-		Spec: v1alpha1.KongGatewaySpec{
-			AdminURL: "http://kong.test:8001",
-			Limits:   &v1alpha1.GatewayLimits{RequestsPerSecond: 10000, Burst: 10000},
-		},
-	}
-}
-
-// withGateway makes a gateway that is looked at.
-func withGateway(sim *simulation) {
-	sim.create(newGateway())
-	sim.runUntilCalm()
-}
-
-func withMinute(n string) func(*v1alpha1.PluginBinding) {
-	return func(b *v1alpha1.PluginBinding) { b.Spec.Config = jsonOf(`{"minute": ` + n + `, "policy": "local"}`) }
-}
-
-// recordedID is the ID of the binding limit.
-func recordedID(sim *simulation) string {
-	return string(asBinding(sim.stored[sim.bindingID("limit")]).Status.PluginID)
-}
-
-func newSecret(name string, values map[string]string) *corev1.Secret {
-	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: values}
-}
-
-// withReadyBinding makes a gateway and a binding in force.
-func withReadyBinding(edits ...func(*v1alpha1.PluginBinding)) func(*simulation) {
-	return func(sim *simulation) {
-		withGateway(sim)
-		sim.create(newBinding("limit", edits...))
-		sim.runUntilCalm()
-		sim.resync()
-	}
-}
-
-func orphanOnDelete(b *v1alpha1.PluginBinding)   { b.Spec.DeletionPolicy = v1alpha1.OrphanPlugin }
-func overrideAdoption(b *v1alpha1.PluginBinding) { b.Spec.AdoptionPolicy = v1alpha1.AdoptOverride }
-
-func onService(name string) func(*v1alpha1.PluginBinding) {
-	return func(b *v1alpha1.PluginBinding) {
-		b.Spec.Scope = &v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}}
-	}
-}
-
-// editBinding changes the binding limit.
-func editBinding(sim *simulation, how func(*v1alpha1.PluginBinding)) {
-	change(sim, &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Name: "limit"}}, how)
-}
-
-func limitBinding() *v1alpha1.PluginBinding {
-	return &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Name: "limit"}}
-}
-
-// seedPlugin puts a rate-limiting on the service orders into Kong that the binding limit
-// may take.
-func seedPlugin(sim *simulation, minute int, tags ...any) string {
-	row := sim.kong.server.Seed("plugins", map[string]any{
-		"name": "rate-limiting", "service": map[string]any{"id": ordersID}, "tags": tags,
-		"config": map[string]any{"minute": minute, "policy": "local"},
-	})
-	id := row["id"].(string)
-	sim.replacements = append(sim.replacements, id, "ID of the seeded plugin")
-	return id
-}
-
-// seedOrphan puts a plugin with the marks of a binding into Kong.
-func seedOrphan(sim *simulation, namespace, name string) string {
-	self := identity.Binding{Cluster: cluster, Namespace: namespace, Name: name, UID: "00000000-0000-4000-8000-000000000000"}
-	row := sim.kong.server.Seed("plugins", map[string]any{
-		"name": "rate-limiting", "service": map[string]any{"id": ordersID}, "tags": self.OwnershipTags(),
-		"instance_name": self.InstanceName(), "config": map[string]any{"minute": 5, "policy": "local"},
-	})
-	id := row["id"].(string)
-	sim.replacements = append(sim.replacements, id, "ID of the orphan")
-	return id
-}
-
-// callMade says whether a call was made since the play was armed.
-func callMade(sim *simulation, name string) func() bool {
-	return func() bool { return sim.counts[name] > 0 }
-}
-
-// restoreFromBackup is what etcd has of the binding limit when it is restored from before a
-// deletion: another object, with the status of the old one.
-func restoreFromBackup(sim *simulation, old *v1alpha1.PluginBinding) {
-	back := newBinding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
-	sim.create(back)
-	back.Status = old.Status
-	sim.must(apiServer.Status().Update(sim.ctx, back))
-	sim.store(back)
-	sim.recordChange("etcd has the status of", back)
-}
-
-func removeOrphans(o *controllers.Options) { o.RemoveOrphans = true }
-
-// planted must appear nowhere.
-const (
-	plantedConfig  = "planted-5f3a9c-in-a-config"
-	plantedRotated = "planted-77e1d0-in-a-config-later"
-	plantedToken   = "planted-c0ffee-token"
-	plantedNext    = "planted-decade-token-later"
-)
-
-// fromSecret declares the plugin session, whose secret comes from a Secret.
-func fromSecret(b *v1alpha1.PluginBinding) {
-	b.Spec.Plugin = "session"
-	b.Spec.Config = jsonOf(`{"cookie_name": "s"}`)
-	b.Spec.ConfigPatches = []v1alpha1.ConfigPatch{{
-		Path:      "/secret",
-		ValueFrom: v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: "keys", Key: "session"}},
-	}}
-}
-
-func withSecrets(sim *simulation) {
-	sim.secrets = []string{plantedConfig, plantedRotated, plantedToken, plantedNext}
-	sim.create(newSecret("keys", map[string]string{"session": plantedConfig, "token": plantedToken}))
-	gw := newGateway()
-	gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "keys", Key: "token"}}
-	sim.kongToken = plantedToken
-	sim.create(gw)
-	sim.runUntilCalm()
-	sim.create(newBinding("limit", fromSecret))
-	sim.runUntilCalm()
-	sim.resync()
-}
-
-func rotateSecret(sim *simulation, key, value string) {
-	change(sim, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "keys"}}, func(s *corev1.Secret) {
-		s.Data[key] = []byte(value)
-	})
-}
-
-func expectNoKubeWrites(sim *simulation) {
-	if len(sim.faults) == 0 && sim.kubeWrites != sim.kubeWritesBeforeArm {
-		sim.violation("%d writes to Kubernetes, and there is nothing to be written", sim.kubeWrites-sim.kubeWritesBeforeArm)
-	}
-}
-
-// expectRetained wants the plugin to be there at the end, without our marks.
-func expectRetained(minuteWanted float64) func(*simulation) {
-	return func(sim *simulation) {
-		for _, row := range sim.kong.server.Plugins() {
-			config, _ := row["config"].(map[string]any)
-			if row["name"] != "rate-limiting" {
-				continue
-			}
-			if row["instance_name"] != nil || len(identity.WithoutOwnershipTags(texts(row["tags"]))) != len(texts(row["tags"])) {
-				sim.violation("the plugin that was left has marks of ours: %v %v", row["instance_name"], row["tags"])
-			}
-			if config["minute"] != minuteWanted {
-				sim.violation("the plugin that was left has minute %v", config["minute"])
-			}
-			return
-		}
-		sim.violation("the plugin was to be left, and it is gone")
-	}
-}
-
-func expectNothingLeft(sim *simulation) {
-	for _, row := range sim.kong.server.Plugins() {
-		if id := row["id"]; id != corsID && id != ingressID {
-			sim.violation("plugin %v is left: %v", id, row["tags"])
-		}
-	}
-	if binding := sim.stored[sim.bindingID("limit")]; binding != nil {
-		sim.violation("the binding is still there")
-	}
-}
-
-// expectOneCreate wants no second POST, unless a fault called for one.
-func expectOneCreate(sim *simulation) {
-	if n := sim.counts[kongCreatePlugin]; len(sim.faults) == 0 && n != 1 {
-		sim.violation("%d times a plugin was made", n)
-	}
-}
-
-func rememberID(sim *simulation) {
-	sim.replacements = append(sim.replacements, recordedID(sim), "ID of limit")
-}
 
 var scenarios = []scenario{
 	{
@@ -245,8 +35,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		// What the first POST makes has another name and another place than what is looked for
-		// afterwards.
+		// The plugin of the first POST has another instance name and another scope than those
+		// that the operator looks up afterwards.
 		name: "create-changed-in-doubt", setup: withGateway,
 		act: func(sim *simulation) {
 			sim.create(newBinding("limit"))
@@ -255,7 +45,7 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		// The same, and it is another object.
+		// The same, but the binding is also another object.
 		name: "create-recreated-in-doubt", setup: withGateway,
 		act: func(sim *simulation) {
 			sim.create(newBinding("limit"))
@@ -326,8 +116,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		// The API server knows the ID, the cache does not yet: what is missing in Kong is to
-		// be put back under it, and not to be made once more.
+		// The API server knows the ID and the cache does not. The operator must recreate the
+		// plugin under the recorded ID, and not create another one.
 		name: "restore-with-an-id-unseen", setup: withGateway, check: expectOneCreate,
 		act: func(sim *simulation) {
 			sim.create(newBinding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} }))
@@ -364,7 +154,7 @@ var scenarios = []scenario{
 			rememberID(sim)
 		},
 		act: func(sim *simulation) {
-			// etcd is restored from before the deletion: the object is back, ID included.
+			// etcd is restored to a state before the deletion: the object is back with its ID.
 			old := asBinding(sim.stored[sim.bindingID("limit")]).DeepCopy()
 			sim.delete(limitBinding())
 			sim.stepUntil(func() bool { return sim.stored[sim.bindingID("limit")] == nil })
@@ -554,7 +344,7 @@ var scenarios = []scenario{
 			sim.removableOrphans[seedOrphan(sim, sim.namespace, "ghost")] = true
 			sim.resync()
 			if len(sim.kong.server.Plugins()) != 3 {
-				sim.violation("an orphan was removed at its first sight")
+				sim.violation("an orphan was removed when it was first seen")
 			}
 			sim.resync()
 			sim.resync()
@@ -571,8 +361,8 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		// It is an orphan only in the cache, which is behind.
-		// (That the API server does not know the binding either would be two lies at once.)
+		// The plugin is an orphan only in the cache, which is behind. (If the API server
+		// reported no binding either, that would be two faults at once.)
 		name: "orphan-with-binding", configure: removeOrphans, setup: withGateway, skip: []string{kubeGetBinding + "/not-found-there"},
 		act: func(sim *simulation) {
 			seedOrphan(sim, sim.namespace, "limit")
@@ -584,15 +374,4 @@ var scenarios = []scenario{
 			sim.unfreezeCache()
 		},
 	},
-}
-
-func expectOrphanReported(sim *simulation) {
-	told := strings.Join(sim.outputs, "\n")
-	// An event is lost with the process, or with the status that it goes with.
-	if len(sim.faults) == 0 && !strings.Contains(told, "OrphanedPlugins") {
-		sim.violation("no event told of the orphan")
-	}
-	if !strings.Contains(told, `name:"kong_operator_orphaned_plugins"`) {
-		sim.violation("no metric told of the orphan")
-	}
 }

@@ -4,44 +4,38 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-logr/logr"
-	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	clocktesting "k8s.io/utils/clock/testing"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// cluster is the cluster id that marks the plugins of these plays. Somebody chose it.
+// cluster is the cluster ID in the ownership tags. It counts as chosen by an administrator.
 const cluster = "faults"
 
-// epoch is when every play begins.
+// epoch is the start time of every run.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const (
-	countDebounce = time.Second // the pause before a gateway counts its bindings again
-	maxReconciles = 600         // of a play that ends
+	countDebounce = time.Second // before a gateway counts its bindings again
+	maxReconciles = 600         // of a run that settles
 )
 
-// simulation is one play: namespaces of its own, a Kong of its own, one operator after another.
+// simulation is the environment of one run: a namespace, a Kong, and one operator process after
+// another.
 type simulation struct {
 	ctx       context.Context
 	kong      *standIn
@@ -49,50 +43,50 @@ type simulation struct {
 	namespace string
 	configure func(*controllers.Options)
 
-	// truth is what the API server holds, cache what the operator sees of it. While stale
-	// is not 0 nothing reaches the cache; it counts down with every pass.
+	// stored is what the API server holds, cache what the operator sees of it. While
+	// staleReconciles is positive, nothing reaches the cache. Every reconcile decrements it.
 	stored, cache   objects
 	staleReconciles int
 	frozenKind      string // nothing of this kind reaches the cache
 
-	// operator that runs, and when it is to reconcile what.
+	// The running process, and when it reconciles what.
 	proc           *process
 	processes      []*process
 	queue          map[objectID]queueItem
 	order          int
 	timers         []timer
-	afterReconcile []func() // after the next pass
+	afterReconcile []func() // called after the next reconcile
 	reconciles     int
 	current        objectID // what is being reconciled
-	resyncs        int      // of all that Kong holds
-	jitter         jitter   // of the gateway, that end at random
+	resyncs        int      // of the gateway so far
+	jitter         jitter   // of the gateway
 	kongDown       bool     // Kong cannot be reached
 	kongToken      string   // that Kong asks for, if any
 	bindingBackoff workqueue.TypedRateLimiter[objectID]
 	gatewayBackoff workqueue.TypedRateLimiter[objectID]
 
-	// calls are those since arm.
+	// calls lists the calls since arm.
 	armed      bool
 	counts     map[string]int
 	calls      []call
-	duringCall map[string]func() // what happens once while a call of that name is answered
+	duringCall map[string]func() // called once, during a call of that name
 	faults     []*armedFault
 
-	// What is looked at afterwards.
+	// For the checks at the end.
 	names            map[string]bool // of bindings
-	adoptable        map[string]bool // IDs of plugins that a binding may take from others
-	removableOrphans map[string]bool // IDs of plugins without a binding that may be removed
+	adoptable        map[string]bool // IDs of plugins that a binding may adopt
+	removableOrphans map[string]bool // their plugin IDs
 	secrets          []string        // values that must appear nowhere
-	outputs          []string        // everything that the operator said
-	replacements     []string        // pairs of what differs between plays, and what to read instead
+	outputs          []string        // all output of the operator
+	replacements     []string        // pairs: a text that differs between runs, and its replacement in the end state
 	kubeWrites       int
-	// kubeWritesBefore are those before the play was armed, older a backup of Kong.
+	// kubeWritesBeforeArm counts the writes before arm. backup is an earlier state of Kong.
 	kubeWritesBeforeArm int
 	backup              kongtest.Snapshot
-	readFailed          bool // in this pass a question to Kong was not answered
+	readFailed          bool // in this reconcile, by a fault
 	trace               []string
 	violations          []string
-	mu                  sync.Mutex // guards trace and what is recorded with it: a schema is fetched by another goroutine
+	mu                  sync.Mutex // guards trace and the records beside it: another goroutine fetches schemas
 }
 
 type queueItem struct {
@@ -105,24 +99,24 @@ type timer struct {
 	do func()
 }
 
-// process is one life of the operator's process.
+// process is one process of the operator.
 type process struct {
 	*controllers.Operator
 	sim      *simulation
 	dead     bool
 	client   *swappableClient
-	bypass   bool // what is asked now is not the operator's doing
+	bypass   bool // requests are not recorded: they are not the operator's
 	registry *prometheus.Registry
 }
 
 var namespaces atomic.Int64
 
-// newSimulation makes a namespace and an operator that has seen nothing.
+// newSimulation creates a namespace and starts an operator with an empty cache.
 func newSimulation(k *standIn, configure func(*controllers.Options)) *simulation {
 	sim := &simulation{
 		ctx: context.Background(), kong: k, configure: configure,
 		clock:     clocktesting.NewFakeClock(epoch),
-		namespace: fmt.Sprintf("play-%d", namespaces.Add(1)),
+		namespace: fmt.Sprintf("run-%d", namespaces.Add(1)),
 		stored:    objects{}, cache: objects{},
 		names: map[string]bool{}, adoptable: map[string]bool{}, removableOrphans: map[string]bool{},
 	}
@@ -132,12 +126,12 @@ func newSimulation(k *standIn, configure func(*controllers.Options)) *simulation
 	return sim
 }
 
-// abort ends a play that cannot go on.
+// abort ends a run that cannot go on.
 type abort struct{ reason string }
 
 func (sim *simulation) must(err error) {
 	if err != nil {
-		panic(abort{"the play itself failed: " + err.Error()})
+		panic(abort{"the simulation itself failed: " + err.Error()})
 	}
 }
 
@@ -161,12 +155,12 @@ func (sim *simulation) recordOutput(text string) {
 	sim.outputs = append(sim.outputs, text)
 }
 
-// startProcess begins another life: new reconcilers, an empty ledger, and a cache that is what
-// the API server holds, unless that one is behind.
+// startProcess starts a new process: with new reconcilers, an empty memory, and a cache that
+// equals the API server unless that is behind.
 func (sim *simulation) startProcess() {
 	if sim.proc != nil {
 		sim.recordMetrics()
-		sim.tracef("a new process starts")
+		sim.tracef("new process starts")
 	}
 	proc := &process{sim: sim, registry: prometheus.NewRegistry()}
 	options := controllers.Options{
@@ -191,7 +185,7 @@ func (sim *simulation) startProcess() {
 	sim.enqueueAll()
 }
 
-// recordMetrics takes note of what the process would have shown to Prometheus.
+// recordMetrics records what the process would show to Prometheus.
 func (sim *simulation) recordMetrics() {
 	families, err := sim.proc.registry.Gather()
 	sim.must(err)
@@ -200,7 +194,7 @@ func (sim *simulation) recordMetrics() {
 	}
 }
 
-// counterSum is the sum of a counter over all processes.
+// counterSum returns the sum of a counter over all processes.
 func (sim *simulation) counterSum(name string) (n float64) {
 	for _, proc := range sim.processes {
 		families, err := proc.registry.Gather()
@@ -216,228 +210,7 @@ func (sim *simulation) counterSum(name string) (n float64) {
 	return n
 }
 
-func (sim *simulation) enqueueAll() {
-	for _, kind := range []string{kindGateway, kindBinding} {
-		for _, id := range sim.cache.sorted(kind) {
-			sim.enqueue(id)
-		}
-	}
-}
-
-func (sim *simulation) enqueue(id objectID) { sim.enqueueAfter(id, 0) }
-
-// enqueueAfter keeps the earlier of two appointments, as the real queue does.
-func (sim *simulation) enqueueAfter(id objectID, after time.Duration) {
-	at := sim.clock.Now().Add(after)
-	if have, ok := sim.queue[id]; ok && !at.Before(have.at) {
-		return
-	}
-	sim.order++
-	sim.queue[id] = queueItem{at, sim.order}
-}
-
-// nextItem is what is due first.
-func (sim *simulation) nextItem() (id objectID, at time.Time, ok bool) {
-	order := 0
-	for candidate, appointment := range sim.queue {
-		due := sim.dueAt(candidate)
-		if !ok || due.Before(at) || due.Equal(at) && appointment.order < order {
-			id, at, order, ok = candidate, due, appointment.order, true
-		}
-	}
-	return id, at, ok
-}
-
-// dueAt is when a pass that has an appointment can be made.
-func (sim *simulation) dueAt(id objectID) time.Time {
-	at := sim.queue[id].at
-	if id.kind == kindGateway {
-		return sim.jitter.after(latest(at, sim.clock.Now()))
-	}
-	return at
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-// runUntil does everything that is due until then.
-func (sim *simulation) runUntil(until time.Time) {
-	for {
-		if sim.proc.dead {
-			sim.startProcess()
-		}
-		id, at, ok := sim.nextItem()
-		if sim.fireTimer(at, ok, until) {
-			continue
-		}
-		if !ok || at.After(until) {
-			if until.After(sim.clock.Now()) {
-				sim.clock.SetTime(until)
-			}
-			return
-		}
-		if at.After(sim.clock.Now()) {
-			sim.clock.SetTime(at)
-		}
-		sim.reconcileOne(id)
-	}
-}
-
-// fireTimer does what was put off, if that is due before the next reconcile.
-func (sim *simulation) fireTimer(at time.Time, ok bool, until time.Time) bool {
-	first := -1
-	for i := range sim.timers {
-		if first < 0 || sim.timers[i].at.Before(sim.timers[first].at) {
-			first = i
-		}
-	}
-	if first < 0 || sim.timers[first].at.After(until) || ok && at.Before(sim.timers[first].at) {
-		return false
-	}
-	t := sim.timers[first]
-	sim.timers = append(sim.timers[:first:first], sim.timers[first+1:]...)
-	if t.at.After(sim.clock.Now()) {
-		sim.clock.SetTime(t.at)
-	}
-	t.do()
-	return true
-}
-
-func (sim *simulation) runFor(d time.Duration) { sim.runUntil(sim.clock.Now().Add(d)) }
-
-// runUntilCalm runs until nothing is due for a while but the next sweep. Something that is tried
-// again and again is not waited for.
-func (sim *simulation) runUntilCalm() {
-	const soon, most = 20 * time.Second, 40 * time.Second
-	for end := sim.clock.Now().Add(most); ; {
-		sim.runUntil(sim.clock.Now())
-		_, at, ok := sim.nextItem()
-		for _, t := range sim.timers {
-			if !ok || t.at.Before(at) {
-				at, ok = t.at, true
-			}
-		}
-		if !ok || at.Sub(sim.clock.Now()) > soon || at.After(end) {
-			return
-		}
-		sim.runUntil(at)
-	}
-}
-
-// resync brings the gateway's next sweep forward to now.
-func (sim *simulation) resync() {
-	sim.runUntil(sim.clock.Now())
-	id := sim.gatewayID()
-	if _, ok := sim.queue[id]; ok {
-		sim.runUntil(sim.dueAt(id))
-	}
-	sim.runUntilCalm()
-}
-
-// resyncUntil is sweep up to a moment.
-func (sim *simulation) resyncUntil(until func() bool) {
-	id := sim.gatewayID()
-	if _, ok := sim.queue[id]; ok {
-		sim.clock.SetTime(sim.dueAt(id))
-	}
-	sim.stepUntil(until)
-}
-
-func (sim *simulation) gatewayID() objectID {
-	return objectID{kindGateway, types.NamespacedName{Namespace: sim.namespace, Name: "kong"}}
-}
-
-func (sim *simulation) bindingID(name string) objectID {
-	return objectID{kindBinding, types.NamespacedName{Namespace: sim.namespace, Name: name}}
-}
-
-// reconcileOne is one reconcile.
-func (sim *simulation) reconcileOne(id objectID) {
-	delete(sim.queue, id)
-	if sim.reconciles++; sim.reconciles > maxReconciles {
-		panic(abort{fmt.Sprintf("it does not settle: %d passes", sim.reconciles)})
-	}
-	sim.readFailed = false
-	sim.jitter.beginReconcile()
-	sim.tracef("- %s %s", id.kind, id.Name)
-	sim.current = id
-	proc := sim.proc
-	result, err := sim.reconcile(id)
-	hooks := sim.afterReconcile
-	sim.afterReconcile = nil
-	for _, hook := range hooks {
-		hook()
-	}
-	if proc.dead {
-		sim.tracef("the process is dead")
-		return
-	}
-	limiter := sim.bindingBackoff
-	if id.kind == kindGateway {
-		limiter = sim.gatewayBackoff
-	}
-	switch {
-	case err != nil:
-		sim.recordOutput(err.Error())
-		sim.tracef("  error: %v", err)
-		sim.enqueueAfter(id, limiter.When(id))
-	case result.RequeueAfter > 0:
-		limiter.Forget(id)
-		sim.enqueueAfter(id, sim.deterministicPause(id, result.RequeueAfter))
-	default:
-		limiter.Forget(id)
-	}
-	sim.deliverChannelEvents()
-	if sim.staleReconciles > 0 {
-		sim.staleReconciles--
-		sim.enqueueAll()
-	}
-	sim.updateCache()
-}
-
-func (sim *simulation) reconcile(id objectID) (result ctrl.Result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			if a, ok := p.(abort); ok {
-				panic(a)
-			}
-			panic(abort{fmt.Sprintf("panic: %v\n%s", p, debug.Stack())})
-		}
-	}()
-	ctx := logr.NewContext(sim.ctx, funcr.New(func(prefix, args string) {
-		sim.recordOutput(prefix + " " + args)
-	}, funcr.Options{}))
-	request := reconcile.Request{NamespacedName: id.NamespacedName}
-	if id.kind == kindGateway {
-		return sim.proc.Gateways.Reconcile(ctx, request)
-	}
-	return sim.proc.Bindings.Reconcile(ctx, request)
-}
-
-// deliverChannelEvents hands on what the two controllers told each other.
-func (sim *simulation) deliverChannelEvents() {
-	c := sim.proc.Connections
-	for {
-		select {
-		case e := <-c.Changed():
-			sim.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": keyOf(e).String()})
-		case e := <-c.Woken():
-			sim.enqueue(objectID{kindBinding, keyOf(e)})
-		case e := <-c.Suspects():
-			sim.enqueue(objectID{kindGateway, keyOf(e)})
-		default:
-			return
-		}
-	}
-}
-
-func keyOf(e event.GenericEvent) types.NamespacedName { return client.ObjectKeyFromObject(e.Object) }
-
-// refresh brings the truth up to date with what the API server holds.
+// refresh reads an object from the API server into stored.
 func (sim *simulation) refresh(id objectID) {
 	object := newObject(id.kind)
 	err := apiServer.Get(sim.ctx, id.NamespacedName, object)
@@ -451,7 +224,7 @@ func (sim *simulation) refresh(id objectID) {
 	}
 }
 
-// store brings it up to date with what the API server answered to a write.
+// store keeps an object as the API server returned it after a write.
 func (sim *simulation) store(object client.Object) {
 	if !object.GetDeletionTimestamp().IsZero() && len(object.GetFinalizers()) == 0 {
 		delete(sim.stored, idOf(object))
@@ -460,7 +233,7 @@ func (sim *simulation) store(object client.Object) {
 	sim.stored[idOf(object)] = object.DeepCopyObject().(client.Object)
 }
 
-// updateCache lets the cache see the truth, unless it is held back.
+// updateCache copies what the API server holds into the cache, unless the cache is held back.
 func (sim *simulation) updateCache() {
 	if sim.staleReconciles > 0 || sim.proc.dead {
 		return
@@ -497,13 +270,13 @@ func (sim *simulation) updateCache() {
 	}
 }
 
-// What people do.
+// Actions of users.
 
 func (sim *simulation) create(object client.Object) {
 	object.SetNamespace(sim.namespace)
 	sim.must(apiServer.Create(sim.ctx, object))
 	sim.store(object)
-	sim.recordChange("somebody creates", object)
+	sim.recordChange("user creates", object)
 }
 
 // change edits metadata or spec.
@@ -514,14 +287,14 @@ func change[T client.Object](sim *simulation, object T, edit func(T)) {
 	edit(object)
 	sim.must(apiServer.Patch(sim.ctx, object, client.MergeFrom(base)))
 	sim.store(object)
-	sim.recordChange("somebody changes", object)
+	sim.recordChange("user changes", object)
 }
 
 func (sim *simulation) delete(object client.Object) {
 	object.SetNamespace(sim.namespace)
 	sim.must(client.IgnoreNotFound(apiServer.Delete(sim.ctx, object)))
 	sim.refresh(idOf(object))
-	sim.recordChange("somebody deletes", object)
+	sim.recordChange("user deletes", object)
 }
 
 func (sim *simulation) recordChange(what string, object client.Object) {
@@ -533,45 +306,25 @@ func (sim *simulation) recordChange(what string, object client.Object) {
 	sim.updateCache()
 }
 
-// kill ends the process between two passes.
+// kill ends the process between two reconciles.
 func (sim *simulation) kill() {
 	sim.proc.dead = true
 	sim.tracef("the process is killed")
 }
 
-// removeForcibly takes the finalizer away by force, with the object.
+// removeForcibly removes the finalizer and deletes the object.
 func (sim *simulation) removeForcibly(object client.Object) {
 	change(sim, object, func(o client.Object) { o.SetFinalizers(nil) })
 	sim.delete(object)
 }
 
-// stepUntil makes one pass after another, as long as something is due now, until something is so.
-func (sim *simulation) stepUntil(until func() bool) {
-	for !until() {
-		if sim.proc.dead {
-			sim.startProcess()
-		}
-		id, at, ok := sim.nextItem()
-		if !ok || at.Sub(sim.clock.Now()) > 15*time.Second {
-			return
-		}
-		if sim.fireTimer(at, ok, at) {
-			continue
-		}
-		if at.After(sim.clock.Now()) {
-			sim.clock.SetTime(at)
-		}
-		sim.reconcileOne(id)
-	}
-}
-
-// unfreezeCache lets the cache see again.
+// unfreezeCache lets the cache see the API server again.
 func (sim *simulation) unfreezeCache() {
 	sim.frozenKind = ""
 	sim.updateCache()
 }
 
-// report is the trace of a play.
+// report is the trace of the run.
 func (sim *simulation) report() string {
 	return strings.Join(sim.trace, "\n")
 }
