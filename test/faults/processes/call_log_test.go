@@ -6,18 +6,18 @@ import (
 	"sync"
 )
 
-// call is one request on a link, as it was written down.
+// call is one recorded request.
 type call struct {
 	seq    int
-	from   string // the replica that made it; empty on the link to Kong, which they share
+	from   string // the replica; empty for calls to Kong, whose proxy the replicas share
 	name   string // "kube/patch-binding-status", "kong/list-plugins-by-2-tags"
 	method string
 	path   string
 	query  string
 	writes bool // changes something, if it succeeds
-	lasts  bool // a watch: it ends when one side goes
+	lasts  bool // a watch: it ends when one side closes it
 	ended  bool
-	status int // of the answer that was passed on; 0 if there was none
+	status int // of the response that was passed on; 0 if there was none
 }
 
 func (c *call) String() string {
@@ -28,7 +28,7 @@ func (c *call) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%4d %s %-40s %s (%s %s)", c.seq, c.from, c.name, state, c.method, c.path))
 }
 
-// callLog is the record of all links of a stage, in the order of arrival.
+// callLog records the calls through all proxies of an environment, in order of arrival.
 type callLog struct {
 	mu      sync.Mutex
 	entries []*call
@@ -48,14 +48,14 @@ func (t *callLog) end(c *call, status int) {
 	c.ended, c.status = true, status
 }
 
-// mark is a point to hand to since.
+// mark returns a position for since.
 func (t *callLog) mark() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.entries)
 }
 
-// since are copies of the calls after mark.
+// since returns copies of the calls after mark.
 func (t *callLog) since(mark int) []call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -78,12 +78,12 @@ func (t *callLog) contains(mark int, is func(*call) bool) bool {
 	return false
 }
 
-// idle reports whether nothing is under way but watches and the lease.
+// idle reports whether only watches and lease requests are under way.
 func (t *callLog) idle() bool {
 	return !t.contains(0, func(c *call) bool { return !c.ended && !c.lasts && c.name != kubeLease })
 }
 
-// format is the tape for a person, without what keeps repeating.
+// format prints the log, without the lease requests.
 func (t *callLog) format(from int) string {
 	var b strings.Builder
 	for _, c := range t.since(from) {

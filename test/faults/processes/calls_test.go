@@ -10,8 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Names of the calls that these tests ask for. They are the same as those of package faults,
-// where both know the call.
+// Names of the calls that these tests refer to. Package faults uses the same names.
 const (
 	kubeLease               = "kube/lease"
 	kubeEvent               = "kube/create-event"
@@ -85,7 +84,7 @@ func kubernetesName(verb, resource, sub string, body []byte) string {
 	}
 }
 
-// kubernetesPath takes the path of a resource apart.
+// kubernetesPath splits the path of a resource.
 func kubernetesPath(path string) (resource, object, sub string, ok bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	switch {

@@ -10,19 +10,19 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// scenario is a job of the manager, whose every call is a place to fail.
+// scenario is a task of the manager. Every call that it makes is a place to fail.
 type scenario struct {
 	name string
-	// begin brings the stage to where the scenario starts.
+	// setup brings the environment to the start of the scenario.
 	setup func(*testEnv)
-	// trigger is what the manager has to react to.
+	// trigger is the event that the manager reacts to.
 	trigger func(*testEnv)
-	// over is nil when the job is done.
+	// done returns nil when the task is done.
 	done func(*testEnv) error
-	// must are the calls without which the job cannot be done: each of their plans has to
-	// meet its call. The others depend on who comes first.
+	// required lists the calls without which the task cannot be done. A plan for one of them
+	// must meet its call. Other calls depend on timing.
 	required []string
-	// part are the calls of the plans that are always run.
+	// inShortRun lists the calls whose plans always run.
 	inShortRun []string
 }
 
@@ -95,16 +95,16 @@ var scenarios = []scenario{
 	},
 }
 
-// startEmpty: the manager runs, the gateway is ready, there is no binding.
+// startEmpty starts the manager and waits until the gateway is ready. There is no binding.
 func (env *testEnv) startEmpty() {
 	env.t.Helper()
 	env.main.start(suite.manager)
 	env.eventually("the gateway", env.gatewayReady)
 }
 
-// startWithReadyBinding: the manager runs and has nothing to do for one binding that is in force.
-// Its plugin was made by an earlier manager: one that has just started waits before it
-// makes any.
+// startWithReadyBinding starts the manager with one ready binding, and waits until it is idle.
+// An earlier manager created the plugin, because one that has just started waits before it
+// creates any.
 func (env *testEnv) startWithReadyBinding() {
 	env.t.Helper()
 	binding := env.binding(bindingName)
@@ -115,15 +115,15 @@ func (env *testEnv) startWithReadyBinding() {
 	env.waitUntilIdle()
 }
 
-// startWithoutStatus: Kong has the plugin of a binding that does not exist any more, and
-// that will be there again without its status, as a restored backup would bring it.
+// startWithoutStatus starts the manager with the plugin of a binding that does not exist. The
+// test then creates the binding without its status, as a restored backup would.
 func (env *testEnv) startWithoutStatus() {
 	env.t.Helper()
 	env.seedPlugin("00000000-0000-0000-0000-000000000001")
 	env.startEmpty()
 }
 
-// seedPlugin makes the plugin of the binding, as a manager would.
+// seedPlugin creates the plugin of the binding, as a manager would.
 func (env *testEnv) seedPlugin(uid string) {
 	id := identity.Binding{Cluster: env.cluster, Namespace: env.namespace, Name: bindingName, UID: uid}
 	env.kong.Seed("plugins", map[string]any{
@@ -133,14 +133,14 @@ func (env *testEnv) seedPlugin(uid string) {
 	})
 }
 
-// startStopped: one binding is in force, and the manager was stopped.
+// startStopped leaves one ready binding and a manager that was stopped.
 func (env *testEnv) startStopped() {
 	env.t.Helper()
 	env.startWithReadyBinding()
 	env.main.process().stop(env.t)
 }
 
-// crashPoint is when the process ends.
+// crashPoint is when the process ends: before or after a call.
 type crashPoint string
 
 const (
@@ -148,7 +148,7 @@ const (
 	after  crashPoint = "after"
 )
 
-// callSite is a call of the learning run: the n-th of its kind.
+// callSite is the n-th call of a name in the baseline.
 type callSite struct {
 	name string
 	n    int
@@ -161,7 +161,7 @@ func (p callSite) String() string {
 	return fmt.Sprintf("%s (%d)", p.name, p.n+1)
 }
 
-// baseline is what the run without a fault showed.
+// baseline is the result of the run without a fault.
 type baseline struct {
 	calls   []callSite
 	outcome outcome
@@ -189,7 +189,7 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// runBaseline plays the scenario without a fault, and lists its calls.
+// runBaseline runs the scenario without a fault and lists its calls.
 func (sc *scenario) runBaseline(t *testing.T) (l baseline) {
 	t.Helper()
 	t.Run("no fault", func(t *testing.T) {
@@ -219,7 +219,7 @@ func (sc *scenario) runBaseline(t *testing.T) (l baseline) {
 	return l
 }
 
-// runCrash plays the scenario and ends the process at a call.
+// runCrash runs the scenario and ends the process at a call.
 func (sc *scenario) runCrash(t *testing.T, l baseline, p callSite, m crashPoint) {
 	total.count(t, sc.name)
 	env := newTestEnv(t, timeout)
@@ -237,7 +237,7 @@ func (sc *scenario) runCrash(t *testing.T, l baseline, p callSite, m crashPoint)
 	if !env.faultHitOrDone(r, func() error { return sc.done(env) }) {
 		total.countNotMade(sc.name)
 		if p.n == 0 && slices.Contains(sc.required, p.name) {
-			t.Errorf("the call %q was not made, and the job is done", p.name)
+			t.Errorf("the task is done without the call %q", p.name)
 		}
 		at.removeRule(r)
 		env.main.kill()
@@ -248,23 +248,23 @@ func (sc *scenario) runCrash(t *testing.T, l baseline, p callSite, m crashPoint)
 	sc.compareWith(env, l)
 }
 
-// compareWith waits for the end, asks the oracles, and wants the end of the run without a
-// fault.
+// compareWith waits for the end, checks the invariants, and expects the end state of the
+// baseline.
 func (sc *scenario) compareWith(env *testEnv, l baseline) {
 	env.t.Helper()
 	env.finish()
 	if got := env.outcome(); got != l.outcome {
-		env.t.Errorf("without the fault the end was\n%s%sand with it\n%s%s", l.outcome.plugins, l.outcome.bindings, got.plugins, got.bindings)
+		env.t.Errorf("end state without the fault:\n%s%send state with it:\n%s%s", l.outcome.plugins, l.outcome.bindings, got.plugins, got.bindings)
 	}
 }
 
-// faultHitOrDone waits until a fault has taken effect. When the job is done, what still comes after
-// it (events, the gateway's counts) is given a while.
+// faultHitOrDone waits until a fault fires. When the task is done, later calls (events, the
+// gateway's counts) get some more time.
 func (env *testEnv) faultHitOrDone(r *rule, over func() error) (met bool) {
 	env.t.Helper()
-	const while = 60 // looks
+	const while = 60 // attempts
 	done := 0
-	env.eventually("the call, or the end of the job", func() error {
+	env.eventually("the call, or the end of the task", func() error {
 		err := over()
 		select {
 		case <-r.hit:
@@ -283,10 +283,10 @@ func (env *testEnv) faultHitOrDone(r *rule, over func() error) (met bool) {
 	return met
 }
 
-// finish waits for quiet, stops the managers and asks the oracles.
+// finish waits until nothing happens, stops the managers and checks the invariants.
 func (env *testEnv) finish() {
 	env.t.Helper()
-	env.eventually("the first look after the start", env.initialSyncDone)
+	env.eventually("the first resync after the start", env.initialSyncDone)
 	env.waitUntilIdle()
 	for _, r := range env.replicas {
 		if r.running() {

@@ -23,12 +23,12 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// timeout is how long a request to Kong may take. A manager that has just started, or that
-// does not know what became of a write, waits for that and five seconds more before it
-// makes or removes a plugin.
+// timeout is the request timeout for Kong. A manager that has just started, or that does not
+// know the result of a write, waits that long and five seconds more before it creates or
+// deletes a plugin.
 const timeout = "1s"
 
-// The names of what every stage has.
+// Names of the objects in every environment.
 const (
 	gatewayName = "kong"
 	bindingName = "limits"
@@ -37,7 +37,7 @@ const (
 
 var counter atomic.Int64
 
-// testEnv is what one plan is played on: a namespace, a Kong, a link to it, and replicas of
+// testEnv is the environment of one plan: a namespace, a Kong, a proxy to it, and replicas of
 // the manager that see nothing else.
 type testEnv struct {
 	t              *testing.T
@@ -50,12 +50,12 @@ type testEnv struct {
 	main           *replica
 	replicas       []*replica
 	secrets        []string // values that must not appear anywhere
-	unmanagedRows  string   // everybody else's rows, at the start
+	unmanagedRows  string   // rows of other owners, at the start
 	resyncRequests int
-	startMark      int // mark of the last start of a process
+	startMark      int // mark at the last start of a process
 }
 
-// newTestEnv makes a stage with a KongGateway and one replica that does not ask who leads.
+// newTestEnv creates an environment with a KongGateway and one replica without leader election.
 // Nothing runs yet.
 func newTestEnv(t *testing.T, requestTimeout string) *testEnv {
 	t.Helper()
@@ -64,7 +64,7 @@ func newTestEnv(t *testing.T, requestTimeout string) *testEnv {
 	return env
 }
 
-// newEnvWithoutReplica is newStage without a replica.
+// newEnvWithoutReplica is newTestEnv without a replica.
 func newEnvWithoutReplica(t *testing.T, requestTimeout string) *testEnv {
 	t.Helper()
 	n := counter.Add(1)
@@ -74,7 +74,7 @@ func newEnvWithoutReplica(t *testing.T, requestTimeout string) *testEnv {
 		secrets: []string{fmt.Sprintf("planted-token-%d", n), fmt.Sprintf("planted-password-%d", n)},
 	}
 	t.Cleanup(env.logOnFailure)
-	// The same seed everywhere, so that two runs differ in nothing but what happened.
+	// The same seed everywhere, so that two runs differ only in what happened.
 	env.kong = kongtest.Start(t, kongtest.WithSeed(1), kongtest.WithToken("Kong-Admin-Token", env.secrets[0]))
 	env.seed()
 	target, err := url.Parse(env.kong.URL())
@@ -96,7 +96,7 @@ func newEnvWithoutReplica(t *testing.T, requestTimeout string) *testEnv {
 	return env
 }
 
-// seed makes what others have in this Kong.
+// seed creates what other owners have in this Kong.
 func (env *testEnv) seed() {
 	env.kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
 	env.kong.Seed("routes", map[string]any{"name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"name": "orders"}})
@@ -127,7 +127,7 @@ func (env *testEnv) secret(name, value string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: env.meta(name), StringData: map[string]string{"value": value}}
 }
 
-// binding of rate-limiting on the service orders, with a password from a Secret.
+// binding declares rate-limiting on the service orders, with a password from a Secret.
 func (env *testEnv) binding(name string) *v1alpha1.PluginBinding {
 	return env.bindingOn(name, "orders")
 }
@@ -155,7 +155,7 @@ func (env *testEnv) create(objects ...client.Object) {
 	}
 }
 
-// get reads an object of the stage; false if it does not exist.
+// get reads an object. It returns false if the object does not exist.
 func (env *testEnv) get(object client.Object, name string) bool {
 	env.t.Helper()
 	err := suite.client.Get(context.Background(), client.ObjectKey{Namespace: env.namespace, Name: name}, object)
@@ -165,7 +165,7 @@ func (env *testEnv) get(object client.Object, name string) bool {
 	return err == nil
 }
 
-// current is the binding as it is.
+// current reads the binding.
 func (env *testEnv) current() *v1alpha1.PluginBinding {
 	env.t.Helper()
 	binding := &v1alpha1.PluginBinding{}
@@ -182,7 +182,7 @@ func (env *testEnv) bindings() []v1alpha1.PluginBinding {
 	return list.Items
 }
 
-// change edits an object, as its author would.
+// change edits an object as a user would.
 func change[T client.Object](env *testEnv, object T, name string, edit func(T)) {
 	env.t.Helper()
 	if !env.get(object, name) {
@@ -199,7 +199,7 @@ func (env *testEnv) edit(name, config string) {
 	change(env, &v1alpha1.PluginBinding{}, name, func(b *v1alpha1.PluginBinding) { b.Spec.Config.Raw = []byte(config) })
 }
 
-// requestReconcile asks for a look at a binding.
+// requestReconcile requests a reconcile of a binding.
 func (env *testEnv) requestReconcile(name string) {
 	env.t.Helper()
 	change(env, &v1alpha1.PluginBinding{}, name, func(b *v1alpha1.PluginBinding) {
@@ -207,7 +207,7 @@ func (env *testEnv) requestReconcile(name string) {
 	})
 }
 
-// requestResync makes the gateway be read now: any change of its spec does.
+// requestResync changes the gateway's spec, which makes the manager resync now.
 func (env *testEnv) requestResync() {
 	env.t.Helper()
 	env.resyncRequests++
@@ -216,7 +216,7 @@ func (env *testEnv) requestResync() {
 	})
 }
 
-// eventually waits for something that will come.
+// eventually waits for a condition.
 func (env *testEnv) eventually(what string, reached func() error) {
 	env.t.Helper()
 	var last error
@@ -232,20 +232,20 @@ func (env *testEnv) eventually(what string, reached func() error) {
 	}
 }
 
-// unexpectedExit says so when a process ended by itself.
+// unexpectedExit returns an error if a process ended by itself.
 func (env *testEnv) unexpectedExit() error {
 	for _, r := range env.replicas {
 		if p := r.process(); p != nil && p.ended() && !p.exitExpected.Load() {
-			return fmt.Errorf("replica %s ended by itself: %s", r.name, p.cmd.ProcessState)
+			return fmt.Errorf("replica %s exited unexpectedly: %s", r.name, p.cmd.ProcessState)
 		}
 	}
 	return nil
 }
 
-// waitForFault waits until a fault has taken effect.
+// waitForFault waits until a fault fires.
 func (env *testEnv) waitForFault(r *rule) {
 	env.t.Helper()
-	env.eventually("the call that was waited for", func() error {
+	env.eventually("the faulted call", func() error {
 		select {
 		case <-r.hit:
 			return nil
@@ -255,7 +255,7 @@ func (env *testEnv) waitForFault(r *rule) {
 	})
 }
 
-// gatewayReady: the gateway can be used, and its counts are right.
+// gatewayReady checks that the gateway is ready and counts its bindings correctly.
 func (env *testEnv) gatewayReady() error {
 	gw := &v1alpha1.KongGateway{}
 	env.get(gw, gatewayName)
@@ -270,7 +270,8 @@ func (env *testEnv) gatewayReady() error {
 	return nil
 }
 
-// bindingsReady: every binding is in force as it is declared, the gateway says so too.
+// bindingsReady checks that every binding is ready as declared, and that the gateway says so
+// too.
 func (env *testEnv) bindingsReady() error {
 	for _, b := range env.bindings() {
 		ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
@@ -284,7 +285,7 @@ func (env *testEnv) bindingsReady() error {
 	return env.gatewayReady()
 }
 
-// initialSyncDone: the last process that was started has read Kong and has passed over the
+// initialSyncDone checks that the process that started last has resynced and reconciled the
 // binding.
 func (env *testEnv) initialSyncDone() error {
 	done := func(name, suffix string) bool {
@@ -294,17 +295,17 @@ func (env *testEnv) initialSyncDone() error {
 	}
 	switch {
 	case !done(kongListOwned, ""):
-		return fmt.Errorf("Kong was not read yet")
+		return fmt.Errorf("no resync yet")
 	case len(env.bindings()) > 0 && !done(kubeGetSecret, "/"+secretName):
-		return fmt.Errorf("no binding was looked at yet")
+		return fmt.Errorf("no binding was reconciled yet")
 	case !env.calls.idle():
 		return fmt.Errorf("requests are under way")
 	}
 	return nil
 }
 
-// waitUntilIdle waits until the managers have nothing left to do: two times in a row every
-// binding is looked at and Kong is read, and nobody writes anything.
+// waitUntilIdle waits until the managers have nothing left to do: until they reconcile every
+// binding and resync twice in a row without a write.
 func (env *testEnv) waitUntilIdle() {
 	env.t.Helper()
 	const wanted, most = 2, 30
@@ -312,7 +313,7 @@ func (env *testEnv) waitUntilIdle() {
 	var written []call
 	for round := 0; clean < wanted; round++ {
 		if round == most {
-			env.t.Fatalf("not quiet after %d rounds; written in the last one:\n%s", most, formatCalls(written))
+			env.t.Fatalf("not idle after %d rounds; writes in the last one:\n%s", most, formatCalls(written))
 		}
 		if written = env.reconcileAll(); len(written) == 0 {
 			clean++
@@ -322,7 +323,8 @@ func (env *testEnv) waitUntilIdle() {
 	}
 }
 
-// reconcileAll has everything looked at once and returns what was written meanwhile.
+// reconcileAll requests a reconcile of every binding and a resync. It returns the writes
+// meanwhile.
 func (env *testEnv) reconcileAll() []call {
 	env.t.Helper()
 	mark := env.calls.mark()
@@ -331,7 +333,7 @@ func (env *testEnv) reconcileAll() []call {
 		env.requestReconcile(bindings[i].Name)
 	}
 	env.requestResync()
-	env.eventually("a look at everything", func() error {
+	env.eventually("a reconcile of everything", func() error {
 		if err := env.allReconciled(mark, bindings); err != nil {
 			return err
 		}
@@ -342,7 +344,7 @@ func (env *testEnv) reconcileAll() []call {
 	})
 	var written []call
 	for _, c := range env.calls.since(mark) {
-		// That the gateway's new generation was seen is written, and has to be.
+		// The gateway's observedGeneration has to be written.
 		if c.writes && c.name != kubeLease && c.name != kubePatchGatewayStatus {
 			written = append(written, c)
 		}
@@ -350,15 +352,15 @@ func (env *testEnv) reconcileAll() []call {
 	return written
 }
 
-// allReconciled reports whether every replica at work has read Kong, and the Secret and the
+// allReconciled checks that every active replica has resynced, and has read the Secret and the
 // plugin of every binding.
 func (env *testEnv) allReconciled(mark int, bindings []v1alpha1.PluginBinding) error {
-	working, swept, secrets, plugins := 0, 0, map[string]int{}, map[string]int{}
+	working, resynced, secrets, plugins := 0, 0, map[string]int{}, map[string]int{}
 	for _, c := range env.calls.since(mark) {
 		switch {
 		case !c.ended || c.status != http.StatusOK:
 		case c.name == kongListOwned:
-			swept++
+			resynced++
 		case c.name == kubeGetSecret && strings.HasSuffix(c.path, "/"+secretName):
 			secrets[c.from]++
 		case c.name == kongGetPlugin:
@@ -371,15 +373,15 @@ func (env *testEnv) allReconciled(mark int, bindings []v1alpha1.PluginBinding) e
 		}
 		working++
 		if secrets[r.name] < len(bindings) {
-			return fmt.Errorf("replica %s has looked at %d of %d bindings", r.name, secrets[r.name], len(bindings))
+			return fmt.Errorf("replica %s has reconciled %d of %d bindings", r.name, secrets[r.name], len(bindings))
 		}
 	}
-	if working == 0 || swept < working {
-		return fmt.Errorf("%d of %d replicas have read Kong", swept, working)
+	if working == 0 || resynced < working {
+		return fmt.Errorf("%d of %d replicas have resynced", resynced, working)
 	}
 	for i := range bindings {
 		if id := string(bindings[i].Status.PluginID); plugins[id] < working {
-			return fmt.Errorf("plugin %s was looked at %d times by %d replicas", id, plugins[id], working)
+			return fmt.Errorf("plugin %s was read %d times by %d replicas", id, plugins[id], working)
 		}
 	}
 	return nil
@@ -393,7 +395,7 @@ func formatCalls(calls []call) string {
 	return b.String()
 }
 
-// logOnFailure prints the trace of a plan that failed.
+// logOnFailure logs the calls of a plan that failed.
 func (env *testEnv) logOnFailure() {
 	if !env.t.Failed() {
 		return

@@ -18,10 +18,10 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// outcome is the end state of a plan, without what has to differ between two runs.
+// outcome is the end state of a plan, without what differs between any two runs.
 type outcome struct{ plugins, bindings string }
 
-// ownedBy reports whether a row bears the marks of a binding of the stage.
+// ownedBy reports whether a row carries the ownership tags of a binding.
 func (env *testEnv) ownedBy(row map[string]any, binding string) bool {
 	instance, _ := row["instance_name"].(string)
 	standing, _ := identity.OwnershipOf(identity.Binding{Cluster: env.cluster, Namespace: env.namespace, Name: binding}, tagsOf(row), instance)
@@ -37,19 +37,19 @@ func tagsOf(row map[string]any) []string {
 	return tags
 }
 
-// owned reports whether a row is this operator's, of whatever binding.
+// owned reports whether a row carries the ownership tags of any binding of this operator.
 func (env *testEnv) owned(row map[string]any) bool {
 	owner := identity.OwnerOf(tagsOf(row))
 	return owner.Binding != nil && owner.Binding.Cluster == env.cluster
 }
 
-// unmanaged are all rows that are not the operator's.
+// unmanaged returns all rows that are not the operator's.
 func (env *testEnv) unmanaged() string {
 	var rows []string
 	for _, entity := range []string{"services", "routes", "consumers", "plugins"} {
 		for _, row := range env.kong.Entities(entity) {
 			if !env.owned(row) {
-				// Sets come in any order.
+				// Kong returns sets in any order.
 				row["tags"] = slices.Sorted(slices.Values(tagsOf(row)))
 				rows = append(rows, entity+" "+toJSON(row))
 			}
@@ -66,8 +66,8 @@ func toJSON(v any) string {
 	return string(out)
 }
 
-// check asks the oracles. Every process has ended, and the bindings that are left are the
-// ones that should be.
+// check checks the invariants. Every process has ended, and the bindings that remain are those
+// that should.
 func (env *testEnv) check() {
 	env.t.Helper()
 	bindings := env.bindings()
@@ -78,17 +78,17 @@ func (env *testEnv) check() {
 	}
 	rows := slices.DeleteFunc(env.kong.Plugins(), func(row map[string]any) bool { return !env.owned(row) })
 	if len(rows) != owned {
-		env.t.Errorf("Kong holds %d plugins of ours for %d bindings: %s", len(rows), owned, toJSON(rows))
+		env.t.Errorf("Kong holds %d owned plugins for %d bindings: %s", len(rows), owned, toJSON(rows))
 	}
 	env.checkJournal()
 	if now := env.unmanaged(); now != env.unmanagedRows {
-		env.t.Errorf("rows of others changed: they were\n%s\nand are\n%s", env.unmanagedRows, now)
+		env.t.Errorf("rows of other owners changed from\n%s\nto\n%s", env.unmanagedRows, now)
 	}
 	env.checkSecrets(bindings)
 	env.checkLogs()
 }
 
-// checkBinding: Ready tells the truth, under the ID that is recorded.
+// checkBinding checks that Kong holds the declared plugin under the recorded ID.
 func (env *testEnv) checkBinding(b *v1alpha1.PluginBinding) {
 	env.t.Helper()
 	row := env.kong.Plugin(string(b.Status.PluginID))
@@ -101,12 +101,12 @@ func (env *testEnv) checkBinding(b *v1alpha1.PluginBinding) {
 	config, _ := row["config"].(map[string]any)
 	redis, _ := config["redis"].(map[string]any)
 	if config["minute"] != declared.Minute || redis["password"] != env.secrets[1] {
-		env.t.Errorf("%s is ready, and Kong's plugin is not as declared: %s", b.Name, toJSON(config))
+		env.t.Errorf("%s is ready, but its plugin in Kong is not as declared: %s", b.Name, toJSON(config))
 	}
 }
 
-// checkJournal: at no instant two plugins of a binding, never another ID than the first,
-// and no more than one POST that was done.
+// checkJournal checks that a binding never has two plugins, never another ID than the first,
+// and no more than one applied POST.
 func (env *testEnv) checkJournal() {
 	env.t.Helper()
 	methods := map[int]string{}
@@ -135,7 +135,7 @@ func (env *testEnv) checkJournal() {
 			firstID[name] = c.ID
 		}
 		if c.ID != firstID[name] {
-			env.t.Errorf("%s: Kong first gave the ID %s, and then there was %s", name, firstID[name], c.ID)
+			env.t.Errorf("%s: Kong first assigned the ID %s, and later there was %s", name, firstID[name], c.ID)
 		}
 		if len(there[name]) > 1 {
 			env.t.Errorf("%s: after change %d Kong held %d plugins of it", name, c.Seq, len(there[name]))
@@ -143,7 +143,7 @@ func (env *testEnv) checkJournal() {
 	}
 	for name, n := range posts {
 		if n > 1 {
-			env.t.Errorf("%s: %d POSTs were done", name, n)
+			env.t.Errorf("%s: %d POSTs were applied", name, n)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func ownerOf(c kongtest.Change) *identity.Binding {
 	return identity.OwnerOf(tagsOf(row)).Binding
 }
 
-// checkSecrets: no value of a Secret in anything that a person may read.
+// checkSecrets checks that no value of a Secret is in anything that a person may read.
 func (env *testEnv) checkSecrets(bindings []v1alpha1.PluginBinding) {
 	env.t.Helper()
 	gw, old, events := &v1alpha1.KongGateway{}, &corev1.EventList{}, &eventsv1.EventList{}
@@ -174,7 +174,7 @@ func (env *testEnv) checkSecrets(bindings []v1alpha1.PluginBinding) {
 	for where, text := range texts {
 		for _, secret := range env.secrets {
 			if strings.Contains(text, secret) {
-				env.t.Errorf("%s: a value of a Secret is in it", where)
+				env.t.Errorf("%s contain a value of a Secret", where)
 			}
 		}
 	}
@@ -182,7 +182,7 @@ func (env *testEnv) checkSecrets(bindings []v1alpha1.PluginBinding) {
 
 var crashPattern = regexp.MustCompile(`(?m)^panic:|Observed a panic|WARNING: DATA RACE|^fatal error:|^SIGSEGV`)
 
-// checkLogs: no panic, no race.
+// checkLogs checks for panics and data races.
 func (env *testEnv) checkLogs() {
 	env.t.Helper()
 	for _, r := range env.replicas {
@@ -195,7 +195,7 @@ func (env *testEnv) checkLogs() {
 	}
 }
 
-// outcome of the plan, to compare.
+// outcome returns the end state, for comparison.
 func (env *testEnv) outcome() outcome {
 	env.t.Helper()
 	var o outcome
@@ -223,7 +223,7 @@ func (env *testEnv) outcome() outcome {
 
 var anyUUID = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// normalize takes out what is a stage's own.
+// normalize replaces what is particular to an environment.
 func (env *testEnv) normalize(text string) string {
 	text = anyUUID.ReplaceAllString(text, "UUID")
 	return strings.NewReplacer(env.secrets[0], "TOKEN", env.secrets[1], "PASSWORD", env.namespace, "NAMESPACE", env.cluster, "CLUSTER").Replace(text)

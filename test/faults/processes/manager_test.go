@@ -21,30 +21,30 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// replica is one place where a manager runs, with a link to the API server of its own. A
-// manager that is started in it again comes back as the same pod's container would.
+// replica is a place where a manager runs, with a proxy of its own to the API server. A manager
+// that is started again in it comes back like the container of the same pod.
 type replica struct {
 	stage      *testEnv
 	name       string
 	proxy      *proxy
 	kubeconfig string
 	flags      []string
-	standby    bool // runs and waits for the lease
+	standby    bool // runs and does not lead
 	processes  []*process
 
 	mu      sync.Mutex
 	current *process
 }
 
-// process is one process.
+// process is one process of the manager.
 type process struct {
 	cmd          *exec.Cmd
 	logFile      string
 	exited       chan struct{} // closed when it is waited for
-	exitExpected atomic.Bool   // to end
+	exitExpected atomic.Bool   // by the test
 }
 
-// newReplica makes a replica that does not run yet.
+// newReplica creates a replica and does not start it.
 func (env *testEnv) newReplica(name string, flags ...string) *replica {
 	env.t.Helper()
 	target, _, err := rest.DefaultServerURL(suite.config.Host, "", schema.GroupVersion{}, true)
@@ -64,7 +64,8 @@ func (env *testEnv) newReplica(name string, flags ...string) *replica {
 	return r
 }
 
-// kubeconfigFor trusts the link's certificate; the link shows the API server its own.
+// kubeconfigFor trusts the proxy's certificate. The proxy authenticates to the API server with
+// its own.
 func kubeconfigFor(address string) []byte {
 	config := clientcmdapi.Config{
 		APIVersion: "v1", Kind: "Config", CurrentContext: "link",
@@ -97,7 +98,7 @@ func (r *replica) start(binary string) *process {
 	must(t, err)
 	defer log.Close()
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	// Nothing of the caller's environment: it could hold flags of the manager.
+	// Nothing of the caller's environment, which could set flags of the manager.
 	p.cmd.Env = []string{"HOME=" + r.stage.dir, "GORACE=halt_on_error=0"}
 	p.cmd.SysProcAttr = ownGroup()
 	r.mu.Lock() // its first request may be there before this returns
@@ -114,7 +115,7 @@ func (r *replica) start(binary string) *process {
 	return p
 }
 
-// process is the process that runs here, or ran last; nil if none did.
+// process returns the process that runs here or ran last, nil if none did.
 func (r *replica) process() *process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,7 +125,7 @@ func (r *replica) process() *process {
 // running reports whether a process runs here.
 func (r *replica) running() bool { p := r.process(); return p != nil && !p.ended() }
 
-// kill ends what runs here.
+// kill kills the process that runs here.
 func (r *replica) kill() { r.process().kill() }
 
 func (p *process) ended() bool {
@@ -136,17 +137,17 @@ func (p *process) ended() bool {
 	}
 }
 
-// kill ends the process at once, as the loss of its node would, and waits for it.
+// kill kills the process, as the loss of its node would, and waits for its end.
 func (p *process) kill() {
 	p.exitExpected.Store(true)
 	p.signal(syscall.SIGKILL)
 	<-p.exited
 }
 
-// signal sends a signal; a process that has ended takes none.
-func (p *process) signal(env os.Signal) {
-	if err := p.cmd.Process.Signal(env); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		panic(fmt.Sprintf("signal %s to %d: %v", env, p.cmd.Process.Pid, err)) // a process of ours
+// signal sends a signal. It does nothing when the process has ended.
+func (p *process) signal(s os.Signal) {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		panic(fmt.Sprintf("signal %s to %d: %v", s, p.cmd.Process.Pid, err)) // a process of ours
 	}
 }
 
@@ -161,13 +162,13 @@ func (p *process) exit(t *testing.T) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// stop ends the process as a rolling update does, and wants it to end well.
+// stop ends the process as a rolling update does, and expects exit code 0.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	p.exitExpected.Store(true)
 	p.signal(syscall.SIGTERM)
 	if code := p.exit(t); code != 0 {
-		t.Errorf("told to stop, the process ended with %s\n%s", p.cmd.ProcessState, p.tail())
+		t.Errorf("after SIGTERM the process ended with %s\n%s", p.cmd.ProcessState, p.tail())
 	}
 }
 

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// proxyFault is a fault of a link that the process lives through.
+// proxyFault is a fault of a connection. The process survives it.
 type proxyFault struct {
 	name string
-	// The link to Kubernetes has no time-outs: what waits for the client to give up is for
-	// Kong only.
+	// The client of the API server has no timeouts. A fault that waits for the client to give
+	// up is for Kong only.
 	kongOnly bool
 	fault    func(env *testEnv) fault
 }
@@ -26,14 +26,15 @@ var proxyFaults = []proxyFault{
 	{"done after it was given up", true, func(*testEnv) fault { return forwardAfterClientGone() }},
 }
 
-// respondWith is what both sides' errors look like: Kong's message, Kubernetes' Status.
+// respondWith responds with an error that looks like one of either side: it has Kong's message
+// and the fields of a Kubernetes Status.
 func (env *testEnv) respondWith(status int) fault {
 	return respondWith(status, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"reason":"InternalError",`+
 		`"message":"An unexpected error occurred"}`)
 }
 
-// runProxyFaults plays the scenario once for every disturbance of every call that it cannot do
-// without. Only in full.
+// runProxyFaults runs the scenario once for every fault of every required call. The short run
+// skips it.
 func (sc *scenario) runProxyFaults(t *testing.T, l baseline) {
 	if !suite.full {
 		return
@@ -65,10 +66,10 @@ func (sc *scenario) runProxyFaults(t *testing.T, l baseline) {
 	}
 }
 
-// checkOneCreate: a plugin that is there is found, and not posted again, not even to be refused.
+// checkOneCreate checks that the operator found the existing plugin, and did not POST it again.
 func (env *testEnv) checkOneCreate() {
 	env.t.Helper()
 	if n := env.kong.Journal().Count(http.MethodPost, "/plugins"); n != 1 {
-		env.t.Errorf("%d POSTs were sent, and the first was done", n)
+		env.t.Errorf("%d POSTs were sent, although Kong applied the first", n)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// proxy is a proxy on a free port of 127.0.0.1 between a manager and what it talks to.
+// proxy stands between a manager and Kong or the API server, on a free port of 127.0.0.1.
 type proxy struct {
 	target    *url.URL
 	transport *http.Transport
@@ -33,7 +33,7 @@ type proxy struct {
 	rules  []*rule
 }
 
-// rule is a fault at some of the calls.
+// rule is a fault at some calls.
 type rule struct {
 	matches func(*call) bool
 	skip    int // let this many pass first
@@ -43,7 +43,7 @@ type rule struct {
 	seen    int
 }
 
-// exchange is one request on its way.
+// exchange is one request under way.
 type exchange struct {
 	call    *call
 	gone    <-chan struct{} // the client has given up, or is no more
@@ -51,13 +51,12 @@ type exchange struct {
 	forward func() (*http.Response, error)
 }
 
-// fault does something else with a request than passing it on. An error closes the
-// client's connection.
+// fault handles a request instead of forwarding it. An error closes the client's connection.
 type fault func(*exchange) (*http.Response, error)
 
 var errDropped = errors.New("dropped by the test")
 
-// startProxy starts a proxy to a target; with a certificate it speaks TLS to its clients.
+// startProxy starts a proxy to a target. With a certificate it serves TLS.
 func startProxy(t *testing.T, calls *callLog, target *url.URL, upstream *tls.Config, certificate *tls.Certificate, name func(*http.Request, []byte) call) *proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +65,8 @@ func startProxy(t *testing.T, calls *callLog, target *url.URL, upstream *tls.Con
 		target: target, log: calls, name: name,
 		address: listener.Addr().String(),
 		closing: make(chan struct{}),
-		// TLSNextProto: one request per connection at a time is what these tests can cut.
+		// TLSNextProto disables HTTP/2, so that each connection carries one request at a time.
+		// Only then can a fault close the connection of one request.
 		transport: &http.Transport{
 			TLSClientConfig: upstream, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
 			MaxIdleConnsPerHost: 16, DisableCompression: true,
@@ -105,7 +105,7 @@ func (p *proxy) close() {
 	p.transport.CloseIdleConnections()
 }
 
-// enter counts a request, unless the link is closed.
+// enter counts a request, unless the proxy is closed.
 func (p *proxy) enter() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +115,7 @@ func (p *proxy) enter() bool {
 	return !p.closed
 }
 
-// addRule arms a fault for calls.
+// addRule adds a fault.
 func (p *proxy) addRule(r rule) *rule {
 	r.hit = make(chan struct{})
 	p.mu.Lock()
@@ -124,14 +124,14 @@ func (p *proxy) addRule(r rule) *rule {
 	return &r
 }
 
-// removeRule takes a fault away again.
+// removeRule removes a fault.
 func (p *proxy) removeRule(r *rule) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rules = slices.DeleteFunc(p.rules, func(other *rule) bool { return other == r })
 }
 
-// faultFor is the fault of the first rule that is due for a call.
+// faultFor returns the fault of the first rule that applies to a call.
 func (p *proxy) faultFor(c *call) fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,7 +157,7 @@ func (p *proxy) faultFor(c *call) fault {
 	return hit.fault
 }
 
-// RoundTrip passes a request on, with what the rules do to it.
+// RoundTrip forwards a request, or applies a fault to it.
 func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !p.enter() {
 		return nil, errDropped
@@ -192,8 +192,8 @@ func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// forward sends the request and reads the whole answer. The request goes on when the
-// client is gone, as on a network; a watch does not.
+// forward sends the request and reads the whole response. The request continues when the client
+// is gone, as on a network. A watch does not.
 func (p *proxy) forward(r *http.Request, c *call, body []byte) (*http.Response, error) {
 	ctx := r.Context()
 	if !c.lasts {
@@ -219,7 +219,7 @@ func (p *proxy) forward(r *http.Request, c *call, body []byte) (*http.Response, 
 	return response, nil
 }
 
-// watched says when the body of a watch is closed.
+// watched reports the close of a watch's body.
 type watched struct {
 	io.ReadCloser
 	end func()
@@ -230,7 +230,7 @@ func (w *watched) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// gate holds calls up until it is opened.
+// gate holds calls until it is opened.
 type gate struct {
 	once sync.Once
 	way  chan struct{}
@@ -240,7 +240,7 @@ func newGate() *gate { return &gate{way: make(chan struct{})} }
 
 func (g *gate) open() { g.once.Do(func() { close(g.way) }) }
 
-// pass waits until the gate is open, and reports false when the test is over.
+// pass waits until the gate is open. It returns false when the test is over.
 func (g *gate) pass(x *exchange) bool {
 	select {
 	case <-g.way:
@@ -250,7 +250,7 @@ func (g *gate) pass(x *exchange) bool {
 	}
 }
 
-// beforeRequest does something at the arrival of a request, which is then lost.
+// beforeRequest calls a function when a request arrives, and drops the request.
 func beforeRequest(do func()) fault {
 	return func(*exchange) (*http.Response, error) {
 		do()
@@ -258,7 +258,7 @@ func beforeRequest(do func()) fault {
 	}
 }
 
-// afterResponse does something when the answer is there, which is then lost.
+// afterResponse calls a function when the response has arrived, and drops the response.
 func afterResponse(do func()) fault {
 	return func(x *exchange) (*http.Response, error) {
 		_, _ = x.forward() // the answer is in memory
@@ -267,13 +267,13 @@ func afterResponse(do func()) fault {
 	}
 }
 
-// dropBefore closes the connection at the arrival of the request.
+// dropBefore closes the connection when the request arrives.
 func dropBefore() fault { return beforeRequest(func() {}) }
 
-// dropAfter closes the connection instead of passing the answer on.
+// dropAfter closes the connection when the response has arrived.
 func dropAfter() fault { return afterResponse(func() {}) }
 
-// holdRequest keeps the request until the gate is open, then passes it on.
+// holdRequest holds the request until the gate is open, then forwards it.
 func holdRequest(g *gate) fault {
 	return func(x *exchange) (*http.Response, error) {
 		if !g.pass(x) {
@@ -283,7 +283,7 @@ func holdRequest(g *gate) fault {
 	}
 }
 
-// holdResponse passes the request on, and keeps the answer until the gate is open.
+// holdResponse forwards the request, and holds the response until the gate is open.
 func holdResponse(g *gate) fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
@@ -294,8 +294,8 @@ func holdResponse(g *gate) fault {
 	}
 }
 
-// neverAnswer keeps the request until its client has given up, or is no more, and then
-// forgets it: what is never passed on is not under way once nobody waits for it.
+// neverAnswer holds the request until its client is gone, and then drops it. A request that the
+// proxy never forwards must not stay under way.
 func neverAnswer() fault {
 	return func(x *exchange) (*http.Response, error) {
 		select {
@@ -306,7 +306,7 @@ func neverAnswer() fault {
 	}
 }
 
-// forwardAfterClientGone keeps the request until its client has given up, and then passes it on.
+// forwardAfterClientGone holds the request until its client is gone, and then forwards it.
 func forwardAfterClientGone() fault {
 	return func(x *exchange) (*http.Response, error) {
 		select {
@@ -318,7 +318,7 @@ func forwardAfterClientGone() fault {
 	}
 }
 
-// respondAfterClientGone keeps the answer until the client has given up.
+// respondAfterClientGone forwards the request, and holds the response until the client is gone.
 func respondAfterClientGone() fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
@@ -330,7 +330,7 @@ func respondAfterClientGone() fault {
 	}
 }
 
-// delayResponse keeps the answer for a while.
+// delayResponse delays the response.
 func delayResponse(d time.Duration) fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
@@ -345,7 +345,7 @@ func delayResponse(d time.Duration) fault {
 	}
 }
 
-// truncateResponse passes half of the answer on and closes the connection.
+// truncateResponse passes on half of the response and closes the connection.
 func truncateResponse() fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
@@ -365,7 +365,7 @@ type brokenBody struct{}
 
 func (brokenBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// respondWith answers in place of the target.
+// respondWith responds in place of the target.
 func respondWith(status int, body string) fault {
 	return func(*exchange) (*http.Response, error) {
 		return &http.Response{
@@ -377,20 +377,20 @@ func respondWith(status int, body string) fault {
 	}
 }
 
-// watchGate stands in watches: while it is closed, nothing that they tell gets through.
+// watchGate holds watch events back while it is closed.
 type watchGate struct {
 	mu  sync.Mutex
 	way *gate // nil: open
 }
 
-// close closes the dam until the gate is open.
+// close holds all events until the gate is open.
 func (d *watchGate) close(way *gate) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.way = way
 }
 
-// fault lets a watch begin, and go through the dam.
+// fault starts a watch whose events go through the gate.
 func (d *watchGate) fault(x *exchange) (*http.Response, error) {
 	response, err := x.forward()
 	if err == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// TestTwoManagers: two managers that both believe to be the only one, on the same objects.
-// That is not how it is run, and even so nothing is doubled.
+// TestTwoManagers runs two managers without leader election on the same objects. No
+// installation does that, and even then nothing is created twice.
 func TestTwoManagers(t *testing.T) {
 	t.Parallel()
 	total.count(t, "two managers, no election")
@@ -55,7 +55,8 @@ func TestTwoManagers(t *testing.T) {
 	env.finish()
 }
 
-// newPair makes a stage with two replicas that elect a leader; a leads, and b waits.
+// newPair creates an environment with two replicas and leader election. Replica a leads, b
+// waits.
 func newPair(t *testing.T, requestTimeout string) (env *testEnv, a, b *replica) {
 	t.Helper()
 	env = newEnvWithoutReplica(t, requestTimeout)
@@ -70,17 +71,28 @@ func newPair(t *testing.T, requestTimeout string) (env *testEnv, a, b *replica) 
 	return env, a, b
 }
 
-// leaseRequested: the replica has asked for the lease since mark, or with PUT, has taken it.
+// newPairInSync is newPair with a ready binding, and with nothing left to do.
+func newPairInSync(t *testing.T) (env *testEnv, a, b *replica) {
+	t.Helper()
+	env, a, b = newPair(t, timeout)
+	env.create(env.binding(bindingName))
+	env.eventually("the binding", env.bindingsReady)
+	env.waitUntilIdle()
+	return env, a, b
+}
+
+// leaseRequested checks that the replica has sent a lease request since mark. A PUT takes the
+// lease.
 func (env *testEnv) leaseRequested(replica, method string, mark int) error {
 	if env.calls.contains(mark, func(c *call) bool {
 		return c.from == replica && c.name == kubeLease && c.method == method && c.status == http.StatusOK
 	}) {
 		return nil
 	}
-	return fmt.Errorf("replica %s has not made its %s of the lease", replica, method)
+	return fmt.Errorf("replica %s has not sent its %s for the lease", replica, method)
 }
 
-// leaseRefused: the API server has refused the lease to the replica so many times.
+// leaseRefused checks how often the API server has refused the lease to the replica.
 func (env *testEnv) leaseRefused(r *replica, times int) error {
 	n := 0
 	for _, c := range env.calls.since(0) {
@@ -102,24 +114,21 @@ func (env *testEnv) waitForLeader(r *replica, mark int) {
 	env.startMark = mark
 }
 
-// TestHandOver: the leader is told to stop, as in every upgrade. It gives the lease back, so
-// that another one leads before it would have run out, and nothing is written.
+// TestHandOver stops the leader, as every upgrade does. It must release the lease, so that
+// another replica leads before the lease would have expired. Nothing is written.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	total.count(t, "hand-over")
-	env, a, b := newPair(t, timeout)
-	env.create(env.binding(bindingName))
-	env.eventually("the binding", env.bindingsReady)
-	env.waitUntilIdle()
+	env, a, b := newPairInSync(t)
 	mark, journal := env.calls.mark(), env.kong.Journal().Mark()
 	a.process().stop(t)
 	env.waitForLeader(b, mark)
 	gaveBack := env.calls.contains(mark, func(c *call) bool { return c.from == a.name && c.name == kubeLease && c.method == http.MethodPut })
 	if !gaveBack {
-		t.Error("the lease was not given back")
+		t.Error("the lease was not released")
 	}
 	env.main = b
-	env.eventually("a first look, for which one list is enough", func() error {
+	env.eventually("a first reconcile, for which one list is enough", func() error {
 		if env.calls.contains(mark, func(c *call) bool {
 			return c.from == b.name && c.name == kubeGetSecret && c.ended && strings.HasSuffix(c.path, "/"+secretName)
 		}) {
@@ -127,7 +136,7 @@ func TestHandOver(t *testing.T) {
 				return env.gatewayReady()
 			}
 		}
-		return fmt.Errorf("has not looked")
+		return fmt.Errorf("has not reconciled")
 	})
 	if writes := env.kong.Journal().Since(journal).Writes(); len(writes) > 0 {
 		t.Errorf("written to Kong: %v", writes)
@@ -146,16 +155,25 @@ func onCreate(f fault) rule {
 	return rule{matches: func(c *call) bool { return c.name == kongCreatePlugin }, limit: 1, fault: f}
 }
 
-// checkLostLeaseExit wants a replica to end by itself, as one that has lost the lease has to.
+// checkLostLeaseExit expects a replica that lost the lease to exit by itself.
 func (env *testEnv) checkLostLeaseExit(r *replica) {
 	env.t.Helper()
 	if code := r.process().exit(env.t); code != 1 || !strings.Contains(r.process().text(), "leader election lost") {
-		env.t.Errorf("the replica that lost the lease ended with %s\n%s", r.process().cmd.ProcessState, r.process().tail())
+		env.t.Errorf("after losing the lease the replica ended with %s\n%s", r.process().cmd.ProcessState, r.process().tail())
 	}
 }
 
-// TestFrozenLeader: the leader is frozen with a write under way, another one takes over,
-// the write is done after all, and the leader wakes up.
+// wakeAndFinish wakes a frozen leader, which finds that it has lost the lease, and finishes.
+func (env *testEnv) wakeAndFinish(r *replica) {
+	env.t.Helper()
+	r.process().exitExpected.Store(true)
+	r.process().signal(syscall.SIGCONT)
+	env.checkLostLeaseExit(r)
+	env.finish()
+}
+
+// TestFrozenLeader freezes the leader while a write is under way. Another replica takes over,
+// Kong applies the write after all, and the leader wakes up.
 func TestFrozenLeader(t *testing.T) {
 	if !suite.full {
 		t.Log("only with FAULTS_FULL=1: a lease takes its time")
@@ -179,19 +197,13 @@ func TestFrozenLeader(t *testing.T) {
 			env.eventually("the binding", env.bindingsReady)
 			way.open()
 			env.eventually("the POST of the frozen leader", env.createsEnded)
-			a.process().exitExpected.Store(true)
-			a.process().signal(syscall.SIGCONT)
-			env.checkLostLeaseExit(a)
-			env.finish()
+			env.wakeAndFinish(a)
 		})
 	}
 	t.Run("PUT done before the other deletes", func(t *testing.T) {
 		t.Parallel()
 		total.count(t, "frozen leader")
-		env, a, b := newPair(t, timeout)
-		env.create(env.binding(bindingName))
-		env.eventually("the binding", env.bindingsReady)
-		env.waitUntilIdle()
+		env, a, b := newPairInSync(t)
 		way := newGate()
 		r := env.kongProxy.addRule(rule{matches: func(c *call) bool { return c.name == kongPutPlugin }, limit: 1, fault: holdRequest(way)})
 		env.edit(bindingName, `{"minute": 7, "policy": "local"}`)
@@ -203,18 +215,12 @@ func TestFrozenLeader(t *testing.T) {
 		env.waitForLeader(b, mark)
 		way.open()
 		env.eventually("the end of the binding", func() error { return scenarioNamed("delete").done(env) })
-		a.process().exitExpected.Store(true)
-		a.process().signal(syscall.SIGCONT)
-		env.checkLostLeaseExit(a)
-		env.finish()
+		env.wakeAndFinish(a)
 	})
 	t.Run("between the live look and the PUT", func(t *testing.T) {
 		t.Parallel()
 		total.count(t, "frozen leader")
-		env, a, b := newPair(t, timeout)
-		env.create(env.binding(bindingName))
-		env.eventually("the binding", env.bindingsReady)
-		env.waitUntilIdle()
+		env, a, b := newPairInSync(t)
 		way := newGate()
 		r := a.proxy.addRule(rule{matches: func(c *call) bool { return c.name == kubeGetBinding }, limit: 1, fault: holdResponse(way)})
 		env.kong.DeletePlugin(string(env.current().Status.PluginID))
@@ -225,11 +231,8 @@ func TestFrozenLeader(t *testing.T) {
 		must(t, suite.client.Delete(context.Background(), env.current()))
 		env.waitForLeader(b, mark)
 		env.eventually("the end of the binding", func() error { return scenarioNamed("delete").done(env) })
-		way.open() // what it reads first on waking up lets it write
-		a.process().exitExpected.Store(true)
-		a.process().signal(syscall.SIGCONT)
-		env.checkLostLeaseExit(a)
-		env.finish()
+		way.open() // the first response that it reads permits the write
+		env.wakeAndFinish(a)
 	})
 }
 
@@ -242,7 +245,7 @@ func scenarioNamed(name string) *scenario {
 	panic("no scenario " + name)
 }
 
-// createsEnded: no POST of a plugin is under way.
+// createsEnded checks that no POST of a plugin is under way.
 func (env *testEnv) createsEnded() error {
 	if env.calls.contains(0, func(c *call) bool { return c.name == kongCreatePlugin && !c.ended }) {
 		return fmt.Errorf("is under way")
@@ -250,8 +253,8 @@ func (env *testEnv) createsEnded() error {
 	return nil
 }
 
-// TestLostLease: the API server refuses the leader's renewals while a POST is under way.
-// The process ends, and its late request makes no second plugin.
+// TestLostLease refuses the leader's lease renewals while a POST is under way. The process
+// ends, and its late request creates no second plugin.
 func TestLostLease(t *testing.T) {
 	if !suite.full {
 		t.Log("only with FAULTS_FULL=1: a lease takes its time")
@@ -261,15 +264,15 @@ func TestLostLease(t *testing.T) {
 		t.Run("POST done "+name, func(t *testing.T) {
 			t.Parallel()
 			total.count(t, "lost lease")
-			// The longest that is allowed: the request outlasts the leader.
+			// The longest timeout that is allowed, so that the request outlasts the leader.
 			env, a, b := newPair(t, "9s")
 			env.kong.Seed("services", map[string]any{"name": "first", "url": "http://127.0.0.1:9"})
 			env.unmanagedRows = env.unmanaged()
-			// When this one is there, the leader does not wait any more before it makes another.
+			// After this one the leader creates others without waiting.
 			env.create(env.bindingOn("first", "first"))
 			env.eventually("the first binding", env.bindingsReady)
 			a.proxy.addRule(rule{matches: func(c *call) bool { return c.name == kubeLease }, fault: env.respondWith(http.StatusInternalServerError)})
-			// Of the ten seconds that it goes on without the lease, some have to be over.
+			// The leader goes on for ten seconds without the lease. Some of them must be over.
 			env.eventually("renewals that are refused", func() error { return env.leaseRefused(a, 2) })
 			way := newGate()
 			r := env.kongProxy.addRule(onCreate(holdRequest(way)))

@@ -17,8 +17,8 @@ func (env *testEnv) sendSIGTERM() {
 	env.main.process().signal(syscall.SIGTERM)
 }
 
-// shutdownStarted waits until the process has begun to stop, by its own word. It reports false when
-// that, or the test, is over first.
+// shutdownStarted waits until the process logs that it stops. It returns false when the process
+// or the test ends first.
 func (env *testEnv) shutdownStarted(x *exchange) bool {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -34,14 +34,14 @@ func (env *testEnv) shutdownStarted(x *exchange) bool {
 	return true
 }
 
-// termination is a SIGTERM at a moment around the POST and the recording of its ID.
+// termination is a SIGTERM between the POST and the recording of its ID.
 type termination struct {
 	name string
-	// arm makes SIGTERM come at its moment.
+	// arm adds the rule that sends the SIGTERM.
 	arm func(env *testEnv) *rule
-	// recorded: the ID is in the status when the process has ended.
+	// recorded: the status has the ID when the process has ended.
 	recorded bool
-	// part: always run.
+	// inShortRun: always run.
 	inShortRun bool
 }
 
@@ -86,8 +86,8 @@ var terminations = []termination{
 		},
 	},
 	{
-		// A request that nobody answers takes all the time that the recording has. The process
-		// ends all the same, and the plugin is found by its marks.
+		// A request without a response uses all the time for recording. The process ends all
+		// the same, and the next one finds the plugin by its ownership tags.
 		name: "the patch is never answered",
 		arm: func(env *testEnv) *rule {
 			return env.onRecordID(func(x *exchange) (*http.Response, error) { env.sendSIGTERM(); return neverAnswer()(x) })
@@ -108,8 +108,8 @@ var terminations = []termination{
 	},
 }
 
-// TestTermination: SIGTERM between Kong's answer to the POST and the status. The ID is
-// recorded before the process ends, whatever becomes of the first try.
+// TestTermination sends SIGTERM between Kong's response to the POST and the status update. The
+// process must record the ID before it ends, even if the first attempt fails.
 func TestTermination(t *testing.T) {
 	for i := range terminations {
 		p := &terminations[i]
@@ -125,10 +125,10 @@ func TestTermination(t *testing.T) {
 			env.create(env.binding(bindingName))
 			env.waitForFault(r)
 			if code := env.main.process().exit(t); code != 0 {
-				t.Errorf("told to stop, the process ended with %s", env.main.process().cmd.ProcessState)
+				t.Errorf("after SIGTERM the process ended with %s", env.main.process().cmd.ProcessState)
 			}
 			if id := env.current().Status.PluginID; p.recorded && (id == "" || env.kong.Plugin(string(id)) == nil) {
-				t.Errorf("the process has ended and the recorded ID is %q", id)
+				t.Errorf("the process has ended, and the recorded ID is %q", id)
 			}
 			env.main.start(suite.manager)
 			env.eventually("the binding", env.bindingsReady)
@@ -138,15 +138,15 @@ func TestTermination(t *testing.T) {
 	}
 }
 
-// onRecordID is a fault at the patch that records the ID.
+// onRecordID adds a fault at the status update that records the ID.
 func (env *testEnv) onRecordID(f fault) *rule {
 	return env.main.proxy.addRule(rule{limit: 1, fault: f, matches: func(c *call) bool {
 		return c.name == kubePatchBindingStatus && env.kong.Journal().Count(http.MethodPost, "/plugins") > 0
 	}})
 }
 
-// TestStaleWatch: the watch of the bindings tells nothing, and the manager goes on with
-// what it knew.
+// TestStaleWatch holds back the watch of the bindings, so that the manager works with an old
+// cache.
 func TestStaleWatch(t *testing.T) {
 	if !suite.full {
 		return
@@ -160,13 +160,7 @@ func TestStaleWatch(t *testing.T) {
 		binding := env.current()
 		must(t, suite.client.Delete(t.Context(), binding))
 		env.kong.DeletePlugin(string(binding.Status.PluginID))
-		live := env.calls.mark()
-		env.requestResync() // the gateway's watch is not held back
-		env.eventually("a live look", func() error { return env.readLive(live) })
-		env.eventually("the end of the pass", env.noRequests)
-		if writes := env.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
-			t.Errorf("for a binding that is being deleted, Kong was written to: %s", toJSON(writes))
-		}
+		env.checkNoStaleWrites(mark, "a binding that is being deleted")
 		way.open()
 		env.eventually("the end of the binding", func() error { return scenarioNamed("delete").done(env) })
 		env.finish()
@@ -182,13 +176,7 @@ func TestStaleWatch(t *testing.T) {
 		must(t, suite.client.Delete(t.Context(), binding))
 		env.kong.DeletePlugin(string(binding.Status.PluginID))
 		env.create(env.binding(bindingName))
-		live := env.calls.mark()
-		env.requestResync()
-		env.eventually("a live look", func() error { return env.readLive(live) })
-		env.eventually("the end of the pass", env.noRequests)
-		if writes := env.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
-			t.Errorf("for a binding that is not there any more, Kong was written to: %s", toJSON(writes))
-		}
+		env.checkNoStaleWrites(mark, "a binding that no longer exists")
 		way.open()
 		env.eventually("the binding that was made anew", env.bindingsReady)
 		env.waitUntilIdle()
@@ -197,8 +185,22 @@ func TestStaleWatch(t *testing.T) {
 	})
 }
 
-// newEnvWithStaleWatch has a binding in force, and a watch of the bindings that tells nothing from
-// then on.
+// checkNoStaleWrites triggers a reconcile through the gateway, whose watch is not held back. It
+// checks that the operator reads the binding from the API server, and has written nothing to
+// Kong since mark.
+func (env *testEnv) checkNoStaleWrites(mark int, what string) {
+	env.t.Helper()
+	live := env.calls.mark()
+	env.requestResync()
+	env.eventually("a live read", func() error { return env.readLive(live) })
+	env.eventually("the end of the reconcile", env.noRequests)
+	if writes := env.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
+		env.t.Errorf("the operator wrote to Kong for %s: %s", what, toJSON(writes))
+	}
+}
+
+// newEnvWithStaleWatch creates an environment with a ready binding. From then on the watch of
+// the bindings delivers no events.
 func newEnvWithStaleWatch(t *testing.T) (*testEnv, *gate) {
 	t.Helper()
 	env := newTestEnv(t, timeout)
@@ -211,7 +213,7 @@ func newEnvWithStaleWatch(t *testing.T) (*testEnv, *gate) {
 	return env, way
 }
 
-// readLive: the binding was read live since mark.
+// readLive checks that the binding was read from the API server since mark.
 func (env *testEnv) readLive(mark int) error {
 	if env.calls.contains(mark, func(c *call) bool { return c.ended && c.name == kubeGetBinding }) {
 		return nil
@@ -219,7 +221,7 @@ func (env *testEnv) readLive(mark int) error {
 	return fmt.Errorf("was not made")
 }
 
-// noRequests: nothing is under way.
+// noRequests checks that no request is under way.
 func (env *testEnv) noRequests() error {
 	if !env.calls.idle() {
 		return fmt.Errorf("requests are under way")

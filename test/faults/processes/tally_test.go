@@ -15,7 +15,7 @@ type tally struct {
 	lines map[string]*line
 }
 
-// line is what became of the plans of one scenario.
+// line is the result of the plans of one scenario.
 type line struct {
 	plans, violations int
 	notMade           int // plans whose call was not made this time
@@ -51,8 +51,8 @@ func (c *tally) change(scenario string, do func(*line)) {
 	do(c.lines[scenario])
 }
 
-// print prints a line per scenario and one for all. The seconds of the scenarios overlap:
-// they add up to more than the whole took.
+// print prints a line per scenario and a total. The seconds of the scenarios overlap: their sum
+// exceeds the total.
 func (c *tally) print(out io.Writer, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,12 +17,12 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// firstComplete is the first commit in which the main job is complete: what is installed
-// today may be that old.
+// firstComplete is the first commit with the complete main function. An installation may be
+// that old.
 const firstComplete = "7d6981e"
 
-// TestUpgrade: the first complete version and today's take turns over the same objects,
-// as an upgrade and a downgrade do. No ID changes, and nobody writes anything.
+// TestUpgrade runs the first complete version and the current one in turn on the same objects,
+// as an upgrade and a downgrade do. No ID changes, and nothing is written.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	total.count(t, "upgrade and downgrade")
@@ -31,7 +31,7 @@ func TestUpgrade(t *testing.T) {
 	env.createBindings()
 	env.main.start(old)
 	env.eventually("the bindings, by the first version", env.bindingsReady)
-	env.eventually("the first look after the start", env.initialSyncDone)
+	env.eventually("the first resync after the start", env.initialSyncDone)
 	env.waitUntilIdle()
 	env.main.process().stop(t)
 	ids := env.ids()
@@ -41,23 +41,23 @@ func TestUpgrade(t *testing.T) {
 	}{{"today's version", suite.manager}, {"the first version", old}, {"today's version again", suite.manager}} {
 		env.runVersion(turn.by, turn.binary, ids)
 	}
-	// What today's version writes, the first one leaves as it is.
+	// The first version must not change what the current version writes.
 	env.main.start(suite.manager)
-	env.eventually("the first look after the start", env.initialSyncDone)
+	env.eventually("the first resync after the start", env.initialSyncDone)
 	env.edit(bindingName, `{"minute": 7, "policy": "local"}`)
 	env.eventually("the binding as changed", env.bindingsReady)
 	env.waitUntilIdle()
 	env.main.process().stop(t)
 	env.runVersion("the first version, after a change by today's", old, ids)
 	env.main.start(suite.manager)
-	env.eventually("the first look after the start", env.initialSyncDone)
+	env.eventually("the first resync after the start", env.initialSyncDone)
 	env.finish()
 	if now := env.ids(); !maps.Equal(now, ids) {
 		t.Errorf("the IDs were %v and are %v", ids, now)
 	}
 }
 
-// createBindings makes bindings of several shapes.
+// createBindings creates bindings of several shapes.
 func (env *testEnv) createBindings() {
 	env.t.Helper()
 	onRoute := env.bindingOn("on-route", "orders")
@@ -71,20 +71,20 @@ func (env *testEnv) createBindings() {
 	env.create(env.binding(bindingName), onRoute, named)
 }
 
-// runVersion starts a manager over what is in force, has it look at everything, and stops it.
-// It must not write anything, but that it has seen the gateway's new generation.
+// runVersion starts a manager on objects that are in sync, lets it reconcile everything, and
+// stops it. The only write it may make is the gateway's observedGeneration.
 func (env *testEnv) runVersion(by, binary string, ids map[string]string) {
 	env.t.Helper()
 	mark := env.calls.mark()
 	env.main.start(binary)
-	env.eventually("the first look after the start", env.initialSyncDone)
+	env.eventually("the first resync after the start", env.initialSyncDone)
 	for _, c := range env.calls.since(mark) {
 		if c.writes {
 			env.t.Errorf("%s writes when it starts: %s", by, &c)
 		}
 	}
 	if written := env.reconcileAll(); len(written) > 0 {
-		env.t.Errorf("%s writes over what is in force:\n%s", by, formatCalls(written))
+		env.t.Errorf("%s writes although everything is in sync:\n%s", by, formatCalls(written))
 	}
 	env.waitUntilIdle()
 	env.main.process().stop(env.t)
@@ -93,7 +93,7 @@ func (env *testEnv) runVersion(by, binary string, ids map[string]string) {
 	}
 }
 
-// ids are the recorded IDs by binding.
+// ids returns the recorded plugin IDs by binding.
 func (env *testEnv) ids() map[string]string {
 	env.t.Helper()
 	ids := map[string]string{}
@@ -103,15 +103,15 @@ func (env *testEnv) ids() map[string]string {
 	return ids
 }
 
-// buildOld builds the manager of the first complete version, from this repository's own
-// history.
+// buildOld builds the manager of the first complete version, from the history of this
+// repository.
 func buildOld(t *testing.T) string {
 	t.Helper()
 	var source, problem bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "git", "-c", "safe.directory="+suite.root, "-C", suite.root, "archive", "--format=tar", firstComplete)
 	cmd.Stdout, cmd.Stderr = &source, &problem
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("the version before this one cannot be taken from the history of this checkout, so that upgrades stay untested.\n"+
+		t.Fatalf("The history of this checkout does not contain the former version, so upgrades cannot be tested.\n"+
 			"Commit %s is needed. In a shallow clone, fetch the whole history: git fetch --unshallow "+
 			"(in CI: a checkout with fetch depth 0).\ngit archive: %v: %s", firstComplete, err, problem.String())
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// TestWhileDown: the process ends when Kong has made the plugin and before its ID is
-// recorded, and while nothing runs the binding becomes another. What was made is found by
-// its name, wherever it is.
+// TestWhileDown kills the process after Kong has created the plugin and before its ID is
+// recorded. While no process runs, the binding changes. The next process finds the plugin by
+// its name, whatever its scope.
 func TestWhileDown(t *testing.T) {
 	for _, plan := range []struct {
 		name string
