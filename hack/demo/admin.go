@@ -43,8 +43,8 @@ func (e entity) tags() []string {
 	return tags
 }
 
-// tagged is the value of the tag prefix:value.
-func (e entity) tagged(prefix string) string {
+// tagValue is the value of the tag prefix:value.
+func (e entity) tagValue(prefix string) string {
 	for _, tag := range e.tags() {
 		if value, found := strings.CutPrefix(tag, prefix+":"); found {
 			return value
@@ -164,8 +164,8 @@ func (a *admin) list(ctx context.Context, path string, tags ...string) ([]entity
 	}
 }
 
-// timeless is the entity without the times of its writes.
-func (e entity) timeless() entity {
+// withoutTimestamps is the entity without the times of its writes.
+func (e entity) withoutTimestamps() entity {
 	out := maps.Clone(e)
 	delete(out, "created_at")
 	delete(out, "updated_at")

@@ -17,7 +17,7 @@ import (
 )
 
 // list lists bindings, and notes the plugin IDs that are new.
-func (s *story) list(ctx context.Context, opts ...client.ListOption) ([]v1alpha1.PluginBinding, error) {
+func (s *walkthrough) list(ctx context.Context, opts ...client.ListOption) ([]v1alpha1.PluginBinding, error) {
 	bindings, err := s.cluster.bindings(ctx, opts...)
 	for i := range bindings {
 		key := client.ObjectKeyFromObject(&bindings[i])
@@ -46,9 +46,9 @@ func count(bindings []v1alpha1.PluginBinding, is func(*v1alpha1.PluginBinding) b
 	return n
 }
 
-// everyBindingReady complains of bindings that are not Ready, except the one that is
+// allBindingsReady complains of bindings that are not Ready, except the one that is
 // not meant to be.
-func (s *story) everyBindingReady(ctx context.Context) error {
+func (s *walkthrough) allBindingsReady(ctx context.Context) error {
 	bindings, err := s.list(ctx)
 	if err != nil {
 		return err
@@ -58,8 +58,8 @@ func (s *story) everyBindingReady(ctx context.Context) error {
 	}
 	var waiting []string
 	for i := range bindings {
-		if b := &bindings[i]; !ready(b) && b.Name != handMade {
-			waiting = append(waiting, b.Namespace+"/"+b.Name+" "+situation(b))
+		if b := &bindings[i]; !ready(b) && b.Name != conflictBinding {
+			waiting = append(waiting, b.Namespace+"/"+b.Name+" "+readySummary(b))
 		}
 	}
 	if len(waiting) > 0 {
@@ -68,8 +68,8 @@ func (s *story) everyBindingReady(ctx context.Context) error {
 	return nil
 }
 
-// situation is what the summary condition says.
-func situation(b *v1alpha1.PluginBinding) string {
+// readySummary is what the summary condition says.
+func readySummary(b *v1alpha1.PluginBinding) string {
 	condition := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
 	if condition == nil {
 		return "(no condition)"
@@ -77,9 +77,9 @@ func situation(b *v1alpha1.PluginBinding) string {
 	return fmt.Sprintf("(%s: %s)", condition.Reason, condition.Message)
 }
 
-// sameInKong complains of bindings whose plugin in Kong, found by its instance name, has
+// idsMatchKong complains of bindings whose plugin in Kong, found by its instance name, has
 // another ID than their status.
-func (s *story) sameInKong(ctx context.Context, bindings []v1alpha1.PluginBinding) error {
+func (s *walkthrough) idsMatchKong(ctx context.Context, bindings []v1alpha1.PluginBinding) error {
 	var errs []error
 	for i := range bindings {
 		b := &bindings[i]
@@ -92,7 +92,7 @@ func (s *story) sameInKong(ctx context.Context, bindings []v1alpha1.PluginBindin
 	return errors.Join(errs...)
 }
 
-func (s *story) instanceName(b *v1alpha1.PluginBinding) string {
+func (s *walkthrough) instanceName(b *v1alpha1.PluginBinding) string {
 	if b.Spec.InstanceName != "" {
 		return string(b.Spec.InstanceName)
 	}
@@ -101,17 +101,17 @@ func (s *story) instanceName(b *v1alpha1.PluginBinding) string {
 
 // cartPlugins are the IDs of the plugins that Kong has for the ten bindings, by the name
 // of the binding.
-func (s *story) cartPlugins(ctx context.Context) (map[string]string, error) {
+func (s *walkthrough) cartPlugins(ctx context.Context) (map[string]string, error) {
 	plugins, err := s.kong.owned(ctx, cartNamespace)
 	ids := make(map[string]string, len(plugins))
 	for _, plugin := range plugins {
-		ids[plugin.tagged("k8s-name")] = plugin.id()
+		ids[plugin.tagValue("k8s-name")] = plugin.id()
 	}
 	return ids, err
 }
 
 // recorded are the IDs that the statuses of the ten bindings hold, by name.
-func (s *story) recorded(ctx context.Context) (map[string]string, error) {
+func (s *walkthrough) recorded(ctx context.Context) (map[string]string, error) {
 	bindings, err := s.list(ctx, client.InNamespace(cartNamespace))
 	ids := map[string]string{}
 	for i := range bindings {
@@ -124,7 +124,7 @@ func (s *story) recorded(ctx context.Context) (map[string]string, error) {
 
 // onePluginEach complains unless Kong has one plugin for each of the ten bindings, on a
 // route of its own.
-func (s *story) onePluginEach(ctx context.Context) error {
+func (s *walkthrough) onePluginEach(ctx context.Context) error {
 	plugins, err := s.kong.owned(ctx, cartNamespace)
 	if err != nil {
 		return err
@@ -132,17 +132,17 @@ func (s *story) onePluginEach(ctx context.Context) error {
 	names, routes := map[string]bool{}, map[string]bool{}
 	for _, plugin := range plugins {
 		route, _ := plugin["route"].(map[string]any)
-		names[plugin.tagged("k8s-name")], routes[entity(route).id()] = true, true
+		names[plugin.tagValue("k8s-name")], routes[entity(route).id()] = true, true
 	}
-	if len(plugins) != carts || len(names) != carts || len(routes) != carts {
+	if len(plugins) != cartCount || len(names) != cartCount || len(routes) != cartCount {
 		return fmt.Errorf("%d plugins are in Kong, for %d bindings on %d routes", len(plugins), len(names), len(routes))
 	}
 	return nil
 }
 
-// stillThere complains of plugins that are no longer under the ID they had, or whose
+// idsUnchanged complains of plugins that are no longer under the ID they had, or whose
 // binding holds another one.
-func (s *story) stillThere(ctx context.Context, had map[string]string) error {
+func (s *walkthrough) idsUnchanged(ctx context.Context, had map[string]string) error {
 	inKong, err := s.cartPlugins(ctx)
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func unrecorded(inKong, recorded map[string]string) []string {
 }
 
 // recovered complains of bindings that do not say that their ID was found in Kong.
-func (s *story) recovered(ctx context.Context, names []string) error {
+func (s *walkthrough) recovered(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
 		b, err := s.cluster.binding(ctx, client.ObjectKey{Namespace: cartNamespace, Name: name})
@@ -183,7 +183,7 @@ func (s *story) recovered(ctx context.Context, names []string) error {
 }
 
 // pluginOf is the plugin of a binding, with the ID in the binding's status.
-func (s *story) pluginOf(ctx context.Context, key client.ObjectKey) (string, entity, error) {
+func (s *walkthrough) pluginOf(ctx context.Context, key client.ObjectKey) (string, entity, error) {
 	b, err := s.cluster.binding(ctx, key)
 	if err != nil {
 		return "", nil, err
@@ -195,20 +195,20 @@ func (s *story) pluginOf(ctx context.Context, key client.ObjectKey) (string, ent
 	return string(b.Status.PluginID), plugin, err
 }
 
-// sameAs complains when the plugin of that ID is not what it was, its times apart.
-func (s *story) sameAs(ctx context.Context, id string, was entity) error {
+// pluginEquals complains when the plugin of that ID is not what it was, its times apart.
+func (s *walkthrough) pluginEquals(ctx context.Context, id string, was entity) error {
 	is, err := s.kong.get(ctx, "/plugins/"+id)
 	if err != nil {
 		return err
 	}
-	if is, was := is.timeless().canonical(), was.timeless().canonical(); is != was {
+	if is, was := is.withoutTimestamps().canonical(), was.withoutTimestamps().canonical(); is != was {
 		return fmt.Errorf("it was %s\n and is %s", was, is)
 	}
 	return nil
 }
 
-// conflicting complains unless the binding reports the conflict with that plugin.
-func (s *story) conflicting(ctx context.Context, key client.ObjectKey, pluginID string) error {
+// conflictReported complains unless the binding reports the conflict with that plugin.
+func (s *walkthrough) conflictReported(ctx context.Context, key client.ObjectKey, pluginID string) error {
 	b, err := s.cluster.binding(ctx, key)
 	if err != nil {
 		return err
@@ -225,8 +225,8 @@ func (s *story) conflicting(ctx context.Context, key client.ObjectKey, pluginID 
 	return nil
 }
 
-// untouched says how the plugin differs from what it was, and what else was written.
-func (s *story) untouched(ctx context.Context, was entity, watched func(context.Context) (sight, error)) error {
+// pluginUnchanged says how the plugin differs from what it was, and what else was written.
+func (s *walkthrough) pluginUnchanged(ctx context.Context, was entity, watched func(context.Context) (observation, error)) error {
 	is, err := s.kong.get(ctx, "/plugins/"+was.id())
 	if err != nil {
 		return err
@@ -241,8 +241,8 @@ func (s *story) untouched(ctx context.Context, was entity, watched func(context.
 	return seen.anyWrite()
 }
 
-// neverChanged complains of bindings with another ID than they first had.
-func (s *story) neverChanged(bindings []v1alpha1.PluginBinding) error {
+// idsNeverChanged complains of bindings with another ID than they first had.
+func (s *walkthrough) idsNeverChanged(bindings []v1alpha1.PluginBinding) error {
 	now := map[client.ObjectKey]string{}
 	for i := range bindings {
 		now[client.ObjectKeyFromObject(&bindings[i])] = string(bindings[i].Status.PluginID)
@@ -256,8 +256,8 @@ func (s *story) neverChanged(bindings []v1alpha1.PluginBinding) error {
 	return errors.Join(errs...)
 }
 
-// expect complains unless err is the expected one.
-func expect(expected, err error) error {
+// expectError complains unless err is the expected one.
+func expectError(expected, err error) error {
 	switch {
 	case errors.Is(err, expected):
 		return nil

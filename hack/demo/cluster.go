@@ -37,7 +37,7 @@ func newCluster(dir string) *cluster {
 			CRDDirectoryPaths:        []string{filepath.Join("config", "crd", "bases")},
 			ErrorIfCRDPathMissing:    true,
 			ControlPlaneStartTimeout: time.Minute,
-			ControlPlaneStopTimeout:  clearing,
+			ControlPlaneStopTimeout:  teardownTimeout,
 		},
 	}
 }

@@ -65,11 +65,11 @@ func TestDifferenceTellsWhatBecameOfPlugins(t *testing.T) {
 
 func TestTellerCountsClaims(t *testing.T) {
 	var out strings.Builder
-	tell := &teller{out: &out, evidence: func() string { return "the last line" }}
-	tell.claim(nil, "this holds")
-	tell.claim(errors.New("it is otherwise"), "this does not")
-	if tell.held != 1 || tell.broken != 1 {
-		t.Errorf("held %d, broken %d", tell.held, tell.broken)
+	tell := &printer{out: &out, failureContext: func() string { return "the last line" }}
+	tell.checkf(nil, "this holds")
+	tell.checkf(errors.New("it is otherwise"), "this does not")
+	if tell.passed != 1 || tell.failed != 1 {
+		t.Errorf("held %d, broken %d", tell.passed, tell.failed)
 	}
 	want := "   ✓ this holds\n   ✗ this does not\n     it is otherwise\n     | the last line\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -80,7 +80,7 @@ func TestTellerCountsClaims(t *testing.T) {
 // The stand-in tells the demo's own requests from the operator's.
 func TestStandInWatchesTheOperator(t *testing.T) {
 	s := newStandIn()
-	defer s.shut()
+	defer s.shutdown()
 	demo := newAdmin(s.URL())
 	seen, err := s.watch(t.Context())
 	if err != nil {

@@ -6,25 +6,25 @@ import (
 )
 
 // keep applies the samples and leaves everything running until somebody ends it.
-func keep(ctx context.Context, s *stage) error {
-	t := newStory(s)
-	s.tell.chapter("Bindings become plugins, and show their IDs")
-	if err := t.bind(ctx); err != nil {
+func keep(ctx context.Context, s *environment) error {
+	t := newWalkthrough(s)
+	s.out.step("Bindings become plugins, and show their IDs")
+	if err := t.applyBindings(ctx); err != nil {
 		return err
 	}
-	s.tell.chapter("Now you")
-	s.tell.say("%s", s.guide())
+	s.out.step("Now you")
+	s.out.sayf("%s", s.guide())
 	select {
 	case <-ctx.Done():
-		s.tell.say("Stopping.")
+		s.out.sayf("Stopping.")
 		return nil
 	case <-s.operator.exited:
-		return fmt.Errorf("%w; its log ends with\n%s", s.operator.died(), s.operator.tail())
+		return fmt.Errorf("%w; its log ends with\n%s", s.operator.unexpectedExit(), s.operator.tail())
 	}
 }
 
 // guide says how to use what is running.
-func (s *stage) guide() string {
+func (s *environment) guide() string {
 	return fmt.Sprintf(`Everything stays up until Ctrl-C, and then goes, with what is in it.
 The operator's log: %[1]s
 

@@ -15,47 +15,47 @@ import (
 // kong is the Kong of the demo, the stand-in or a real one.
 type kong struct {
 	*admin
-	witness
+	observer
 	clusterID string
 	version   string
-	made      []string        // paths of the entities the demo made, in that order
-	before    map[string]bool // IDs of the plugins that were there before it
+	created   []string        // paths of the entities the demo made, in that order
+	existing  map[string]bool // IDs of the plugins that were there before it
 }
 
-// witness is what only the side of Kong can do or tell.
-type witness interface {
+// observer is what only the side of Kong can do or tell.
+type observer interface {
 	// name says what kind of Kong this is.
 	name() string
 	// stall makes creates hang, so that the operator can be killed amid them, and says
 	// after how many to do it. The requests that hang are given up with undo.
-	stall() (after int, undo func())
+	stallCreates() (after int, undo func())
 	// watch begins to watch the operator. What it returns tells what was seen since.
-	watch(ctx context.Context) (func(ctx context.Context) (sight, error), error)
+	watch(ctx context.Context) (func(ctx context.Context) (observation, error), error)
 	// conflicts is how often the operator was answered 409 so far; -1 if nobody knows.
 	conflicts() int
 	// keepsPlugins says whether this Kong lives on after the demo.
-	keepsPlugins() bool
-	shut()
+	persistent() bool
+	shutdown()
 }
 
 // openKong starts the stand-in, or looks at the real gateway, and puts the services,
 // routes and consumers there that the samples speak of.
 func openKong(ctx context.Context, o options) (*kong, error) {
-	k := &kong{before: map[string]bool{}}
+	k := &kong{existing: map[string]bool{}}
 	if o.kongURL == "" {
 		standIn := newStandIn()
-		k.admin, k.witness, k.clusterID = newAdmin(standIn.URL()), standIn, "demo"
+		k.admin, k.observer, k.clusterID = newAdmin(standIn.URL()), standIn, "demo"
 	} else {
 		k.admin = newAdmin(o.kongURL)
 		// A name of its own: the next demo on this Kong must not take this one's plugins
 		// for its own.
-		k.witness, k.clusterID = realGateway{k.admin}, "demo-"+strings.ToLower(rand.Text()[:8])
+		k.observer, k.clusterID = realGateway{k.admin}, "demo-"+strings.ToLower(rand.Text()[:8])
 	}
 	if err := k.inspect(ctx, o.force); err != nil {
-		k.shut()
+		k.shutdown()
 		return nil, err
 	}
-	if err := k.furnish(ctx); err != nil {
+	if err := k.seed(ctx); err != nil {
 		return nil, errors.Join(err, k.close(context.WithoutCancel(ctx)))
 	}
 	return k, nil
@@ -82,7 +82,7 @@ func (k *kong) inspect(ctx context.Context, force bool) error {
 		}
 		if kind == "plugins" {
 			for _, plugin := range list {
-				k.before[plugin.id()] = true
+				k.existing[plugin.id()] = true
 			}
 		}
 		if len(list) > 0 {
@@ -96,20 +96,20 @@ func (k *kong) inspect(ctx context.Context, force bool) error {
 	return nil
 }
 
-// carts is the number of routes /cart/..., each of which gets a binding.
-const carts = 10
+// cartCount is the number of routes /cart/..., each of which gets a binding.
+const cartCount = 10
 
 func cartName(i int) string { return fmt.Sprintf("cart-%02d", i) }
 
-// furnish puts there what other people manage in Kong.
-func (k *kong) furnish(ctx context.Context) error {
+// seed puts there what other people manage in Kong.
+func (k *kong) seed(ctx context.Context) error {
 	for _, service := range []string{"orders", "payments", "cart"} {
 		if err := k.ensure(ctx, "services", service, entity{"name": service, "url": "http://" + service + ".internal:8080"}); err != nil {
 			return err
 		}
 	}
 	routes := map[string]string{"orders-v1": "orders", "payments-v1": "payments"}
-	for i := range carts {
+	for i := range cartCount {
 		routes[cartName(i+1)] = "cart"
 	}
 	for route, service := range routes {
@@ -145,7 +145,7 @@ func (k *kong) create(ctx context.Context, kind string, body entity) (entity, er
 	if err := k.do(ctx, http.MethodPost, "/"+kind, body, &made); err != nil {
 		return nil, err
 	}
-	k.made = append(k.made, "/"+kind+"/"+made.id())
+	k.created = append(k.created, "/"+kind+"/"+made.id())
 	return made, nil
 }
 
@@ -160,20 +160,20 @@ func (k *kong) owned(ctx context.Context, namespaces ...string) ([]entity, error
 
 // close removes what the demo made from a Kong that lives on.
 func (k *kong) close(ctx context.Context) error {
-	defer k.shut()
-	if !k.keepsPlugins() {
+	defer k.shutdown()
+	if !k.persistent() {
 		return nil
 	}
 	plugins, err := k.owned(ctx)
 	errs := []error{err}
 	var doomed []string
 	for _, plugin := range plugins {
-		if !k.before[plugin.id()] {
+		if !k.existing[plugin.id()] {
 			doomed = append(doomed, "/plugins/"+plugin.id())
 		}
 	}
-	slices.Reverse(k.made)
-	for _, path := range append(doomed, k.made...) {
+	slices.Reverse(k.created)
+	for _, path := range append(doomed, k.created...) {
 		errs = append(errs, k.do(ctx, http.MethodDelete, path, nil, nil))
 	}
 	return errors.Join(errs...)

@@ -69,22 +69,22 @@ func run(o options) int {
 	defer stop()
 	ctrllog.SetLogger(logr.Discard()) // envtest's; what fails is returned as an error
 
-	tell := newTeller(os.Stdout)
-	if err := perform(ctx, o, tell); err != nil {
+	tell := newPrinter(os.Stdout)
+	if err := runDemo(ctx, o, tell); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		return 1
 	}
-	if tell.broken > 0 {
+	if tell.failed > 0 {
 		return 1
 	}
 	return 0
 }
 
-// perform sets the stage, plays on it and clears it away, whatever happens.
-func perform(ctx context.Context, o options, tell *teller) (err error) {
-	s := &stage{options: o, tell: tell}
+// runDemo sets the stage, plays on it and clears it away, whatever happens.
+func runDemo(ctx context.Context, o options, tell *printer) (err error) {
+	s := &environment{options: o, out: tell}
 	defer func() { err = errors.Join(err, s.tearDown(context.WithoutCancel(ctx))) }()
-	if err := play(ctx, s); ctx.Err() == nil {
+	if err := runIn(ctx, s); ctx.Err() == nil {
 		return err
 	} else if err != nil {
 		return errors.New("interrupted") // whatever was under way failed because of that
@@ -92,7 +92,7 @@ func perform(ctx context.Context, o options, tell *teller) (err error) {
 	return nil
 }
 
-func play(ctx context.Context, s *stage) error {
+func runIn(ctx context.Context, s *environment) error {
 	began := time.Now()
 	if err := s.setUp(ctx); err != nil {
 		return err
@@ -100,10 +100,10 @@ func play(ctx context.Context, s *stage) error {
 	if s.keep {
 		return keep(ctx, s)
 	}
-	if err := newStory(s).tellAll(ctx); err != nil {
+	if err := newWalkthrough(s).run(ctx); err != nil {
 		return err
 	}
-	s.tell.summary(time.Since(began))
+	s.out.summary(time.Since(began))
 	return nil
 }
 

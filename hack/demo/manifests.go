@@ -9,7 +9,7 @@ const (
 	// cartNamespace is where the story's own bindings are.
 	cartNamespace = "cart"
 	// handMade is the binding whose place a plugin made by hand has taken.
-	handMade = "cart-service"
+	conflictBinding = "cart-service"
 )
 
 // cartManifest is the namespace of a team that may use the samples' gateway, and a
@@ -23,7 +23,7 @@ metadata:
   labels:
     kong-access: allowed
 `)
-	for i := range carts {
+	for i := range cartCount {
 		b.WriteString("---\n" + rateLimit(cartName(i+1), "route", cartName(i+1)))
 	}
 	return b.String()

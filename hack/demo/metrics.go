@@ -59,9 +59,9 @@ func sum(values map[string]float64, having ...string) float64 {
 	return total
 }
 
-// writesSeen is how many requests to change a binding, a gateway or an event the API
+// writeRequests is how many requests to change a binding, a gateway or an event the API
 // server has had, whether or not something changed by them.
-func (c *cluster) writesSeen(ctx context.Context) (int, error) {
+func (c *cluster) writeRequests(ctx context.Context) (int, error) {
 	page, err := c.kubectl(ctx, "", "get", "--raw", "/metrics")
 	if err != nil {
 		return 0, err
@@ -79,16 +79,16 @@ func (c *cluster) writesSeen(ctx context.Context) (int, error) {
 
 // activity is what the operator's own metrics tell about how busy it is.
 type activity struct {
-	passes  int     // of the reconcilers so far
-	waiting int     // objects in their queues
-	swept   float64 // when the last sweep ended, in seconds since 1970; 0 before the first
+	reconciles int     // of the reconcilers so far
+	queued     int     // objects in their queues
+	lastResync float64 // when the last sweep ended, in seconds since 1970; 0 before the first
 }
 
 func (o *operator) activity(ctx context.Context) (activity, error) {
 	page, err := fetch(ctx, o.metrics)
 	return activity{
-		passes:  int(sum(samples(page, "controller_runtime_reconcile_total"))),
-		waiting: int(sum(samples(page, "workqueue_depth"))),
-		swept:   sum(samples(page, "kong_operator_gateway_last_sweep_timestamp_seconds")),
+		reconciles: int(sum(samples(page, "controller_runtime_reconcile_total"))),
+		queued:     int(sum(samples(page, "workqueue_depth"))),
+		lastResync: sum(samples(page, "kong_operator_gateway_last_sweep_timestamp_seconds")),
 	}, err
 }

@@ -16,15 +16,15 @@ import (
 
 // operator is the operator's process.
 type operator struct {
-	binary    string
-	args      []string
-	logFile   string
-	metrics   string // URL
-	ready     string // URL
-	cmd       *exec.Cmd
-	exited    chan struct{} // closed when cmd ended, with this error
-	exitErr   error
-	expecting bool // that it ends
+	binary       string
+	args         []string
+	logFile      string
+	metrics      string // URL
+	ready        string // URL
+	cmd          *exec.Cmd
+	exited       chan struct{} // closed when cmd ended, with this error
+	exitErr      error
+	exitExpected bool // that it ends
 }
 
 func newOperator(binary, kubeconfig, clusterID, logFile string) *operator {
@@ -60,7 +60,7 @@ func (o *operator) start(ctx context.Context) error {
 	o.cmd.Stdout, o.cmd.Stderr = log, log
 	// Ctrl-C is for the demo alone, which then stops the operator.
 	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	o.expecting = false
+	o.exitExpected = false
 	if err := o.cmd.Start(); err != nil {
 		o.cmd = nil
 		return fmt.Errorf("start the operator: %w", err)
@@ -81,7 +81,7 @@ func (o *operator) await() {
 
 func (o *operator) becomeReady(ctx context.Context) error {
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-		if err := o.died(); err != nil {
+		if err := o.unexpectedExit(); err != nil {
 			return false, err
 		}
 		_, err := fetch(ctx, o.ready)
@@ -93,9 +93,9 @@ func (o *operator) becomeReady(ctx context.Context) error {
 	return nil
 }
 
-// died says so when the process ended and nobody had asked it to.
-func (o *operator) died() error {
-	if o == nil || o.cmd == nil || o.expecting {
+// unexpectedExit says so when the process ended and nobody had asked it to.
+func (o *operator) unexpectedExit() error {
+	if o == nil || o.cmd == nil || o.exitExpected {
 		return nil
 	}
 	select {
@@ -108,7 +108,7 @@ func (o *operator) died() error {
 
 // kill ends the process as a node loss would.
 func (o *operator) kill() error {
-	o.expecting = true
+	o.exitExpected = true
 	if err := o.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -121,7 +121,7 @@ func (o *operator) stop() error {
 	if o.cmd == nil {
 		return nil
 	}
-	o.expecting = true
+	o.exitExpected = true
 	select {
 	case <-o.exited:
 		return nil
@@ -136,8 +136,8 @@ func (o *operator) stop() error {
 			return fmt.Errorf("the operator, told to stop, ended with: %w", o.exitErr)
 		}
 		return nil
-	case <-time.After(clearing):
-		return errors.Join(fmt.Errorf("the operator did not stop within %s of a SIGTERM", clearing), o.kill())
+	case <-time.After(teardownTimeout):
+		return errors.Join(fmt.Errorf("the operator did not stop within %s of a SIGTERM", teardownTimeout), o.kill())
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// quiet is how long nothing has to happen before things count as settled.
-const quiet = 2 * time.Second
+// quietPeriod is how long nothing has to happen before things count as settled.
+const quietPeriod = 2 * time.Second
 
 // counts is what the API server holds, and how often somebody wanted to change it.
 type counts struct {
@@ -22,7 +22,7 @@ type counts struct {
 	writes   int               // requests
 }
 
-func (s *stage) count(ctx context.Context) (counts, error) {
+func (s *environment) count(ctx context.Context) (counts, error) {
 	c := counts{versions: map[string]string{}}
 	var (
 		bindings v1alpha1.PluginBindingList
@@ -46,7 +46,7 @@ func (s *stage) count(ctx context.Context) (counts, error) {
 		c.add(fmt.Sprintf("Event %q (%s)", event.Message, event.Reason), event)
 	}
 	var err error
-	c.writes, err = s.cluster.writesSeen(ctx)
+	c.writes, err = s.cluster.writeRequests(ctx)
 	return c, err
 }
 
@@ -73,11 +73,11 @@ func (c counts) differenceTo(before counts) error {
 	return errors.Join(errs...)
 }
 
-// settle waits until the gateway's status speaks of a Kong in which nothing differs, and
+// waitUntilSettled waits until the gateway's status speaks of a Kong in which nothing differs, and
 // until nothing has been written for a while.
-func (s *story) settle(ctx context.Context) error {
+func (s *walkthrough) waitUntilSettled(ctx context.Context) error {
 	last, since := counts{}, s.now()
-	return s.eventually(ctx, allReady, func(ctx context.Context) error {
+	return s.eventually(ctx, readyTimeout, func(ctx context.Context) error {
 		if err := s.inSync(ctx); err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (s *story) settle(ctx context.Context) error {
 			last, since = now, s.now()
 			return changed
 		}
-		if s.now().Sub(since) < quiet {
+		if s.now().Sub(since) < quietPeriod {
 			return errors.New("there was a change a moment ago")
 		}
 		return nil
@@ -98,8 +98,8 @@ func (s *story) settle(ctx context.Context) error {
 
 // inSync complains while the last sweep still speaks of a difference: the sweep after it
 // has to write that there is none.
-func (s *story) inSync(ctx context.Context) error {
-	if err := s.everyBindingReady(ctx); err != nil {
+func (s *walkthrough) inSync(ctx context.Context) error {
+	if err := s.allBindingsReady(ctx); err != nil {
 		return err
 	}
 	gateway, err := s.cluster.gateway(ctx)
@@ -117,21 +117,21 @@ func (s *story) inSync(ctx context.Context) error {
 	return nil
 }
 
-// looksAround waits until the operator has been through all objects and has swept Kong
+// waitForFullResync waits until the operator has been through all objects and has swept Kong
 // twice since it started.
-func (s *story) looksAround(ctx context.Context, objects int) error {
+func (s *walkthrough) waitForFullResync(ctx context.Context, objects int) error {
 	var first float64
-	return s.eventually(ctx, allReady, func(ctx context.Context) error {
+	return s.eventually(ctx, readyTimeout, func(ctx context.Context) error {
 		is, err := s.operator.activity(ctx)
 		if err != nil {
 			return err
 		}
 		if first == 0 {
-			first = is.swept
+			first = is.lastResync
 		}
-		if is.passes < objects || is.waiting > 0 || is.swept == first {
+		if is.reconciles < objects || is.queued > 0 || is.lastResync == first {
 			return fmt.Errorf("%d passes for %d objects, %d waiting, first sweep at %.3f, last at %.3f",
-				is.passes, objects, is.waiting, first, is.swept)
+				is.reconciles, objects, is.queued, first, is.lastResync)
 		}
 		return nil
 	})

@@ -28,10 +28,10 @@ const (
 	namespace   = "bench"
 	gatewayName = "kong"
 	// loaders is how many requests of the bench itself the API server has at a time.
-	loaders = 16
+	apiServerConcurrency = 16
 	// resync is the shortest that a KongGateway takes: the bench waits for several sweeps.
 	// A sweep that takes long makes the operator wait longer.
-	resync = "10s"
+	resyncInterval = "10s"
 )
 
 // cluster is an API server with its etcd on free ports of 127.0.0.1.
@@ -114,20 +114,20 @@ func (c *cluster) profile(ctx context.Context, seconds int) ([]byte, error) {
 	return c.raw.Get().AbsPath("/debug/pprof/profile").Param("seconds", strconv.Itoa(seconds)).DoRaw(ctx)
 }
 
-// furnish makes the namespace and the gateway.
-func (c *cluster) furnish(ctx context.Context, adminURL string) error {
+// seed makes the namespace and the gateway.
+func (c *cluster) seed(ctx context.Context, adminURL string) error {
 	if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		return err
 	}
 	return c.Create(ctx, &v1alpha1.KongGateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: gatewayName},
-		Spec:       v1alpha1.KongGatewaySpec{AdminURL: adminURL, ResyncInterval: resync},
+		Spec:       v1alpha1.KongGatewaySpec{AdminURL: adminURL, ResyncInterval: resyncInterval},
 	})
 }
 
 // load makes all bindings.
-func (c *cluster) load(ctx context.Context, plugins []specimen) error {
-	return inParallel(ctx, loaders, len(plugins), func(ctx context.Context, i int) error {
+func (c *cluster) load(ctx context.Context, plugins []pluginSpec) error {
+	return inParallel(ctx, apiServerConcurrency, len(plugins), func(ctx context.Context, i int) error {
 		binding, err := plugins[i].binding()
 		if err != nil {
 			return err
@@ -171,8 +171,8 @@ func (c *cluster) bindings(ctx context.Context) ([]v1alpha1.PluginBinding, error
 	return list.Items, err
 }
 
-// specimen is one plugin of the bench: as a binding, and as the bare client posts it.
-type specimen struct {
+// pluginSpec is one plugin of the bench: as a binding, and as the bare client posts it.
+type pluginSpec struct {
 	name   string // of the binding
 	plugin string
 	kind   string // service or route
@@ -180,9 +180,9 @@ type specimen struct {
 	config map[string]any
 }
 
-// assortment are the plugins on each service and on each route. Each kind costs the operator
+// pluginKinds are the plugins on each service and on each route. Each kind costs the operator
 // one request for its schema after a start.
-var assortment = []struct {
+var pluginKinds = []struct {
 	plugin string
 	config map[string]any
 }{
@@ -196,16 +196,16 @@ var assortment = []struct {
 	{"key-auth", map[string]any{"key_names": []string{"apikey"}}},
 }
 
-// fewest is the plugins of one service and one route.
-var fewest = 2 * len(assortment)
+// minBindings is the plugins of one service and one route.
+var minBindings = 2 * len(pluginKinds)
 
-// specimens are n plugins, each of another kind or on another entity.
-func specimens(n int) []specimen {
-	all := make([]specimen, n)
+// pluginSpecs are n plugins, each of another kind or on another entity.
+func pluginSpecs(n int) []pluginSpec {
+	all := make([]pluginSpec, n)
 	for i := range all {
-		entity, a := i/len(assortment), assortment[i%len(assortment)]
+		entity, a := i/len(pluginKinds), pluginKinds[i%len(pluginKinds)]
 		kind := []string{"service", "route"}[entity%2]
-		all[i] = specimen{
+		all[i] = pluginSpec{
 			name: fmt.Sprintf("b%05d", i), plugin: a.plugin, config: a.config,
 			kind: kind, entity: entityName(kind, entity/2),
 		}
@@ -215,7 +215,7 @@ func specimens(n int) []specimen {
 
 func entityName(kind string, i int) string { return fmt.Sprintf("bench-%s-%04d", kind, i) }
 
-func (s specimen) binding() (*v1alpha1.PluginBinding, error) {
+func (s pluginSpec) binding() (*v1alpha1.PluginBinding, error) {
 	config, err := json.Marshal(s.config)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func TestProxy(t *testing.T) {
 			w.WriteHeader(http.StatusConflict)
 		}
 	})
-	found := p.await(`"mark"`)
+	found := p.awaitWrite(`"mark"`)
 	for _, method := range []string{http.MethodPut, http.MethodGet, http.MethodPost} {
 		before := p.mark()
 		send(t, client, method, p.url+"/plugins/x", `{"tags":["mark"]}`)
@@ -65,11 +65,11 @@ func TestProxy(t *testing.T) {
 		}
 	}
 	mark := p.mark()
-	p.setAway(true)
+	p.setUnreachable(true)
 	if _, err := client.Get(p.url + "/"); err == nil {
 		t.Error("an answer from a gateway that is away")
 	}
-	p.setAway(false)
+	p.setUnreachable(false)
 	send(t, client, http.MethodDelete, p.url+"/plugins/x", "")
 	counted(t, p, 5)
 

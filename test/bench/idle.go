@@ -10,50 +10,50 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// afterwards is how long after its last request a sweep may still keep the operator busy.
-const afterwards = time.Second
+// resyncTail is how long after its last request a sweep may still keep the operator busy.
+const resyncTail = time.Second
 
 // idle watches the operator for some sweeps while there is nothing to do.
-func (s *stage) idle(ctx context.Context, p *phase) error {
+func (s *environment) idle(ctx context.Context, p *phase) error {
 	mark := s.proxy.mark()
 	begun := make(chan struct{}, 16)
-	s.proxy.whenSwept(func() { begun <- struct{}{} })
-	defer s.proxy.whenSwept(nil)
+	s.proxy.setOnResync(func() { begun <- struct{}{} })
+	defer s.proxy.setOnResync(nil)
 
 	watch, stop := context.WithCancel(ctx)
 	samples := sampleCPU(watch, s.operator)
 	defer stop()
-	if err := nextSweep(ctx, begun); err != nil {
+	if err := waitForResync(ctx, begun); err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := nextSweep(ctx, begun); err != nil {
+	if err := waitForResync(ctx, begun); err != nil {
 		return err
 	}
-	profiled := s.profileSweep(ctx)
+	profiled := s.profileResync(ctx)
 	defer profiled()
-	for range s.sweeps - 1 {
-		if err := nextSweep(ctx, begun); err != nil {
+	for range s.resyncs - 1 {
+		if err := waitForResync(ctx, begun); err != nil {
 			return err
 		}
 	}
 	ended := time.Now()
-	if err := s.sweepEnds(ctx); err != nil {
+	if err := s.waitForResyncEnd(ctx); err != nil {
 		return err
 	}
 	stop()
 	p.Seconds = ended.Sub(began).Seconds()
-	p.sumUpIdle(s.proxy.since(mark), <-samples, began, ended)
+	p.summarizeIdle(s.proxy.since(mark), <-samples, began, ended)
 	for _, e := range s.proxy.since(mark) {
-		if e.write() {
-			s.wrong("idle: Kong was written to: %s %s", e.method, e.kind)
+		if e.isWrite() {
+			s.fail("idle: Kong was written to: %s %s", e.method, e.kind)
 		}
 	}
 	return s.verify(ctx, p.Name)
 }
 
-// nextSweep waits until a sweep begins.
-func nextSweep(ctx context.Context, begun <-chan struct{}) error {
+// waitForResync waits until a sweep begins.
+func waitForResync(ctx context.Context, begun <-chan struct{}) error {
 	const longest = 10 * patience
 	select {
 	case <-begun:
@@ -65,14 +65,14 @@ func nextSweep(ctx context.Context, begun <-chan struct{}) error {
 	}
 }
 
-// sweepEnds waits until the sweep under way has ended.
-func (s *stage) sweepEnds(ctx context.Context) error {
+// waitForResyncEnd waits until the sweep under way has ended.
+func (s *environment) waitForResyncEnd(ctx context.Context) error {
 	calm, last := time.Now(), s.proxy.mark()
 	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		if mark := s.proxy.mark(); mark != last {
 			calm, last = time.Now(), mark
 		}
-		return time.Since(calm) > afterwards, nil
+		return time.Since(calm) > resyncTail, nil
 	})
 }
 
@@ -85,7 +85,7 @@ type cpuSample struct {
 // sampleCPU looks at the operator's use of the processor until the context ends.
 func sampleCPU(ctx context.Context, o *operator) <-chan []cpuSample {
 	out := make(chan []cpuSample, 1)
-	pid, spent := o.cmd.Process.Pid, o.spent
+	pid, spent := o.cmd.Process.Pid, o.endedCPU
 	go func() {
 		var samples []cpuSample
 		_ = wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(context.Context) (bool, error) { // ends with the context
@@ -101,24 +101,24 @@ func sampleCPU(ctx context.Context, o *operator) <-chan []cpuSample {
 	return out
 }
 
-// stretch is a time from one moment to another.
-type stretch struct{ from, to time.Time }
+// timeRange is a time from one moment to another.
+type timeRange struct{ from, to time.Time }
 
-func (s stretch) holds(t time.Time) bool { return !t.Before(s.from) && !t.After(s.to) }
+func (s timeRange) contains(t time.Time) bool { return !t.Before(s.from) && !t.After(s.to) }
 
-// sweepsIn finds when the operator swept: from the probe before a list of plugins to the
+// resyncsIn finds when the operator swept: from the probe before a list of plugins to the
 // last page. Probes without lists, between the sweeps, are none.
-func sweepsIn(exchanges []exchange) []stretch {
+func resyncsIn(exchanges []exchange) []timeRange {
 	sorted := slices.Clone(exchanges)
 	slices.SortFunc(sorted, func(a, b exchange) int { return a.began.Compare(b.began) })
-	var sweeps []stretch
+	var sweeps []timeRange
 	var probed time.Time
 	for _, e := range sorted {
 		switch {
 		case e.kind == "/":
 			probed = e.began
 		case e.firstPage:
-			sweeps = append(sweeps, stretch{probed, e.ended})
+			sweeps = append(sweeps, timeRange{probed, e.ended})
 		case e.kind == "/plugins" && len(sweeps) > 0:
 			sweeps[len(sweeps)-1].to = e.ended
 		}
@@ -126,14 +126,14 @@ func sweepsIn(exchanges []exchange) []stretch {
 	return sweeps
 }
 
-// sumUpIdle divides what was used into sweeps and the time between them.
-func (p *phase) sumUpIdle(exchanges []exchange, samples []cpuSample, began, ended time.Time) {
+// summarizeIdle divides what was used into sweeps and the time between them.
+func (p *phase) summarizeIdle(exchanges []exchange, samples []cpuSample, began, ended time.Time) {
 	// The sweep that begins at the end is outside.
-	whole := stretch{began.Add(-afterwards), ended.Add(-afterwards)}
-	var sweeps []stretch
+	whole := timeRange{began.Add(-resyncTail), ended.Add(-resyncTail)}
+	var sweeps []timeRange
 	var took time.Duration
-	for _, sweep := range sweepsIn(exchanges) {
-		if whole.holds(sweep.from) {
+	for _, sweep := range resyncsIn(exchanges) {
+		if whole.contains(sweep.from) {
 			sweeps = append(sweeps, sweep)
 			took += sweep.to.Sub(sweep.from)
 		}
@@ -141,10 +141,10 @@ func (p *phase) sumUpIdle(exchanges []exchange, samples []cpuSample, began, ende
 	reads, probes, others := 0, 0, 0
 	for _, e := range exchanges {
 		switch {
-		case !whole.holds(e.began):
-		case !e.sweep:
+		case !whole.contains(e.began):
+		case !e.resync:
 			others++
-		case slices.ContainsFunc(sweeps, func(s stretch) bool { return s.holds(e.began) }):
+		case slices.ContainsFunc(sweeps, func(s timeRange) bool { return s.contains(e.began) }):
 			reads++
 		default:
 			probes++
@@ -156,20 +156,20 @@ func (p *phase) sumUpIdle(exchanges []exchange, samples []cpuSample, began, ende
 	p.Figures[figSweepTook] = float64(took.Milliseconds()) / n
 	p.Figures[figBetween] = float64(probes)
 	p.Figures[figPerBinding] = float64(others)
-	busy, idle, between := shareOut(samples, sweeps, whole)
+	busy, idle, between := splitCPU(samples, sweeps, whole)
 	p.Figures[figSweepCPU] = 1000 * busy / n
 	p.Figures[figIdlePercent] = 100 * idle / max(between.Seconds(), 1e-9)
 }
 
-// shareOut adds up what was used during sweeps and between them, and the time between.
-func shareOut(samples []cpuSample, sweeps []stretch, whole stretch) (busy, idle float64, between time.Duration) {
+// splitCPU adds up what was used during sweeps and between them, and the time between.
+func splitCPU(samples []cpuSample, sweeps []timeRange, whole timeRange) (busy, idle float64, between time.Duration) {
 	for i := 1; i < len(samples); i++ {
 		from, to := samples[i-1], samples[i]
-		if !whole.holds(from.at) || !whole.holds(to.at) {
+		if !whole.contains(from.at) || !whole.contains(to.at) {
 			continue
 		}
-		swept := slices.ContainsFunc(sweeps, func(s stretch) bool {
-			return stretch{s.from, s.to.Add(afterwards)}.holds(to.at)
+		swept := slices.ContainsFunc(sweeps, func(s timeRange) bool {
+			return timeRange{s.from, s.to.Add(resyncTail)}.contains(to.at)
 		})
 		if swept {
 			busy += to.cpu - from.cpu

@@ -22,20 +22,20 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// abreast is how many requests the bare client has under way at a time: as many as the
+// kongConcurrency is how many requests the bare client has under way at a time: as many as the
 // operator by default.
-const abreast = 8
+const kongConcurrency = 8
 
 // kong is the Kong of the bench: the stand-in in a process of its own, or a real one.
 type kong struct {
-	url       string
-	what      string // kind and version
-	clusterID string
-	process   *exec.Cmd // of the stand-in
-	client    *http.Client
+	url         string
+	description string // kind and version
+	clusterID   string
+	process     *exec.Cmd // of the stand-in
+	client      *http.Client
 
-	mu   sync.Mutex
-	made []string // paths of what the bench made, in that order
+	mu      sync.Mutex
+	created []string // paths of what the bench made, in that order
 }
 
 func openKong(ctx context.Context, o options) (*kong, error) {
@@ -86,11 +86,11 @@ func (k *kong) inspect(ctx context.Context, o options) error {
 	if root.Configuration.Database == "" || root.Configuration.Database == "off" {
 		return fmt.Errorf("%s is no Kong in DB mode", k.url)
 	}
-	k.what = "Kong " + root.Version
+	k.description = "Kong " + root.Version
 	if k.process != nil {
-		k.what = "stand-in for Kong " + root.Version
+		k.description = "stand-in for Kong " + root.Version
 		if o.pace {
-			k.what += ", at Kong's pace"
+			k.description += ", at Kong's pace"
 		}
 	}
 	for _, kind := range []string{"services", "routes", "plugins"} {
@@ -105,16 +105,16 @@ func (k *kong) inspect(ctx context.Context, o options) error {
 	return nil
 }
 
-// furnish makes the services and routes that the specimens name.
-func (k *kong) furnish(ctx context.Context, plugins []specimen) error {
-	pairs := (len(plugins) + fewest - 1) / fewest
-	if err := inParallel(ctx, abreast, pairs, func(ctx context.Context, i int) error {
+// seed makes the services and routes that the specimens name.
+func (k *kong) seed(ctx context.Context, plugins []pluginSpec) error {
+	pairs := (len(plugins) + minBindings - 1) / minBindings
+	if err := inParallel(ctx, kongConcurrency, pairs, func(ctx context.Context, i int) error {
 		name := entityName("service", i)
 		return k.create(ctx, "services", map[string]any{"name": name, "url": "http://" + name + ".internal:8080"})
 	}); err != nil {
 		return err
 	}
-	return inParallel(ctx, abreast, pairs, func(ctx context.Context, i int) error {
+	return inParallel(ctx, kongConcurrency, pairs, func(ctx context.Context, i int) error {
 		name := entityName("route", i)
 		return k.create(ctx, "routes", map[string]any{
 			"name": name, "paths": []string{"/" + name}, "service": map[string]any{"name": entityName("service", i)},
@@ -132,16 +132,16 @@ func (k *kong) create(ctx context.Context, kind string, body map[string]any) err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.made = append(k.made, "/"+kind+"/"+made.ID)
+	k.created = append(k.created, "/"+kind+"/"+made.ID)
 	return nil
 }
 
 // bareRate is how many plugins per second a plain HTTP client makes of this Admin API,
 // through the same proxy. They are removed again.
-func (k *kong) bareRate(ctx context.Context, through string, plugins []specimen) (float64, error) {
+func (k *kong) bareRate(ctx context.Context, through string, plugins []pluginSpec) (float64, error) {
 	bare := &kong{url: through, client: k.client}
 	began := time.Now()
-	err := inParallel(ctx, abreast, len(plugins), func(ctx context.Context, i int) error {
+	err := inParallel(ctx, kongConcurrency, len(plugins), func(ctx context.Context, i int) error {
 		s := plugins[i]
 		return bare.create(ctx, "plugins", map[string]any{
 			"name": s.plugin, "config": s.config, s.kind: map[string]any{"name": s.entity},
@@ -150,8 +150,8 @@ func (k *kong) bareRate(ctx context.Context, through string, plugins []specimen)
 		})
 	})
 	rate := float64(len(plugins)) / time.Since(began).Seconds()
-	removed := inParallel(context.WithoutCancel(ctx), abreast, len(bare.made), func(ctx context.Context, i int) error {
-		return k.do(ctx, http.MethodDelete, bare.made[i], nil, nil)
+	removed := inParallel(context.WithoutCancel(ctx), kongConcurrency, len(bare.created), func(ctx context.Context, i int) error {
+		return k.do(ctx, http.MethodDelete, bare.created[i], nil, nil)
 	})
 	return rate, errors.Join(err, removed)
 }
@@ -228,11 +228,11 @@ func (k *kong) close(ctx context.Context) error {
 	}
 	plugins, err := k.owned(ctx)
 	errs := []error{err}
-	slices.Reverse(k.made) // routes before their services
+	slices.Reverse(k.created) // routes before their services
 	for i, id := range plugins {
 		plugins[i] = "/plugins/" + id
 	}
-	for _, path := range append(plugins, k.made...) {
+	for _, path := range append(plugins, k.created...) {
 		errs = append(errs, k.do(ctx, http.MethodDelete, path, nil, nil))
 	}
 	return errors.Join(errs...)

@@ -35,15 +35,15 @@ type options struct {
 	kongURL  string        // a real Admin API instead of the stand-in
 	force    bool          // use that Admin API although it is not empty
 	pace     bool          // let the stand-in take as long for an answer as Kong does
-	sweeps   int           // how many sweeps the idle operator is watched for
+	resyncs  int           // how many sweeps the idle operator is watched for
 	outage   time.Duration // how long the gateway is away
 	profiles string        // a directory for profiles of the operator; empty: none
 }
 
-// stored is the result that the documentation tells of.
-const stored = "docs/performance.json"
+// storedResult is the result that the documentation tells of.
+const storedResult = "docs/performance.json"
 
-const help = `Usage: make bench, from the root of the repository.
+const usageText = `Usage: make bench, from the root of the repository.
        go run ./test/bench --project docs/performance.json
            calculates from that file what a million bindings on a hundred gateways cost
 
@@ -64,13 +64,13 @@ Environment:
 `
 
 func main() {
-	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), help) }
+	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usageText) }
 	file := flag.String("project", "", "")
 	flag.Parse()
 	if *file != "" {
 		r, err := readResult(*file)
 		if err == nil {
-			err = project(os.Stdout, r, million)
+			err = project(os.Stdout, r, millionBindings)
 		}
 		exitOn(err)
 		return
@@ -103,7 +103,7 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	}
 	o := options{
 		out:      get("BENCH_OUT", "dist/bench.json"),
-		base:     get("BENCH_BASE", stored),
+		base:     get("BENCH_BASE", storedResult),
 		assets:   getenv("KUBEBUILDER_ASSETS"),
 		manager:  get("BENCH_MANAGER", "bin/manager"),
 		flags:    strings.Fields(getenv("BENCH_FLAGS")),
@@ -115,8 +115,8 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	var errs []error
 	for _, word := range strings.Fields(get("BENCH_N", "100 1000 10000")) {
 		n, err := strconv.Atoi(word)
-		if err == nil && n < fewest {
-			err = fmt.Errorf("BENCH_N: %d: at least %d", n, fewest)
+		if err == nil && n < minBindings {
+			err = fmt.Errorf("BENCH_N: %d: at least %d", n, minBindings)
 		}
 		errs = append(errs, err)
 		o.sizes = append(o.sizes, n)
@@ -128,9 +128,9 @@ func optionsFrom(getenv func(string) string) (options, error) {
 		errs = append(errs, fmt.Errorf("BENCH_PACE: %q is neither kong nor none", pace))
 	}
 	var err error
-	o.sweeps, err = strconv.Atoi(get("BENCH_SWEEPS", "3"))
-	if err == nil && o.sweeps < 1 {
-		err = fmt.Errorf("BENCH_SWEEPS: %d: at least 1", o.sweeps)
+	o.resyncs, err = strconv.Atoi(get("BENCH_SWEEPS", "3"))
+	if err == nil && o.resyncs < 1 {
+		err = fmt.Errorf("BENCH_SWEEPS: %d: at least 1", o.resyncs)
 	}
 	errs = append(errs, err)
 	o.outage, err = time.ParseDuration(get("BENCH_OUTAGE", "60s"))
@@ -145,7 +145,7 @@ func optionsFrom(getenv func(string) string) (options, error) {
 // was wrong.
 func run(ctx context.Context, o options) error {
 	base, err := readResult(o.base)
-	if o.base == stored && errors.Is(err, os.ErrNotExist) {
+	if o.base == storedResult && errors.Is(err, os.ErrNotExist) {
 		err = nil // there is none yet
 	}
 	if err != nil {

@@ -26,12 +26,12 @@ type operator struct {
 	bindings int
 	profiles string // directory; empty: none
 
-	metrics string // URL
-	pprof   string // URL
-	cmd     *exec.Cmd
-	exited  chan struct{} // closed when cmd has ended
-	peak    float64       // of all its processes so far, in MiB
-	spent   float64       // by those that have ended, in seconds of a processor
+	metrics  string // URL
+	pprof    string // URL
+	cmd      *exec.Cmd
+	exited   chan struct{} // closed when cmd has ended
+	peakMiB  float64       // of all its processes so far, in MiB
+	endedCPU float64       // by those that have ended, in seconds of a processor
 }
 
 func newOperator(o options, c *cluster, k *kong, dir string, bindings int) *operator {
@@ -86,17 +86,17 @@ func (o *operator) stop() error {
 	if o == nil || o.cmd == nil {
 		return nil
 	}
-	if err := o.alive(); err != nil {
+	if err := o.checkAlive(); err != nil {
 		return err
 	}
 	if u, err := usageOf(o.cmd.Process.Pid); err == nil { // before it is gone
-		o.peak = max(o.peak, u.peak)
+		o.peakMiB = max(o.peakMiB, u.peak)
 	}
 	if err := o.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-o.exited
-	o.spent += cpuAtEnd(o.cmd)
+	o.endedCPU += finalCPU(o.cmd)
 	state := o.cmd.ProcessState
 	o.cmd = nil
 	if !state.Success() {
@@ -105,8 +105,8 @@ func (o *operator) stop() error {
 	return nil
 }
 
-// alive says why the process ended, if it did.
-func (o *operator) alive() error {
+// checkAlive says why the process ended, if it did.
+func (o *operator) checkAlive() error {
 	select {
 	case <-o.exited:
 		log, _ := os.ReadFile(o.logFile)
@@ -119,23 +119,23 @@ func (o *operator) alive() error {
 // cpu is what all its processes so far have used, in seconds.
 func (o *operator) cpu() (float64, error) {
 	if o.cmd == nil {
-		return o.spent, nil
+		return o.endedCPU, nil
 	}
 	u, err := usageOf(o.cmd.Process.Pid)
-	o.peak = max(o.peak, u.peak)
-	return o.spent + u.cpu, err
+	o.peakMiB = max(o.peakMiB, u.peak)
+	return o.endedCPU + u.cpu, err
 }
 
 // activity is what the operator's own metrics tell about how busy it is.
 type activity struct {
-	passes float64 // over bindings so far
-	busy   float64 // objects in the queues, and passes under way
-	swept  float64 // when the last sweep ended, in seconds since 1970; 0 before the first
-	ready  float64 // bindings
+	reconciles float64 // over bindings so far
+	busy       float64 // objects in the queues, and passes under way
+	lastResync float64 // when the last sweep ended, in seconds since 1970; 0 before the first
+	ready      float64 // bindings
 }
 
 func (o *operator) activity(ctx context.Context) (activity, error) {
-	if err := o.alive(); err != nil {
+	if err := o.checkAlive(); err != nil {
 		return activity{}, err
 	}
 	page, err := fetch(ctx, o.metrics)
@@ -143,42 +143,42 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 		return activity{}, nil //nolint:nilerr // it is starting
 	}
 	return activity{
-		passes: sum(page, "controller_runtime_reconcile_total", `controller="pluginbinding"`),
-		busy:   sum(page, "workqueue_depth", "") + sum(page, "controller_runtime_active_workers", ""),
-		swept:  sum(page, "kong_operator_gateway_last_sweep_timestamp_seconds", ""),
-		ready:  sum(page, "kong_operator_bindings", `condition="Ready",gateway="`+namespace+"/"+gatewayName+`",status="True"`),
+		reconciles: sum(page, "controller_runtime_reconcile_total", `controller="pluginbinding"`),
+		busy:       sum(page, "workqueue_depth", "") + sum(page, "controller_runtime_active_workers", ""),
+		lastResync: sum(page, "kong_operator_gateway_last_sweep_timestamp_seconds", ""),
+		ready:      sum(page, "kong_operator_bindings", `condition="Ready",gateway="`+namespace+"/"+gatewayName+`",status="True"`),
 	}, nil
 }
 
-// lookEvery is how often the operator is asked for its metrics while something is awaited.
+// pollInterval is how often the operator is asked for its metrics while something is awaited.
 // That makes it count all its bindings, which takes time and memory.
-func (o *operator) lookEvery() time.Duration {
+func (o *operator) pollInterval() time.Duration {
 	return 100*time.Millisecond + time.Duration(o.bindings)*40*time.Microsecond
 }
 
-// looks is in how many looks in a row nothing has to happen for the operator to be quiet.
-const looks = 2
+// idlePolls is in how many looks in a row nothing has to happen for the operator to be quiet.
+const idlePolls = 2
 
-// quiet waits until all that the operator had to do after a sweep at or after a moment is
+// waitUntilIdle waits until all that the operator had to do after a sweep at or after a moment is
 // done, and at least so many passes over bindings were made, and returns since when.
 // It has no metric for "every binding is known to be in sync"; this is the same from outside.
-func (o *operator) quiet(ctx context.Context, within time.Duration, swept time.Time, passes int) (time.Time, error) {
+func (o *operator) waitUntilIdle(ctx context.Context, within time.Duration, swept time.Time, passes int) (time.Time, error) {
 	var (
 		since time.Time
 		calm  int
 		last  activity
 	)
-	err := wait.PollUntilContextTimeout(ctx, o.lookEvery(), within, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, o.pollInterval(), within, true, func(ctx context.Context) (bool, error) {
 		now, err := o.activity(ctx)
 		if err != nil {
 			return false, err
 		}
-		if now.swept < float64(swept.Unix()) || now.swept == 0 || now.busy > 0 || now.passes < float64(passes) || now.passes != last.passes {
+		if now.lastResync < float64(swept.Unix()) || now.lastResync == 0 || now.busy > 0 || now.reconciles < float64(passes) || now.reconciles != last.reconciles {
 			calm, since = 0, time.Now()
 		}
 		last = now
 		calm++
-		return calm >= looks, nil
+		return calm >= idlePolls, nil
 	})
 	if err != nil {
 		return since, fmt.Errorf("the operator did not come to rest within %s (%+v): %w", within, last, err)

@@ -64,17 +64,17 @@ const bareSample = 2000
 // has to be done for every binding.
 const patience = 90 * time.Second
 
-func (s *stage) patienceForAll() time.Duration {
+func (s *environment) patienceForAll() time.Duration {
 	return patience + time.Duration(s.n)*50*time.Millisecond
 }
 
-func (s *stage) bare(ctx context.Context, p *phase) error {
+func (s *environment) bare(ctx context.Context, p *phase) error {
 	rate, err := s.kong.bareRate(ctx, s.proxy.url, s.plugins[:min(s.n, bareSample)])
 	p.Figures[figRate] = rate
 	return err
 }
 
-func (s *stage) load(ctx context.Context, p *phase) error {
+func (s *environment) load(ctx context.Context, p *phase) error {
 	began := time.Now()
 	err := s.cluster.load(ctx, s.plugins)
 	p.Figures[figRate] = float64(s.n) / time.Since(began).Seconds()
@@ -83,7 +83,7 @@ func (s *stage) load(ctx context.Context, p *phase) error {
 
 // create starts the operator and waits until every plugin is in Kong and every status says
 // so. The rate is Kong's: from the first POST to the end of the last.
-func (s *stage) create(ctx context.Context, p *phase) error {
+func (s *environment) create(ctx context.Context, p *phase) error {
 	mark, began := s.proxy.mark(), time.Now()
 	if err := s.operator.start(ctx); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s *stage) create(ctx context.Context, p *phase) error {
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, s.patienceForAll(), true, func(ctx context.Context) (bool, error) {
 		// The operator counts its bindings when it is asked for metrics: not before the end.
 		if n, _, _ := writesIn(s.proxy.since(mark), http.MethodPost); n < s.n {
-			return false, s.operator.alive()
+			return false, s.operator.checkAlive()
 		}
 		now, err := s.operator.activity(ctx)
 		return now.ready == float64(s.n), err
@@ -101,12 +101,12 @@ func (s *stage) create(ctx context.Context, p *phase) error {
 		return fmt.Errorf("not all bindings became ready: %w", err)
 	}
 	p.Figures[figAllReady] = time.Since(began).Seconds()
-	if _, err := s.operator.quiet(ctx, s.patienceForAll(), time.Time{}, 0); err != nil {
+	if _, err := s.operator.waitUntilIdle(ctx, s.patienceForAll(), time.Time{}, 0); err != nil {
 		return err
 	}
 	n, first, last := writesIn(s.proxy.since(mark), http.MethodPost)
 	if n != s.n {
-		s.wrong("first creation: %d plugins were created", n)
+		s.fail("first creation: %d plugins were created", n)
 	}
 	p.Figures[figFirst] = first.Sub(began).Seconds()
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
@@ -118,7 +118,7 @@ func (s *stage) create(ctx context.Context, p *phase) error {
 
 // restart stops the operator and starts it again, until all is known to be in sync. The
 // first time it may write what its last sweep before had not yet seen.
-func (s *stage) restart(ctx context.Context, p *phase) error {
+func (s *environment) restart(ctx context.Context, p *phase) error {
 	if err := s.operator.stop(); err != nil {
 		return err
 	}
@@ -126,12 +126,12 @@ func (s *stage) restart(ctx context.Context, p *phase) error {
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
-	done, err := s.operator.quiet(ctx, s.patienceForAll(), time.Time{}, s.n)
+	done, err := s.operator.waitUntilIdle(ctx, s.patienceForAll(), time.Time{}, s.n)
 	p.Seconds = done.Sub(began).Seconds()
 	return err
 }
 
-func (s *stage) restartInSync(ctx context.Context, p *phase) error {
+func (s *environment) restartInSync(ctx context.Context, p *phase) error {
 	mark := s.proxy.mark()
 	if _, _, err := s.cluster.audit.next(); err != nil {
 		return err
@@ -141,8 +141,8 @@ func (s *stage) restartInSync(ctx context.Context, p *phase) error {
 	}
 	s.profileHeap(ctx, "restart")
 	for _, e := range s.proxy.since(mark) {
-		if e.write() {
-			s.wrong("restart in sync: Kong was written to: %s %s", e.method, e.kind)
+		if e.isWrite() {
+			s.fail("restart in sync: Kong was written to: %s %s", e.method, e.kind)
 		}
 	}
 	return s.verify(ctx, p.Name)
@@ -150,7 +150,7 @@ func (s *stage) restartInSync(ctx context.Context, p *phase) error {
 
 // change changes one binding after the other while nothing else is to be done, each twice:
 // the second time the sweep's picture of it is older than the operator's own write.
-func (s *stage) change(ctx context.Context, p *phase) error {
+func (s *environment) change(ctx context.Context, p *phase) error {
 	const changes = 20
 	var took []time.Duration
 	first, again := 0, 0
@@ -165,10 +165,10 @@ func (s *stage) change(ctx context.Context, p *phase) error {
 			if round == 0 {
 				took = append(took, latency)
 			}
-			*count += forBindings(s.proxy.since(mark))
+			*count += bindingRequests(s.proxy.since(mark))
 		}
 	}
-	p.latencies(took)
+	p.recordLatencies(took)
 	p.Figures[figRequests] = float64(first) / changes
 	p.Figures[figAgain] = float64(again) / changes
 	return s.verify(ctx, p.Name)
@@ -176,8 +176,8 @@ func (s *stage) change(ctx context.Context, p *phase) error {
 
 // changeOne changes a binding, and returns how long that took to be in Kong, when the
 // status tells of it.
-func (s *stage) changeOne(ctx context.Context, name, tag string) (time.Duration, error) {
-	found, began := s.proxy.await(`"`+tag+`"`), time.Now()
+func (s *environment) changeOne(ctx context.Context, name, tag string) (time.Duration, error) {
+	found, began := s.proxy.awaitWrite(`"`+tag+`"`), time.Now()
 	if err := s.cluster.tag(ctx, name, tag); err != nil {
 		return 0, err
 	}
@@ -185,24 +185,24 @@ func (s *stage) changeOne(ctx context.Context, name, tag string) (time.Duration,
 	defer cancel()
 	select {
 	case at := <-found:
-		return at.Sub(began), s.untilInForce(ctx, name)
+		return at.Sub(began), s.waitUntilReady(ctx, name)
 	case <-ctx.Done():
 		return 0, fmt.Errorf("the change of %s did not reach Kong: %w", name, ctx.Err())
 	}
 }
 
-func (s *stage) untilInForce(ctx context.Context, name string) error {
+func (s *environment) waitUntilReady(ctx context.Context, name string) error {
 	return wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
 		b, err := s.cluster.binding(ctx, name)
-		return err == nil && inForce(b), err
+		return err == nil && isReady(b), err
 	})
 }
 
-// forBindings counts the requests that are not part of a sweep.
-func forBindings(exchanges []exchange) int {
+// bindingRequests counts the requests that are not part of a sweep.
+func bindingRequests(exchanges []exchange) int {
 	n := 0
 	for _, e := range exchanges {
-		if !e.sweep {
+		if !e.resync {
 			n++
 		}
 	}
@@ -211,11 +211,11 @@ func forBindings(exchanges []exchange) int {
 
 // fullQueue changes all bindings while the operator is down, and then one after the other
 // while its queue is full of them.
-func (s *stage) fullQueue(ctx context.Context, p *phase) error {
+func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 	if err := s.operator.stop(); err != nil {
 		return err
 	}
-	if err := inParallel(ctx, loaders, s.n, func(ctx context.Context, i int) error {
+	if err := inParallel(ctx, apiServerConcurrency, s.n, func(ctx context.Context, i int) error {
 		return s.cluster.tag(ctx, s.plugins[i].name, "all")
 	}); err != nil {
 		return err
@@ -225,12 +225,12 @@ func (s *stage) fullQueue(ctx context.Context, p *phase) error {
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
-	took, err := s.changesAmid(ctx, mark)
+	took, err := s.changesDuringQueue(ctx, mark)
 	if err != nil {
 		return err
 	}
-	p.latencies(took)
-	done, err := s.operator.quiet(ctx, s.patienceForAll(), time.Time{}, s.n)
+	p.recordLatencies(took)
+	done, err := s.operator.waitUntilIdle(ctx, s.patienceForAll(), time.Time{}, s.n)
 	if err != nil {
 		return err
 	}
@@ -240,15 +240,15 @@ func (s *stage) fullQueue(ctx context.Context, p *phase) error {
 	return s.verify(ctx, p.Name)
 }
 
-// changesAmid changes bindings between the first tenth of the queue and its last fifth.
-func (s *stage) changesAmid(ctx context.Context, mark int) ([]time.Duration, error) {
+// changesDuringQueue changes bindings between the first tenth of the queue and its last fifth.
+func (s *environment) changesDuringQueue(ctx context.Context, mark int) ([]time.Duration, error) {
 	const most = 20
 	put := func() int {
 		n, _, _ := writesIn(s.proxy.since(mark), http.MethodPut)
 		return n
 	}
 	if err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, patience, true, func(context.Context) (bool, error) {
-		return put() >= s.n/10, s.operator.alive()
+		return put() >= s.n/10, s.operator.checkAlive()
 	}); err != nil {
 		return nil, fmt.Errorf("the operator did not begin with the queue: %w", err)
 	}
@@ -269,21 +269,21 @@ func (s *stage) changesAmid(ctx context.Context, mark int) ([]time.Duration, err
 
 // drift changes plugins in Kong behind the operator's back and waits until all are as
 // declared again.
-func (s *stage) drift(ctx context.Context, p *phase) error {
+func (s *environment) drift(ctx context.Context, p *phase) error {
 	drifted := max(s.n/100, 1)
 	var ids []string
 	for i := range drifted {
 		ids = append(ids, s.ids[s.plugins[i*s.n/drifted].name])
 	}
 	mark, began := s.proxy.mark(), time.Now()
-	if err := inParallel(ctx, abreast, drifted, func(ctx context.Context, i int) error {
+	if err := inParallel(ctx, kongConcurrency, drifted, func(ctx context.Context, i int) error {
 		return s.kong.do(ctx, http.MethodPatch, "/plugins/"+ids[i], map[string]any{"enabled": false}, nil)
 	}); err != nil {
 		return err
 	}
 	if err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 2*patience, true, func(context.Context) (bool, error) {
 		n, _, _ := writesIn(s.proxy.since(mark), http.MethodPut)
-		return n >= drifted, s.operator.alive()
+		return n >= drifted, s.operator.checkAlive()
 	}); err != nil {
 		return fmt.Errorf("the drift was not repaired: %w", err)
 	}
@@ -292,7 +292,7 @@ func (s *stage) drift(ctx context.Context, p *phase) error {
 	p.Seconds = last.Sub(began).Seconds()
 	p.Figures[figRepaired] = float64(drifted)
 	p.Figures[figFromSweep] = last.Sub(lastProbe(exchanges, first)).Seconds()
-	p.Figures[figRequests] = float64(forBindings(exchanges)) / float64(drifted)
+	p.Figures[figRequests] = float64(bindingRequests(exchanges)) / float64(drifted)
 	for _, id := range ids {
 		var plugin struct {
 			Enabled bool `json:"enabled"`
@@ -301,7 +301,7 @@ func (s *stage) drift(ctx context.Context, p *phase) error {
 			return err
 		}
 		if !plugin.Enabled {
-			s.wrong("drift: plugin %s is not as declared", id)
+			s.fail("drift: plugin %s is not as declared", id)
 		}
 	}
 	return s.verify(ctx, p.Name)
@@ -318,15 +318,15 @@ func lastProbe(exchanges []exchange, before time.Time) time.Time {
 	return at
 }
 
-// outageOf takes the gateway away and changes a binding meanwhile, whose change has to
+// outagePhase takes the gateway away and changes a binding meanwhile, whose change has to
 // reach Kong afterwards.
-func (s *stage) outageOf(ctx context.Context, p *phase) error {
+func (s *environment) outagePhase(ctx context.Context, p *phase) error {
 	if _, _, err := s.cluster.audit.next(); err != nil {
 		return err
 	}
 	mark := s.proxy.mark()
-	s.proxy.setAway(true)
-	found := s.proxy.await(`"outage"`)
+	s.proxy.setUnreachable(true)
+	found := s.proxy.awaitWrite(`"outage"`)
 	if err := s.cluster.tag(ctx, s.plugins[0].name, "outage"); err != nil {
 		return err
 	}
@@ -337,7 +337,7 @@ func (s *stage) outageOf(ctx context.Context, p *phase) error {
 	}
 	exchanges := s.proxy.since(mark)
 	back := time.Now()
-	s.proxy.setAway(false)
+	s.proxy.setUnreachable(false)
 	for _, e := range exchanges {
 		if e.kind == "/" && e.status == 0 {
 			p.Figures[figProbes]++
@@ -353,7 +353,7 @@ func (s *stage) outageOf(ctx context.Context, p *phase) error {
 	p.Figures[figWritesAway] = float64(total(writes))
 	p.countKubernetes(reads, writes)
 
-	done, err := s.operator.quiet(ctx, s.patienceForAll(), back, 0)
+	done, err := s.operator.waitUntilIdle(ctx, s.patienceForAll(), back, 0)
 	if err != nil {
 		return err
 	}
@@ -361,15 +361,15 @@ func (s *stage) outageOf(ctx context.Context, p *phase) error {
 	select {
 	case <-found:
 	default:
-		s.wrong("outage: the change made meanwhile did not reach Kong")
+		s.fail("outage: the change made meanwhile did not reach Kong")
 	}
 	return s.verify(ctx, p.Name)
 }
 
 // delete deletes all bindings. The rate is Kong's.
-func (s *stage) delete(ctx context.Context, p *phase) error {
+func (s *environment) delete(ctx context.Context, p *phase) error {
 	mark, began := s.proxy.mark(), time.Now()
-	if err := inParallel(ctx, loaders, s.n, func(ctx context.Context, i int) error {
+	if err := inParallel(ctx, apiServerConcurrency, s.n, func(ctx context.Context, i int) error {
 		return client.IgnoreNotFound(s.cluster.Delete(ctx, bindingNamed(s.plugins[i].name)))
 	}); err != nil {
 		return err
@@ -389,13 +389,13 @@ func (s *stage) delete(ctx context.Context, p *phase) error {
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
 	left, err := s.kong.owned(ctx)
 	if len(left) > 0 {
-		s.wrong("deletion: %d plugins are left in Kong", len(left))
+		s.fail("deletion: %d plugins are left in Kong", len(left))
 	}
 	return err
 }
 
-// latencies notes how long changes took.
-func (p *phase) latencies(took []time.Duration) {
+// recordLatencies notes how long changes took.
+func (p *phase) recordLatencies(took []time.Duration) {
 	slices.Sort(took)
 	p.Figures[figChanges] = float64(len(took))
 	if len(took) == 0 {

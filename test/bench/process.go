@@ -92,9 +92,9 @@ func cpuOf(pids []int) float64 {
 	return sum
 }
 
-// busy is how long the processors of this machine have worked so far, all together, in
+// machineCPU is how long the processors of this machine have worked so far, all together, in
 // seconds; 0 where that is not known.
-func busy() float64 {
+func machineCPU() float64 {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
@@ -113,9 +113,9 @@ func busy() float64 {
 	return sum
 }
 
-// cpuAtEnd is how long a process that has ended used processors, in seconds. The most memory
+// finalCPU is how long a process that has ended used processors, in seconds. The most memory
 // that the kernel tells of such a process is not its own: it counts that of the bench, which
 // it was a copy of before it became another program.
-func cpuAtEnd(cmd *exec.Cmd) float64 {
+func finalCPU(cmd *exec.Cmd) float64 {
 	return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 }

@@ -15,7 +15,7 @@ const profileSeconds = 8
 
 // keepProfile writes a profile into the directory for them, if there is one. That it cannot
 // be had does not stop the bench.
-func (s *stage) keepProfile(name string, take func() ([]byte, error)) {
+func (s *environment) keepProfile(name string, take func() ([]byte, error)) {
 	if s.profiles == "" {
 		return
 	}
@@ -31,37 +31,37 @@ func (s *stage) keepProfile(name string, take func() ([]byte, error)) {
 	}
 }
 
-func (s *stage) profileHeap(ctx context.Context, name string) {
+func (s *environment) profileHeap(ctx context.Context, name string) {
 	s.keepProfile(name+"-heap", func() ([]byte, error) { return s.operator.profile(ctx, "heap", 0) })
 }
 
 // profileWrites watches the operator and the API server once a tenth of the plugins has
 // been written. The returned function waits for the end.
-func (s *stage) profileWrites(ctx context.Context, name, method string) (finish func()) {
+func (s *environment) profileWrites(ctx context.Context, name, method string) (finish func()) {
 	if s.profiles == "" {
 		return func() {}
 	}
 	mark := s.proxy.mark()
 	return inBackground(
 		func() {
-			s.untilWritten(ctx, mark, method)
+			s.waitUntilWritten(ctx, mark, method)
 			s.keepProfile(name+"-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
 		},
 		func() {
-			s.untilWritten(ctx, mark, method)
+			s.waitUntilWritten(ctx, mark, method)
 			s.keepProfile(name+"-apiserver-cpu", func() ([]byte, error) { return s.cluster.profile(ctx, profileSeconds) })
 		})
 }
 
-func (s *stage) untilWritten(ctx context.Context, mark int, method string) {
+func (s *environment) waitUntilWritten(ctx context.Context, mark int, method string) {
 	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, patience, true, func(context.Context) (bool, error) { // whatever comes, the profile is tried
 		n, _, _ := writesIn(s.proxy.since(mark), method)
 		return n >= s.n/10, nil
 	})
 }
 
-// profileSweep watches the operator from one sweep on for longer than to the next.
-func (s *stage) profileSweep(ctx context.Context) (finish func()) {
+// profileResync watches the operator from one sweep on for longer than to the next.
+func (s *environment) profileResync(ctx context.Context) (finish func()) {
 	return inBackground(func() {
 		s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
 	})

@@ -14,11 +14,11 @@ type fleet struct {
 	podMiB             float64 // memory limit of the operator's pod
 }
 
-// million bindings on a hundred gateways, and the defaults of KongGateway and config/manager.
-var million = fleet{bindings: 1e6, gateways: 100, resync: 60, podMiB: 512}
+// millionBindings bindings on a hundred gateways, and the defaults of KongGateway and config/manager.
+var millionBindings = fleet{bindings: 1e6, gateways: 100, resync: 60, podMiB: 512}
 
-// filled is how much of its memory limit an operator is planned to use.
-const filled = 0.8
+// memoryUtilization is how much of its memory limit an operator is planned to use.
+const memoryUtilization = 0.8
 
 // leaseRenewals per second of one lease (cmd/manager).
 const leaseRenewals = 0.5
@@ -43,9 +43,9 @@ func project(out io.Writer, r *result, f fleet) error {
 	creationCPU := large.phase(phaseCreate).ServerCPUSeconds / n
 
 	perGateway := f.bindings / f.gateways
-	reads := float64(readsAllowed(int(perGateway)) - freeReads + 1) // the pages and the probe
-	interval := max(f.resync, sweepShare*sweepTime*perGateway)
-	shards := math.Ceil(f.bindings * memory / (filled*f.podMiB - base))
+	reads := float64(readsAllowed(int(perGateway)) - extraReads + 1) // the pages and the probe
+	interval := max(f.resync, resyncIntervalFactor*sweepTime*perGateway)
+	shards := math.Ceil(f.bindings * memory / (memoryUtilization*f.podMiB - base))
 	perShard := f.bindings / shards
 
 	fmt.Fprintf(out, "| %.0f bindings on %.0f gateways | from | |\n|---|---|---|\n", f.bindings, f.gateways)
@@ -62,7 +62,7 @@ func project(out io.Writer, r *result, f fleet) error {
 		{"operators (shards)", fmt.Sprintf("%.0f MiB each, four fifths of it used", f.podMiB), fmt.Sprintf("%.0f, of %.0f bindings", shards, perShard)},
 		{"leases", "one a shard", fmt.Sprintf("%.0f, renewed %.0f times a second together", shards, shards*leaseRenewals)},
 		{"restart of one shard, in sync: processor", fmt.Sprintf("%.2f ms a binding", 1000*restartCPU), fmt.Sprintf("%.0f s", restartCPU*perShard)},
-		{"the same: requests to Kong", "gateways of the shard x (one sweep + schemas)", fmt.Sprintf("%.0f", math.Ceil(f.gateways/shards)*(reads+float64(len(assortment))))},
+		{"the same: requests to Kong", "gateways of the shard x (one sweep + schemas)", fmt.Sprintf("%.0f", math.Ceil(f.gateways/shards)*(reads+float64(len(pluginKinds))))},
 		{"bindings in etcd", fmt.Sprintf("%d bytes each", large.BindingBytes), fmt.Sprintf("%.1f GiB", f.bindings*float64(large.BindingBytes)/(1<<30))},
 		{"first creation: the API server's processor", fmt.Sprintf("%.1f ms a binding", 1000*creationCPU), fmt.Sprintf("%.1f core hours", f.bindings*creationCPU/3600)},
 	} {
@@ -71,5 +71,5 @@ func project(out io.Writer, r *result, f fleet) error {
 	return nil
 }
 
-// sweepShare is how many times as long as a sweep takes the operator waits for the next.
-const sweepShare = 50
+// resyncIntervalFactor is how many times as long as a sweep takes the operator waits for the next.
+const resyncIntervalFactor = 50

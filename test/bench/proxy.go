@@ -18,7 +18,7 @@ import (
 type exchange struct {
 	method string
 	kind   string // the path with {id} for what differs, such as /plugins/{id}
-	sweep  bool   // a part of what the operator asks once per gateway, whatever the number of bindings
+	resync bool   // a part of what the operator asks once per gateway, whatever the number of bindings
 	// firstPage of the list of plugins, with which a sweep's pages of them begin.
 	firstPage bool
 	began     time.Time
@@ -26,7 +26,7 @@ type exchange struct {
 	status    int // 0 when the gateway was away
 }
 
-func (e exchange) write() bool { return e.method != http.MethodGet }
+func (e exchange) isWrite() bool { return e.method != http.MethodGet }
 
 // proxy stands between the operator and Kong, counts what passes, and can be away. A real
 // Kong is watched and taken away like the stand-in this way. The bare client goes through
@@ -36,12 +36,12 @@ type proxy struct {
 	server  *http.Server
 	forward *httputil.ReverseProxy
 
-	mu        sync.Mutex
-	exchanges []exchange
-	idle      map[net.Conn]bool // connections without a request
-	away      bool
-	awaited   map[string]chan time.Time // by a text in the body of a write
-	onSweep   func()
+	mu          sync.Mutex
+	exchanges   []exchange
+	idle        map[net.Conn]bool // connections without a request
+	unreachable bool
+	awaited     map[string]chan time.Time // by a text in the body of a write
+	onResync    func()
 }
 
 func startProxy(upstream string, pace bool) (*proxy, error) {
@@ -61,17 +61,17 @@ func startProxy(upstream string, pace bool) (*proxy, error) {
 		ErrorLog:  log.New(io.Discard, "", 0), // of requests that the operator gave up
 	}
 	if pace {
-		p.forward.ModifyResponse = keepPace
+		p.forward.ModifyResponse = delayLikeKong
 	}
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute, ConnState: p.connState}
 	go func() { _ = p.server.Serve(listener) }() // always ErrServerClosed
 	return p, nil
 }
 
-// keepPace delays an answer of the stand-in by what Kong 3.9.1 with PostgreSQL took on a
+// delayLikeKong delays an answer of the stand-in by what Kong 3.9.1 with PostgreSQL took on a
 // two-core machine: a write 15 ms, as with eight of them at a time; a read 5 ms, and a page
 // of a thousand rows, which are 0.9 MB, 60 ms.
-func keepPace(res *http.Response) error {
+func delayLikeKong(res *http.Response) error {
 	const write, read, perMegabyte = 15 * time.Millisecond, 5 * time.Millisecond, 60 * time.Millisecond
 	pause := write
 	if res.Request.Method == http.MethodGet {
@@ -91,32 +91,32 @@ func (p *proxy) close() { _ = p.server.Close() }
 // ServeHTTP passes a request on.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := exchange{method: r.Method, began: time.Now()}
-	e.kind, e.sweep = classify(r.URL)
+	e.kind, e.resync = classify(r.URL)
 	p.mu.Lock()
-	away, swept := p.away, p.onSweep
+	away, swept := p.unreachable, p.onResync
 	p.mu.Unlock()
-	e.firstPage = e.kind == "/plugins" && !e.write() && !r.URL.Query().Has("offset")
+	e.firstPage = e.kind == "/plugins" && !e.isWrite() && !r.URL.Query().Has("offset")
 	if e.firstPage && swept != nil {
 		swept()
 	}
 	if away {
-		p.note(e, nil)
+		p.record(e, nil)
 		panic(http.ErrAbortHandler) // closes the connection without an answer
 	}
 	var sent []byte
-	if e.write() {
+	if e.isWrite() {
 		sent, _ = io.ReadAll(r.Body) // what broke off is Kong's to refuse
 		r.Body = io.NopCloser(bytes.NewReader(sent))
 	}
 	answered := &statusWriter{ResponseWriter: w}
 	defer func() { // also when the operator hung up, which ends in a panic
 		e.status = answered.status
-		p.note(e, sent)
+		p.record(e, sent)
 	}()
 	p.forward.ServeHTTP(answered, r)
 }
 
-func (p *proxy) note(e exchange, sent []byte) {
+func (p *proxy) record(e exchange, sent []byte) {
 	e.ended = time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -132,8 +132,8 @@ func (p *proxy) note(e exchange, sent []byte) {
 	}
 }
 
-// await tells when a write with this text in its body was answered.
-func (p *proxy) await(text string) <-chan time.Time {
+// awaitWrite tells when a write with this text in its body was answered.
+func (p *proxy) awaitWrite(text string) <-chan time.Time {
 	found := make(chan time.Time, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,12 +141,12 @@ func (p *proxy) await(text string) <-chan time.Time {
 	return found
 }
 
-// setAway makes the gateway go, and come back. It closes idle connections, as a gateway
+// setUnreachable makes the gateway go, and come back. It closes idle connections, as a gateway
 // does that goes: Go's transport would repeat a request on each of them.
-func (p *proxy) setAway(away bool) {
+func (p *proxy) setUnreachable(away bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.away = away
+	p.unreachable = away
 	for conn := range p.idle {
 		if away {
 			_ = conn.Close()
@@ -164,11 +164,11 @@ func (p *proxy) connState(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// whenSwept has something called when the operator begins to list its plugins.
-func (p *proxy) whenSwept(call func()) {
+// setOnResync has something called when the operator begins to list its plugins.
+func (p *proxy) setOnResync(call func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.onSweep = call
+	p.onResync = call
 }
 
 // mark is where exchanges end now.

@@ -18,7 +18,7 @@ func report(out io.Writer, m *measurement) {
 	fmt.Fprintln(w, "phase\tseconds\tKong reads\tKong writes\tKubernetes reads\tKubernetes writes\tCPU s\tAPI server CPU s\tothers' CPU, %\tMiB so far\tbesides")
 	for _, p := range m.Phases {
 		fmt.Fprintf(w, "%s\t%.2f\t%d\t%d\t%d\t%d\t%.2f\t%.2f\t%.0f\t%.0f\t%s\n", p.Name, p.Seconds,
-			p.KongReads, p.KongWrites, p.KubernetesReads, p.KubernetesWrites, p.CPUSeconds, p.ServerCPUSeconds, p.OthersPercent, p.PeakMiB, besides(p))
+			p.KongReads, p.KongWrites, p.KubernetesReads, p.KubernetesWrites, p.CPUSeconds, p.ServerCPUSeconds, p.OthersPercent, p.PeakMiB, otherFigures(p))
 	}
 	w.Flush()
 	fmt.Fprintln(out)
@@ -31,7 +31,7 @@ func report(out io.Writer, m *measurement) {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Target, v.Figure, reached)
 	}
 	w.Flush()
-	if busiest := m.mostOthers(); busiest > tolerated {
+	if busiest := m.peakOthersPercent(); busiest > maxOthersPercent {
 		fmt.Fprintf(out, "Other processes used up to %.0f%% of a core meanwhile: the times are too long by that.\n", busiest)
 	}
 	for _, text := range m.Wrong {
@@ -39,10 +39,10 @@ func report(out io.Writer, m *measurement) {
 	}
 }
 
-// tolerated is how much of a core others may use before times are worth little, in percent.
-const tolerated = 20
+// maxOthersPercent is how much of a core others may use before times are worth little, in percent.
+const maxOthersPercent = 20
 
-func (m *measurement) mostOthers() float64 {
+func (m *measurement) peakOthersPercent() float64 {
 	most := 0.0
 	for _, p := range m.Phases {
 		most = max(most, p.OthersPercent)
@@ -50,7 +50,7 @@ func (m *measurement) mostOthers() float64 {
 	return most
 }
 
-func besides(p *phase) string {
+func otherFigures(p *phase) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(p.Figures)) {
 		parts = append(parts, name+" "+number(p.Figures[name]))

@@ -24,7 +24,7 @@ type result struct {
 func newResult(o options) *result {
 	return &result{
 		Time: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
-		Cores: runtime.NumCPU(), Flags: o.flags, Resync: resync, Outage: o.outage.Seconds(),
+		Cores: runtime.NumCPU(), Flags: o.flags, Resync: resyncInterval, Outage: o.outage.Seconds(),
 	}
 }
 
@@ -68,10 +68,10 @@ type measurement struct {
 	Kong    string  `json:"kong"`
 	PeakMiB float64 `json:"peakMiB"`
 	// BindingBytes is the size of one binding that is in force, as the API server keeps it.
-	BindingBytes int       `json:"bindingBytes"`
-	Phases       []*phase  `json:"phases"`
-	Targets      []verdict `json:"targets"`
-	Wrong        []string  `json:"wrong,omitempty"`
+	BindingBytes int            `json:"bindingBytes"`
+	Phases       []*phase       `json:"phases"`
+	Targets      []targetResult `json:"targets"`
+	Wrong        []string       `json:"wrong,omitempty"`
 }
 
 // phase is what one phase cost.
@@ -95,7 +95,7 @@ func (p *phase) countKong(exchanges []exchange) {
 	p.Kong = map[string]int{}
 	for _, e := range exchanges {
 		p.Kong[e.method+" "+e.kind]++
-		if e.write() {
+		if e.isWrite() {
 			p.KongWrites++
 		} else {
 			p.KongReads++

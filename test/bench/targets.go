@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// verdict says whether a target was reached.
-type verdict struct {
+// targetResult says whether a target was reached.
+type targetResult struct {
 	Target  string `json:"target"`
 	Figure  string `json:"figure"`
 	Reached bool   `json:"reached"`
@@ -14,41 +14,41 @@ type verdict struct {
 
 // The targets, as they hold for 10,000 bindings on two cores.
 const (
-	mostChangeMS      = 100
-	mostChangeReqs    = 2
-	mostIdlePercent   = 1
-	mostRestart       = 10.0 // seconds
-	freeReads         = 10   // beside pages of lists
-	mostMiB           = 150
-	mostAmidMS        = 1000
-	mostAfterOutage   = 30.0 // seconds
-	leastSharePercent = 80
+	maxChangeMS           = 100
+	maxChangeRequests     = 2
+	maxIdlePercent        = 1
+	maxRestartSeconds     = 10.0 // seconds
+	extraReads            = 10   // beside pages of lists
+	maxMiB                = 150
+	maxQueueLatencyMS     = 1000
+	maxSecondsAfterOutage = 30.0 // seconds
+	minSharePercent       = 80
 )
 
-// judge compares what was measured with the targets, and notes what may not be.
-func (m *measurement) judge() {
+// checkTargets compares what was measured with the targets, and notes what may not be.
+func (m *measurement) checkTargets() {
 	restart, idle, change := m.phase(phaseRestart), m.phase(phaseIdle), m.phase(phaseChange)
 	queue, outage := m.phase(phaseQueue), m.phase(phaseOutage)
 	reads := readsAllowed(m.N)
 	steps := probesAllowed(time.Duration(m.outageSeconds() * float64(time.Second)))
 
-	m.most("one change in an idle system reaches Kong, p50", change.Figures[figP50], mostChangeMS, "ms")
-	m.most("requests for one change", change.Figures[figRequests], mostChangeReqs, "")
-	m.most("idle, CPU between sweeps", idle.Figures[figIdlePercent], mostIdlePercent, "% of a core")
-	m.most("restart until all are known to be in sync", restart.Seconds, mostRestart, "s")
-	m.most("restart, reads", float64(restart.KongReads), float64(reads), "")
-	m.most("restart, writes to Kong and to Kubernetes", float64(restart.KongWrites+restart.KubernetesWrites), 0, "")
-	m.most("idle, reads per sweep", idle.Figures[figSweepReads], float64(reads), "")
-	m.most("idle, requests for single bindings", idle.Figures[figPerBinding], 0, "")
-	m.most("idle, writes to Kong and to Kubernetes", float64(idle.KongWrites+idle.KubernetesWrites), 0, "")
-	m.most("memory at most, over all phases", m.PeakMiB, mostMiB, "MiB")
-	m.most("one change amid the full queue reaches Kong, max", queue.Figures[figMax], mostAmidMS, "ms")
-	m.most("all in sync after an outage", outage.Figures[figInSync], mostAfterOutage, "s")
-	m.most("probes during the outage, one per back-off step", outage.Figures[figProbes], float64(steps), "")
+	m.atMost("one change in an idle system reaches Kong, p50", change.Figures[figP50], maxChangeMS, "ms")
+	m.atMost("requests for one change", change.Figures[figRequests], maxChangeRequests, "")
+	m.atMost("idle, CPU between sweeps", idle.Figures[figIdlePercent], maxIdlePercent, "% of a core")
+	m.atMost("restart until all are known to be in sync", restart.Seconds, maxRestartSeconds, "s")
+	m.atMost("restart, reads", float64(restart.KongReads), float64(reads), "")
+	m.atMost("restart, writes to Kong and to Kubernetes", float64(restart.KongWrites+restart.KubernetesWrites), 0, "")
+	m.atMost("idle, reads per sweep", idle.Figures[figSweepReads], float64(reads), "")
+	m.atMost("idle, requests for single bindings", idle.Figures[figPerBinding], 0, "")
+	m.atMost("idle, writes to Kong and to Kubernetes", float64(idle.KongWrites+idle.KubernetesWrites), 0, "")
+	m.atMost("memory at most, over all phases", m.PeakMiB, maxMiB, "MiB")
+	m.atMost("one change amid the full queue reaches Kong, max", queue.Figures[figMax], maxQueueLatencyMS, "ms")
+	m.atMost("all in sync after an outage", outage.Figures[figInSync], maxSecondsAfterOutage, "s")
+	m.atMost("probes during the outage, one per back-off step", outage.Figures[figProbes], float64(steps), "")
 	share := m.figure(phaseCreate, figShare)
-	m.Targets = append(m.Targets, verdict{
-		Target: fmt.Sprintf("first creation, share of the bare client's rate >= %d%%", leastSharePercent),
-		Figure: fmt.Sprintf("%.0f%%", share), Reached: share >= leastSharePercent,
+	m.Targets = append(m.Targets, targetResult{
+		Target: fmt.Sprintf("first creation, share of the bare client's rate >= %d%%", minSharePercent),
+		Figure: fmt.Sprintf("%.0f%%", share), Reached: share >= minSharePercent,
 	})
 	for _, p := range []*phase{restart, idle} {
 		if p.KubernetesWrites > 0 {
@@ -57,8 +57,8 @@ func (m *measurement) judge() {
 	}
 }
 
-func (m *measurement) most(what string, is, most float64, unit string) {
-	m.Targets = append(m.Targets, verdict{
+func (m *measurement) atMost(what string, is, most float64, unit string) {
+	m.Targets = append(m.Targets, targetResult{
 		Target: fmt.Sprintf("%s <= %s", what, quantity(most, unit)), Figure: quantity(is, unit), Reached: is <= most,
 	})
 }
@@ -76,7 +76,7 @@ func quantity(value float64, unit string) string {
 func readsAllowed(n int) int {
 	const page = 1000
 	pages := func(rows int) int { return (rows + page - 1) / page }
-	return pages(n) + 2*pages((n+fewest-1)/fewest) + freeReads
+	return pages(n) + 2*pages((n+minBindings-1)/minBindings) + extraReads
 }
 
 // probesAllowed is how many probes an outage may take: one when it begins, and one for

@@ -21,7 +21,7 @@ import (
 // objects is what an API server, or a cache, holds.
 type objects map[objectID]client.Object
 
-// indexes are the field indexes of the cache, by kind and name.
+// indexes holds the field indexes of the cache, by kind and field.
 type indexes map[string]map[string]client.IndexerFunc
 
 // IndexField implements client.FieldIndexer.
@@ -34,7 +34,7 @@ func (x indexes) IndexField(_ context.Context, object client.Object, field strin
 	return nil
 }
 
-// cacheIndexes are those that the operator asks its manager for.
+// cacheIndexes holds the indexes that the operator registers with its manager.
 var cacheIndexes = func() indexes {
 	x := indexes{}
 	if err := controllers.AddIndexes(context.Background(), x); err != nil {
@@ -54,7 +54,7 @@ func kindOf(object any) string {
 	case *corev1.Namespace:
 		return kindNamespace
 	default:
-		panic(fmt.Sprintf("faults: the operator has nothing to do with a %T", object))
+		panic(fmt.Sprintf("faults: the operator does not read a %T", object))
 	}
 }
 
@@ -75,7 +75,7 @@ func newObject(kind string) client.Object {
 	}
 }
 
-// sorted are the IDs of a kind, in order.
+// sorted returns the IDs of a kind, in order.
 func (o objects) sorted(kind string) []objectID {
 	var ids []objectID
 	for _, id := range slices.SortedFunc(maps.Keys(o), compareIDs) {
@@ -110,7 +110,8 @@ func (o objects) get(key types.NamespacedName, into client.Object) error {
 	return nil
 }
 
-// list copies what matches into a list, by namespace and one indexed field.
+// list copies the matching objects into a list. It filters by namespace and by one indexed
+// field.
 func (o objects) list(into client.ObjectList, options client.ListOptions) error {
 	kind := kindOf(into)
 	var items []client.Object
@@ -157,17 +158,17 @@ func matchesField(object client.Object, kind string, options client.ListOptions)
 	return true, nil
 }
 
-// tell hands on what the watches of the operator make of a change; was or is may be nil.
-// It is what SetupWithManager says, predicates and handlers both.
-func (w *world) tell(id objectID, was, is client.Object) {
+// notifyWatches enqueues what the operator's watches would enqueue for a change. It repeats the
+// predicates and handlers of SetupWithManager. was or is may be nil.
+func (sim *simulation) notifyWatches(id objectID, was, is client.Object) {
 	switch id.kind {
 	case kindBinding:
-		w.tellBinding(id, asBinding(was), asBinding(is))
+		sim.notifyBindingWatch(id, asBinding(was), asBinding(is))
 	case kindGateway:
-		w.tellGateway(id, was, is)
+		sim.notifyGatewayWatch(id, was, is)
 	case kindSecret:
-		w.enqueueWhere(kindBinding, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
-		w.enqueueWhere(kindGateway, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
+		sim.enqueueWhere(kindBinding, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
+		sim.enqueueWhere(kindGateway, client.InNamespace(id.Namespace), client.MatchingFields{"spec.secrets": id.Name})
 	}
 }
 
@@ -178,7 +179,7 @@ func asBinding(object client.Object) *v1alpha1.PluginBinding {
 	return object.(*v1alpha1.PluginBinding)
 }
 
-func (w *world) tellBinding(id objectID, was, is *v1alpha1.PluginBinding) {
+func (sim *simulation) notifyBindingWatch(id objectID, was, is *v1alpha1.PluginBinding) {
 	some := is
 	if some == nil {
 		some = was
@@ -186,31 +187,31 @@ func (w *world) tellBinding(id objectID, was, is *v1alpha1.PluginBinding) {
 	gateway := objectID{kindGateway, types.NamespacedName{Namespace: id.Namespace, Name: some.Spec.GatewayRef.Name}}
 	switch {
 	case was == nil:
-		w.enqueue(id)
-		w.enqueueAfter(gateway, recountAfter)
+		sim.enqueue(id)
+		sim.enqueueAfter(gateway, countDebounce)
 	case is == nil:
-		w.enqueue(id)
-		w.enqueueAfter(gateway, recountAfter)
-		w.enqueueWhere(kindBinding, client.MatchingFields{"status.conflict.gateway": gateway.String()})
+		sim.enqueue(id)
+		sim.enqueueAfter(gateway, countDebounce)
+		sim.enqueueWhere(kindBinding, client.MatchingFields{"status.conflict.gateway": gateway.String()})
 	default:
 		if was.Generation != is.Generation || !maps.Equal(was.Annotations, is.Annotations) ||
 			len(was.Finalizers) > len(is.Finalizers) || len(was.Status.Conditions) > len(is.Status.Conditions) {
-			w.enqueue(id)
+			sim.enqueue(id)
 		}
 		if readyStatus(was) != readyStatus(is) || was.DeletionTimestamp.IsZero() != is.DeletionTimestamp.IsZero() {
-			w.enqueueAfter(gateway, recountAfter)
+			sim.enqueueAfter(gateway, countDebounce)
 		}
 	}
 }
 
-func (w *world) tellGateway(id objectID, was, is client.Object) {
+func (sim *simulation) notifyGatewayWatch(id objectID, was, is client.Object) {
 	if was == nil || is == nil || was.GetGeneration() != is.GetGeneration() {
-		w.enqueue(id)
-		w.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": id.String()})
+		sim.enqueue(id)
+		sim.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": id.String()})
 		return
 	}
 	if !maps.Equal(was.GetAnnotations(), is.GetAnnotations()) {
-		w.enqueue(id)
+		sim.enqueue(id)
 	}
 }
 
@@ -222,18 +223,18 @@ func readyStatus(binding *v1alpha1.PluginBinding) string {
 	return string(condition.Status)
 }
 
-// enqueueWhere enqueues what the cache lists.
-func (w *world) enqueueWhere(kind string, options ...client.ListOption) {
+// enqueueWhere enqueues the matching objects of the cache.
+func (sim *simulation) enqueueWhere(kind string, options ...client.ListOption) {
 	o := client.ListOptions{}
 	o.ApplyOptions(options)
-	for _, id := range w.cache.sorted(kind) {
+	for _, id := range sim.cache.sorted(kind) {
 		if o.Namespace != "" && o.Namespace != id.Namespace {
 			continue
 		}
-		if matches, err := matchesField(w.cache[id], kind, o); err != nil {
+		if matches, err := matchesField(sim.cache[id], kind, o); err != nil {
 			panic(err)
 		} else if matches {
-			w.enqueue(id)
+			sim.enqueue(id)
 		}
 	}
 }

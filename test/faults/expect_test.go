@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -9,80 +10,85 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// expect holds a fault against what is special about it.
-func (w *world) expect(f *planned) {
+// lastVersionActive matches the part of a message that says that Kong keeps serving the last
+// version that it accepted.
+var lastVersionActive = regexp.MustCompile(`still serves|remains active in Kong`)
+
+// checkFault checks what is particular to a fault.
+func (sim *simulation) checkFault(f *armedFault) {
 	if !f.fired {
 		return
 	}
 	what := f.call.name + "/" + f.fault.name
-	told := strings.Join(w.texts[f.texts:], "\n")
+	told := strings.Join(sim.outputs[f.outputsBefore:], "\n")
 	wants := map[string][]string{
-		"G4/400":        {v1alpha1.ReasonRejected},
-		"G5/400":        {v1alpha1.ReasonRejected, v1alpha1.ReasonDeleting},
-		"G3/404":        {v1alpha1.ReasonScopeNotFound},
-		"G7/404-schema": {v1alpha1.ReasonPluginNotInstalled},
+		kongCreatePlugin + "/400":     {v1alpha1.ReasonRejected},
+		kongPutPlugin + "/400":        {v1alpha1.ReasonRejected, v1alpha1.ReasonDeleting},
+		kongGetEntity + "/404":        {v1alpha1.ReasonScopeNotFound},
+		kongGetSchema + "/404-schema": {v1alpha1.ReasonPluginNotInstalled},
 	}
-	if reasons := wants[what]; len(reasons) > 0 && !slices.ContainsFunc(reasons, func(reason string) bool { return f.reasons[reason] || f.standing == reason }) {
-		w.violation("no condition had the reason %s from then on", reasons)
+	if reasons := wants[what]; len(reasons) > 0 && !slices.ContainsFunc(reasons, func(reason string) bool { return f.readyReasons[reason] || f.readyReason == reason }) {
+		sim.violation("no condition had the reason %s from then on", reasons)
 	}
-	if what == "G5/400" && f.reasons[v1alpha1.ReasonRejected] && strings.Contains(told, "still serves") != f.serves {
-		w.violation("whether the plugin serves as it last was (%v) is not what was told", f.serves)
+	if what == kongPutPlugin+"/400" && f.readyReasons[v1alpha1.ReasonRejected] && lastVersionActive.MatchString(told) != f.pluginServing {
+		sim.violation("whether the last accepted version stays active (%v) is not what the status says", f.pluginServing)
 	}
-	if f.call.name == "G6" && !f.fault.deadly && f.fault.name != "429" && len(w.names) > 0 && !w.saidWhyNotDeleted() {
-		w.violation("no condition said why the plugin is not removed")
+	if f.call.name == kongDeletePlugin && !f.fault.crashes && f.fault.name != "429" && len(sim.names) > 0 && !sim.deletionFailureReported() {
+		sim.violation("no condition says why the plugin is not removed")
 	}
-	w.expectForbidden(f)
-	if what == "K5/invalid" && f.records {
-		w.expectNotForced(f, told)
+	sim.expectForbidden(f)
+	if what == kubePatchBindingStatus+"/invalid" && f.recordsID {
+		sim.expectNotForced(f, told)
 	}
 }
 
-// saidWhyNotDeleted reports whether a condition told of a failed DELETE. What it said of the
-// first need not be said again of the second.
-func (w *world) saidWhyNotDeleted() bool {
-	return slices.ContainsFunc(w.faults, func(f *planned) bool {
-		return f.fired && f.call.name == "G6" && f.reasons[v1alpha1.ReasonDeleting]
+// deletionFailureReported reports whether a condition reported a failed DELETE. If two DELETEs
+// fail, one report is enough.
+func (sim *simulation) deletionFailureReported() bool {
+	return slices.ContainsFunc(sim.faults, func(f *armedFault) bool {
+		return f.fired && f.call.name == kongDeletePlugin && f.readyReasons[v1alpha1.ReasonDeleting]
 	})
 }
 
-// expectForbidden wants a right that is missing to be shown, where the status does not tell
-// what became of the binding, and is still to be written in this pass.
-func (w *world) expectForbidden(f *planned) {
+// expectForbidden checks that a missing permission is reported. It is not if the status already
+// says what became of the binding, or if this reconcile wrote the status before the call
+// failed.
+func (sim *simulation) expectForbidden(f *armedFault) {
 	if f.fault.name != "forbidden" {
 		return
 	}
-	before, after := w.around(f)
-	shows := f.of.kind == kindBinding && !f.judged && !slices.Contains(before, "K5")
-	if f.call.name != "K5" && shows && !f.reasons[v1alpha1.ReasonForbidden] {
-		w.violation("no condition said that a right is missing")
+	before, after := sim.callsAround(f)
+	shows := f.object.kind == kindBinding && !f.statusKnown && !slices.Contains(before, kubePatchBindingStatus)
+	if f.call.name != kubePatchBindingStatus && shows && !f.readyReasons[v1alpha1.ReasonForbidden] {
+		sim.violation("no condition reports the missing permission")
 	}
-	if f.call.name == "K3" && slices.ContainsFunc(after, func(name string) bool { return slices.Contains(kongWrites, name) }) {
-		w.violation("a write to Kong in the pass in which the finalizer was refused")
+	if f.call.name == kubeAddBindingFinalizer && slices.ContainsFunc(after, func(name string) bool { return slices.Contains(kongWrites, name) }) {
+		sim.violation("a write to Kong in the reconcile in which the finalizer was refused")
 	}
 }
 
-// expectNotForced wants an alarm when the API server refuses to take an ID, and no more than
-// that: it is not sent once more.
-func (w *world) expectNotForced(f *planned, told string) {
-	if n := w.counted("kong_operator_plugin_id_changes_refused_total"); n < 1 {
-		w.violation("no counter told that an ID was refused")
+// expectNotForced checks that the operator raises an alarm when the API server rejects an ID,
+// and does not send the ID again.
+func (sim *simulation) expectNotForced(f *armedFault, told string) {
+	if n := sim.counterSum("kong_operator_plugin_id_changes_refused_total"); n < 1 {
+		sim.violation("no counter reports that an ID was refused")
 	}
 	if !strings.Contains(told, v1alpha1.ReasonIDNotRecorded+" ") {
-		w.violation("no event told that an ID was refused")
+		sim.violation("no event reports that an ID was refused")
 	}
-	if _, after := w.around(f); slices.Contains(after, "K5") {
-		w.violation("an ID that was refused was sent once more in the same pass")
+	if _, after := sim.callsAround(f); slices.Contains(after, kubePatchBindingStatus) {
+		sim.violation("a refused ID was sent again in the same reconcile")
 	}
 }
 
-// around are the calls in the pass of a fault, before and after it, by their names.
-func (w *world) around(f *planned) (before, after []string) {
+// callsAround returns the names of the calls before and after a fault, in the same reconcile.
+func (sim *simulation) callsAround(f *armedFault) (before, after []string) {
 	met := false
-	for _, call := range w.calls {
+	for _, call := range sim.calls {
 		switch {
 		case call.callID == f.call:
 			met = true
-		case call.pass != f.pass:
+		case call.reconcile != f.reconcile:
 		case met:
 			after = append(after, call.name)
 		default:
@@ -92,22 +98,23 @@ func (w *world) around(f *planned) (before, after []string) {
 	return before, after
 }
 
-// nudge asks for a look where only a new input helps, and lets it settle again.
-func (w *world) nudge(faults []*planned) {
-	if nudged(faults) {
-		for _, id := range w.truth.sorted(kindBinding) {
+// triggerReconciles requests a reconcile of every binding if a fault needs one to recover from,
+// and lets the simulation settle again.
+func (sim *simulation) triggerReconciles(faults []*armedFault) {
+	if needTrigger(faults) {
+		for _, id := range sim.stored.sorted(kindBinding) {
 			binding := &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Name: id.Name}}
-			change(w, binding, func(b *v1alpha1.PluginBinding) {
+			change(sim, binding, func(b *v1alpha1.PluginBinding) {
 				metav1.SetMetaDataAnnotation(&b.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, "now")
 			})
 		}
-		w.settle(true)
+		sim.settle(true)
 	}
 }
 
-func nudged(faults []*planned) bool {
+func needTrigger(faults []*armedFault) bool {
 	for _, f := range faults {
-		if f.fired && f.fault.nudged {
+		if f.fired && f.fault.needsTrigger {
 			return true
 		}
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// apiServer speaks to the API server of this run, past every fault.
+// apiServer is a client without faults.
 var apiServer client.Client
 
 func TestMain(m *testing.M) {
@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 	}
 	code := m.Run()
 	printTotal()
-	closeBenches()
+	closeStandIns()
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stopping the API server:", err)
 		code = 1
@@ -63,9 +63,9 @@ func start() (stop func() error, err error) {
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
-	// They live for minutes: their data need not be safe, and memory is cheaper than the fifth
-	// of their time that collecting it took. Nobody watches, and the API server keeps in memory
-	// for watches what thousands of plays leave.
+	// etcd and the API server live for minutes, so their data need not be durable. Garbage
+	// collection took a fifth of their time, and memory is cheaper. Nobody watches here, so the
+	// watch cache would only keep the leftovers of thousands of runs in memory.
 	environment.ControlPlane.Etcd = &envtest.Etcd{}
 	environment.ControlPlane.Etcd.Configure().Set("unsafe-no-fsync", "true")
 	environment.ControlPlane.GetAPIServer().Configure().Set("watch-cache", "false")
@@ -83,9 +83,9 @@ func start() (stop func() error, err error) {
 	if apiServer, err = client.New(config, client.Options{Scheme: scheme.Scheme}); err != nil {
 		return nil, err
 	}
-	benches = make(chan *bench, playsAtATime())
-	for range cap(benches) {
-		benches <- newBench()
+	standIns = make(chan *standIn, parallelRuns())
+	for range cap(standIns) {
+		standIns <- newStandIn()
 	}
 	return func() error {
 		config.Dial = nil
@@ -93,12 +93,12 @@ func start() (stop func() error, err error) {
 	}, nil
 }
 
-// heapGrowth is GOGC of this process, and of the API server and etcd, which inherit it.
+// heapGrowth is the GOGC of this process. The API server and etcd inherit it.
 const heapGrowth = 400
 
-// playsAtATime is how many plays are under way at a time, as -parallel says. A play waits
-// for the API server half of its time.
-func playsAtATime() int {
+// parallelRuns returns how many runs are under way at a time, as -parallel says. A run waits
+// for the API server for half of its time.
+func parallelRuns() int {
 	parallel := flag.Lookup("test.parallel")
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f == parallel })
@@ -108,7 +108,7 @@ func playsAtATime() int {
 	return parallel.Value.(flag.Getter).Get().(int)
 }
 
-// objectID names an object of the kinds that the operator reads.
+// objectID identifies an object of a kind that the operator reads.
 type objectID struct {
 	kind string
 	types.NamespacedName

@@ -14,95 +14,96 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// scenario is a story that is told once without faults, and then with each.
+// scenario is run once without faults, and then with each of them.
 type scenario struct {
 	name string
 	// configure changes the operator's options.
 	configure func(*controllers.Options)
-	// before happens without faults; then act, with them.
-	before func(*world)
-	act    func(*world)
-	// madeAgain: the ID at the end is the first that Kong gave to that very object, for an
-	// earlier one of its name was deleted; otherwise the first that it gave to that name.
-	madeAgain bool
-	// readOnly: nothing is written to Kong, whatever fails.
+	// setup runs without faults, then act runs with them.
+	setup func(*simulation)
+	act   func(*simulation)
+	// recreated: the binding was deleted and created again. The final ID must be the first that
+	// Kong assigned to the new object. Otherwise it must be the first that Kong assigned to any
+	// object of that name.
+	recreated bool
+	// readOnly: the operator must not write to Kong, whatever fails.
 	readOnly bool
 	// paired: pairs of faults are tried, too.
 	paired bool
-	// spared are faults that mean nothing here.
-	spared []string
-	// check looks at the end, in every play.
-	check func(*world)
+	// skip lists the faults that have no meaning here.
+	skip []string
+	// check checks the end of every run.
+	check func(*simulation)
 }
 
-// outcome of a play.
+// outcome is the result of a run.
 type outcome struct {
-	calls      []made
+	calls      []call
 	state      string
 	violations []string
 	trace      string
 	fired      bool
 }
 
-// play tells a scenario, with faults or without.
-func (s scenario) play(faults ...planned) (o outcome) {
-	waiting := make([]*planned, len(faults))
+// run runs the scenario with these faults, or without any.
+func (s scenario) run(faults ...armedFault) (o outcome) {
+	waiting := make([]*armedFault, len(faults))
 	for i := range faults {
 		f := faults[i]
 		waiting[i] = &f
 	}
-	b := <-benches
-	defer func() { benches <- b }()
-	w := newWorld(b, s.configure)
+	k := <-standIns
+	defer func() { standIns <- k }()
+	sim := newSimulation(k, s.configure)
 	defer func() {
 		if p := recover(); p != nil {
 			a, ok := p.(abort)
 			if !ok {
 				panic(p)
 			}
-			w.violation("%s", a.reason)
+			sim.violation("%s", a.reason)
 		}
-		o.violations, o.trace, o.calls, o.fired = w.violations, w.report(), w.calls, true
+		o.violations, o.trace, o.calls, o.fired = sim.violations, sim.report(), sim.calls, true
 		for _, f := range waiting {
 			o.fired = o.fired && f.fired
 		}
 	}()
-	s.before(w)
-	mark := b.server.Journal().Mark()
-	w.arm(waiting...)
-	s.act(w)
-	w.calm()
-	w.disarm()
-	w.note("disarmed")
-	w.settle(!nudged(waiting))
+	s.setup(sim)
+	mark := k.server.Journal().Mark()
+	sim.arm(waiting...)
+	s.act(sim)
+	sim.runUntilCalm()
+	sim.disarm()
+	sim.tracef("disarmed")
+	sim.settle(!needTrigger(waiting))
 	for _, f := range waiting {
-		w.expect(f)
+		sim.checkFault(f)
 	}
-	w.nudge(waiting)
-	w.hearMetrics()
-	w.audit(s.madeAgain)
-	w.auditStatus()
-	if writes := b.server.Journal().Since(mark).Writes(); s.readOnly && len(writes) > 0 {
-		w.violation("%d writes to Kong, and there is nothing to be written", len(writes))
+	sim.triggerReconciles(waiting)
+	sim.recordMetrics()
+	sim.checkInvariants(s.recreated)
+	sim.checkStatus()
+	if writes := k.server.Journal().Since(mark).Writes(); s.readOnly && len(writes) > 0 {
+		sim.violation("%d writes to Kong, expected none", len(writes))
 	}
 	if s.check != nil {
-		s.check(w)
+		s.check(sim)
 	}
-	o.state = w.endState()
+	o.state = sim.endState()
 	return o
 }
 
-// judge adds what can only be told beside the play without faults.
-func (o *outcome) judge(clean outcome) {
+// compareWith adds the violations that only a comparison with the baseline shows.
+func (o *outcome) compareWith(clean outcome) {
 	if !o.fired {
-		o.violations = append(o.violations, "a fault never happened: its call did not come")
+		o.violations = append(o.violations, "a fault did not fire: its call was not made")
 	}
 	if len(o.violations) == 0 && o.state != clean.state {
-		o.violations = append(o.violations, "the end differs from that of the play without faults (-without +with):\n"+cmp.Diff(clean.state, o.state))
+		o.violations = append(o.violations, "the end state differs from the baseline (-baseline +fault):\n"+cmp.Diff(clean.state, o.state))
 	}
 }
 
-// report of the plans of a scenario.
+// report counts the plans of a scenario. A plan is a run with one fault, or with a pair.
 type report struct {
 	mu                sync.Mutex
 	calls, plans, bad int
@@ -133,10 +134,10 @@ func (r *report) print(kind, name string, start time.Time) {
 	total.calls, total.plans, total.bad = total.calls+r.calls, total.plans+r.plans, total.bad+r.bad
 }
 
-// selection says how much is tried: FAULTS_FULL=1 means everything, and otherwise every
-// call is tried with what tells most. FAULTS_PAIRS says it for pairs alone: full, some or
-// none.
-func selection() (allSingles bool, pairs string) {
+// selectRuns says how much to try. FAULTS_FULL=1 means everything. Otherwise every call is
+// tried with the faults of the short run and one other. FAULTS_PAIRS selects the pairs: full,
+// some or none.
+func selectRuns() (allSingles bool, pairs string) {
 	allSingles = os.Getenv("FAULTS_FULL") != ""
 	pairs = "some"
 	if allSingles {
@@ -150,13 +151,13 @@ func selection() (allSingles bool, pairs string) {
 
 // TestFaults tries every call of every scenario with every fault.
 func TestFaults(t *testing.T) {
-	all, _ := selection()
+	all, _ := selectRuns()
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			start := time.Now()
 			r := &report{}
 			t.Cleanup(func() { r.print("single", s.name, start) })
-			clean := s.clean(t)
+			clean := s.runBaseline(t)
 			r.calls = len(clean.calls)
 			for i, call := range clean.calls {
 				t.Run(call.String(), func(t *testing.T) {
@@ -164,8 +165,8 @@ func TestFaults(t *testing.T) {
 					for _, f := range s.faultsFor(call.callID, i, all) {
 						t.Run(f.name, func(t *testing.T) {
 							t.Parallel()
-							o := s.play(planned{call: call.callID, fault: f})
-							o.judge(clean)
+							o := s.run(armedFault{call: call.callID, fault: f})
+							o.compareWith(clean)
 							r.add(len(o.violations) > 0)
 							o.fail(t)
 						})
@@ -176,10 +177,10 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// clean is the play without faults, which has to be beyond reproach.
-func (s scenario) clean(t *testing.T) outcome {
+// runBaseline runs the scenario without faults. It must not violate anything.
+func (s scenario) runBaseline(t *testing.T) outcome {
 	t.Helper()
-	o := s.play()
+	o := s.run()
 	o.fail(t)
 	if t.Failed() {
 		t.FailNow()
@@ -194,14 +195,14 @@ func (o *outcome) fail(t *testing.T) {
 	}
 }
 
-// faultsFor are the faults to try with the i-th call: all, or those that tell most and one
-// of the others by turns.
+// faultsFor returns the faults to try at the i-th call: all of them, or those of the short run
+// and one of the others in turn.
 func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 	var chosen, others []*fault
 	for _, f := range allFaults {
 		switch {
-		case !f.applies(call) || slices.Contains(s.spared, call.name+"/"+f.name):
-		case all || f.telling:
+		case !f.applies(call) || slices.Contains(s.skip, call.name+"/"+f.name):
+		case all || f.inShortRun:
 			chosen = append(chosen, f)
 		default:
 			others = append(others, f)
@@ -213,15 +214,15 @@ func (s scenario) faultsFor(call callID, i int, all bool) []*fault {
 	return chosen
 }
 
-// TestFaultPairs tries two faults in one play: the second at every call that comes after
-// the first. Both are of those that are marked as paired. Each of the others leaves what one
-// of these leaves - the request was not done, done, or will be done later, and the operator
-// knows that or does not - and is tried alone. Two differ in more than words: a 429, which
-// makes the operator wait as long as it says and would be 1,700 plans more, and a write to
-// the API server that lands late. Of the paired, left out is only what would be the same
-// play once more.
+// TestFaultPairs tries two faults in one run: the second at every call that comes after the
+// first. Only paired faults are combined. Every other fault leaves the same state as one of
+// them: Kong did not apply the request, did apply it, or applies it later, and the operator
+// knows that or does not. So the others are tried alone. Two of them do differ: a 429, which
+// makes the operator wait as long as Kong says and would add 1,700 plans, and a write to the
+// API server that arrives late. Of the paired faults, only those are left out that would repeat
+// a run.
 func TestFaultPairs(t *testing.T) {
-	_, pairs := selection()
+	_, pairs := selectRuns()
 	if pairs == "none" {
 		return
 	}
@@ -233,18 +234,18 @@ func TestFaultPairs(t *testing.T) {
 			start := time.Now()
 			r := &report{}
 			t.Cleanup(func() { r.print("pairs", s.name, start) })
-			clean := s.clean(t)
+			clean := s.runBaseline(t)
 			r.calls = len(clean.calls)
 			nth := 0
 			for i, call := range clean.calls {
 				for _, f := range allFaults {
-					if !f.paired || !f.applies(call.callID) || f.repeats(clean.calls, i) {
+					if !f.paired || !f.applies(call.callID) || f.sameAsPrevious(clean.calls, i) {
 						continue
 					}
 					nth++
 					t.Run(call.String()+"/"+f.name, func(t *testing.T) {
 						t.Parallel()
-						s.second(t, planned{call: call.callID, fault: f}, clean, r, nth, pairs == "full")
+						s.runSecondFaults(t, armedFault{call: call.callID, fault: f}, clean, r, nth, pairs == "full")
 					})
 				}
 			}
@@ -252,24 +253,24 @@ func TestFaultPairs(t *testing.T) {
 	}
 }
 
-// second plays with one fault to learn what calls come after it, and then with another at
-// each of these.
-func (s scenario) second(t *testing.T, first planned, clean outcome, r *report, nth int, all bool) {
+// runSecondFaults runs the scenario with one fault to learn which calls follow it. Then it runs
+// it with another fault at each of these calls.
+func (s scenario) runSecondFaults(t *testing.T, first armedFault, clean outcome, r *report, nth int, all bool) {
 	t.Helper()
-	after := callsAfter(s.play(first).calls, first.call)
+	after := callsAfter(s.run(first).calls, first.call)
 	k := 0
 	for i, call := range after {
 		for _, g := range allFaults {
-			if !g.paired || !g.applies(call.callID) || g.repeats(after, i) {
+			if !g.paired || !g.applies(call.callID) || g.sameAsPrevious(after, i) {
 				continue
 			}
-			if k++; !all && (k+nth)%pairsSkipped != 0 {
+			if k++; !all && (k+nth)%pairStride != 0 {
 				continue
 			}
 			t.Run(call.String()+"/"+g.name, func(t *testing.T) {
 				t.Parallel()
-				o := s.play(first, planned{call: call.callID, fault: g})
-				o.judge(clean)
+				o := s.run(first, armedFault{call: call.callID, fault: g})
+				o.compareWith(clean)
 				r.add(len(o.violations) > 0)
 				o.fail(t)
 			})
@@ -277,21 +278,21 @@ func (s scenario) second(t *testing.T, first planned, clean outcome, r *report, 
 	}
 }
 
-// pairsSkipped is how many pairs the short run passes over for each that it tries.
-const pairsSkipped = 61
+// pairStride: the short run tries one pair in so many.
+const pairStride = 61
 
-// repeats reports whether this fault at the i-th call is the one at the call before, once
-// more. A process that dies takes its memory with it, so that it does not matter which of
-// several calls in a row it has made, if all they did was to read.
-func (f *fault) repeats(calls []made, i int) bool {
+// sameAsPrevious reports whether this fault at the i-th call equals the same fault at the call
+// before. A process that crashes loses its memory, so it does not matter which of several
+// consecutive reads it had finished.
+func (f *fault) sameAsPrevious(calls []call, i int) bool {
 	if f.name != "crash-before" || i == 0 {
 		return false
 	}
 	before := calls[i-1]
-	return !before.write && before.pass == calls[i].pass && before.at.Equal(calls[i].at)
+	return !before.write && before.reconcile == calls[i].reconcile && before.at.Equal(calls[i].at)
 }
 
-func callsAfter(calls []made, call callID) []made {
+func callsAfter(calls []call, call callID) []call {
 	for i := range calls {
 		if calls[i].callID == call {
 			return calls[i+1:]

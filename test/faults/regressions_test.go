@@ -2,29 +2,29 @@ package faults
 
 import "testing"
 
-// regressions are plays in which the operator once went wrong.
+// regressions lists runs in which the operator once failed.
 var regressions = []struct {
 	name     string
 	scenario string
-	faults   []planned // none: the scenario itself
+	faults   []armedFault // none: the scenario itself is the regression
 	was      string
 }{
 	{
 		name: "a-view-read-before-a-late-post", scenario: "create-changed-in-doubt",
-		faults: []planned{{call: callID{"G4", 1}, fault: faultNamed("crash-late", "G4")}},
-		was: "The first reading of a new process, begun before the POST of the one before it had landed, was taken for proof that " +
-			"nothing bears the binding's marks: a second plugin was made on the scope to which the binding had moved.",
+		faults: []armedFault{{call: callID{kongCreatePlugin, 1}, fault: faultNamed("crash-late", kongCreatePlugin)}},
+		was: "A new process began its first resync before Kong applied a POST of the former process. The operator took that " +
+			"snapshot as proof that no plugin carries the binding's ownership tags, and created a second plugin on the new scope.",
 	},
 	{
 		name: "a-view-read-before-the-binding-of-that-name-wrote", scenario: "create-recreated-in-doubt",
-		was: "What was written for a binding was remembered by its UID. For another object of its name an older reading was taken " +
-			"for proof that nothing bears its marks: a second plugin was made beside the first.",
+		was: "The operator remembered writes by the UID of their binding. For another object of that name it took an older snapshot " +
+			"as proof that no plugin carries the ownership tags, and created a second plugin.",
 	},
 	{
 		name: "a-list-without-the-row-that-its-name-would-have-shown", scenario: "create-recreated-in-doubt",
-		faults: []planned{{call: callID{"G8", 3}, fault: faultNamed("short", "G8")}},
-		was: "A binding that was given another instance name was asked for by that name and by its tags only. A list of the tags " +
-			"that lacked the row, well-formed for all that, had a second plugin made beside the first.",
+		faults: []armedFault{{call: callID{kongList, 3}, fault: faultNamed("short", kongList)}},
+		was: "The operator looked up a binding with a new instance name by that name and by its tags only. When a well-formed list " +
+			"by tags lacked the row, the operator created a second plugin.",
 	},
 }
 
@@ -46,16 +46,16 @@ func scenarioNamed(name string) scenario {
 	panic("faults: there is no scenario " + name)
 }
 
-// TestRegressions plays what once went wrong.
+// TestRegressions repeats the runs in which the operator once failed.
 func TestRegressions(t *testing.T) {
 	for _, r := range regressions {
 		t.Run(r.name, func(t *testing.T) {
 			s := scenarioNamed(r.scenario)
-			clean := s.clean(t)
-			o := s.play(r.faults...)
-			o.judge(clean)
+			clean := s.runBaseline(t)
+			o := s.run(r.faults...)
+			o.compareWith(clean)
 			if len(o.violations) > 0 {
-				t.Log("it is as it was once: " + r.was)
+				t.Log("it fails as it once did: " + r.was)
 			}
 			o.fail(t)
 		})

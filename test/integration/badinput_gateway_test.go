@@ -20,49 +20,49 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// strange makes the KongGateway odd, as edited, and a binding to it.
-func (s *story) strange(edit func(*v1alpha1.KongGateway)) (*v1alpha1.KongGateway, *v1alpha1.PluginBinding) {
+// createWithOddGateway makes the KongGateway odd, as edited, and a binding to it.
+func (env *testEnv) createWithOddGateway(edit func(*v1alpha1.KongGateway)) (*v1alpha1.KongGateway, *v1alpha1.PluginBinding) {
 	GinkgoHelper()
-	gw := s.gateway("odd")
+	gw := env.gateway("odd")
 	edit(gw)
-	binding := s.binding("limit", through("odd"))
-	s.create(gw, binding)
+	binding := env.binding("limit", withGateway("odd"))
+	env.create(gw, binding)
 	return gw, binding
 }
 
-// at is a KongGateway with another adminURL.
-func at(url string) func(*v1alpha1.KongGateway) {
+// withAdminURL is a KongGateway with another adminURL.
+func withAdminURL(url string) func(*v1alpha1.KongGateway) {
 	return func(gw *v1alpha1.KongGateway) { gw.Spec.AdminURL = url }
 }
 
-// unusable checks a gateway that does not answer as it should, and what its binding says.
-func (s *story) unusable(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want symptom) {
+// expectUnusableGateway checks a gateway that does not answer as it should, and what its binding says.
+func (env *testEnv) expectUnusableGateway(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want conditionMatch) {
 	GinkgoHelper()
-	s.gatewayShows(gw, want)
-	says := append([]string{"KongGateway " + s.namespace + "/" + gw.Name}, want.says...)
-	s.shows(binding, symptom{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady, says: says})
+	env.expectGatewayCondition(gw, want)
+	says := append([]string{"KongGateway " + env.namespace + "/" + gw.Name}, want.contains...)
+	env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady, contains: says})
 	Expect(binding.Status.PluginID).To(BeEmpty())
 	refs := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionResolvedRefs)
 	Expect(refs.Status).To(Equal(metav1.ConditionUnknown), "nothing was looked up")
-	s.steady(binding)
-	s.gatewaySteady(gw)
+	env.expectNoStatusWrite(binding)
+	env.expectNoGatewayStatusWrite(gw)
 }
 
-// unacceptable is unusable for a gateway that can never be used as it is.
-func (s *story) unacceptable(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want symptom) {
+// expectRejectedGateway is unusable for a gateway that can never be used as it is.
+func (env *testEnv) expectRejectedGateway(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want conditionMatch) {
 	GinkgoHelper()
-	s.gatewayShows(gw, want)
-	says := append([]string{"KongGateway " + s.namespace + "/" + gw.Name + " cannot be used"}, want.says...)
-	s.shows(binding, symptom{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotAccepted, says: says})
+	env.expectGatewayCondition(gw, want)
+	says := append([]string{"KongGateway " + env.namespace + "/" + gw.Name + " cannot be used"}, want.contains...)
+	env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotAccepted, contains: says})
 	Expect(binding.Status.PluginID).To(BeEmpty())
-	s.steady(binding)
-	s.gatewaySteady(gw)
+	env.expectNoStatusWrite(binding)
+	env.expectNoGatewayStatusWrite(gw)
 }
 
-// noSecrets stands in for an API server whose rules do not let the operator read Secrets.
-type noSecrets struct{ client.Reader }
+// forbidSecrets stands in for an API server whose rules do not let the operator read Secrets.
+type forbidSecrets struct{ client.Reader }
 
-func (r noSecrets) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+func (r forbidSecrets) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 	if _, isSecret := object.(*corev1.Secret); isSecret {
 		return apierrors.NewForbidden(corev1.Resource("secrets"), key.Name, errors.New("no rule allows it"))
 	}
@@ -71,409 +71,409 @@ func (r noSecrets) Get(ctx context.Context, key client.ObjectKey, object client.
 
 var _ = Describe("Bad input: the gateway", func() {
 	It("waits for a gateway that does not exist", func() {
-		s := newStory()
-		unchanged := s.kongAsItWas()
-		binding := s.binding("limit", through("odd"))
-		s.create(binding)
-		s.shows(binding, symptom{
+		env := newTestEnv()
+		unchanged := env.snapshotKong()
+		binding := env.binding("limit", withGateway("odd"))
+		env.create(binding)
+		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotFound,
-			says: []string{"no KongGateway " + s.namespace + "/odd", "create it, or delete this binding"},
+			contains: []string{"no KongGateway " + env.namespace + "/odd", "create it, or delete this binding"},
 		})
-		s.steady(binding)
+		env.expectNoStatusWrite(binding)
 		unchanged()
 
-		s.create(s.gateway("odd"))
-		s.ready(binding)
+		env.create(env.gateway("odd"))
+		env.waitUntilReady(binding)
 	})
 
 	It("says that nothing listens there", func() {
-		s := newStory()
-		unchanged := s.kongAsItWas()
+		env := newTestEnv()
+		unchanged := env.snapshotKong()
 		address := closedPort()
-		gw, binding := s.strange(at("http://" + address))
-		s.unusable(gw, binding, symptom{
+		gw, binding := env.createWithOddGateway(withAdminURL("http://" + address))
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
-			says: []string{"connect to " + address + ": connection refused", "check spec.adminURL"},
+			contains: []string{"connect to " + address + ": connection refused", "check spec.adminURL"},
 		})
 		unchanged()
 
-		change(s, gw, at(s.kong.URL()))
-		s.ready(binding)
+		change(env, gw, withAdminURL(env.kong.URL()))
+		env.waitUntilReady(binding)
 	})
 
 	It("says that there is no such host", func() {
-		s := newStory()
-		gw, binding := s.strange(at("http://kong-admin.invalid:8001"))
-		s.gatewayShows(gw, symptom{
+		env := newTestEnv()
+		gw, binding := env.createWithOddGateway(withAdminURL("http://kong-admin.invalid:8001"))
+		env.expectGatewayCondition(gw, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
-			says: []string{"connect to kong-admin.invalid:8001", "check spec.adminURL"},
+			contains: []string{"connect to kong-admin.invalid:8001", "check spec.adminURL"},
 		})
-		s.shows(binding, symptom{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
+		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
 	})
 
 	It("says that there is no answer in time", func() {
-		s := newStory()
+		env := newTestEnv()
 		answering := make(chan struct{})
 		DeferCleanup(func() { close(answering) })
-		url := somethingElse(func(_ http.ResponseWriter, r *http.Request) {
+		url := serveReadOnly(func(_ http.ResponseWriter, r *http.Request) {
 			select {
 			case <-answering:
 			case <-r.Context().Done():
 			}
 		})
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) {
 			gw.Spec.AdminURL = url
 			gw.Spec.Limits = &v1alpha1.GatewayLimits{RequestTimeout: "200ms"}
 		})
-		s.unusable(gw, binding, symptom{
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
-			says: []string{"no answer in time", "check spec.adminURL"},
+			contains: []string{"no answer in time", "check spec.adminURL"},
 		})
 	})
 
 	It("says that the token is refused, and picks up a corrected one", func() {
-		s := newQuietStory(kongtest.WithToken("Kong-Admin-Token", "right-"+planted))
-		s.startOperator()
-		hidden := s.eavesdrop()
-		unchanged := s.kongAsItWas()
-		token := s.secret("token", map[string]string{"token": "wrong-" + planted})
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+		env := newEnvWithoutOperator(kongtest.WithToken("Kong-Admin-Token", "right-"+plantedSecret))
+		env.startOperator()
+		expectHidden := env.captureOutput()
+		unchanged := env.snapshotKong()
+		token := env.secret("token", map[string]string{"token": "wrong-" + plantedSecret})
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) {
 			gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
 		})
-		s.unusable(gw, binding, symptom{
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonDenied,
-			says: []string{"Kong answered 401", "check the token in spec.auth.tokenSecretRef"},
+			contains: []string{"Kong answered 401", "check the token in spec.auth.tokenSecretRef"},
 		})
 		unchanged()
 
-		s.setSecret(token, "token", "right-"+planted+"\n")
-		s.ready(binding)
-		hidden(planted)
+		env.setSecretKey(token, "token", "right-"+plantedSecret+"\n")
+		env.waitUntilReady(binding)
+		expectHidden(plantedSecret)
 	})
 
 	It("says that a token is needed", func() {
-		s := newQuietStory(kongtest.WithToken("Kong-Admin-Token", planted))
-		s.startOperator()
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(at(s.kong.URL()))
-		s.unusable(gw, binding, symptom{
+		env := newEnvWithoutOperator(kongtest.WithToken("Kong-Admin-Token", plantedSecret))
+		env.startOperator()
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(withAdminURL(env.kong.URL()))
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonDenied,
-			says: []string{"Kong answered 401", "spec.auth.tokenSecretRef"},
+			contains: []string{"Kong answered 401", "spec.auth.tokenSecretRef"},
 		})
 		unchanged()
 	})
 
 	It("waits for the Secret of a token, and for its key", func() {
-		s := newStory()
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+		env := newTestEnv()
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) {
 			gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
 		})
-		s.unusable(gw, binding, symptom{
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			says: []string{"no Secret token in namespace " + s.namespace},
+			contains: []string{"no Secret token in namespace " + env.namespace},
 		})
-		token := s.secret("token", nil)
-		s.gatewayShows(gw, symptom{
+		token := env.secret("token", nil)
+		env.expectGatewayCondition(gw, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			says: []string{"Secret token in namespace " + s.namespace + " has no key token"},
+			contains: []string{"Secret token in namespace " + env.namespace + " has no key token"},
 		})
 		unchanged()
 
-		s.setSecret(token, "token", planted)
-		s.ready(binding)
+		env.setSecretKey(token, "token", plantedSecret)
+		env.waitUntilReady(binding)
 	})
 
 	It("lets a gateway, the Secret of its token and its bindings go together", func() {
-		s := newStory()
-		token := s.secret("token", map[string]string{"token": planted})
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+		env := newTestEnv()
+		token := env.secret("token", map[string]string{"token": plantedSecret})
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) {
 			gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
 		})
-		s.ready(binding)
-		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
-		Eventually(s.events).WithArguments(gw).Should(ContainElement(v1alpha1.ReasonInUse))
-		Expect(k8s.Delete(s.ctx, token)).To(Succeed())
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		s.gone(gw)
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		env.waitUntilReady(binding)
+		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
+		Eventually(env.eventReasons).WithArguments(gw).Should(ContainElement(v1alpha1.ReasonInUse))
+		Expect(k8s.Delete(env.ctx, token)).To(Succeed())
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		env.waitUntilGone(gw)
+		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("lets the Secret of its token go before a gateway and its bindings", func() {
-		s := newStory()
-		token := s.secret("token", map[string]string{"token": planted})
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
+		env := newTestEnv()
+		token := env.secret("token", map[string]string{"token": plantedSecret})
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) {
 			gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
 		})
-		s.ready(binding)
-		Expect(k8s.Delete(s.ctx, token)).To(Succeed())
-		s.gatewayShows(gw, symptom{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound})
-		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		s.gone(gw)
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		env.waitUntilReady(binding)
+		Expect(k8s.Delete(env.ctx, token)).To(Succeed())
+		env.expectGatewayCondition(gw, conditionMatch{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound})
+		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		env.waitUntilGone(gw)
+		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("says that it may not read a Secret", func() {
-		s := newQuietStory()
-		s.secret("token", map[string]string{"token": planted})
-		s.startOperator(func(o *controllers.Options) { o.APIReader = noSecrets{k8s} })
-		gw := s.gateway("odd")
+		env := newEnvWithoutOperator()
+		env.secret("token", map[string]string{"token": plantedSecret})
+		env.startOperator(func(o *controllers.Options) { o.APIReader = forbidSecrets{k8s} })
+		gw := env.gateway("odd")
 		gw.Spec.Auth = &v1alpha1.GatewayAuth{TokenSecretRef: v1alpha1.SecretKeyRef{Name: "token", Key: "token"}}
-		binding := s.binding("limit", patched("/minute", "token", "token"))
-		unchanged := s.kongAsItWas()
-		s.create(gw, binding)
+		binding := env.binding("limit", withConfigPatch("/minute", "token", "token"))
+		unchanged := env.snapshotKong()
+		env.create(gw, binding)
 		says := []string{"the API server refuses the operator", `secrets "token" is forbidden`, "give its role this right"}
-		s.gatewayShows(gw, symptom{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonForbidden, says: says})
-		s.shows(binding, symptom{condition: v1alpha1.ConditionResolvedRefs, unknown: true, reason: v1alpha1.ReasonForbidden, says: says})
-		s.steady(binding)
+		env.expectGatewayCondition(gw, conditionMatch{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonForbidden, contains: says})
+		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionResolvedRefs, unknown: true, reason: v1alpha1.ReasonForbidden, contains: says})
+		env.expectNoStatusWrite(binding)
 		unchanged()
 	})
 
 	It("says why a binding cannot be deleted whose gateway has lost its labels", func() {
-		s := newQuietStory()
-		gw := s.gateway("kong")
+		env := newEnvWithoutOperator()
+		gw := env.gateway("kong")
 		label := func(value string) {
-			change(s, gw, func(gw *v1alpha1.KongGateway) { gw.Labels = map[string]string{"shard": value} })
+			change(env, gw, func(gw *v1alpha1.KongGateway) { gw.Labels = map[string]string{"shard": value} })
 		}
 		label("1")
-		s.startOperator(func(o *controllers.Options) { o.Selector = labels.SelectorFromSet(labels.Set{"shard": "1"}) })
-		binding := s.created(s.binding("limit", func(b *v1alpha1.PluginBinding) { b.Labels = map[string]string{"shard": "1"} }))
-		unchanged := s.kongAsItWas()
+		env.startOperator(func(o *controllers.Options) { o.Selector = labels.SelectorFromSet(labels.Set{"shard": "1"}) })
+		binding := env.createReady(env.binding("limit", func(b *v1alpha1.PluginBinding) { b.Labels = map[string]string{"shard": "1"} }))
+		unchanged := env.snapshotKong()
 		label("2")
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.shows(binding, symptom{
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
-			says: []string{"waiting to remove the plugin from Kong", "there is no KongGateway " + s.namespace + "/kong with the labels of what this operator looks after (shard=1)"},
+			contains: []string{"waiting to remove the plugin from Kong", "there is no KongGateway " + env.namespace + "/kong with the labels of what this operator looks after (shard=1)"},
 		})
 		unchanged()
 
 		label("1")
-		s.look(binding) // a cache that is restricted to these labels would show a new gateway
-		s.gone(binding)
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		env.requestReconcile(binding) // a cache that is restricted to these labels would show a new gateway
+		env.waitUntilGone(binding)
+		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("says that what is in Kong cannot be read all together, if that lasts", func() {
-		s := newQuietStory()
-		t := s.steer()
-		binding := t.created(t.binding("limit"))
-		mend := t.kong.Inject(kongtest.Fault{
+		env := newEnvWithoutOperator()
+		timed := env.withFakeClock()
+		binding := timed.createReady(timed.binding("limit"))
+		mend := timed.kong.Inject(kongtest.Fault{
 			Method: http.MethodGet, Template: "/plugins", Kind: kongtest.Answer, Status: http.StatusForbidden,
 			Body: `{"message":"you do not have permission to read this resource"}`,
 		})
-		gw := t.sweep(2 * time.Minute)
+		gw := timed.resync(2 * time.Minute)
 		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot be read"), "it may be the network")
 		for range 2 {
-			gw = t.sweep(2 * time.Minute)
+			gw = timed.resync(2 * time.Minute)
 			ready := meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady)
 			Expect(ready.Status).To(Equal(metav1.ConditionTrue))
 			Expect(ready.Message).To(And(ContainSubstring("the plugins cannot be read all together"), ContainSubstring("you do not have permission")))
 		}
-		Eventually(t.notes).WithArguments(gw, "SweepFailed").Should(ConsistOf(ContainSubstring("403")))
+		Eventually(timed.eventNotes).WithArguments(gw, "SweepFailed").Should(ConsistOf(ContainSubstring("403")))
 		mend()
-		gw = t.sweep(2 * time.Minute)
+		gw = timed.resync(2 * time.Minute)
 		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot be read"))
-		t.ready(binding)
+		timed.waitUntilReady(binding)
 	})
 
 	It("says that an HTML page is not Kong's", func() {
-		s := newStory()
-		gw, binding := s.strange(at(somethingElse(func(w http.ResponseWriter, _ *http.Request) {
+		env := newTestEnv()
+		gw, binding := env.createWithOddGateway(withAdminURL(serveReadOnly(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = w.Write([]byte("<html><body>Sign in</body></html>"))
 		})))
-		s.unusable(gw, binding, symptom{
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			says: []string{"this is not an Admin API of Kong", "check spec.adminURL"},
+			contains: []string{"this is not an Admin API of Kong", "check spec.adminURL"},
 		})
 	})
 
 	It("says that JSON of something else is not Kong's", func() {
-		s := newStory()
-		gw, binding := s.strange(at(somethingElse(func(w http.ResponseWriter, _ *http.Request) {
+		env := newTestEnv()
+		gw, binding := env.createWithOddGateway(withAdminURL(serveReadOnly(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write([]byte(`{"status": "ok", "version": "1.0"}`))
 		})))
-		s.unusable(gw, binding, symptom{
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			says: []string{"this is not an Admin API of Kong", "check spec.adminURL"},
+			contains: []string{"this is not an Admin API of Kong", "check spec.adminURL"},
 		})
 	})
 
 	It("says that 404 to everything is not Kong's Admin API", func() {
-		s := newStory()
-		gw, binding := s.strange(at(somethingElse(func(w http.ResponseWriter, _ *http.Request) {
+		env := newTestEnv()
+		gw, binding := env.createWithOddGateway(withAdminURL(serveReadOnly(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = w.Write([]byte(`{"message":"Not found"}`))
 		})))
-		s.unusable(gw, binding, symptom{
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			says: []string{"Kong answered 404", "not the root of an Admin API of Kong", "is the path of adminURL right?"},
+			contains: []string{"Kong answered 404", "not the root of an Admin API of Kong", "is the path of adminURL right?"},
 		})
 	})
 
 	It("says that adminURL points to the proxy's port", func() {
-		s := newStory()
-		gw, binding := s.strange(at(somethingElse(func(w http.ResponseWriter, _ *http.Request) {
+		env := newTestEnv()
+		gw, binding := env.createWithOddGateway(withAdminURL(serveReadOnly(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 			w.Header().Set("Server", "kong/3.9.1")
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = w.Write([]byte(`{"message":"no Route matched with those values","request_id":"` + planted + `"}`))
+			_, _ = w.Write([]byte(`{"message":"no Route matched with those values","request_id":"` + plantedSecret + `"}`))
 		})))
-		hidden := s.eavesdrop()
-		s.unusable(gw, binding, symptom{
+		expectHidden := env.captureOutput()
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			says: []string{"looks like a proxy port", "adminURL needs the Admin API's"},
+			contains: []string{"looks like a proxy port", "adminURL needs the Admin API's"},
 		})
-		hidden(planted) // a request id would make every message another one
+		expectHidden(plantedSecret) // a request id would make every message another one
 	})
 
 	It("follows no redirect, and says where it led", func() {
-		s := newStory()
-		gw, binding := s.strange(at(somethingElse(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://kong-admin.example:8444/sign-in?next="+planted, http.StatusFound)
+		env := newTestEnv()
+		gw, binding := env.createWithOddGateway(withAdminURL(serveReadOnly(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://kong-admin.example:8444/sign-in?next="+plantedSecret, http.StatusFound)
 		})))
-		hidden := s.eavesdrop()
-		s.unusable(gw, binding, symptom{
+		expectHidden := env.captureOutput()
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
-			says: []string{"Kong answered 302: a redirect, which is not followed", "should adminURL point to https://kong-admin.example:8444?"},
+			contains: []string{"Kong answered 302: a redirect, which is not followed", "should adminURL point to https://kong-admin.example:8444?"},
 		})
-		hidden(planted)
+		expectHidden(plantedSecret)
 	})
 
 	It("refuses a Kong without a database", func() {
-		s := newQuietStory(kongtest.WithDBLess())
-		s.startOperator()
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(at(s.kong.URL()))
-		s.unacceptable(gw, binding, symptom{
+		env := newEnvWithoutOperator(kongtest.WithDBLess())
+		env.startOperator()
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(withAdminURL(env.kong.URL()))
+		env.expectRejectedGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonDBLess,
-			says: []string{"runs without a database", "use a Kong with database=postgres"},
+			contains: []string{"runs without a database", "use a Kong with database=postgres"},
 		})
 		Expect(gw.Status.Database).To(Equal("off"))
 		unchanged()
 
-		s.kong.SetDBLess(false)
-		s.readySoon(binding)
+		env.kong.SetDBLess(false)
+		env.readyAfterProbe(binding)
 	})
 
 	It("refuses a Kong that is too old", func() {
-		s := newQuietStory(kongtest.WithVersion("3.1.1"))
-		s.startOperator()
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(at(s.kong.URL()))
-		s.unacceptable(gw, binding, symptom{
+		env := newEnvWithoutOperator(kongtest.WithVersion("3.1.1"))
+		env.startOperator()
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(withAdminURL(env.kong.URL()))
+		env.expectRejectedGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonUnsupportedVersion,
-			says: []string{"Kong 3.1.1 has no instance_name", "upgrade to 3.2 or later"},
+			contains: []string{"Kong 3.1.1 has no instance_name", "upgrade to 3.2 or later"},
 		})
 		unchanged()
 
-		s.kong.SetVersion("3.2.0")
-		s.readySoon(binding)
+		env.kong.SetVersion("3.2.0")
+		env.readyAfterProbe(binding)
 	})
 
 	It("says that the community edition has no workspaces", func() {
-		s := newStory()
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "team-a" })
-		s.unacceptable(gw, binding, symptom{
+		env := newTestEnv()
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "team-a" })
+		env.expectRejectedGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonUnsupportedEdition,
-			says: []string{"this edition of Kong has none", "remove spec.workspace"},
+			contains: []string{"this edition of Kong has none", "remove spec.workspace"},
 		})
 		unchanged()
 
-		change(s, gw, func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "" })
-		s.ready(binding)
+		change(env, gw, func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "" })
+		env.waitUntilReady(binding)
 	})
 
 	It("says that there is no such workspace", func() {
-		s := newStory(kongtest.WithWorkspace("team-b"))
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "team-a" })
-		s.unusable(gw, binding, symptom{
+		env := newTestEnv(kongtest.WithWorkspace("team-b"))
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "team-a" })
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonWorkspaceNotFound,
-			says: []string{"the workspace does not exist", "create it, or correct spec.workspace"},
+			contains: []string{"the workspace does not exist", "create it, or correct spec.workspace"},
 		})
 		unchanged()
 	})
 
 	It("says that a selector cannot be read", func() {
-		s := newStory()
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(func(gw *v1alpha1.KongGateway) {
-			gw.Spec.AllowedBindings = &v1alpha1.AllowedBindings{Namespaces: &v1alpha1.BindingNamespaces{
+		env := newTestEnv()
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) {
+			gw.Spec.AllowedBindings = &v1alpha1.AllowedBindings{Namespaces: &v1alpha1.AllowedNamespaces{
 				From: v1alpha1.NamespacesFromSelector,
 				Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 					{Key: "team", Operator: "Near", Values: []string{"shop"}},
 				}},
 			}}
 		})
-		s.unacceptable(gw, binding, symptom{
+		env.expectRejectedGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidSelector,
-			says: []string{"spec.allowedBindings.namespaces.selector", `"Near" is not a valid label selector operator`},
+			contains: []string{"spec.allowedBindings.namespaces.selector", `"Near" is not a valid label selector operator`},
 		})
 		unchanged()
 	})
 
 	It("waits while the database is down, and goes on when it is back", func() {
-		s := newStory()
-		s.kong.SetDatabaseDown(true)
-		unchanged := s.kongAsItWas()
-		gw, binding := s.strange(at(s.kong.URL()))
-		s.unusable(gw, binding, symptom{
+		env := newTestEnv()
+		env.kong.SetDatabaseDown(true)
+		unchanged := env.snapshotKong()
+		gw, binding := env.createWithOddGateway(withAdminURL(env.kong.URL()))
+		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionDatabaseReachable, reason: v1alpha1.ReasonDatabaseUnreachable,
-			says: []string{"does not reach its database", "nothing is changed until the database is back"},
+			contains: []string{"does not reach its database", "nothing is changed until the database is back"},
 		})
 		unchanged()
 
-		s.kong.SetDatabaseDown(false)
-		s.readySoon(binding)
+		env.kong.SetDatabaseDown(false)
+		env.readyAfterProbe(binding)
 	})
 
 	DescribeTable("leaves what is in force alone while the gateway is out of order",
-		func(condition, reason string, breakIt func(*story) (mend func())) {
-			s := newStory()
-			binding := s.created(s.binding("limit"))
-			unchanged := s.kongAsItWas()
-			mend := breakIt(s)
-			gw := s.gateway("kong")
-			s.look(binding) // what it hears has the gateway probed
-			s.gatewayShows(gw, symptom{condition: condition, reason: reason})
-			s.steady(binding)
+		func(condition, reason string, breakIt func(*testEnv) (mend func())) {
+			env := newTestEnv()
+			binding := env.createReady(env.binding("limit"))
+			unchanged := env.snapshotKong()
+			mend := breakIt(env)
+			gw := env.gateway("kong")
+			env.requestReconcile(binding) // what it hears has the gateway probed
+			env.expectGatewayCondition(gw, conditionMatch{condition: condition, reason: reason})
+			env.expectNoStatusWrite(binding)
 			unchanged()
 
-			change(s, binding, declaring("rate-limiting", `{"minute": 6, "policy": "local"}`))
-			s.shows(binding, symptom{
+			change(env, binding, withPlugin("rate-limiting", `{"minute": 6, "policy": "local"}`))
+			env.expectCondition(binding, conditionMatch{
 				condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady,
-				says: []string{"KongGateway " + s.namespace + "/kong is not ready"},
+				contains: []string{"KongGateway " + env.namespace + "/kong is not ready"},
 			})
-			s.steady(binding)
+			env.expectNoStatusWrite(binding)
 			unchanged()
 
 			mend()
-			s.readySoon(binding)
-			Expect(s.pluginOf(binding)).To(HaveKeyWithValue("config", HaveKeyWithValue("minute", BeNumerically("==", 6))))
-			Expect(s.kong.Plugins()).To(HaveLen(1))
+			env.readyAfterProbe(binding)
+			Expect(env.kongPlugin(binding)).To(HaveKeyWithValue("config", HaveKeyWithValue("minute", BeNumerically("==", 6))))
+			Expect(env.kong.Plugins()).To(HaveLen(1))
 		},
-		Entry("its database is down", v1alpha1.ConditionDatabaseReachable, v1alpha1.ReasonDatabaseUnreachable, func(s *story) func() {
-			s.kong.SetDatabaseDown(true)
-			return func() { s.kong.SetDatabaseDown(false) }
+		Entry("its database is down", v1alpha1.ConditionDatabaseReachable, v1alpha1.ReasonDatabaseUnreachable, func(env *testEnv) func() {
+			env.kong.SetDatabaseDown(true)
+			return func() { env.kong.SetDatabaseDown(false) }
 		}),
-		Entry("everything is answered with an HTML page", v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, func(s *story) func() {
-			return s.kong.Inject(kongtest.Fault{Kind: kongtest.Answer, Status: http.StatusOK, Body: "<html>maintenance</html>"})
+		Entry("everything is answered with an HTML page", v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, func(env *testEnv) func() {
+			return env.kong.Inject(kongtest.Fault{Kind: kongtest.Answer, Status: http.StatusOK, Body: "<html>maintenance</html>"})
 		}),
-		Entry("everything is answered with Kong's own 404", v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, func(s *story) func() {
-			return s.kong.Inject(kongtest.Fault{Kind: kongtest.Answer, Status: http.StatusNotFound, Body: `{"message":"Not found"}`})
+		Entry("everything is answered with Kong's own 404", v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, func(env *testEnv) func() {
+			return env.kong.Inject(kongtest.Fault{Kind: kongtest.Answer, Status: http.StatusNotFound, Body: `{"message":"Not found"}`})
 		}),
-		Entry("everything is answered with 401", v1alpha1.ConditionReachable, v1alpha1.ReasonDenied, func(s *story) func() {
-			return s.kong.Inject(kongtest.Fault{Kind: kongtest.Answer, Status: http.StatusUnauthorized, Body: `{"message":"Invalid RBAC credentials"}`})
+		Entry("everything is answered with 401", v1alpha1.ConditionReachable, v1alpha1.ReasonDenied, func(env *testEnv) func() {
+			return env.kong.Inject(kongtest.Fault{Kind: kongtest.Answer, Status: http.StatusUnauthorized, Body: `{"message":"Invalid RBAC credentials"}`})
 		}),
-		Entry("every connection is cut", v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, func(s *story) func() {
-			return s.kong.Inject(kongtest.Fault{Kind: kongtest.DropBefore})
+		Entry("every connection is cut", v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, func(env *testEnv) func() {
+			return env.kong.Inject(kongtest.Fault{Kind: kongtest.DropBefore})
 		}),
 	)
 })

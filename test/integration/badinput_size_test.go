@@ -20,63 +20,63 @@ var _ = Describe("Bad input: a config of 1 MiB", func() {
 	page := func(size int) string {
 		return `{"status_code": 503, "body": "` + strings.Repeat("a", size) + `"}`
 	}
-	served := func(s *story, binding *v1alpha1.PluginBinding) int {
-		config, _ := s.pluginOf(binding)["config"].(map[string]any)
+	served := func(env *testEnv, binding *v1alpha1.PluginBinding) int {
+		config, _ := env.kongPlugin(binding)["config"].(map[string]any)
 		body, _ := config["body"].(string)
 		return len(body)
 	}
 
 	It("is programmed, found in sync, changed and removed like any other", func() {
-		s := newStory()
-		binding := s.created(s.binding("closed", declaring("request-termination", page(mebibyte))))
-		Expect(served(s, binding)).To(Equal(mebibyte))
-		unchanged := s.kongAsItWas()
-		s.steady(binding)
+		env := newTestEnv()
+		binding := env.createReady(env.binding("closed", withPlugin("request-termination", page(mebibyte))))
+		Expect(served(env, binding)).To(Equal(mebibyte))
+		unchanged := env.snapshotKong()
+		env.expectNoStatusWrite(binding)
 		unchanged()
 
-		change(s, binding, declaring("request-termination", page(mebibyte+1024)))
-		s.ready(binding)
-		Expect(served(s, binding)).To(Equal(mebibyte + 1024))
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		change(env, binding, withPlugin("request-termination", page(mebibyte+1024)))
+		env.waitUntilReady(binding)
+		Expect(served(env, binding)).To(Equal(mebibyte + 1024))
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("from a Secret is programmed and hidden", func() {
-		s := newStory()
-		hidden := s.eavesdrop()
+		env := newTestEnv()
+		expectHidden := env.captureOutput()
 		config := page(mebibyte - 1024)
-		s.secret("page", map[string]string{"config.json": config})
-		binding := s.created(s.binding("closed", declaring("request-termination", ""), configFrom("page", "config.json")))
-		Expect(served(s, binding)).To(Equal(mebibyte - 1024))
-		unchanged := s.kongAsItWas()
-		s.steady(binding)
+		env.secret("page", map[string]string{"config.json": config})
+		binding := env.createReady(env.binding("closed", withPlugin("request-termination", ""), withConfigFrom("page", "config.json")))
+		Expect(served(env, binding)).To(Equal(mebibyte - 1024))
+		unchanged := env.snapshotKong()
+		env.expectNoStatusWrite(binding)
 		unchanged()
-		hidden(strings.Repeat("a", 100))
+		expectHidden(strings.Repeat("a", 100))
 	})
 
 	It("from a Secret that Kong refuses does not show in what Kong says", func() {
-		s := newStory()
-		hidden := s.eavesdrop()
-		unchanged := s.kongAsItWas()
-		config, err := json.Marshal(map[string]any{"allow": []string{strings.Repeat(planted, mebibyte/2/len(planted))}})
+		env := newTestEnv()
+		expectHidden := env.captureOutput()
+		unchanged := env.snapshotKong()
+		config, err := json.Marshal(map[string]any{"allow": []string{strings.Repeat(plantedSecret, mebibyte/2/len(plantedSecret))}})
 		Expect(err).NotTo(HaveOccurred())
-		s.secret("office", map[string]string{"config.json": string(config)})
-		binding := s.binding("office-only", declaring("ip-restriction", ""), configFrom("office", "config.json"))
-		s.create(binding)
-		s.shows(binding, symptom{
+		env.secret("office", map[string]string{"config.json": string(config)})
+		binding := env.binding("office-only", withPlugin("ip-restriction", ""), withConfigFrom("office", "config.json"))
+		env.create(binding)
+		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			says: []string{"config.allow", "invalid ip or cidr range"},
+			contains: []string{"config.allow", "invalid ip or cidr range"},
 		})
-		s.steady(binding)
-		hidden(planted)
+		env.expectNoStatusWrite(binding)
+		expectHidden(plantedSecret)
 		unchanged()
 	})
 
 	DescribeTable("and more is refused at apply by the API server, not later",
 		func(size int, says string) {
-			s := newQuietStory()
-			err := k8s.Create(s.ctx, s.binding("closed", declaring("request-termination", page(size))))
+			env := newEnvWithoutOperator()
+			err := k8s.Create(env.ctx, env.binding("closed", withPlugin("request-termination", page(size))))
 			Expect(err).To(MatchError(ContainSubstring(says)))
 			_, _ = fmt.Fprintf(GinkgoWriter, "READS %s | kubectl apply | %v\n", CurrentSpecReport().LeafNodeText, err)
 		},
@@ -86,9 +86,9 @@ var _ = Describe("Bad input: a config of 1 MiB", func() {
 	)
 
 	It("and more in a Secret is refused at apply by the API server", func() {
-		s := newQuietStory()
-		err := k8s.Create(s.ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "page"},
+		env := newEnvWithoutOperator()
+		err := k8s.Create(env.ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: "page"},
 			StringData: map[string]string{"config.json": page(mebibyte)},
 		})
 		Expect(err).To(MatchError(ContainSubstring("may not be more than 1048576 bytes")))

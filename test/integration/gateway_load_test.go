@@ -39,7 +39,7 @@ func twoNodes(kong string) (address string, answers func() int64) {
 			if err := json.NewDecoder(response.Body).Decode(&root); err != nil {
 				return err
 			}
-			root["node_id"] = []string{unmadeID, otherID}[roots.Add(1)%2]
+			root["node_id"] = []string{unusedID, otherID}[roots.Add(1)%2]
 			body, err := json.Marshal(root)
 			response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 			response.Header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -53,35 +53,35 @@ func twoNodes(kong string) (address string, answers func() int64) {
 
 var _ = Describe("The load on a gateway", func() {
 	It("of two nodes is one: another node that answers is nothing new", func() {
-		s := newQuietStory()
-		address, answers := twoNodes(s.kong.URL())
-		change(s, s.gateway("kong"), at(address))
-		t := s.steer()
-		binding := t.created(t.binding("limit"))
+		env := newEnvWithoutOperator()
+		address, answers := twoNodes(env.kong.URL())
+		change(env, env.gateway("kong"), withAdminURL(address))
+		timed := env.withFakeClock()
+		binding := timed.createReady(timed.binding("limit"))
 		Eventually(func(g Gomega) {
-			gw := t.gateway("kong")
-			t.reload(g, gw)
+			gw := timed.gateway("kong")
+			timed.reload(g, gw)
 			g.Expect(gw.Status.Bindings.Ready).To(BeEquivalentTo(1))
 		}).Should(Succeed())
-		settled := t.sweep(time.Minute) // which counts its plugin
+		settled := timed.resync(time.Minute) // which counts its plugin
 		version, seen := binding.ResourceVersion, answers()
 		for range 4 {
-			Expect(t.sweep(time.Minute).Status).To(Equal(settled.Status))
+			Expect(timed.resync(time.Minute).Status).To(Equal(settled.Status))
 		}
 		Expect(answers()).To(BeNumerically(">=", seen+4), "or the story tells nothing")
-		t.reload(Default, binding)
+		timed.reload(Default, binding)
 		Expect(binding.ResourceVersion).To(Equal(version))
 	})
 
 	It("does not grow with a binding whose writes are all refused", func() {
-		s := newSlowStory()
-		s.startOperator()
-		binding := s.created(s.binding("limit"))
-		s.refusing(http.StatusForbidden, denied)
-		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
-		mark, swept := s.kong.Journal().Mark(), s.sweeps()
+		env := newEnvWithHourlyResync()
+		env.startOperator()
+		binding := env.createReady(env.binding("limit"))
+		env.refusePuts(http.StatusForbidden, bodyDenied)
+		env.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
+		mark, swept := env.kong.Journal().Mark(), env.resyncs()
 		since := func(method, template string) (n int) {
-			for _, request := range s.kong.Journal().Since(mark).Requests {
+			for _, request := range env.kong.Journal().Since(mark).Requests {
 				if request.Method == method && request.Template == template {
 					n++
 				}
@@ -89,29 +89,29 @@ var _ = Describe("The load on a gateway", func() {
 			return n
 		}
 		for n := range 5 {
-			s.look(binding)
+			env.requestReconcile(binding)
 			Eventually(since).WithArguments(http.MethodPut, "/plugins/{id}").Should(Equal(n+1), "refused again and again")
 		}
-		s.shows(binding, symptom{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonDenied})
+		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonDenied})
 		Eventually(since).WithArguments(http.MethodGet, "/").Should(BeNumerically(">=", 2), "each has the gateway probed")
-		Expect(s.sweeps()).To(Equal(swept), "and not everything read again")
+		Expect(env.resyncs()).To(Equal(swept), "and not everything read again")
 		Expect(since(http.MethodGet, "/services")).To(BeZero())
 	})
 
 	It("that takes its time holds up no change on another", func() {
-		s := newQuietStory()
+		env := newEnvWithoutOperator()
 		slow := kongtest.New()
 		DeferCleanup(slow.Close)
-		gw := s.gateway("slow")
+		gw := env.gateway("slow")
 		gw.Spec.AdminURL, gw.Spec.Limits = slow.URL(), &v1alpha1.GatewayLimits{RequestTimeout: "9s"}
-		s.create(gw)
-		s.startOperator()
-		other := s.created(s.binding("other"))
+		env.create(gw)
+		env.startOperator()
+		other := env.createReady(env.binding("other"))
 		var bindings []*v1alpha1.PluginBinding
 		for i := range 8 {
 			name := fmt.Sprintf("slow-%d", i)
 			slow.Seed("services", map[string]any{"name": name, "url": "http://127.0.0.1:9"})
-			bindings = append(bindings, s.created(s.binding(name, through("slow"), scoped(&v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}}))))
+			bindings = append(bindings, env.createReady(env.binding(name, withGateway("slow"), withScope(&v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}}))))
 		}
 
 		gate := make(chan struct{})
@@ -127,62 +127,62 @@ var _ = Describe("The load on a gateway", func() {
 			}
 		}})
 		for _, binding := range bindings {
-			change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
+			change(env, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
 		}
 		Eventually(held.Load).Should(BeNumerically(">=", 3), "three of the four workers")
-		change(s, other, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
-		s.ready(other)
-		Expect(s.pluginOf(other)).To(HaveKeyWithValue("enabled", false))
+		change(env, other, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
+		env.waitUntilReady(other)
+		Expect(env.kongPlugin(other)).To(HaveKeyWithValue("enabled", false))
 		Expect(gaveUp.Load()).To(BeZero(), "and not because the slow ones were given up")
 
 		open()
 		for _, binding := range bindings {
-			s.ready(binding)
+			env.waitUntilReady(binding)
 			Expect(slow.Plugin(string(binding.Status.PluginID))).To(HaveKeyWithValue("enabled", false))
 		}
 	})
 
 	It("is one probe at its own pace while it is down, whatever happens to its bindings", func() {
-		s := newQuietStory()
-		t := s.steer()
-		first := t.created(t.binding("first"))
-		t.silence(first)
-		idle()
-		mark := t.kong.Journal().Mark()
+		env := newEnvWithoutOperator()
+		timed := env.withFakeClock()
+		first := timed.createReady(timed.binding("first"))
+		timed.dropConnections(first)
+		waitForIdleGateways()
+		mark := timed.kong.Journal().Mark()
 		for i := range 3 {
-			binding := t.binding(fmt.Sprintf("new-%d", i), scoped(&v1alpha1.Scope{Route: &v1alpha1.EntityRef{Name: "orders-v1"}}))
-			t.create(binding)
-			t.shows(binding, symptom{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
+			binding := timed.binding(fmt.Sprintf("new-%d", i), withScope(&v1alpha1.Scope{Route: &v1alpha1.EntityRef{Name: "orders-v1"}}))
+			timed.create(binding)
+			timed.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
 		}
 		Eventually(func(g Gomega) {
-			gw := t.gateway("kong")
-			t.reload(g, gw)
+			gw := timed.gateway("kong")
+			timed.reload(g, gw)
 			g.Expect(gw.Status.Bindings.Total).To(BeEquivalentTo(4))
 		}).Should(Succeed())
-		idle()
-		Expect(t.kong.Journal().Since(mark).Requests).To(BeEmpty())
+		waitForIdleGateways()
+		Expect(timed.kong.Journal().Since(mark).Requests).To(BeEmpty())
 	})
 
 	It("ends for as long as it asks, and its bindings stay as they are", func() {
-		s := newStory()
-		first := s.created(s.binding("first"))
-		second := s.created(s.binding("second", declaring("correlation-id", "")))
+		env := newTestEnv()
+		first := env.createReady(env.binding("first"))
+		second := env.createReady(env.binding("second", withPlugin("correlation-id", "")))
 		told := []v1alpha1.PluginBindingStatus{*first.Status.DeepCopy(), *second.Status.DeepCopy()}
 		const wait = 2 * time.Second
 		var asked atomic.Int64
-		s.kong.Inject(kongtest.Fault{
+		env.kong.Inject(kongtest.Fault{
 			Method: http.MethodGet, Template: "/plugins/{id}", Times: 1,
 			Kind: kongtest.Answer, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"2"}},
 			Body:   `{"message":"API rate limit exceeded"}`,
 			Before: func(*http.Request) { asked.Store(time.Now().UnixNano()) },
 		})
-		s.look(first)
+		env.requestReconcile(first)
 		Eventually(asked.Load).ShouldNot(BeZero())
-		mark := s.kong.Journal().Mark()
-		s.look(second)
-		s.look(first)
-		Eventually(func() []kongtest.Request { return s.kong.Journal().Since(mark).Requests }).ShouldNot(BeEmpty(), "it goes on")
-		quiet := s.kong.Journal().Since(mark).Requests[0].Time.Sub(time.Unix(0, asked.Load()))
+		mark := env.kong.Journal().Mark()
+		env.requestReconcile(second)
+		env.requestReconcile(first)
+		Eventually(func() []kongtest.Request { return env.kong.Journal().Since(mark).Requests }).ShouldNot(BeEmpty(), "it goes on")
+		quiet := env.kong.Journal().Since(mark).Requests[0].Time.Sub(time.Unix(0, asked.Load()))
 		Expect(quiet).To(BeNumerically(">=", wait), "for both bindings")
 		Expect(quiet).To(BeNumerically("<", 2*wait))
 
@@ -190,16 +190,16 @@ var _ = Describe("The load on a gateway", func() {
 		for i, binding := range []*v1alpha1.PluginBinding{first, second} {
 			Eventually(func(g Gomega) {
 				asked := false
-				for _, request := range s.kong.Journal().Since(mark).Requests {
+				for _, request := range env.kong.Journal().Since(mark).Requests {
 					asked = asked || request.Path == "/plugins/"+string(binding.Status.PluginID)
 				}
 				g.Expect(asked).To(BeTrue(), "%s", binding.Name)
 			}).Should(Succeed())
-			s.reload(Default, binding)
+			env.reload(Default, binding)
 			Expect(binding.Status).To(Equal(told[i]))
 		}
-		gw := s.gateway("kong")
-		s.reload(Default, gw)
-		Expect(s.events(gw)).To(ConsistOf(v1alpha1.ReasonReady))
+		gw := env.gateway("kong")
+		env.reload(Default, gw)
+		Expect(env.eventReasons(gw)).To(ConsistOf(v1alpha1.ReasonReady))
 	})
 })

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"sync"
-	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,24 +31,24 @@ func stringsOf(value any) []string {
 
 func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromObject(object) }
 
-// oddDialer dials a Kong that keeps one minute more than it is given: a config that it
+// normalizingDialer dials a Kong that keeps one minute more than it is given: a config that it
 // changes in a way no comparison foresees.
-type oddDialer struct{ connection.AdminAPIClients }
+type normalizingDialer struct{ connection.AdminAPIClients }
 
-func newOddDialer(o *controllers.Options) {
-	o.Clients = oddDialer{connection.AdminAPIClients{Registry: adminapi.NewRegistry(nil, nil)}}
+func useNormalizingDialer(o *controllers.Options) {
+	o.Clients = normalizingDialer{connection.AdminAPIClients{Registry: adminapi.NewRegistry(nil, nil)}}
 }
 
-func (d oddDialer) Get(gateway string, settings adminapi.Settings) (connection.AdminClient, error) {
-	settings.Transport = func(next http.RoundTripper) http.RoundTripper { return oddTransport{next} }
+func (d normalizingDialer) Get(gateway string, settings adminapi.Settings) (connection.AdminClient, error) {
+	settings.Transport = func(next http.RoundTripper) http.RoundTripper { return normalizingTransport{next} }
 	return d.AdminAPIClients.Get(gateway, settings)
 }
 
-type oddTransport struct{ next http.RoundTripper }
+type normalizingTransport struct{ next http.RoundTripper }
 
-func (t oddTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (timed normalizingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method != http.MethodPut && r.Method != http.MethodPost {
-		return t.next.RoundTrip(r)
+		return timed.next.RoundTrip(r)
 	}
 	var body map[string]any
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
@@ -64,25 +62,5 @@ func (t oddTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r = r.Clone(r.Context())
 	r.Body, r.ContentLength, r.GetBody = io.NopCloser(bytes.NewReader(raw)), int64(len(raw)), nil
-	return t.next.RoundTrip(r)
-}
-
-// jumpingClock is a clock whose hands can be moved.
-type jumpingClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *jumpingClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *jumpingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-
-func (c *jumpingClock) jump(by time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(by)
+	return timed.next.RoundTrip(r)
 }

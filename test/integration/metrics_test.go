@@ -18,9 +18,9 @@ import (
 // metric sums the values of the operator's metric over all series that have the labels, given
 // as name and value in turn. A histogram counts its observations. A series that there is
 // not is 0.
-func (s *story) metric(name string, labels ...string) float64 {
+func (env *testEnv) metric(name string, labels ...string) float64 {
 	GinkgoHelper()
-	families, err := s.operator.registry.Gather()
+	families, err := env.operator.registry.Gather()
 	Expect(err).NotTo(HaveOccurred())
 	var sum float64
 	for _, family := range families {
@@ -63,16 +63,16 @@ func documentedMetrics() []string {
 
 var _ = Describe("Metrics", func() {
 	It("count what was done, and show how things are", func() {
-		s := newQuietStory()
-		gateway := s.namespace + "/kong"
+		env := newEnvWithoutOperator()
+		gateway := env.namespace + "/kong"
 		read := func(name string, labels ...string) float64 {
-			return s.metric(name, append(labels, "gateway", gateway)...)
+			return env.metric(name, append(labels, "gateway", gateway)...)
 		}
 		writes := func(action string) float64 { return read("kong_operator_plugin_writes_total", "action", action) }
-		t := s.steer()
+		timed := env.withFakeClock()
 
 		By("a creation")
-		binding := t.created(t.binding("limit"))
+		binding := timed.createReady(timed.binding("limit"))
 		Expect(writes("create")).To(BeEquivalentTo(1))
 		Expect(writes("put")).To(BeZero())
 		Expect(read("kong_operator_kong_requests_total", "method", "POST", "code", "201")).To(BeEquivalentTo(1))
@@ -81,55 +81,55 @@ var _ = Describe("Metrics", func() {
 		Expect(read("kong_operator_conflicts")).To(BeZero())
 
 		By("drift")
-		t.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
-		t.look(binding)
+		timed.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
+		timed.requestReconcile(binding)
 		Eventually(read).WithArguments("kong_operator_drift_total").Should(BeEquivalentTo(1))
 		Expect(writes("put")).To(BeEquivalentTo(1))
-		change(t.story, binding, declaring("rate-limiting", `{"minute": 6, "policy": "local"}`))
-		t.ready(binding)
+		change(timed.testEnv, binding, withPlugin("rate-limiting", `{"minute": 6, "policy": "local"}`))
+		timed.waitUntilReady(binding)
 		Expect(writes("put")).To(BeEquivalentTo(2))
 		Expect(read("kong_operator_drift_total")).To(BeEquivalentTo(1), "a changed declaration is none")
 
 		By("a conflict")
-		second := t.binding("second")
-		t.create(second)
-		t.becomes(second, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+		second := timed.binding("second")
+		timed.create(second)
+		timed.waitForReady(second, metav1.ConditionFalse, v1alpha1.ReasonConflict)
 		Eventually(read).WithArguments("kong_operator_conflicts").Should(BeEquivalentTo(1))
 		Expect(read("kong_operator_bindings", "condition", "Ready", "status", "False")).To(BeEquivalentTo(1))
-		Expect(k8s.Delete(t.ctx, second)).To(Succeed())
-		t.gone(second)
+		Expect(k8s.Delete(timed.ctx, second)).To(Succeed())
+		timed.waitUntilGone(second)
 		Eventually(read).WithArguments("kong_operator_conflicts").Should(BeZero())
 		Expect(writes("delete")).To(BeZero())
 
 		By("an orphan")
 		Expect(read("kong_operator_orphaned_plugins")).To(BeZero())
-		orphan := t.kong.Seed("plugins", map[string]any{"name": "cors", "tags": owner(t.namespace, "never-was")})
-		t.sweep(time.Minute)
+		orphan := timed.kong.Seed("plugins", map[string]any{"name": "cors", "tags": ownershipTags(timed.namespace, "never-was")})
+		timed.resync(time.Minute)
 		Expect(read("kong_operator_orphaned_plugins")).To(BeEquivalentTo(1))
-		Expect(read("kong_operator_gateway_last_sweep_timestamp_seconds")).To(BeEquivalentTo(t.clock.Now().Unix()))
-		t.kong.DeletePlugin(orphan["id"].(string))
-		t.sweep(time.Minute)
+		Expect(read("kong_operator_gateway_last_sweep_timestamp_seconds")).To(BeEquivalentTo(timed.clock.Now().Unix()))
+		timed.kong.DeletePlugin(orphan["id"].(string))
+		timed.resync(time.Minute)
 		Expect(read("kong_operator_orphaned_plugins")).To(BeZero())
 
 		By("a plugin that is let go, and one that is removed")
-		left := t.created(t.binding("left", declaring("correlation-id", ""), func(b *v1alpha1.PluginBinding) { b.Spec.DeletionPolicy = v1alpha1.OrphanPlugin }))
-		removed := t.created(t.binding("removed", declaring("cors", "")))
+		left := timed.createReady(timed.binding("left", withPlugin("correlation-id", ""), func(b *v1alpha1.PluginBinding) { b.Spec.DeletionPolicy = v1alpha1.OrphanPlugin }))
+		removed := timed.createReady(timed.binding("removed", withPlugin("cors", "")))
 		for _, b := range []*v1alpha1.PluginBinding{left, removed} {
-			Expect(k8s.Delete(t.ctx, b)).To(Succeed())
-			t.gone(b)
+			Expect(k8s.Delete(timed.ctx, b)).To(Succeed())
+			timed.waitUntilGone(b)
 		}
 		Expect(writes("orphan")).To(BeEquivalentTo(1))
 		Expect(writes("delete")).To(BeEquivalentTo(1))
 
 		By("a plugin that is taken over")
-		t.kong.Seed("plugins", map[string]any{"name": "acl", "service": map[string]any{"name": "orders"}, "config": map[string]any{"deny": []any{"a"}}, "tags": []any{"managed-by:terraform"}})
-		t.created(t.binding("taken", declaring("acl", `{"allow": ["a"]}`), adopting(v1alpha1.AdoptOverride)))
+		timed.kong.Seed("plugins", map[string]any{"name": "acl", "service": map[string]any{"name": "orders"}, "config": map[string]any{"deny": []any{"a"}}, "tags": []any{"managed-by:terraform"}})
+		timed.createReady(timed.binding("taken", withPlugin("acl", `{"allow": ["a"]}`), withAdoptionPolicy(v1alpha1.AdoptOverride)))
 		Expect(writes("takeover")).To(BeEquivalentTo(1))
 
 		By("agreeing with the journal, and with the documentation")
-		Expect(read("kong_operator_plugin_writes_total")).To(BeEquivalentTo(len(t.kong.Journal().Writes())))
+		Expect(read("kong_operator_plugin_writes_total")).To(BeEquivalentTo(len(timed.kong.Journal().Writes())))
 		Expect(read("kong_operator_plugin_id_changes_refused_total")).To(BeZero())
-		families, err := t.operator.registry.Gather()
+		families, err := timed.operator.registry.Gather()
 		Expect(err).NotTo(HaveOccurred())
 		shown := []string{"kong_operator_conflicts"} // over, and told so above
 		for _, family := range families {
@@ -141,34 +141,32 @@ var _ = Describe("Metrics", func() {
 	})
 
 	It("count an ID that was lost and found once", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
 		id := binding.Status.PluginID
-		s.stopOperator()
+		env.stopOperator()
 		// A restored backup: the same object without its status, and with another UID.
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		restored := s.binding("limit")
-		s.create(restored)
+		env.forceDelete(binding)
+		restored := env.binding("limit")
+		env.create(restored)
 
-		s.startOperator()
-		s.ready(restored)
+		env.startOperator()
+		env.waitUntilReady(restored)
 		Expect(restored.Status.PluginID).To(Equal(id))
 		Expect(restored.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDRecovered))
 		recovered := func() float64 {
-			return s.metric("kong_operator_plugin_ids_recovered_total", "gateway", s.namespace+"/kong")
+			return env.metric("kong_operator_plugin_ids_recovered_total", "gateway", env.namespace+"/kong")
 		}
 		Expect(recovered()).To(BeEquivalentTo(1))
-		s.steady(restored)
+		env.expectNoStatusWrite(restored)
 		Expect(recovered()).To(BeEquivalentTo(1))
-		Expect(s.metric("kong_operator_plugin_writes_total", "action", "create")).To(BeZero())
+		Expect(env.metric("kong_operator_plugin_writes_total", "action", "create")).To(BeZero())
 
 		By("counting none for a plugin that is known")
-		s.stopOperator()
-		s.startOperator()
-		s.gatewayReady()
-		s.steady(restored)
+		env.stopOperator()
+		env.startOperator()
+		env.waitForGateway()
+		env.expectNoStatusWrite(restored)
 		Expect(recovered()).To(BeZero())
 	})
 })

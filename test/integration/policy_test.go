@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -16,106 +18,110 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// byHand makes rate-limiting on the service orders as a person with curl would.
-func (s *story) byHand(minute int, tags ...any) map[string]any {
+// seedUnowned makes a plugin on the service orders that carries no ownership tags, as a person with
+// curl would. fields replaces its defaults: rate-limiting with 100 requests a minute.
+func (env *testEnv) seedUnowned(fields map[string]any) map[string]any {
 	body := map[string]any{
 		"name": "rate-limiting", "service": map[string]any{"name": "orders"},
-		"config": map[string]any{"minute": minute, "policy": "local"},
+		"config": map[string]any{"minute": 100, "policy": "local"},
 	}
-	if len(tags) > 0 {
-		body["tags"] = tags
-	}
-	return s.kong.Seed("plugins", body)
+	maps.Copy(body, fields)
+	return env.kong.Seed("plugins", body)
 }
 
-// bytesOf is everything about every plugin, to compare byte for byte.
-func (s *story) bytesOf() string {
+// perMinute is what a rate-limiting plugin of so many requests a minute has beside the defaults.
+func perMinute(minute int, tags ...any) map[string]any {
+	fields := map[string]any{"config": map[string]any{"minute": minute, "policy": "local"}}
+	if len(tags) > 0 {
+		fields["tags"] = tags
+	}
+	return fields
+}
+
+// pluginsJSON is everything about every plugin, to compare byte for byte.
+func (env *testEnv) pluginsJSON() string {
 	GinkgoHelper()
-	rows, err := json.Marshal(s.kong.Plugins())
+	rows, err := json.Marshal(env.kong.Plugins())
 	Expect(err).NotTo(HaveOccurred())
 	return string(rows)
 }
 
-func adoption(policy v1alpha1.AdoptionPolicy) func(*v1alpha1.PluginBinding) {
-	return func(b *v1alpha1.PluginBinding) { b.Spec.AdoptionPolicy = policy }
-}
-
 var _ = Describe("A plugin that is already there", func() {
 	It("is adopted under IfIdentical when traffic does not change", func() {
-		s := newStory()
-		row := s.byHand(5)
-		binding := s.created(s.binding("limit"))
+		env := newTestEnv()
+		row := env.seedUnowned(perMinute(5))
+		binding := env.createReady(env.binding("limit"))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(binding.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDAdopted))
-		Expect(s.kong.Journal().Count("POST", "/plugins")).To(BeZero())
-		Expect(s.owned(binding)).To(HaveLen(1))
-		Expect(s.pluginOf(binding)["created_at"]).To(Equal(row["created_at"]))
-		Eventually(s.events).WithArguments(binding).Should(ContainElement("Adopted"))
+		Expect(env.kong.Journal().Count("POST", "/plugins")).To(BeZero())
+		Expect(env.ownedPlugins(binding)).To(HaveLen(1))
+		Expect(env.kongPlugin(binding)["created_at"]).To(Equal(row["created_at"]))
+		Eventually(env.eventReasons).WithArguments(binding).Should(ContainElement("Adopted"))
 	})
 
 	It("is left alone under IfIdentical when it differs, and the condition says in what", func() {
-		s := newStory()
-		row := s.byHand(500)
-		before := s.bytesOf()
-		binding := s.binding("limit")
-		s.create(binding)
-		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+		env := newTestEnv()
+		row := env.seedUnowned(perMinute(500))
+		before := env.pluginsJSON()
+		binding := env.binding("limit")
+		env.create(binding)
+		env.waitForReady(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
 		Expect(binding.Status.Conflict.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(readyMessage(binding)).To(And(ContainSubstring(row["id"].(string)), ContainSubstring("config.minute"), ContainSubstring("Override")))
 		Expect(binding.Status.PluginID).To(BeEmpty())
-		Expect(s.bytesOf()).To(Equal(before))
-		Eventually(s.events).WithArguments(binding).Should(ContainElement("Conflict"))
+		Expect(env.pluginsJSON()).To(Equal(before))
+		Eventually(env.eventReasons).WithArguments(binding).Should(ContainElement("Conflict"))
 	})
 
 	It("is left alone under Never even if it is the same", func() {
-		s := newStory()
-		s.byHand(5)
-		before := s.bytesOf()
-		binding := s.binding("limit", adoption(v1alpha1.AdoptNever))
-		s.create(binding)
-		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
-		Expect(s.bytesOf()).To(Equal(before))
+		env := newTestEnv()
+		env.seedUnowned(perMinute(5))
+		before := env.pluginsJSON()
+		binding := env.binding("limit", withAdoptionPolicy(v1alpha1.AdoptNever))
+		env.create(binding)
+		env.waitForReady(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+		Expect(env.pluginsJSON()).To(Equal(before))
 	})
 
 	It("is adopted and made as declared under Override", func() {
-		s := newStory()
-		row := s.byHand(500)
-		binding := s.created(s.binding("limit", adoption(v1alpha1.AdoptOverride)))
+		env := newTestEnv()
+		row := env.seedUnowned(perMinute(500))
+		binding := env.createReady(env.binding("limit", withAdoptionPolicy(v1alpha1.AdoptOverride)))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
-		Expect(s.pluginOf(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(5)))
-		Expect(s.kong.Plugins()).To(HaveLen(1))
+		Expect(env.kongPlugin(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(5)))
+		Expect(env.kong.Plugins()).To(HaveLen(1))
 	})
 
 	It("of the ingress controller is not taken, and the condition says how to hand it over", func() {
-		s := newStory()
-		s.byHand(5, "managed-by-ingress-controller")
-		before := s.bytesOf()
-		binding := s.binding("limit")
-		s.create(binding)
-		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+		env := newTestEnv()
+		env.seedUnowned(perMinute(5, "managed-by-ingress-controller"))
+		before := env.pluginsJSON()
+		binding := env.binding("limit")
+		env.create(binding)
+		env.waitForReady(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
 		Expect(readyMessage(binding)).To(And(ContainSubstring("Ingress Controller"), ContainSubstring("KongPlugin")))
-		Expect(s.bytesOf()).To(Equal(before))
+		Expect(env.pluginsJSON()).To(Equal(before))
 	})
 
 	It("of another tool is taken over under Override", func() {
-		s := newStory()
-		row := s.byHand(5, "managed-by:terraform")
-		binding := s.created(s.binding("limit", adoption(v1alpha1.AdoptOverride)))
+		env := newTestEnv()
+		row := env.seedUnowned(perMinute(5, "managed-by:terraform"))
+		binding := env.createReady(env.binding("limit", withAdoptionPolicy(v1alpha1.AdoptOverride)))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
-		Expect(stringsOf(s.pluginOf(binding)["tags"])).NotTo(ContainElement("managed-by:terraform"))
-		Eventually(s.notes).WithArguments(binding, "Adopted").Should(ConsistOf(ContainSubstring("was taken over from")))
+		Expect(stringsOf(env.kongPlugin(binding)["tags"])).NotTo(ContainElement("managed-by:terraform"))
+		Eventually(env.eventNotes).WithArguments(binding, "Adopted").Should(ConsistOf(ContainSubstring("was taken over from")))
 	})
 
 	It("is imported by its ID", func() {
-		s := newStory()
-		row := s.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "config": map[string]any{"hour": 9}})
-		binding := s.created(s.binding("limit", func(b *v1alpha1.PluginBinding) {
+		env := newTestEnv()
+		row := env.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "config": map[string]any{"hour": 9}})
+		binding := env.createReady(env.binding("limit", func(b *v1alpha1.PluginBinding) {
 			b.Spec.PluginID = v1alpha1.UUID(row["id"].(string))
 		}))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(binding.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDAdopted))
-		Expect(idIn(s.pluginOf(binding), "service")).NotTo(BeNil(), "and brought in line")
-		Expect(s.kong.Plugins()).To(HaveLen(1))
+		Expect(idIn(env.kongPlugin(binding), "service")).NotTo(BeNil(), "and brought in line")
+		Expect(env.kong.Plugins()).To(HaveLen(1))
 	})
 })
 
@@ -128,312 +134,310 @@ func readyMessage(binding *v1alpha1.PluginBinding) string {
 
 var _ = Describe("Deleting a binding", func() {
 	It("with deletionPolicy Orphan leaves the plugin in Kong without the operator's marks", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit", func(b *v1alpha1.PluginBinding) {
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit", func(b *v1alpha1.PluginBinding) {
 			b.Spec.DeletionPolicy, b.Spec.Tags = v1alpha1.OrphanPlugin, []v1alpha1.Tag{"team:orders"}
 		}))
 		id := string(binding.Status.PluginID)
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		row := s.kong.Plugin(id)
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		row := env.kong.Plugin(id)
 		Expect(row).NotTo(BeNil())
 		Expect(stringsOf(row["tags"])).To(ConsistOf("team:orders"))
 		Expect(row["instance_name"]).To(BeNil())
 		Expect(row["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(5)))
-		Eventually(s.notes).WithArguments(binding, "Orphaned").Should(ConsistOf(ContainSubstring(id)))
+		Eventually(env.eventNotes).WithArguments(binding, "Orphaned").Should(ConsistOf(ContainSubstring(id)))
 	})
 
 	It("removes a plugin whose ID never reached the status", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		s.stopOperator()
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		env.stopOperator()
 		// A restored backup: the same object without its status, and with another UID.
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		restored := s.binding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
-		s.create(restored)
-		Expect(k8s.Delete(s.ctx, restored)).To(Succeed())
-		s.startOperator()
-		Eventually(s.kong.Plugins, "30s").Should(BeEmpty())
-		s.gone(restored)
+		env.forceDelete(binding)
+		restored := env.binding("limit", func(b *v1alpha1.PluginBinding) { b.Finalizers = []string{v1alpha1.PluginFinalizer} })
+		env.create(restored)
+		Expect(k8s.Delete(env.ctx, restored)).To(Succeed())
+		env.startOperator()
+		Eventually(env.kong.Plugins, "30s").Should(BeEmpty())
+		env.waitUntilGone(restored)
 	})
 
 	It("removes a second plugin with its marks as well, and ends only when a look finds none", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		marks := s.kong.Plugin(string(s.ready(binding).Status.PluginID))["tags"]
-		s.kong.Seed("plugins", map[string]any{"name": "cors", "tags": marks})
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		marks := env.kong.Plugin(string(env.waitUntilReady(binding).Status.PluginID))["tags"]
+		env.kong.Seed("plugins", map[string]any{"name": "cors", "tags": marks})
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("does not touch a plugin that is not its own", func() {
-		s := newStory()
-		s.byHand(500)
-		before := s.bytesOf()
-		binding := s.binding("limit")
-		s.create(binding)
-		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		Expect(s.bytesOf()).To(Equal(before))
+		env := newTestEnv()
+		env.seedUnowned(perMinute(500))
+		before := env.pluginsJSON()
+		binding := env.binding("limit")
+		env.create(binding)
+		env.waitForReady(binding, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		Expect(env.pluginsJSON()).To(Equal(before))
 	})
 
 	It("waits while the binding is paused", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		change(s, binding, func(b *v1alpha1.PluginBinding) {
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		change(env, binding, func(b *v1alpha1.PluginBinding) {
 			metav1.SetMetaDataAnnotation(&b.ObjectMeta, v1alpha1.PausedAnnotation, "true")
 		})
-		s.becomes(binding, metav1.ConditionUnknown, v1alpha1.ReasonPaused)
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		Consistently(s.kong.Plugins, "500ms").Should(HaveLen(1))
-		change(s, binding, func(b *v1alpha1.PluginBinding) { delete(b.Annotations, v1alpha1.PausedAnnotation) })
-		s.gone(binding)
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		env.waitForReady(binding, metav1.ConditionUnknown, v1alpha1.ReasonPaused)
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		Consistently(env.kong.Plugins, "500ms").Should(HaveLen(1))
+		change(env, binding, func(b *v1alpha1.PluginBinding) { delete(b.Annotations, v1alpha1.PausedAnnotation) })
+		env.waitUntilGone(binding)
+		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
 })
 
 var _ = Describe("managementPolicy Observe", func() {
 	It("writes nothing to Kong and says what would be done", func() {
-		s := newStory()
-		binding := s.binding("limit", func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ObservePlugin })
-		s.create(binding)
-		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
+		env := newTestEnv()
+		binding := env.binding("limit", func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ObservePlugin })
+		env.create(binding)
+		env.waitForReady(binding, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
 		Expect(readyMessage(binding)).To(ContainSubstring("would create the plugin"))
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		Expect(env.kong.Plugins()).To(BeEmpty())
 
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ManagePlugin })
-		s.ready(binding)
-		change(s, binding, func(b *v1alpha1.PluginBinding) {
+		change(env, binding, func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ManagePlugin })
+		env.waitUntilReady(binding)
+		change(env, binding, func(b *v1alpha1.PluginBinding) {
 			b.Spec.ManagementPolicy, b.Spec.Config = v1alpha1.ObservePlugin, jsonOf(`{"minute": 6, "policy": "local"}`)
 		})
-		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
+		env.waitForReady(binding, metav1.ConditionFalse, v1alpha1.ReasonWouldChange)
 		Expect(readyMessage(binding)).To(And(ContainSubstring("write plugin"), ContainSubstring("config.minute")))
-		Expect(s.pluginOf(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(5)))
+		Expect(env.kongPlugin(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(5)))
 
 		By("deleting the binding without deleting the plugin")
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		Expect(s.kong.Plugins()).To(HaveLen(1))
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		Expect(env.kong.Plugins()).To(HaveLen(1))
 	})
 })
 
 var _ = Describe("What a binding declares", func() {
 	It("reaches Kong: instance name, tags, protocols, enabled", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit", func(b *v1alpha1.PluginBinding) {
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit", func(b *v1alpha1.PluginBinding) {
 			b.Spec.InstanceName = "orders-limit"
 			b.Spec.Tags = []v1alpha1.Tag{"team:orders"}
 			b.Spec.Protocols = []v1alpha1.Protocol{"https"}
 			b.Spec.Enabled = ptr.To(false)
 		}))
-		row := s.pluginOf(binding)
+		row := env.kongPlugin(binding)
 		Expect(row).To(HaveKeyWithValue("instance_name", "orders-limit"))
 		Expect(row).To(HaveKeyWithValue("enabled", false))
 		Expect(stringsOf(row["protocols"])).To(ConsistOf("https"))
 		Expect(stringsOf(row["tags"])).To(ContainElements("team:orders", "managed-by:plugin-binding-operator",
-			"k8s-cluster:"+clusterID, "k8s-namespace:"+s.namespace, "k8s-name:limit", "k8s-uid:"+string(binding.UID)))
+			"k8s-cluster:"+clusterID, "k8s-namespace:"+env.namespace, "k8s-name:limit", "k8s-uid:"+string(binding.UID)))
 
 		By("renaming it under the same ID")
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.InstanceName, b.Spec.Enabled = "", nil })
-		s.ready(binding)
-		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("instance_name", clusterID+"."+s.namespace+".limit"))
-		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("enabled", true))
-		Expect(s.kong.Plugins()).To(HaveLen(1))
+		change(env, binding, func(b *v1alpha1.PluginBinding) { b.Spec.InstanceName, b.Spec.Enabled = "", nil })
+		env.waitUntilReady(binding)
+		Expect(env.kongPlugin(binding)).To(HaveKeyWithValue("instance_name", clusterID+"."+env.namespace+".limit"))
+		Expect(env.kongPlugin(binding)).To(HaveKeyWithValue("enabled", true))
+		Expect(env.kong.Plugins()).To(HaveLen(1))
 	})
 
 	It("reaches Kong from a Secret, and again when the Secret changes, without touching the binding", func() {
-		s := newStory()
+		env := newTestEnv()
 		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "redis"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: "redis"},
 			StringData: map[string]string{"password": "12345", "port": "6380"},
 		}
-		s.create(secret)
-		binding := s.created(s.binding("limit", func(b *v1alpha1.PluginBinding) {
+		env.create(secret)
+		binding := env.createReady(env.binding("limit", func(b *v1alpha1.PluginBinding) {
 			b.Spec.Config = jsonOf(`{"minute": 5, "policy": "redis", "redis": {"host": "redis.orders"}}`)
 			b.Spec.ConfigPatches = []v1alpha1.ConfigPatch{
 				{Path: "/redis/password", ValueFrom: v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: "redis", Key: "password"}}},
 				{Path: "/redis/port", Format: v1alpha1.FormatJSON, ValueFrom: v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: "redis", Key: "port"}}},
 			}
 		}))
-		redis := func() any { return s.pluginOf(binding)["config"].(map[string]any)["redis"] }
+		redis := func() any { return env.kongPlugin(binding)["config"].(map[string]any)["redis"] }
 		Expect(redis()).To(And(HaveKeyWithValue("password", "12345"), HaveKeyWithValue("port", BeEquivalentTo(6380))))
 
 		generation := binding.Generation
-		change(s, secret, func(o *corev1.Secret) {
+		change(env, secret, func(o *corev1.Secret) {
 			o.Data = map[string][]byte{"password": []byte("67890"), "port": []byte("6380")}
 		})
 		Eventually(redis).Should(HaveKeyWithValue("password", "67890"))
-		s.ready(binding)
+		env.waitUntilReady(binding)
 		Expect(binding.Generation).To(Equal(generation))
 		Expect(binding.Status.LastDrift).To(BeNil(), "a rotated Secret is not drift")
-		Eventually(s.notes).WithArguments(binding, "Updated").Should(ConsistOf(ContainSubstring("config.redis.password")))
+		Eventually(env.eventNotes).WithArguments(binding, "Updated").Should(ConsistOf(ContainSubstring("config.redis.password")))
 	})
 
 	It("reaches Kong as a whole config from a Secret in YAML", func() {
-		s := newStory()
-		s.create(&corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "limits"},
+		env := newTestEnv()
+		env.create(&corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: "limits"},
 			StringData: map[string]string{"config.yaml": "minute: 7\npolicy: local\n"},
 		})
-		binding := s.created(s.binding("limit", func(b *v1alpha1.PluginBinding) {
+		binding := env.createReady(env.binding("limit", func(b *v1alpha1.PluginBinding) {
 			b.Spec.Config = nil
 			b.Spec.ConfigFrom = &v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: "limits", Key: "config.yaml"}}
 		}))
-		Expect(s.pluginOf(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(7)))
+		Expect(env.kongPlugin(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(7)))
 	})
 })
 
 var _ = Describe("Drift", func() {
 	It("is put right under the same ID, and its fields are named", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false, "config": map[string]any{"minute": 9999}})
-		s.look(binding)
-		Eventually(func() any { return s.pluginOf(binding)["enabled"] }).Should(BeTrue())
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		env.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false, "config": map[string]any{"minute": 9999}})
+		env.requestReconcile(binding)
+		Eventually(func() any { return env.kongPlugin(binding)["enabled"] }).Should(BeTrue())
 		Eventually(func(g Gomega) {
-			s.reload(g, binding)
+			env.reload(g, binding)
 			g.Expect(binding.Status.LastDrift).NotTo(BeNil())
 			g.Expect(binding.Status.LastDrift.Fields).To(ConsistOf("config.minute", "enabled"))
 		}).Should(Succeed())
-		Eventually(s.events).WithArguments(binding).Should(ContainElement("DriftCorrected"))
+		Eventually(env.eventReasons).WithArguments(binding).Should(ContainElement("DriftCorrected"))
 	})
 
 	It("is not what was declared during a pause", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		change(s, binding, pausing)
-		s.becomes(binding, metav1.ConditionUnknown, v1alpha1.ReasonPaused)
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		change(env, binding, paused)
+		env.waitForReady(binding, metav1.ConditionUnknown, v1alpha1.ReasonPaused)
+		change(env, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Enabled = ptr.To(false) })
 		Eventually(func(g Gomega) {
-			s.reload(g, binding)
+			env.reload(g, binding)
 			g.Expect(binding.Status.ObservedGeneration).To(Equal(binding.Generation))
 		}).Should(Succeed())
-		change(s, binding, func(b *v1alpha1.PluginBinding) { delete(b.Annotations, v1alpha1.PausedAnnotation) })
-		s.ready(binding)
-		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("enabled", false))
-		Eventually(s.events).WithArguments(binding).Should(And(ContainElement("Updated"), Not(ContainElement("DriftCorrected"))))
+		change(env, binding, func(b *v1alpha1.PluginBinding) { delete(b.Annotations, v1alpha1.PausedAnnotation) })
+		env.waitUntilReady(binding)
+		Expect(env.kongPlugin(binding)).To(HaveKeyWithValue("enabled", false))
+		Eventually(env.eventReasons).WithArguments(binding).Should(And(ContainElement("Updated"), Not(ContainElement("DriftCorrected"))))
 		Expect(binding.Status.LastDrift).To(BeNil())
 	})
 
 	It("is also a plugin that somebody moved to another scope", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
 		id := string(binding.Status.PluginID)
-		s.kong.EditPlugin(id, map[string]any{"service": nil, "consumer": map[string]any{"id": string(s.idOf("consumers", "alice"))}})
-		s.look(binding)
-		Eventually(s.kong.Plugin).WithArguments(id).Should(HaveKeyWithValue("service", HaveKeyWithValue("id", BeEquivalentTo(s.idOf("services", "orders")))))
+		env.kong.EditPlugin(id, map[string]any{"service": nil, "consumer": map[string]any{"id": string(env.idOf("consumers", "alice"))}})
+		env.requestReconcile(binding)
+		Eventually(env.kong.Plugin).WithArguments(id).Should(HaveKeyWithValue("service", HaveKeyWithValue("id", BeEquivalentTo(env.idOf("services", "orders")))))
 		Eventually(func(g Gomega) {
-			s.reload(g, binding)
+			env.reload(g, binding)
 			g.Expect(binding.Status.LastDrift).NotTo(BeNil())
 			g.Expect(binding.Status.LastDrift.Fields).To(ConsistOf("scope.consumer", "scope.service"))
 		}).Should(Succeed())
-		Eventually(s.events).WithArguments(binding).Should(And(ContainElement("DriftCorrected"), Not(ContainElement("Moved"))))
-		Expect(s.metric("kong_operator_drift_total", "gateway", s.namespace+"/kong")).To(BeEquivalentTo(1))
+		Eventually(env.eventReasons).WithArguments(binding).Should(And(ContainElement("DriftCorrected"), Not(ContainElement("Moved"))))
+		Expect(env.metric("kong_operator_drift_total", "gateway", env.namespace+"/kong")).To(BeEquivalentTo(1))
 	})
 
 	It("is found by the sweep without anybody's asking", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
-		Eventually(func() any { return s.pluginOf(binding)["enabled"] }, "30s").Should(BeTrue())
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		env.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
+		Eventually(func() any { return env.kongPlugin(binding)["enabled"] }, "30s").Should(BeTrue())
 	})
 
 	It("of the marks is put right: the plugin is known by its ID", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"tags": []any{}, "instance_name": "mine-now"})
-		s.look(binding)
-		Eventually(func() []map[string]any { return s.owned(binding) }).Should(HaveLen(1))
-		Expect(s.pluginOf(binding)).To(HaveKeyWithValue("instance_name", clusterID+"."+s.namespace+".limit"))
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		env.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"tags": []any{}, "instance_name": "mine-now"})
+		env.requestReconcile(binding)
+		Eventually(func() []map[string]any { return env.ownedPlugins(binding) }).Should(HaveLen(1))
+		Expect(env.kongPlugin(binding)).To(HaveKeyWithValue("instance_name", clusterID+"."+env.namespace+".limit"))
 	})
 
 	It("that Kong makes itself of a declaration is written once, and not for ever", func() {
-		s := newQuietStory()
-		s.startOperator(newOddDialer)
-		binding := s.created(s.binding("limit"))
-		Expect(s.pluginOf(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(6)))
+		env := newEnvWithoutOperator()
+		env.startOperator(useNormalizingDialer)
+		binding := env.createReady(env.binding("limit"))
+		Expect(env.kongPlugin(binding)["config"]).To(HaveKeyWithValue("minute", BeEquivalentTo(6)))
 		Expect(binding.Status.AcceptedDifferences).NotTo(BeNil())
 		Expect(binding.Status.AcceptedDifferences.Fields).To(ConsistOf("config.minute"))
 		Expect(readyMessage(binding)).To(ContainSubstring("config.minute"))
 
 		By("staying quiet, over a restart too")
-		s.stopOperator()
-		mark := s.kong.Journal().Mark()
-		s.startOperator(newOddDialer)
+		env.stopOperator()
+		mark := env.kong.Journal().Mark()
+		env.startOperator(useNormalizingDialer)
 		for range 3 {
-			s.look(binding)
+			env.requestReconcile(binding)
 		}
-		Eventually(func() int { return len(s.kong.Journal().Since(mark).Requests) }).Should(BeNumerically(">", 5))
-		Consistently(func() int { return len(s.kong.Journal().Since(mark).Writes()) }, "500ms").Should(BeZero())
+		Eventually(func() int { return len(env.kong.Journal().Since(mark).Requests) }).Should(BeNumerically(">", 5))
+		Consistently(func() int { return len(env.kong.Journal().Since(mark).Writes()) }, "500ms").Should(BeZero())
 
 		By("putting right what somebody changes by hand")
-		s.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"config": map[string]any{"hour": 77}})
-		s.look(binding)
-		Eventually(func() any { return s.pluginOf(binding)["config"] }).Should(HaveKeyWithValue("hour", BeNil()))
+		env.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"config": map[string]any{"hour": 77}})
+		env.requestReconcile(binding)
+		Eventually(func() any { return env.kongPlugin(binding)["config"] }).Should(HaveKeyWithValue("hour", BeNil()))
 
 		By("writing when the declaration changes")
-		change(s, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Config = jsonOf(`{"minute": 8, "policy": "local"}`) })
-		Eventually(func() any { return s.pluginOf(binding)["config"] }).Should(HaveKeyWithValue("minute", BeEquivalentTo(9)))
+		change(env, binding, func(b *v1alpha1.PluginBinding) { b.Spec.Config = jsonOf(`{"minute": 8, "policy": "local"}`) })
+		Eventually(func() any { return env.kongPlugin(binding)["config"] }).Should(HaveKeyWithValue("minute", BeEquivalentTo(9)))
 	})
 })
 
 var _ = Describe("Events", func() {
 	It("are not made for passes in which nothing happened", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		Eventually(s.events).WithArguments(binding).Should(ConsistOf("Created"))
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		Eventually(env.eventReasons).WithArguments(binding).Should(ConsistOf("Created"))
 		for range 3 {
-			s.look(binding)
+			env.requestReconcile(binding)
 		}
-		Consistently(s.events, "500ms").WithArguments(binding).Should(ConsistOf("Created"))
+		Consistently(env.eventReasons, "500ms").WithArguments(binding).Should(ConsistOf("Created"))
 	})
 })
 
 var _ = Describe("A gateway", func() {
 	It("that bindings refer to is not deleted before them", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		gw := s.gateway("kong")
-		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		gw := env.gateway("kong")
+		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Eventually(func(g Gomega) {
-			s.reload(g, gw)
+			env.reload(g, gw)
 			ready := meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady)
 			g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonInUse))
 			g.Expect(ready.Message).To(ContainSubstring("1 left"))
 		}).Should(Succeed())
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		s.gone(gw)
-		Expect(s.kong.Plugins()).To(BeEmpty())
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		env.waitUntilGone(gw)
+		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("that is truly gone lets its bindings end, and they say what was left", func() {
-		s := newStory()
-		binding := s.created(s.binding("limit"))
-		gw := s.gateway("kong")
-		s.stopOperator()
-		Expect(k8s.Get(s.ctx, keyOf(gw), gw)).To(Succeed())
-		change(s, gw, func(o *v1alpha1.KongGateway) { controllerutil.RemoveFinalizer(o, v1alpha1.GatewayFinalizer) })
-		Expect(k8s.Delete(s.ctx, gw)).To(Succeed())
-		s.gone(gw)
-		s.startOperator()
-		s.becomes(binding, metav1.ConditionFalse, v1alpha1.ReasonGatewayNotFound)
-		Expect(k8s.Delete(s.ctx, binding)).To(Succeed())
-		s.gone(binding)
-		Eventually(s.events).WithArguments(binding).Should(ContainElement("PluginLeft"))
-		Expect(s.kong.Plugins()).To(HaveLen(1))
+		env := newTestEnv()
+		binding := env.createReady(env.binding("limit"))
+		gw := env.gateway("kong")
+		env.stopOperator()
+		Expect(k8s.Get(env.ctx, keyOf(gw), gw)).To(Succeed())
+		change(env, gw, func(o *v1alpha1.KongGateway) { controllerutil.RemoveFinalizer(o, v1alpha1.GatewayFinalizer) })
+		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
+		env.waitUntilGone(gw)
+		env.startOperator()
+		env.waitForReady(binding, metav1.ConditionFalse, v1alpha1.ReasonGatewayNotFound)
+		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+		env.waitUntilGone(binding)
+		Eventually(env.eventReasons).WithArguments(binding).Should(ContainElement("PluginLeft"))
+		Expect(env.kong.Plugins()).To(HaveLen(1))
 	})
 
 	It("says what it found, and how its bindings are", func() {
-		s := newStory()
-		s.created(s.binding("limit"))
-		gw := s.gateway("kong")
+		env := newTestEnv()
+		env.createReady(env.binding("limit"))
+		gw := env.gateway("kong")
 		Eventually(func(g Gomega) {
-			s.reload(g, gw)
+			env.reload(g, gw)
 			g.Expect(gw.Status.Version).To(Equal("3.9.1"))
 			g.Expect(gw.Status.Edition).To(Equal("community"))
 			g.Expect(gw.Status.Database).To(Equal("postgres"))
@@ -444,38 +448,38 @@ var _ = Describe("A gateway", func() {
 	})
 
 	It("reports plugins with this cluster's marks that belong to no binding", func() {
-		s := newQuietStory()
-		s.kong.Seed("plugins", map[string]any{"name": "cors", "tags": []any{
+		env := newEnvWithoutOperator()
+		env.kong.Seed("plugins", map[string]any{"name": "cors", "tags": []any{
 			"managed-by:plugin-binding-operator", "k8s-cluster:" + clusterID, "k8s-kind:PluginBinding",
-			"k8s-namespace:" + s.namespace, "k8s-name:never-was", "k8s-uid:0",
+			"k8s-namespace:" + env.namespace, "k8s-name:never-was", "k8s-uid:0",
 		}})
-		s.startOperator()
-		gw := s.gateway("kong")
+		env.startOperator()
+		gw := env.gateway("kong")
 		Eventually(func(g Gomega) {
-			s.reload(g, gw)
+			env.reload(g, gw)
 			g.Expect(gw.Status.LastResync).NotTo(BeNil())
 			g.Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		}).Should(Succeed())
-		Eventually(s.events).WithArguments(gw).Should(ContainElement("OrphanedPlugins"))
-		Expect(s.kong.Plugins()).To(HaveLen(1), "it is reported, not removed")
+		Eventually(env.eventReasons).WithArguments(gw).Should(ContainElement("OrphanedPlugins"))
+		Expect(env.kong.Plugins()).To(HaveLen(1), "it is reported, not removed")
 	})
 })
 
 // The operator may only be as quick as its clock: a story that needs no waiting.
 var _ = Describe("Time", func() {
 	It("that jumps changes nothing in Kong", func() {
-		s := newQuietStory()
-		clock := &jumpingClock{now: time.Now().Add(-48 * time.Hour)}
-		s.startOperator(func(o *controllers.Options) { o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour) })
-		binding := s.created(s.binding("limit"))
-		writes := len(s.kong.Journal().Writes())
-		steered{s, clock}.sweep(96 * time.Hour)
+		env := newEnvWithoutOperator()
+		clock := clocktesting.NewFakeClock(time.Now().Add(-48 * time.Hour))
+		env.startOperator(func(o *controllers.Options) { o.Clock, o.LeadingSince = clock, clock.Now().Add(-time.Hour) })
+		binding := env.createReady(env.binding("limit"))
+		writes := len(env.kong.Journal().Writes())
+		fakeClockEnv{env, clock}.resync(96 * time.Hour)
 		for range 2 { // the first may be the end of a pass from before
-			before := passes("pluginbinding")
-			s.look(binding)
-			Eventually(passes).WithArguments("pluginbinding").Should(BeNumerically(">", before))
+			before := reconciles("pluginbinding")
+			env.requestReconcile(binding)
+			Eventually(reconciles).WithArguments("pluginbinding").Should(BeNumerically(">", before))
 		}
-		s.ready(binding)
-		Expect(s.kong.Journal().Writes()).To(HaveLen(writes))
+		env.waitUntilReady(binding)
+		Expect(env.kong.Journal().Writes()).To(HaveLen(writes))
 	})
 })

@@ -14,7 +14,7 @@ import (
 // shard is one of several operators with the same cluster id, side by side, each of which
 // looks after what bears its label.
 type shard struct {
-	steered
+	fakeClockEnv
 	label string
 }
 
@@ -22,73 +22,73 @@ type shard struct {
 // namespace of its own, is for the same Kong.
 func newShards() (first, second shard) {
 	GinkgoHelper()
-	one := newQuietStory()
+	one := newEnvWithoutOperator()
 	namespace := one.newNamespace(nil)
-	two := &story{ctx: one.ctx, namespace: namespace, namespaces: one.namespaces, kong: one.kong}
+	two := &testEnv{ctx: one.ctx, namespace: namespace, namespaces: one.namespaces, kong: one.kong}
 	two.create(two.gateway("kong"))
 	return one.shard("1"), two.shard("2")
 }
 
 // shard labels the story's gateway and starts the operator that looks after it.
-func (s *story) shard(label string) shard {
+func (env *testEnv) shard(label string) shard {
 	GinkgoHelper()
-	change(s, s.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Labels = map[string]string{"shard": label} })
-	return shard{s.steer(func(o *controllers.Options) {
+	change(env, env.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Labels = map[string]string{"shard": label} })
+	return shard{env.withFakeClock(func(o *controllers.Options) {
 		o.Selector, o.RemoveOrphans = labels.SelectorFromSet(labels.Set{"shard": label}), true
 	}), label}
 }
 
-// labelled gives a binding the label of the shard.
-func (s shard) labelled(binding *v1alpha1.PluginBinding) {
-	binding.Labels = map[string]string{"shard": s.label}
+// withLabel gives a binding the label of the shard.
+func (env shard) withLabel(binding *v1alpha1.PluginBinding) {
+	binding.Labels = map[string]string{"shard": env.label}
 }
 
-// swept sweeps the shard's gateway, which may show no orphan, nor have told of one.
-func (s shard) swept(plugins int) {
+// expectNoOrphans sweeps the shard's gateway, which may show no orphan, nor have told of one.
+func (env shard) expectNoOrphans(plugins int) {
 	GinkgoHelper()
-	gw := s.sweep(2 * time.Minute)
+	gw := env.resync(2 * time.Minute)
 	Expect(gw.Status.LastResync.Plugins).To(BeEquivalentTo(plugins), "all of the cluster's, whichever shard's")
 	Expect(gw.Status.LastResync.Orphaned).To(BeZero())
-	Expect(s.events(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
+	Expect(env.eventReasons(gw)).NotTo(ContainElement(HavePrefix("Orphan")))
 }
 
 var _ = Describe("Operators that share a fleet by their selectors", func() {
 	It("take no plugin of another's binding for an orphan, and leave it alone", func() {
 		first, second := newShards()
-		mine := first.created(first.binding("limit", first.labelled))
-		theirs := second.created(second.binding("trace", second.labelled, declaring("correlation-id", "")))
-		unchanged := first.kongAsItWas()
+		mine := first.createReady(first.binding("limit", first.withLabel))
+		theirs := second.createReady(second.binding("trace", second.withLabel, withPlugin("correlation-id", "")))
+		unchanged := first.snapshotKong()
 		for range 3 {
-			first.swept(2)
-			second.swept(2)
+			first.expectNoOrphans(2)
+			second.expectNoOrphans(2)
 		}
 		unchanged()
 
 		By("letting each binding go with its plugin alone")
 		Expect(k8s.Delete(first.ctx, mine)).To(Succeed())
-		first.gone(mine)
+		first.waitUntilGone(mine)
 		Expect(first.kong.Plugins()).To(HaveLen(1))
-		Expect(second.owned(theirs)).To(HaveLen(1))
+		Expect(second.ownedPlugins(theirs)).To(HaveLen(1))
 		for range 2 {
-			first.swept(1)
-			second.swept(1)
+			first.expectNoOrphans(1)
+			second.expectNoOrphans(1)
 		}
 		Expect(k8s.Delete(second.ctx, theirs)).To(Succeed())
-		second.gone(theirs)
+		second.waitUntilGone(theirs)
 		Expect(second.kong.Plugins()).To(BeEmpty())
 	})
 
 	It("still find and remove what is no binding's at all", func() {
 		first, second := newShards()
-		theirs := second.created(second.binding("trace", second.labelled, declaring("correlation-id", "")))
-		id := first.kong.Seed("plugins", map[string]any{"name": "cors", "tags": owner(second.namespace, "never-was")})["id"].(string)
-		gw := first.sweep(2 * time.Minute)
+		theirs := second.createReady(second.binding("trace", second.withLabel, withPlugin("correlation-id", "")))
+		id := first.kong.Seed("plugins", map[string]any{"name": "cors", "tags": ownershipTags(second.namespace, "never-was")})["id"].(string)
+		gw := first.resync(2 * time.Minute)
 		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		Expect(first.kong.Plugin(id)).NotTo(BeNil(), "it was first seen just now")
-		first.sweep(2 * time.Minute)
+		first.resync(2 * time.Minute)
 		Expect(first.kong.Plugin(id)).To(BeNil())
-		Eventually(first.notes).WithArguments(gw, "OrphanRemoved").Should(ConsistOf(ContainSubstring(id)))
-		Expect(second.owned(theirs)).To(HaveLen(1))
-		second.swept(1)
+		Eventually(first.eventNotes).WithArguments(gw, "OrphanRemoved").Should(ConsistOf(ContainSubstring(id)))
+		Expect(second.ownedPlugins(theirs)).To(HaveLen(1))
+		second.expectNoOrphans(1)
 	})
 })

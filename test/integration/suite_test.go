@@ -81,8 +81,8 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 })
 
-// story is what one story plays in.
-type story struct {
+// testEnv is what one story plays in.
+type testEnv struct {
 	ctx        context.Context
 	namespace  string
 	namespaces []string
@@ -90,49 +90,49 @@ type story struct {
 	operator   *operator
 }
 
-// newStory makes a namespace, a Kong with the service orders, its route orders-v1 and the
+// newTestEnv makes a namespace, a Kong with the service orders, its route orders-v1 and the
 // consumer alice, a KongGateway named kong for it, and starts the operator.
-func newStory(options ...kongtest.Option) *story {
-	s := newQuietStory(options...)
-	s.startOperator()
-	s.gatewayReady()
-	return s
+func newTestEnv(options ...kongtest.Option) *testEnv {
+	env := newEnvWithoutOperator(options...)
+	env.startOperator()
+	env.waitForGateway()
+	return env
 }
 
-// newQuietStory is newStory without an operator.
-func newQuietStory(options ...kongtest.Option) *story {
-	s := &story{ctx: context.Background()}
-	s.namespace = s.newNamespace(nil)
-	s.kong = kongtest.New(options...)
-	DeferCleanup(s.kong.Close)
-	s.kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
-	s.kong.Seed("routes", map[string]any{"name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"name": "orders"}})
-	s.kong.Seed("consumers", map[string]any{"username": "alice", "custom_id": "crm-1001"})
-	s.create(s.gateway("kong"))
-	return s
+// newEnvWithoutOperator is newStory without an operator.
+func newEnvWithoutOperator(options ...kongtest.Option) *testEnv {
+	env := &testEnv{ctx: context.Background()}
+	env.namespace = env.newNamespace(nil)
+	env.kong = kongtest.New(options...)
+	DeferCleanup(env.kong.Close)
+	env.kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
+	env.kong.Seed("routes", map[string]any{"name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"name": "orders"}})
+	env.kong.Seed("consumers", map[string]any{"username": "alice", "custom_id": "crm-1001"})
+	env.create(env.gateway("kong"))
+	return env
 }
 
-func (s *story) newNamespace(labels map[string]string) string {
+func (env *testEnv) newNamespace(labels map[string]string) string {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: fmt.Sprintf("story-%d", counter.Add(1)), Labels: labels,
 	}}
-	Expect(k8s.Create(s.ctx, namespace)).To(Succeed())
-	s.namespaces = append(s.namespaces, namespace.Name)
+	Expect(k8s.Create(env.ctx, namespace)).To(Succeed())
+	env.namespaces = append(env.namespaces, namespace.Name)
 	return namespace.Name
 }
 
 // gateway is a KongGateway for the story's Kong, not yet created.
-func (s *story) gateway(name string) *v1alpha1.KongGateway {
+func (env *testEnv) gateway(name string) *v1alpha1.KongGateway {
 	return &v1alpha1.KongGateway{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
-		Spec:       v1alpha1.KongGatewaySpec{AdminURL: s.kong.URL(), ResyncInterval: "10s"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: name},
+		Spec:       v1alpha1.KongGatewaySpec{AdminURL: env.kong.URL(), ResyncInterval: "10s"},
 	}
 }
 
 // binding is a PluginBinding of rate-limiting on the service orders, not yet created.
-func (s *story) binding(name string, change ...func(*v1alpha1.PluginBinding)) *v1alpha1.PluginBinding {
+func (env *testEnv) binding(name string, change ...func(*v1alpha1.PluginBinding)) *v1alpha1.PluginBinding {
 	binding := &v1alpha1.PluginBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: name},
 		Spec: v1alpha1.PluginBindingSpec{
 			GatewayRef: v1alpha1.GatewayRef{Name: "kong"},
 			Plugin:     "rate-limiting",
@@ -146,31 +146,31 @@ func (s *story) binding(name string, change ...func(*v1alpha1.PluginBinding)) *v
 	return binding
 }
 
-func (s *story) create(objects ...client.Object) {
+func (env *testEnv) create(objects ...client.Object) {
 	GinkgoHelper()
 	for _, object := range objects {
-		Expect(k8s.Create(s.ctx, object)).To(Succeed())
+		Expect(k8s.Create(env.ctx, object)).To(Succeed())
 	}
 }
 
-// created creates the binding and waits until it is Ready.
-func (s *story) created(binding *v1alpha1.PluginBinding) *v1alpha1.PluginBinding {
+// createReady creates the binding and waits until it is Ready.
+func (env *testEnv) createReady(binding *v1alpha1.PluginBinding) *v1alpha1.PluginBinding {
 	GinkgoHelper()
-	s.create(binding)
-	return s.ready(binding)
+	env.create(binding)
+	return env.waitUntilReady(binding)
 }
 
-// ready waits until the binding, as it is declared now, is Ready, and returns it.
-func (s *story) ready(binding *v1alpha1.PluginBinding) *v1alpha1.PluginBinding {
+// waitUntilReady waits until the binding, as it is declared now, is Ready, and returns it.
+func (env *testEnv) waitUntilReady(binding *v1alpha1.PluginBinding) *v1alpha1.PluginBinding {
 	GinkgoHelper()
-	return s.becomes(binding, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	return env.waitForReady(binding, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// becomes waits until the summary of the binding is as given for its present generation.
-func (s *story) becomes(binding *v1alpha1.PluginBinding, status metav1.ConditionStatus, reason string) *v1alpha1.PluginBinding {
+// waitForReady waits until the summary of the binding is as given for its present generation.
+func (env *testEnv) waitForReady(binding *v1alpha1.PluginBinding, status metav1.ConditionStatus, reason string) *v1alpha1.PluginBinding {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
-		s.reload(g, binding)
+		env.reload(g, binding)
 		ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
 		g.Expect(ready).NotTo(BeNil(), "no Ready condition yet")
 		g.Expect(ready.Reason).To(Equal(reason), "%s", ready.Message)
@@ -180,59 +180,67 @@ func (s *story) becomes(binding *v1alpha1.PluginBinding, status metav1.Condition
 	return binding
 }
 
-func (s *story) reload(g Gomega, object client.Object) {
+func (env *testEnv) reload(g Gomega, object client.Object) {
 	GinkgoHelper()
-	g.Expect(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+	g.Expect(k8s.Get(env.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
 }
 
 // change patches an object's metadata or spec.
-func change[T client.Object](s *story, object T, edit func(T)) {
+func change[T client.Object](env *testEnv, object T, edit func(T)) {
 	GinkgoHelper()
-	Expect(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+	Expect(k8s.Get(env.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
 	base := object.DeepCopyObject().(client.Object)
 	edit(object)
-	Expect(k8s.Patch(s.ctx, object, client.MergeFrom(base))).To(Succeed())
+	Expect(k8s.Patch(env.ctx, object, client.MergeFrom(base))).To(Succeed())
 }
 
-// look asks the operator to look at the binding now.
-func (s *story) look(binding *v1alpha1.PluginBinding) {
+// requestReconcile asks the operator to look at the binding now.
+func (env *testEnv) requestReconcile(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
-	change(s, binding, func(b *v1alpha1.PluginBinding) {
+	change(env, binding, func(b *v1alpha1.PluginBinding) {
 		metav1.SetMetaDataAnnotation(&b.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
 	})
 }
 
-// gone waits until the object does not exist any more.
-func (s *story) gone(object client.Object) {
+// forceDelete deletes a binding that the operator cannot clean up after: without its finalizer.
+func (env *testEnv) forceDelete(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
-	Eventually(s.isGone).WithArguments(object).Should(BeTrue(), "still there")
+	change(env, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
+	Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
+	env.waitUntilGone(binding)
+}
+
+// waitUntilGone waits until the object does not exist any more.
+func (env *testEnv) waitUntilGone(object client.Object) {
+	GinkgoHelper()
+	Eventually(env.isGone).WithArguments(object).Should(BeTrue(), "still there")
 }
 
 // isGone asks the API server for the object.
-func (s *story) isGone(object client.Object) bool {
-	return apierrors.IsNotFound(k8s.Get(s.ctx, client.ObjectKeyFromObject(object), object))
+func (env *testEnv) isGone(object client.Object) bool {
+	return apierrors.IsNotFound(k8s.Get(env.ctx, client.ObjectKeyFromObject(object), object))
 }
 
-func (s *story) gatewayReady() {
+func (env *testEnv) waitForGateway() {
 	GinkgoHelper()
-	gw := &v1alpha1.KongGateway{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "kong"}}
+	gw := &v1alpha1.KongGateway{ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: "kong"}}
 	Eventually(func(g Gomega) {
-		s.reload(g, gw)
+		env.reload(g, gw)
 		g.Expect(meta.IsStatusConditionTrue(gw.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue(), "%+v", gw.Status.Conditions)
 	}).Should(Succeed())
 }
 
-// pluginOf is what Kong holds under the binding's recorded ID, nil if nothing.
-func (s *story) pluginOf(binding *v1alpha1.PluginBinding) map[string]any {
+// kongPlugin is what Kong holds under the binding's recorded ID, nil if nothing.
+func (env *testEnv) kongPlugin(binding *v1alpha1.PluginBinding) map[string]any {
 	GinkgoHelper()
 	Expect(binding.Status.PluginID).NotTo(BeEmpty())
-	return s.kong.Plugin(string(binding.Status.PluginID))
+	return env.kong.Plugin(string(binding.Status.PluginID))
 }
 
-// owned are the plugins in Kong that bear the marks of the binding.
-func (s *story) owned(binding *v1alpha1.PluginBinding) []map[string]any {
+// ownedPlugins are the plugins in Kong that bear the marks of the binding.
+func (env *testEnv) ownedPlugins(binding *v1alpha1.PluginBinding) []map[string]any {
 	var mine []map[string]any
-	for _, row := range s.kong.Plugins() {
+	for _, row := range env.kong.Plugins() {
 		tags := stringsOf(row["tags"])
 		instance, _ := row["instance_name"].(string)
 		standing, _ := identity.OwnershipOf(identity.Binding{Cluster: clusterID, Namespace: binding.Namespace, Name: binding.Name}, tags, instance)
@@ -243,11 +251,11 @@ func (s *story) owned(binding *v1alpha1.PluginBinding) []map[string]any {
 	return mine
 }
 
-// events are the reasons of the events about the object, in no order.
-func (s *story) events(object client.Object) []string {
+// eventReasons are the reasons of the events about the object, in no order.
+func (env *testEnv) eventReasons(object client.Object) []string {
 	GinkgoHelper()
 	list := &eventsv1.EventList{}
-	Expect(k8s.List(s.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
+	Expect(k8s.List(env.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
 	var reasons []string
 	for i := range list.Items {
 		if list.Items[i].Regarding.UID == object.GetUID() {
@@ -266,15 +274,15 @@ type operator struct {
 
 // startOperator runs the controllers over the story's namespaces until the story ends or
 // stopOperator. Like the command's, its cache holds only what bears the labels of its selector.
-func (s *story) startOperator(adjust ...func(*controllers.Options)) {
+func (env *testEnv) startOperator(adjust ...func(*controllers.Options)) {
 	GinkgoHelper()
 	namespaces := map[string]cache.Config{}
-	for _, name := range s.namespaces {
+	for _, name := range env.namespaces {
 		namespaces[name] = cache.Config{}
 	}
 	op := &operator{done: make(chan error, 1), registry: prometheus.NewRegistry()}
 	options := controllers.Options{
-		ClusterID: clusterID, Namespaces: s.namespaces, Workers: 4,
+		ClusterID: clusterID, Namespaces: env.namespaces, Workers: 4,
 		Registry: op.registry, Clock: clock.RealClock{},
 		// For so long that nothing of an earlier leader's can be under way.
 		LeadingSince: time.Now().Add(-time.Hour),
@@ -297,21 +305,21 @@ func (s *story) startOperator(adjust ...func(*controllers.Options)) {
 		GracefulShutdownTimeout: ptr.To(patience),
 	})
 	Expect(err).NotTo(HaveOccurred())
-	ctx, stop := context.WithCancel(s.ctx)
+	ctx, stop := context.WithCancel(env.ctx)
 	op.stop = stop
 	Expect(controllers.AddToManager(ctx, mgr, options)).To(Succeed())
 	go func() { op.done <- mgr.Start(ctx) }()
-	s.operator = op
-	DeferCleanup(s.stopOperator)
+	env.operator = op
+	DeferCleanup(env.stopOperator)
 }
 
 // stopOperator stops it as SIGTERM does.
-func (s *story) stopOperator() {
+func (env *testEnv) stopOperator() {
 	GinkgoHelper()
-	if s.operator == nil {
+	if env.operator == nil {
 		return
 	}
-	s.operator.stop()
-	Eventually(s.operator.done, patience).Should(Receive(Succeed()))
-	s.operator = nil
+	env.operator.stop()
+	Eventually(env.operator.done, patience).Should(Receive(Succeed()))
+	env.operator = nil
 }

@@ -10,25 +10,26 @@ import (
 	"github.com/google/uuid"
 )
 
-// Names of calls that the tests speak of.
+// Names of the calls that these tests refer to. Package faults uses the same names.
 const (
-	nameList     = "K1" // list and watch, and what comes before them
-	nameSecret   = "K2" // live read of a Secret
-	nameHold     = "K3" // the finalizer goes on
-	nameLive     = "K4" // live read of an object of ours
-	nameStatus   = "K5" // status
-	nameLetGo    = "K6" // the finalizer goes off
-	nameEvent    = "K7"
-	nameLease    = "K8"
-	nameByID     = "G1" // one plugin by its ID
-	nameByName   = "G2" // one plugin by its instance name
-	nameScope    = "G3" // one entity of a scope
-	namePost     = "G4"
-	namePut      = "G5"
-	nameDelete   = "G6"
-	nameSchema   = "G7"
-	nameKongList = "G8"
-	nameProbe    = "G9"
+	kubeLease               = "kube/lease"
+	kubeEvent               = "kube/create-event"
+	kubeGetSecret           = "kube/get-secret"
+	kubeGetBinding          = "kube/get-binding"
+	kubeAddBindingFinalizer = "kube/add-binding-finalizer"
+	kubeRemoveFinalizer     = "kube/remove-binding-finalizer"
+	kubePatchBindingStatus  = "kube/patch-binding-status"
+	kubePatchGatewayStatus  = "kube/patch-gateway-status"
+	kubeWatchListBindings   = "kube/watch-list-pluginbindings"
+
+	kongProbe           = "kong/probe"
+	kongGetPlugin       = "kong/get-plugin" // by its ID
+	kongGetPluginByName = "kong/get-plugin-by-name"
+	kongCreatePlugin    = "kong/create-plugin"
+	kongPutPlugin       = "kong/put-plugin"
+	kongDeletePlugin    = "kong/delete-plugin"
+	kongListOwned       = "kong/list-plugins-by-2-tags" // a resync: the plugins of this cluster
+	kongListOfService   = "kong/list-plugins-of-services"
 )
 
 // kubernetesCall names a request to the API server.
@@ -36,7 +37,7 @@ func kubernetesCall(method string, u *url.URL, body []byte) call {
 	c := call{method: method, path: u.Path, query: u.RawQuery}
 	resource, object, sub, ok := kubernetesPath(u.Path)
 	if !ok {
-		c.name, c.what = nameList, "discover"
+		c.name = "kube/discover"
 		return c
 	}
 	c.writes = method != http.MethodGet
@@ -54,33 +55,36 @@ func kubernetesCall(method string, u *url.URL, body []byte) call {
 	case verb == "":
 		verb = "get"
 	}
-	c.what = verb + " " + strings.TrimSuffix(resource+"."+sub, ".")
 	c.name = kubernetesName(verb, resource, sub, body)
 	return c
 }
 
 func kubernetesName(verb, resource, sub string, body []byte) string {
+	switch resource {
+	case "leases":
+		return kubeLease
+	case "events":
+		return kubeEvent
+	}
+	if verb == "list" || strings.HasPrefix(verb, "watch") {
+		return "kube/" + verb + "-" + resource
+	}
+	kind, known := map[string]string{"secrets": "secret", "pluginbindings": "binding", "konggateways": "gateway"}[resource]
 	switch {
-	case resource == "leases":
-		return nameLease
-	case resource == "events":
-		return nameEvent
-	case resource == "secrets" && verb == "get":
-		return nameSecret
-	case verb == "get":
-		return nameLive
-	case verb == "list", strings.HasPrefix(verb, "watch"):
-		return nameList
-	case sub == "status":
-		return nameStatus
-	case bytes.Contains(body, []byte(`"finalizers":null`)):
-		return nameLetGo
+	case !known:
+		return "kube/" + verb + "-" + resource
+	case verb == "patch" && sub == "status":
+		return "kube/patch-" + kind + "-status"
+	case verb == "patch" && bytes.Contains(body, []byte(`"finalizers":null`)):
+		return "kube/remove-" + kind + "-finalizer"
+	case verb == "patch":
+		return "kube/add-" + kind + "-finalizer"
 	default:
-		return nameHold
+		return "kube/" + verb + "-" + kind
 	}
 }
 
-// kubernetesPath takes the path of a resource apart.
+// kubernetesPath splits the path of a resource.
 func kubernetesPath(path string) (resource, object, sub string, ok bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	switch {
@@ -98,35 +102,39 @@ func kubernetesPath(path string) (resource, object, sub string, ok bool) {
 	return parts[0], parts[1], parts[2], true
 }
 
+// isKongCall reports whether a call goes to Kong, and not to the API server.
+func isKongCall(name string) bool { return strings.HasPrefix(name, "kong/") }
+
 // kongCall names a request to the Admin API.
 func kongCall(method string, u *url.URL) call {
-	c := call{method: method, path: u.Path, query: u.RawQuery, writes: method != http.MethodGet}
 	parts := append(strings.Split(strings.Trim(u.Path, "/"), "/"), "", "")
-	collection, item, below := parts[0], parts[1], parts[2]
-	switch {
-	case method == http.MethodPost:
-		c.name, c.what = namePost, "create "+collection
-	case method == http.MethodPut:
-		c.name, c.what = namePut, "put "+collection
-	case method == http.MethodDelete:
-		c.name, c.what = nameDelete, "delete "+collection
-	case collection == "", collection == "status":
-		c.name, c.what = nameProbe, "probe /"+collection
-	case collection == "schemas":
-		c.name, c.what = nameSchema, "get schema"
-	case item == "":
-		c.name, c.what = nameKongList, "list "+collection
-		if tags := u.Query().Get("tags"); tags != "" {
-			c.what += " by " + strconv.Itoa(strings.Count(tags, ",")+1) + " tags"
-		}
-	case below != "":
-		c.name, c.what = nameKongList, "list "+below+" of "+collection
-	case collection != "plugins":
-		c.name, c.what = nameScope, "get "+collection
-	case uuid.Validate(item) == nil:
-		c.name, c.what = nameByID, "get plugin by id"
-	default:
-		c.name, c.what = nameByName, "get plugin by name"
+	return call{
+		name:   "kong/" + kongName(method, parts[0], parts[1], parts[2], u.Query().Get("tags")),
+		method: method, path: u.Path, query: u.RawQuery, writes: method != http.MethodGet,
 	}
-	return c
+}
+
+func kongName(method, collection, item, below, tags string) string {
+	verbs := map[string]string{http.MethodPost: "create", http.MethodPut: "put", http.MethodDelete: "delete"}
+	kind := strings.TrimSuffix(collection, "s")
+	switch {
+	case verbs[method] != "":
+		return verbs[method] + "-" + kind
+	case collection == "":
+		return "probe"
+	case collection == "status":
+		return "probe-status"
+	case collection == "schemas":
+		return "get-schema"
+	case item == "" && tags != "":
+		return "list-" + collection + "-by-" + strconv.Itoa(strings.Count(tags, ",")+1) + "-tags"
+	case item == "":
+		return "list-" + collection
+	case below != "":
+		return "list-" + below + "-of-" + collection
+	case collection == "plugins" && uuid.Validate(item) != nil:
+		return "get-plugin-by-name"
+	default:
+		return "get-" + kind
+	}
 }

@@ -5,166 +5,165 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// scenario is a job of the manager, whose every call is a place to fail.
+// scenario is a task of the manager. Every call that it makes is a place to fail.
 type scenario struct {
 	name string
-	// begin brings the stage to where the scenario starts.
-	begin func(*stage)
-	// trigger is what the manager has to react to.
-	trigger func(*stage)
-	// over is nil when the job is done.
-	over func(*stage) error
-	// must are the calls without which the job cannot be done: each of their plans has to
-	// meet its call. The others depend on who comes first.
-	must []string
-	// part are the calls of the plans that are always run.
-	part []string
+	// setup brings the environment to the start of the scenario.
+	setup func(*testEnv)
+	// trigger is the event that the manager reacts to.
+	trigger func(*testEnv)
+	// done returns nil when the task is done.
+	done func(*testEnv) error
+	// required lists the calls without which the task cannot be done. A plan for one of them
+	// must meet its call. Other calls depend on timing.
+	required []string
+	// inShortRun lists the calls whose plans always run.
+	inShortRun []string
 }
 
 var scenarios = []scenario{
 	{
 		name:    "create",
-		begin:   (*stage).beginEmpty,
-		trigger: func(s *stage) { s.create(s.binding(theBinding)) },
-		over:    (*stage).bindingsReady,
-		must: []string{
-			"K3 patch pluginbindings", "K2 get secrets", "G2 get plugin by name", "G8 list plugins of services",
-			"K4 get pluginbindings", "G4 create plugins", "K5 patch pluginbindings.status",
+		setup:   (*testEnv).startEmpty,
+		trigger: func(env *testEnv) { env.create(env.binding(bindingName)) },
+		done:    (*testEnv).bindingsReady,
+		required: []string{
+			kubeAddBindingFinalizer, kubeGetSecret, kongGetPluginByName, kongListOfService,
+			kubeGetBinding, kongCreatePlugin, kubePatchBindingStatus,
 		},
-		part: []string{"K3 patch pluginbindings", "K4 get pluginbindings", "G4 create plugins", "K5 patch pluginbindings.status"},
+		inShortRun: []string{kubeAddBindingFinalizer, kubeGetBinding, kongCreatePlugin, kubePatchBindingStatus},
 	},
 	{
-		name:    "update",
-		begin:   (*stage).beginInForce,
-		trigger: func(s *stage) { s.edit(theBinding, `{"minute": 7, "policy": "local"}`) },
-		over:    (*stage).bindingsReady,
-		must:    []string{"G1 get plugin by id", "G5 put plugins", "K5 patch pluginbindings.status"},
-		part:    []string{"G5 put plugins"},
+		name:       "update",
+		setup:      (*testEnv).startWithReadyBinding,
+		trigger:    func(env *testEnv) { env.edit(bindingName, `{"minute": 7, "policy": "local"}`) },
+		done:       (*testEnv).bindingsReady,
+		required:   []string{kongGetPlugin, kongPutPlugin, kubePatchBindingStatus},
+		inShortRun: []string{kongPutPlugin},
 	},
 	{
 		name:  "delete",
-		begin: (*stage).beginInForce,
-		trigger: func(s *stage) {
-			must(s.t, suite.client.Delete(context.Background(), s.current()))
+		setup: (*testEnv).startWithReadyBinding,
+		trigger: func(env *testEnv) {
+			must(env.t, suite.client.Delete(context.Background(), env.current()))
 		},
-		over: func(s *stage) error {
-			if n := len(s.bindings()); n > 0 {
+		done: func(env *testEnv) error {
+			if n := len(env.bindings()); n > 0 {
 				return fmt.Errorf("%d bindings are left", n)
 			}
-			return s.gatewayReady()
+			return env.gatewayReady()
 		},
-		must: []string{"G1 get plugin by id", "K4 get pluginbindings", "G6 delete plugins", "K6 patch pluginbindings"},
-		part: []string{"G6 delete plugins"},
+		required:   []string{kongGetPlugin, kubeGetBinding, kongDeletePlugin, kubeRemoveFinalizer},
+		inShortRun: []string{kongDeletePlugin},
 	},
 	{
 		name:  "restore",
-		begin: (*stage).beginInForce,
-		trigger: func(s *stage) {
-			s.kong.DeletePlugin(string(s.current().Status.PluginID))
-			s.look(theBinding)
+		setup: (*testEnv).startWithReadyBinding,
+		trigger: func(env *testEnv) {
+			env.kong.DeletePlugin(string(env.current().Status.PluginID))
+			env.requestReconcile(bindingName)
 		},
-		over: (*stage).bindingsReady,
-		must: []string{"G1 get plugin by id", "G2 get plugin by name", "K4 get pluginbindings", "G5 put plugins"},
-		part: []string{"G5 put plugins"},
+		done:       (*testEnv).bindingsReady,
+		required:   []string{kongGetPlugin, kongGetPluginByName, kubeGetBinding, kongPutPlugin},
+		inShortRun: []string{kongPutPlugin},
 	},
 	{
-		name:    "recover a lost status",
-		begin:   (*stage).beginWithoutStatus,
-		trigger: func(s *stage) { s.create(s.binding(theBinding)) },
-		over:    (*stage).bindingsReady,
-		must:    []string{"K3 patch pluginbindings", "G2 get plugin by name", "K5 patch pluginbindings.status"},
-		part:    []string{"K5 patch pluginbindings.status"},
+		name:       "recover a lost status",
+		setup:      (*testEnv).startWithoutStatus,
+		trigger:    func(env *testEnv) { env.create(env.binding(bindingName)) },
+		done:       (*testEnv).bindingsReady,
+		required:   []string{kubeAddBindingFinalizer, kongGetPluginByName, kubePatchBindingStatus},
+		inShortRun: []string{kubePatchBindingStatus},
 	},
 	{
 		name:    "restart in sync",
-		begin:   (*stage).beginStopped,
-		trigger: func(s *stage) { s.main.start(suite.manager) },
-		over: func(s *stage) error {
-			if err := s.startedUp(); err != nil {
+		setup:   (*testEnv).startStopped,
+		trigger: func(env *testEnv) { env.main.start(suite.manager) },
+		done: func(env *testEnv) error {
+			if err := env.initialSyncDone(); err != nil {
 				return err
 			}
-			return s.bindingsReady()
+			return env.bindingsReady()
 		},
-		must: []string{"K1 watch-list pluginbindings", "G9 probe /", "G8 list plugins by 2 tags"},
-		part: []string{"G8 list plugins by 2 tags"},
+		required:   []string{kubeWatchListBindings, kongProbe, kongListOwned},
+		inShortRun: []string{kongListOwned},
 	},
 }
 
-// beginEmpty: the manager runs, the gateway is ready, there is no binding.
-func (s *stage) beginEmpty() {
-	s.t.Helper()
-	s.main.start(suite.manager)
-	s.until("the gateway", s.gatewayReady)
+// startEmpty starts the manager and waits until the gateway is ready. There is no binding.
+func (env *testEnv) startEmpty() {
+	env.t.Helper()
+	env.main.start(suite.manager)
+	env.eventually("the gateway", env.gatewayReady)
 }
 
-// beginInForce: the manager runs and has nothing to do for one binding that is in force.
-// Its plugin was made by an earlier manager: one that has just started waits before it
-// makes any.
-func (s *stage) beginInForce() {
-	s.t.Helper()
-	binding := s.binding(theBinding)
-	s.create(binding)
-	s.seedPlugin(string(binding.UID))
-	s.main.start(suite.manager)
-	s.until("the binding", s.bindingsReady)
-	s.quiet()
+// startWithReadyBinding starts the manager with one ready binding, and waits until it is idle.
+// An earlier manager created the plugin, because one that has just started waits before it
+// creates any.
+func (env *testEnv) startWithReadyBinding() {
+	env.t.Helper()
+	binding := env.binding(bindingName)
+	env.create(binding)
+	env.seedPlugin(string(binding.UID))
+	env.main.start(suite.manager)
+	env.eventually("the binding", env.bindingsReady)
+	env.waitUntilIdle()
 }
 
-// beginWithoutStatus: Kong has the plugin of a binding that does not exist any more, and
-// that will be there again without its status, as a restored backup would bring it.
-func (s *stage) beginWithoutStatus() {
-	s.t.Helper()
-	s.seedPlugin("00000000-0000-0000-0000-000000000001")
-	s.beginEmpty()
+// startWithoutStatus starts the manager with the plugin of a binding that does not exist. The
+// test then creates the binding without its status, as a restored backup would.
+func (env *testEnv) startWithoutStatus() {
+	env.t.Helper()
+	env.seedPlugin("00000000-0000-0000-0000-000000000001")
+	env.startEmpty()
 }
 
-// seedPlugin makes the plugin of the binding, as a manager would.
-func (s *stage) seedPlugin(uid string) {
-	id := identity.Binding{Cluster: s.cluster, Namespace: s.namespace, Name: theBinding, UID: uid}
-	s.kong.Seed("plugins", map[string]any{
+// seedPlugin creates the plugin of the binding, as a manager would.
+func (env *testEnv) seedPlugin(uid string) {
+	id := identity.Binding{Cluster: env.cluster, Namespace: env.namespace, Name: bindingName, UID: uid}
+	env.kong.Seed("plugins", map[string]any{
 		"name": "rate-limiting", "service": map[string]any{"name": "orders"},
 		"instance_name": id.InstanceName(), "tags": toAny(id.OwnershipTags()),
-		"config": map[string]any{"minute": 5.0, "policy": "local", "redis": map[string]any{"password": s.secrets[1]}},
+		"config": map[string]any{"minute": 5.0, "policy": "local", "redis": map[string]any{"password": env.secrets[1]}},
 	})
 }
 
-// beginStopped: one binding is in force, and the manager was stopped.
-func (s *stage) beginStopped() {
-	s.t.Helper()
-	s.beginInForce()
-	s.main.now().stop(s.t)
+// startStopped leaves one ready binding and a manager that was stopped.
+func (env *testEnv) startStopped() {
+	env.t.Helper()
+	env.startWithReadyBinding()
+	env.main.process().stop(env.t)
 }
 
-// moment is when the process ends.
-type moment string
+// crashPoint is when the process ends: before or after a call.
+type crashPoint string
 
 const (
-	before moment = "before"
-	after  moment = "after"
+	before crashPoint = "before"
+	after  crashPoint = "after"
 )
 
-// point is a call of the learning run: the n-th of its kind.
-type point struct {
-	key string
-	n   int
+// callSite is the n-th call of a name in the baseline.
+type callSite struct {
+	name string
+	n    int
 }
 
-func (p point) String() string {
+func (p callSite) String() string {
 	if p.n == 0 {
-		return p.key
+		return p.name
 	}
-	return fmt.Sprintf("%s (%d)", p.key, p.n+1)
+	return fmt.Sprintf("%s (%d)", p.name, p.n+1)
 }
 
-// lesson is what the run without a fault showed.
-type lesson struct {
-	points  []point
+// baseline is the result of the run without a fault.
+type baseline struct {
+	calls   []callSite
 	outcome outcome
 }
 
@@ -173,46 +172,46 @@ func TestCrashes(t *testing.T) {
 		sc := &scenarios[i]
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			l := sc.learn(t)
-			for _, p := range l.points {
-				if !suite.full && !slices.Contains(sc.part, p.key) {
+			l := sc.runBaseline(t)
+			for _, p := range l.calls {
+				if !suite.full && !slices.Contains(sc.inShortRun, p.name) {
 					continue
 				}
-				for _, m := range []moment{before, after} {
+				for _, m := range []crashPoint{before, after} {
 					t.Run(fmt.Sprintf("%s %s", m, p), func(t *testing.T) {
 						t.Parallel()
-						sc.crash(t, l, p, m)
+						sc.runCrash(t, l, p, m)
 					})
 				}
 			}
-			sc.disturb(t, l)
+			sc.runProxyFaults(t, l)
 		})
 	}
 }
 
-// learn plays the scenario without a fault, and lists its calls.
-func (sc *scenario) learn(t *testing.T) (l lesson) {
+// runBaseline runs the scenario without a fault and lists its calls.
+func (sc *scenario) runBaseline(t *testing.T) (l baseline) {
 	t.Helper()
 	t.Run("no fault", func(t *testing.T) {
-		total.plan(t, sc.name)
-		s := newStage(t, timeout)
-		sc.begin(s)
-		mark := s.tape.mark()
-		sc.trigger(s)
-		s.until(sc.name, func() error { return sc.over(s) })
+		total.count(t, sc.name)
+		env := newTestEnv(t, timeout)
+		sc.setup(env)
+		mark := env.calls.mark()
+		sc.trigger(env)
+		env.eventually(sc.name, func() error { return sc.done(env) })
 		counts := map[string]int{}
-		for _, c := range s.tape.since(mark) {
-			l.points = append(l.points, point{c.key(), counts[c.key()]})
-			counts[c.key()]++
+		for _, c := range env.calls.since(mark) {
+			l.calls = append(l.calls, callSite{c.name, counts[c.name]})
+			counts[c.name]++
 		}
-		s.finish()
-		l.outcome = s.outcome()
-		for _, key := range sc.must {
-			if counts[key] == 0 {
-				t.Errorf("the run without a fault did not make the call %q", key)
+		env.finish()
+		l.outcome = env.outcome()
+		for _, name := range sc.required {
+			if counts[name] == 0 {
+				t.Errorf("the run without a fault did not make the call %q", name)
 			}
 		}
-		t.Logf("%s: %d calls:\n%s", sc.name, len(l.points), s.tape.print(mark))
+		t.Logf("%s: %d calls:\n%s", sc.name, len(l.calls), env.calls.format(mark))
 	})
 	if t.Failed() {
 		t.FailNow()
@@ -220,55 +219,55 @@ func (sc *scenario) learn(t *testing.T) (l lesson) {
 	return l
 }
 
-// crash plays the scenario and ends the process at a call.
-func (sc *scenario) crash(t *testing.T, l lesson, p point, m moment) {
-	total.plan(t, sc.name)
-	s := newStage(t, timeout)
-	sc.begin(s)
-	do := first(s.main.kill)
+// runCrash runs the scenario and ends the process at a call.
+func (sc *scenario) runCrash(t *testing.T, l baseline, p callSite, m crashPoint) {
+	total.count(t, sc.name)
+	env := newTestEnv(t, timeout)
+	sc.setup(env)
+	do := beforeRequest(env.main.kill)
 	if m == after {
-		do = then(s.main.kill)
+		do = afterResponse(env.main.kill)
 	}
-	at := s.main.link
-	if strings.HasPrefix(p.key, "G") {
-		at = s.toKong
+	at := env.main.proxy
+	if isKongCall(p.name) {
+		at = env.kongProxy
 	}
-	r := at.on(rule{matches: func(c *call) bool { return c.key() == p.key }, skip: p.n, times: 1, fault: do})
-	sc.trigger(s)
-	if !s.metOr(r, func() error { return sc.over(s) }) {
-		total.miss(sc.name)
-		if p.n == 0 && slices.Contains(sc.must, p.key) {
-			t.Errorf("the call %q was not made, and the job is done", p.key)
+	r := at.addRule(rule{matches: func(c *call) bool { return c.name == p.name }, skip: p.n, limit: 1, fault: do})
+	sc.trigger(env)
+	if !env.faultHitOrDone(r, func() error { return sc.done(env) }) {
+		total.countNotMade(sc.name)
+		if p.n == 0 && slices.Contains(sc.required, p.name) {
+			t.Errorf("the task is done without the call %q", p.name)
 		}
-		at.off(r)
-		s.main.kill()
+		at.removeRule(r)
+		env.main.kill()
 	}
-	<-s.main.now().exited
-	s.main.start(suite.manager)
-	s.until(sc.name, func() error { return sc.over(s) })
-	sc.compare(s, l)
+	<-env.main.process().exited
+	env.main.start(suite.manager)
+	env.eventually(sc.name, func() error { return sc.done(env) })
+	sc.compareWith(env, l)
 }
 
-// compare waits for the end, asks the oracles, and wants the end of the run without a
-// fault.
-func (sc *scenario) compare(s *stage, l lesson) {
-	s.t.Helper()
-	s.finish()
-	if got := s.outcome(); got != l.outcome {
-		s.t.Errorf("without the fault the end was\n%s%sand with it\n%s%s", l.outcome.plugins, l.outcome.bindings, got.plugins, got.bindings)
+// compareWith waits for the end, checks the invariants, and expects the end state of the
+// baseline.
+func (sc *scenario) compareWith(env *testEnv, l baseline) {
+	env.t.Helper()
+	env.finish()
+	if got := env.outcome(); got != l.outcome {
+		env.t.Errorf("end state without the fault:\n%s%send state with it:\n%s%s", l.outcome.plugins, l.outcome.bindings, got.plugins, got.bindings)
 	}
 }
 
-// metOr waits until a fault has taken effect. When the job is done, what still comes after
-// it (events, the gateway's counts) is given a while.
-func (s *stage) metOr(r *rule, over func() error) (met bool) {
-	s.t.Helper()
-	const while = 60 // looks
+// faultHitOrDone waits until a fault fires. When the task is done, later calls (events, the
+// gateway's counts) get some more time.
+func (env *testEnv) faultHitOrDone(r *rule, over func() error) (met bool) {
+	env.t.Helper()
+	const while = 60 // attempts
 	done := 0
-	s.until("the call, or the end of the job", func() error {
+	env.eventually("the call, or the end of the task", func() error {
 		err := over()
 		select {
-		case <-r.met:
+		case <-r.hit:
 			met = true
 			return nil
 		default:
@@ -284,15 +283,15 @@ func (s *stage) metOr(r *rule, over func() error) (met bool) {
 	return met
 }
 
-// finish waits for quiet, stops the managers and asks the oracles.
-func (s *stage) finish() {
-	s.t.Helper()
-	s.until("the first look after the start", s.startedUp)
-	s.quiet()
-	for _, r := range s.replicas {
+// finish waits until nothing happens, stops the managers and checks the invariants.
+func (env *testEnv) finish() {
+	env.t.Helper()
+	env.eventually("the first resync after the start", env.initialSyncDone)
+	env.waitUntilIdle()
+	for _, r := range env.replicas {
 		if r.running() {
-			r.now().stop(s.t)
+			r.process().stop(env.t)
 		}
 	}
-	s.check()
+	env.check()
 }

@@ -2,8 +2,8 @@ package processes
 
 import "syscall"
 
-// ownGroup keeps Ctrl-C from a manager, which the test stops itself, and takes the manager
-// along should the test be killed.
+// ownGroup keeps Ctrl-C from a manager, because the test stops it itself. A killed test takes
+// the manager along.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

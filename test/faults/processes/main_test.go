@@ -38,14 +38,14 @@ import (
 )
 
 const (
-	// patience is how long anything may take that will come, on a machine that is busy.
+	// patience is the timeout for anything that must happen, on a busy machine.
 	patience = 90 * time.Second
 	interval = 50 * time.Millisecond
-	// parallel is how many plans are under way at a time: most of a plan is waiting.
+	// parallel is how many plans run at a time. A plan spends most of its time waiting.
 	parallel = "14"
 )
 
-// suite is what all plans share.
+// suite is shared by all plans.
 var suite struct {
 	config      *rest.Config
 	upstream    *tls.Config // towards the API server, as the operator's service account is seen there
@@ -69,19 +69,19 @@ func runSuite(m *testing.M) (code int) {
 	}
 	ctrl.SetLogger(logr.Discard())
 	environment := &envtest.Environment{
-		// Whatever the environment says: never the cluster of the user's kubeconfig.
+		// Never use the cluster of the user's kubeconfig, whatever the environment says.
 		UseExistingCluster:    new(false),
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
-	clearAway := sync.OnceFunc(func() {
+	cleanUp := sync.OnceFunc(func() {
 		if err := errors.Join(environment.Stop(), os.RemoveAll(suite.dir)); err != nil {
-			fmt.Fprintln(os.Stderr, "clearing away:", err)
+			fmt.Fprintln(os.Stderr, "cleaning up:", err)
 		}
 	})
-	defer clearAway()
-	calm := onSignal(clearAway)
-	defer calm()
+	defer cleanUp()
+	stop := onSignal(cleanUp)
+	defer stop()
 	if err := setUp(environment); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -89,8 +89,8 @@ func runSuite(m *testing.M) (code int) {
 	began := time.Now()
 	code = m.Run()
 	total.print(os.Stdout, time.Since(began))
-	clearAway()
-	calm()
+	cleanUp()
+	stop()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "left running:", err)
 		return 1
@@ -98,9 +98,9 @@ func runSuite(m *testing.M) (code int) {
 	return code
 }
 
-// onSignal clears away when the test is told to end, or is about to run out of its time:
-// then the testing package would end it without clearing away.
-func onSignal(clearAway func()) (stop func()) {
+// onSignal cleans up when the test is interrupted, and shortly before its timeout. The testing
+// package would end the process without cleaning up.
+func onSignal(cleanUp func()) (stop func()) {
 	signals, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	var late <-chan time.Time
@@ -111,7 +111,7 @@ func onSignal(clearAway func()) (stop func()) {
 	}
 	end := func(why string) {
 		fmt.Fprintln(os.Stderr, why)
-		clearAway()
+		cleanUp()
 		os.Exit(1) // the managers go with this process
 	}
 	go func() {
@@ -119,7 +119,7 @@ func onSignal(clearAway func()) (stop func()) {
 		case s := <-signals:
 			end("stopped by " + s.String())
 		case <-late:
-			end("the time of -timeout is nearly over: stopping before it is, so that nothing is left behind")
+			end("-timeout is nearly over: cleaning up and stopping")
 		case <-done:
 		}
 	}()
@@ -173,8 +173,8 @@ func setUp(environment *envtest.Environment) (err error) {
 	return err
 }
 
-// asInstalled is how a client shows itself to the API server that may do what the roles in
-// config/rbac allow the operator, and nothing else.
+// asInstalled returns the TLS config of a client that has the permissions of the roles in
+// config/rbac, and no others.
 func asInstalled(environment *envtest.Environment) (*tls.Config, error) {
 	operator := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "operator"}
 	for _, file := range []string{"role.yaml", "leader_election_role.yaml"} {
@@ -182,7 +182,8 @@ func asInstalled(environment *envtest.Environment) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The lease's role is for one namespace; here each plan has one of its own.
+		// The role for the lease is for one namespace. Here each plan has a namespace of its
+		// own.
 		role := &rbacv1.ClusterRole{}
 		if err := yaml.Unmarshal(text, role); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
@@ -208,7 +209,7 @@ func asInstalled(environment *envtest.Environment) (*tls.Config, error) {
 
 // build builds the manager of a checkout.
 func build(dir, output string, race bool) error {
-	// The checkout may belong to somebody else, and git would not say anything about it.
+	// The checkout may belong to another user. Then git refuses to report its version.
 	arguments := []string{"build", "-buildvcs=false", "-o", output}
 	if race {
 		arguments = append(arguments, "-race")
@@ -245,7 +246,7 @@ func selfSigned() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// must ends a test at an error that is the test's own; without a test it panics.
+// must fails the test at an error of the test itself. Without a test it panics.
 func must(t *testing.T, err error) {
 	if err == nil {
 		return

@@ -21,50 +21,51 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// replica is one place where a manager runs, with a link to the API server of its own. A
-// manager that is started in it again comes back as the same pod's container would.
+// replica is a place where a manager runs, with a proxy of its own to the API server. A manager
+// that is started again in it comes back like the container of the same pod.
 type replica struct {
-	stage      *stage
+	stage      *testEnv
 	name       string
-	link       *link
+	proxy      *proxy
 	kubeconfig string
 	flags      []string
-	resting    bool // runs and waits for the lease
-	runs       []*run
+	standby    bool // runs and does not lead
+	processes  []*process
 
 	mu      sync.Mutex
-	current *run
+	current *process
 }
 
-// run is one process.
-type run struct {
-	cmd    *exec.Cmd
-	log    string
-	exited chan struct{} // closed when it is waited for
-	asked  atomic.Bool   // to end
+// process is one process of the manager.
+type process struct {
+	cmd          *exec.Cmd
+	logFile      string
+	exited       chan struct{} // closed when it is waited for
+	exitExpected atomic.Bool   // by the test
 }
 
-// newReplica makes a replica that does not run yet.
-func (s *stage) newReplica(name string, flags ...string) *replica {
-	s.t.Helper()
+// newReplica creates a replica and does not start it.
+func (env *testEnv) newReplica(name string, flags ...string) *replica {
+	env.t.Helper()
 	target, _, err := rest.DefaultServerURL(suite.config.Host, "", schema.GroupVersion{}, true)
-	must(s.t, err)
-	l := openLink(s.t, s.tape, target, suite.upstream, &suite.certificate, func(r *http.Request, body []byte) call {
+	must(env.t, err)
+	p := startProxy(env.t, env.calls, target, suite.upstream, &suite.certificate, func(r *http.Request, body []byte) call {
 		c := kubernetesCall(r.Method, r.URL, body)
 		c.from = name
 		return c
 	})
-	r := &replica{stage: s, name: name, link: l, kubeconfig: filepath.Join(s.dir, name+".kubeconfig")}
+	r := &replica{stage: env, name: name, proxy: p, kubeconfig: filepath.Join(env.dir, name+".kubeconfig")}
 	r.flags = append([]string{
-		"--kubeconfig=" + r.kubeconfig, "--cluster-id=" + s.cluster, "--watch-namespaces=" + s.namespace,
+		"--kubeconfig=" + r.kubeconfig, "--cluster-id=" + env.cluster, "--watch-namespaces=" + env.namespace,
 		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--zap-log-level=debug",
 	}, flags...)
-	must(s.t, os.WriteFile(r.kubeconfig, kubeconfigFor(l.address), 0o600))
-	s.replicas = append(s.replicas, r)
+	must(env.t, os.WriteFile(r.kubeconfig, kubeconfigFor(p.address), 0o600))
+	env.replicas = append(env.replicas, r)
 	return r
 }
 
-// kubeconfigFor trusts the link's certificate; the link shows the API server its own.
+// kubeconfigFor trusts the proxy's certificate. The proxy authenticates to the API server with
+// its own.
 func kubeconfigFor(address string) []byte {
 	config := clientcmdapi.Config{
 		APIVersion: "v1", Kind: "Config", CurrentContext: "link",
@@ -85,19 +86,19 @@ func kubeconfigFor(address string) []byte {
 }
 
 // start starts a manager.
-func (r *replica) start(binary string) *run {
+func (r *replica) start(binary string) *process {
 	t := r.stage.t
 	t.Helper()
-	p := &run{
-		cmd:    exec.Command(binary, r.flags...),
-		log:    filepath.Join(r.stage.dir, fmt.Sprintf("%s-%d.log", r.name, len(r.runs)+1)),
-		exited: make(chan struct{}),
+	p := &process{
+		cmd:     exec.Command(binary, r.flags...),
+		logFile: filepath.Join(r.stage.dir, fmt.Sprintf("%s-%d.log", r.name, len(r.processes)+1)),
+		exited:  make(chan struct{}),
 	}
-	log, err := os.Create(p.log)
+	log, err := os.Create(p.logFile)
 	must(t, err)
 	defer log.Close()
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	// Nothing of the caller's environment: it could hold flags of the manager.
+	// Nothing of the caller's environment, which could set flags of the manager.
 	p.cmd.Env = []string{"HOME=" + r.stage.dir, "GORACE=halt_on_error=0"}
 	p.cmd.SysProcAttr = ownGroup()
 	r.mu.Lock() // its first request may be there before this returns
@@ -107,27 +108,27 @@ func (r *replica) start(binary string) *run {
 		_ = p.cmd.Wait() // ProcessState says it
 		close(p.exited)
 	}()
-	r.stage.started = r.stage.tape.mark()
+	r.stage.startMark = r.stage.calls.mark()
 	r.current = p
-	r.runs = append(r.runs, p)
+	r.processes = append(r.processes, p)
 	t.Cleanup(p.kill)
 	return p
 }
 
-// now is the process that runs here, or ran last; nil if none did.
-func (r *replica) now() *run {
+// process returns the process that runs here or ran last, nil if none did.
+func (r *replica) process() *process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.current
 }
 
 // running reports whether a process runs here.
-func (r *replica) running() bool { p := r.now(); return p != nil && !p.ended() }
+func (r *replica) running() bool { p := r.process(); return p != nil && !p.ended() }
 
-// kill ends what runs here.
-func (r *replica) kill() { r.now().kill() }
+// kill kills the process that runs here.
+func (r *replica) kill() { r.process().kill() }
 
-func (p *run) ended() bool {
+func (p *process) ended() bool {
 	select {
 	case <-p.exited:
 		return true
@@ -136,22 +137,22 @@ func (p *run) ended() bool {
 	}
 }
 
-// kill ends the process at once, as the loss of its node would, and waits for it.
-func (p *run) kill() {
-	p.asked.Store(true)
+// kill kills the process, as the loss of its node would, and waits for its end.
+func (p *process) kill() {
+	p.exitExpected.Store(true)
 	p.signal(syscall.SIGKILL)
 	<-p.exited
 }
 
-// signal sends a signal; a process that has ended takes none.
-func (p *run) signal(s os.Signal) {
+// signal sends a signal. It does nothing when the process has ended.
+func (p *process) signal(s os.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		panic(fmt.Sprintf("signal %s to %d: %v", s, p.cmd.Process.Pid, err)) // a process of ours
 	}
 }
 
 // exit waits for the end of the process and returns its exit code, -1 after a signal.
-func (p *run) exit(t *testing.T) int {
+func (p *process) exit(t *testing.T) int {
 	t.Helper()
 	select {
 	case <-p.exited:
@@ -161,18 +162,18 @@ func (p *run) exit(t *testing.T) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// stop ends the process as a rolling update does, and wants it to end well.
-func (p *run) stop(t *testing.T) {
+// stop ends the process as a rolling update does, and expects exit code 0.
+func (p *process) stop(t *testing.T) {
 	t.Helper()
-	p.asked.Store(true)
+	p.exitExpected.Store(true)
 	p.signal(syscall.SIGTERM)
 	if code := p.exit(t); code != 0 {
-		t.Errorf("told to stop, the process ended with %s\n%s", p.cmd.ProcessState, p.tail())
+		t.Errorf("after SIGTERM the process ended with %s\n%s", p.cmd.ProcessState, p.tail())
 	}
 }
 
-func (p *run) text() string {
-	log, err := os.ReadFile(p.log)
+func (p *process) text() string {
+	log, err := os.ReadFile(p.logFile)
 	if err != nil {
 		return err.Error()
 	}
@@ -180,7 +181,7 @@ func (p *run) text() string {
 }
 
 // tail is the end of the log.
-func (p *run) tail() string {
+func (p *process) tail() string {
 	const lines = 30
 	all := strings.Split(strings.TrimSpace(p.text()), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")

@@ -2,5 +2,5 @@
 
 package processes
 
-// raceDetector: the managers are built as this test is.
+// raceDetector says how to build the managers: like this test.
 const raceDetector = false

@@ -11,80 +11,92 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// TestTwoManagers: two managers that both believe to be the only one, on the same objects.
-// That is not how it is run, and even so nothing is doubled.
+// TestTwoManagers runs two managers without leader election on the same objects. No
+// installation does that, and even then nothing is created twice.
 func TestTwoManagers(t *testing.T) {
 	t.Parallel()
-	total.plan(t, "two managers, no election")
-	s := newStage(t, timeout)
-	other := s.newReplica("b", "--leader-elect=false")
+	total.count(t, "two managers, no election")
+	env := newTestEnv(t, timeout)
+	other := env.newReplica("b", "--leader-elect=false")
 	const n = 6
-	name := func(i int) string { return fmt.Sprintf("%s-%d", theBinding, i) }
+	name := func(i int) string { return fmt.Sprintf("%s-%d", bindingName, i) }
 	for i := range n {
-		s.kong.Seed("services", map[string]any{"name": name(i), "url": "http://127.0.0.1:9"})
+		env.kong.Seed("services", map[string]any{"name": name(i), "url": "http://127.0.0.1:9"})
 	}
-	s.others = s.foreign()
-	s.main.start(suite.manager)
+	env.unmanagedRows = env.unmanaged()
+	env.main.start(suite.manager)
 	other.start(suite.manager)
-	s.until("the gateway", s.gatewayReady)
+	env.eventually("the gateway", env.gatewayReady)
 	for i := range n {
-		s.create(s.bindingOn(name(i), name(i)))
+		env.create(env.bindingOn(name(i), name(i)))
 	}
-	s.until("the bindings", s.bindingsReady)
-	s.quiet()
+	env.eventually("the bindings", env.bindingsReady)
+	env.waitUntilIdle()
 	for i := range n {
-		s.edit(name(i), `{"minute": 7, "policy": "local"}`)
+		env.edit(name(i), `{"minute": 7, "policy": "local"}`)
 	}
-	s.until("the bindings as changed", s.bindingsReady)
-	s.quiet()
-	for _, b := range s.bindings() {
-		s.kong.DeletePlugin(string(b.Status.PluginID))
-		s.look(b.Name)
+	env.eventually("the bindings as changed", env.bindingsReady)
+	env.waitUntilIdle()
+	for _, b := range env.bindings() {
+		env.kong.DeletePlugin(string(b.Status.PluginID))
+		env.requestReconcile(b.Name)
 	}
-	s.until("the plugins that Kong had lost", s.bindingsReady)
-	s.quiet()
+	env.eventually("the plugins that Kong had lost", env.bindingsReady)
+	env.waitUntilIdle()
 	for i := range n / 2 {
-		must(t, suite.client.Delete(context.Background(), &v1alpha1.PluginBinding{ObjectMeta: s.meta(name(i))}))
+		must(t, suite.client.Delete(context.Background(), &v1alpha1.PluginBinding{ObjectMeta: env.meta(name(i))}))
 	}
-	s.until("half of the bindings", func() error {
-		if left := len(s.bindings()); left != n-n/2 {
+	env.eventually("half of the bindings", func() error {
+		if left := len(env.bindings()); left != n-n/2 {
 			return fmt.Errorf("%d are left", left)
 		}
-		return s.gatewayReady()
+		return env.gatewayReady()
 	})
-	s.finish()
+	env.finish()
 }
 
-// newPair makes a stage with two replicas that elect a leader; a leads, and b waits.
-func newPair(t *testing.T, requestTimeout string) (s *stage, a, b *replica) {
+// newPair creates an environment with two replicas and leader election. Replica a leads, b
+// waits.
+func newPair(t *testing.T, requestTimeout string) (env *testEnv, a, b *replica) {
 	t.Helper()
-	s = newStageWithout(t, requestTimeout)
-	flags := []string{"--leader-elect=true", "--leader-election-namespace=" + s.namespace}
-	a, b = s.newReplica("a", flags...), s.newReplica("b", flags...)
-	s.main = a
+	env = newEnvWithoutReplica(t, requestTimeout)
+	flags := []string{"--leader-elect=true", "--leader-election-namespace=" + env.namespace}
+	a, b = env.newReplica("a", flags...), env.newReplica("b", flags...)
+	env.main = a
 	a.start(suite.manager)
-	s.until("the gateway", s.gatewayReady)
-	b.resting = true
+	env.eventually("the gateway", env.gatewayReady)
+	b.standby = true
 	b.start(suite.manager)
-	s.until("the second replica", func() error { return s.asked("b", http.MethodGet, 0) })
-	return s, a, b
+	env.eventually("the second replica", func() error { return env.leaseRequested("b", http.MethodGet, 0) })
+	return env, a, b
 }
 
-// asked: the replica has asked for the lease since mark, or with PUT, has taken it.
-func (s *stage) asked(replica, method string, mark int) error {
-	if s.tape.seen(mark, func(c *call) bool {
-		return c.from == replica && c.name == nameLease && c.method == method && c.status == http.StatusOK
+// newPairInSync is newPair with a ready binding, and with nothing left to do.
+func newPairInSync(t *testing.T) (env *testEnv, a, b *replica) {
+	t.Helper()
+	env, a, b = newPair(t, timeout)
+	env.create(env.binding(bindingName))
+	env.eventually("the binding", env.bindingsReady)
+	env.waitUntilIdle()
+	return env, a, b
+}
+
+// leaseRequested checks that the replica has sent a lease request since mark. A PUT takes the
+// lease.
+func (env *testEnv) leaseRequested(replica, method string, mark int) error {
+	if env.calls.contains(mark, func(c *call) bool {
+		return c.from == replica && c.name == kubeLease && c.method == method && c.status == http.StatusOK
 	}) {
 		return nil
 	}
-	return fmt.Errorf("replica %s has not made its %s of the lease", replica, method)
+	return fmt.Errorf("replica %s has not sent its %s for the lease", replica, method)
 }
 
-// refused: the API server has refused the lease to the replica so many times.
-func (s *stage) refused(r *replica, times int) error {
+// leaseRefused checks how often the API server has refused the lease to the replica.
+func (env *testEnv) leaseRefused(r *replica, times int) error {
 	n := 0
-	for _, c := range s.tape.since(0) {
-		if c.from == r.name && c.name == nameLease && c.status == http.StatusInternalServerError {
+	for _, c := range env.calls.since(0) {
+		if c.from == r.name && c.name == kubeLease && c.status == http.StatusInternalServerError {
 			n++
 		}
 	}
@@ -94,68 +106,74 @@ func (s *stage) refused(r *replica, times int) error {
 	return nil
 }
 
-// leads waits until a replica has taken the lease.
-func (s *stage) leads(r *replica, mark int) {
-	s.t.Helper()
-	s.until(r.name+" leads", func() error { return s.asked(r.name, http.MethodPut, mark) })
-	r.resting = false
-	s.started = mark
+// waitForLeader waits until a replica has taken the lease.
+func (env *testEnv) waitForLeader(r *replica, mark int) {
+	env.t.Helper()
+	env.eventually(r.name+" leads", func() error { return env.leaseRequested(r.name, http.MethodPut, mark) })
+	r.standby = false
+	env.startMark = mark
 }
 
-// TestHandOver: the leader is told to stop, as in every upgrade. It gives the lease back, so
-// that another one leads before it would have run out, and nothing is written.
+// TestHandOver stops the leader, as every upgrade does. It must release the lease, so that
+// another replica leads before the lease would have expired. Nothing is written.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
-	total.plan(t, "hand-over")
-	s, a, b := newPair(t, timeout)
-	s.create(s.binding(theBinding))
-	s.until("the binding", s.bindingsReady)
-	s.quiet()
-	mark, journal := s.tape.mark(), s.kong.Journal().Mark()
-	a.now().stop(t)
-	s.leads(b, mark)
-	gaveBack := s.tape.seen(mark, func(c *call) bool { return c.from == a.name && c.name == nameLease && c.method == http.MethodPut })
+	total.count(t, "hand-over")
+	env, a, b := newPairInSync(t)
+	mark, journal := env.calls.mark(), env.kong.Journal().Mark()
+	a.process().stop(t)
+	env.waitForLeader(b, mark)
+	gaveBack := env.calls.contains(mark, func(c *call) bool { return c.from == a.name && c.name == kubeLease && c.method == http.MethodPut })
 	if !gaveBack {
-		t.Error("the lease was not given back")
+		t.Error("the lease was not released")
 	}
-	s.main = b
-	s.until("a first look, for which one list is enough", func() error {
-		if s.tape.seen(mark, func(c *call) bool {
-			return c.from == b.name && c.name == nameSecret && c.ended && strings.HasSuffix(c.path, "/"+theSecret)
+	env.main = b
+	env.eventually("a first reconcile, for which one list is enough", func() error {
+		if env.calls.contains(mark, func(c *call) bool {
+			return c.from == b.name && c.name == kubeGetSecret && c.ended && strings.HasSuffix(c.path, "/"+secretName)
 		}) {
-			if s.tape.idle() {
-				return s.gatewayReady()
+			if env.calls.idle() {
+				return env.gatewayReady()
 			}
 		}
-		return fmt.Errorf("has not looked")
+		return fmt.Errorf("has not reconciled")
 	})
-	if writes := s.kong.Journal().Since(journal).Writes(); len(writes) > 0 {
+	if writes := env.kong.Journal().Since(journal).Writes(); len(writes) > 0 {
 		t.Errorf("written to Kong: %v", writes)
 	}
-	for _, c := range s.tape.since(mark) {
-		if c.from == b.name && c.method != http.MethodGet && c.name != nameLease && c.name != nameEvent {
+	for _, c := range env.calls.since(mark) {
+		if c.from == b.name && c.method != http.MethodGet && c.name != kubeLease && c.name != kubeEvent {
 			t.Errorf("written to Kubernetes: %s %s", c.method, c.path)
 		}
 	}
-	s.quiet()
-	s.finish()
+	env.waitUntilIdle()
+	env.finish()
 }
 
-// onThePost is a rule for the first POST of a plugin.
-func onThePost(f fault) rule {
-	return rule{matches: func(c *call) bool { return c.name == namePost }, times: 1, fault: f}
+// onCreate is a rule for the first POST of a plugin.
+func onCreate(f fault) rule {
+	return rule{matches: func(c *call) bool { return c.name == kongCreatePlugin }, limit: 1, fault: f}
 }
 
-// outlived wants a replica to end by itself, as one that has lost the lease has to.
-func (s *stage) outlived(r *replica) {
-	s.t.Helper()
-	if code := r.now().exit(s.t); code != 1 || !strings.Contains(r.now().text(), "leader election lost") {
-		s.t.Errorf("the replica that lost the lease ended with %s\n%s", r.now().cmd.ProcessState, r.now().tail())
+// checkLostLeaseExit expects a replica that lost the lease to exit by itself.
+func (env *testEnv) checkLostLeaseExit(r *replica) {
+	env.t.Helper()
+	if code := r.process().exit(env.t); code != 1 || !strings.Contains(r.process().text(), "leader election lost") {
+		env.t.Errorf("after losing the lease the replica ended with %s\n%s", r.process().cmd.ProcessState, r.process().tail())
 	}
 }
 
-// TestFrozenLeader: the leader is frozen with a write under way, another one takes over,
-// the write is done after all, and the leader wakes up.
+// wakeAndFinish wakes a frozen leader, which finds that it has lost the lease, and finishes.
+func (env *testEnv) wakeAndFinish(r *replica) {
+	env.t.Helper()
+	r.process().exitExpected.Store(true)
+	r.process().signal(syscall.SIGCONT)
+	env.checkLostLeaseExit(r)
+	env.finish()
+}
+
+// TestFrozenLeader freezes the leader while a write is under way. Another replica takes over,
+// Kong applies the write after all, and the leader wakes up.
 func TestFrozenLeader(t *testing.T) {
 	if !suite.full {
 		t.Log("only with FAULTS_FULL=1: a lease takes its time")
@@ -164,72 +182,57 @@ func TestFrozenLeader(t *testing.T) {
 	for name, late := range map[string]bool{"before the other looks": false, "after the other has made one": true} {
 		t.Run("POST done "+name, func(t *testing.T) {
 			t.Parallel()
-			total.plan(t, "frozen leader")
-			s, a, b := newPair(t, timeout)
+			total.count(t, "frozen leader")
+			env, a, b := newPair(t, timeout)
 			way := newGate()
-			r := s.toKong.on(onThePost(held(way)))
-			s.create(s.binding(theBinding))
-			s.met(r)
-			mark := s.tape.mark()
-			a.now().signal(syscall.SIGSTOP)
-			s.leads(b, mark)
+			r := env.kongProxy.addRule(onCreate(holdRequest(way)))
+			env.create(env.binding(bindingName))
+			env.waitForFault(r)
+			mark := env.calls.mark()
+			a.process().signal(syscall.SIGSTOP)
+			env.waitForLeader(b, mark)
 			if !late {
 				way.open()
 			}
-			s.until("the binding", s.bindingsReady)
+			env.eventually("the binding", env.bindingsReady)
 			way.open()
-			s.until("the POST of the frozen leader", s.postsEnded)
-			a.now().asked.Store(true)
-			a.now().signal(syscall.SIGCONT)
-			s.outlived(a)
-			s.finish()
+			env.eventually("the POST of the frozen leader", env.createsEnded)
+			env.wakeAndFinish(a)
 		})
 	}
 	t.Run("PUT done before the other deletes", func(t *testing.T) {
 		t.Parallel()
-		total.plan(t, "frozen leader")
-		s, a, b := newPair(t, timeout)
-		s.create(s.binding(theBinding))
-		s.until("the binding", s.bindingsReady)
-		s.quiet()
+		total.count(t, "frozen leader")
+		env, a, b := newPairInSync(t)
 		way := newGate()
-		r := s.toKong.on(rule{matches: func(c *call) bool { return c.name == namePut }, times: 1, fault: held(way)})
-		s.edit(theBinding, `{"minute": 7, "policy": "local"}`)
-		s.met(r)
-		mark := s.tape.mark()
-		a.now().signal(syscall.SIGSTOP)
-		must(t, suite.client.Delete(context.Background(), s.current()))
-		s.kong.DeletePlugin(string(s.current().Status.PluginID)) // so that the PUT would bring it back
-		s.leads(b, mark)
+		r := env.kongProxy.addRule(rule{matches: func(c *call) bool { return c.name == kongPutPlugin }, limit: 1, fault: holdRequest(way)})
+		env.edit(bindingName, `{"minute": 7, "policy": "local"}`)
+		env.waitForFault(r)
+		mark := env.calls.mark()
+		a.process().signal(syscall.SIGSTOP)
+		must(t, suite.client.Delete(context.Background(), env.current()))
+		env.kong.DeletePlugin(string(env.current().Status.PluginID)) // so that the PUT would bring it back
+		env.waitForLeader(b, mark)
 		way.open()
-		s.until("the end of the binding", func() error { return scenarioNamed("delete").over(s) })
-		a.now().asked.Store(true)
-		a.now().signal(syscall.SIGCONT)
-		s.outlived(a)
-		s.finish()
+		env.eventually("the end of the binding", func() error { return scenarioNamed("delete").done(env) })
+		env.wakeAndFinish(a)
 	})
 	t.Run("between the live look and the PUT", func(t *testing.T) {
 		t.Parallel()
-		total.plan(t, "frozen leader")
-		s, a, b := newPair(t, timeout)
-		s.create(s.binding(theBinding))
-		s.until("the binding", s.bindingsReady)
-		s.quiet()
+		total.count(t, "frozen leader")
+		env, a, b := newPairInSync(t)
 		way := newGate()
-		r := a.link.on(rule{matches: func(c *call) bool { return c.name == nameLive }, times: 1, fault: answerHeld(way)})
-		s.kong.DeletePlugin(string(s.current().Status.PluginID))
-		s.look(theBinding)
-		s.met(r)
-		mark := s.tape.mark()
-		a.now().signal(syscall.SIGSTOP)
-		must(t, suite.client.Delete(context.Background(), s.current()))
-		s.leads(b, mark)
-		s.until("the end of the binding", func() error { return scenarioNamed("delete").over(s) })
-		way.open() // what it reads first on waking up lets it write
-		a.now().asked.Store(true)
-		a.now().signal(syscall.SIGCONT)
-		s.outlived(a)
-		s.finish()
+		r := a.proxy.addRule(rule{matches: func(c *call) bool { return c.name == kubeGetBinding }, limit: 1, fault: holdResponse(way)})
+		env.kong.DeletePlugin(string(env.current().Status.PluginID))
+		env.requestReconcile(bindingName)
+		env.waitForFault(r)
+		mark := env.calls.mark()
+		a.process().signal(syscall.SIGSTOP)
+		must(t, suite.client.Delete(context.Background(), env.current()))
+		env.waitForLeader(b, mark)
+		env.eventually("the end of the binding", func() error { return scenarioNamed("delete").done(env) })
+		way.open() // the first response that it reads permits the write
+		env.wakeAndFinish(a)
 	})
 }
 
@@ -242,16 +245,16 @@ func scenarioNamed(name string) *scenario {
 	panic("no scenario " + name)
 }
 
-// postsEnded: no POST of a plugin is under way.
-func (s *stage) postsEnded() error {
-	if s.tape.seen(0, func(c *call) bool { return c.name == namePost && !c.ended }) {
+// createsEnded checks that no POST of a plugin is under way.
+func (env *testEnv) createsEnded() error {
+	if env.calls.contains(0, func(c *call) bool { return c.name == kongCreatePlugin && !c.ended }) {
 		return fmt.Errorf("is under way")
 	}
 	return nil
 }
 
-// TestLostLease: the API server refuses the leader's renewals while a POST is under way.
-// The process ends, and its late request makes no second plugin.
+// TestLostLease refuses the leader's lease renewals while a POST is under way. The process
+// ends, and its late request creates no second plugin.
 func TestLostLease(t *testing.T) {
 	if !suite.full {
 		t.Log("only with FAULTS_FULL=1: a lease takes its time")
@@ -260,32 +263,32 @@ func TestLostLease(t *testing.T) {
 	for name, late := range map[string]bool{"before the other looks": false, "after the other has made one": true} {
 		t.Run("POST done "+name, func(t *testing.T) {
 			t.Parallel()
-			total.plan(t, "lost lease")
-			// The longest that is allowed: the request outlasts the leader.
-			s, a, b := newPair(t, "9s")
-			s.kong.Seed("services", map[string]any{"name": "first", "url": "http://127.0.0.1:9"})
-			s.others = s.foreign()
-			// When this one is there, the leader does not wait any more before it makes another.
-			s.create(s.bindingOn("first", "first"))
-			s.until("the first binding", s.bindingsReady)
-			a.link.on(rule{matches: func(c *call) bool { return c.name == nameLease }, fault: s.answered(http.StatusInternalServerError)})
-			// Of the ten seconds that it goes on without the lease, some have to be over.
-			s.until("renewals that are refused", func() error { return s.refused(a, 2) })
+			total.count(t, "lost lease")
+			// The longest timeout that is allowed, so that the request outlasts the leader.
+			env, a, b := newPair(t, "9s")
+			env.kong.Seed("services", map[string]any{"name": "first", "url": "http://127.0.0.1:9"})
+			env.unmanagedRows = env.unmanaged()
+			// After this one the leader creates others without waiting.
+			env.create(env.bindingOn("first", "first"))
+			env.eventually("the first binding", env.bindingsReady)
+			a.proxy.addRule(rule{matches: func(c *call) bool { return c.name == kubeLease }, fault: env.respondWith(http.StatusInternalServerError)})
+			// The leader goes on for ten seconds without the lease. Some of them must be over.
+			env.eventually("renewals that are refused", func() error { return env.leaseRefused(a, 2) })
 			way := newGate()
-			r := s.toKong.on(onThePost(held(way)))
-			s.create(s.binding(theBinding))
-			a.now().asked.Store(true)
-			s.met(r)
-			mark := s.tape.mark()
-			s.outlived(a)
-			s.leads(b, mark)
+			r := env.kongProxy.addRule(onCreate(holdRequest(way)))
+			env.create(env.binding(bindingName))
+			a.process().exitExpected.Store(true)
+			env.waitForFault(r)
+			mark := env.calls.mark()
+			env.checkLostLeaseExit(a)
+			env.waitForLeader(b, mark)
 			if !late {
 				way.open()
 			}
-			s.until("the binding", s.bindingsReady)
+			env.eventually("the binding", env.bindingsReady)
 			way.open()
-			s.until("the POST of the former leader", s.postsEnded)
-			s.finish()
+			env.eventually("the POST of the former leader", env.createsEnded)
+			env.finish()
 		})
 	}
 }

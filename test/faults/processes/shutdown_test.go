@@ -11,18 +11,18 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// term tells the process to stop.
-func (s *stage) term() {
-	s.main.now().asked.Store(true)
-	s.main.now().signal(syscall.SIGTERM)
+// sendSIGTERM tells the process to stop.
+func (env *testEnv) sendSIGTERM() {
+	env.main.process().exitExpected.Store(true)
+	env.main.process().signal(syscall.SIGTERM)
 }
 
-// stops waits until the process has begun to stop, by its own word. It reports false when
-// that, or the test, is over first.
-func (s *stage) stops(x *exchange) bool {
+// shutdownStarted waits until the process logs that it stops. It returns false when the process
+// or the test ends first.
+func (env *testEnv) shutdownStarted(x *exchange) bool {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for !strings.Contains(s.main.now().text(), "Shutdown signal received, waiting for all workers to finish") {
+	for !strings.Contains(env.main.process().text(), "Shutdown signal received, waiting for all workers to finish") {
 		select {
 		case <-tick.C:
 		case <-x.gone:
@@ -34,24 +34,24 @@ func (s *stage) stops(x *exchange) bool {
 	return true
 }
 
-// termination is a SIGTERM at a moment around the POST and the recording of its ID.
+// termination is a SIGTERM between the POST and the recording of its ID.
 type termination struct {
 	name string
-	// arm makes SIGTERM come at its moment.
-	arm func(s *stage) *rule
-	// recorded: the ID is in the status when the process has ended.
+	// arm adds the rule that sends the SIGTERM.
+	arm func(env *testEnv) *rule
+	// recorded: the status has the ID when the process has ended.
 	recorded bool
-	// part: always run.
-	part bool
+	// inShortRun: always run.
+	inShortRun bool
 }
 
 var terminations = []termination{
 	{
-		name: "the patch is under way", recorded: true, part: true,
-		arm: func(s *stage) *rule {
-			return s.onRecord(func(x *exchange) (*http.Response, error) {
-				s.term()
-				if !s.stops(x) {
+		name: "the patch is under way", recorded: true, inShortRun: true,
+		arm: func(env *testEnv) *rule {
+			return env.onRecordID(func(x *exchange) (*http.Response, error) {
+				env.sendSIGTERM()
+				if !env.shutdownStarted(x) {
 					return nil, errDropped
 				}
 				return x.forward()
@@ -60,168 +60,170 @@ var terminations = []termination{
 	},
 	{
 		name: "the patch is lost", recorded: true,
-		arm: func(s *stage) *rule { return s.onRecord(first(s.term)) },
+		arm: func(env *testEnv) *rule { return env.onRecordID(beforeRequest(env.sendSIGTERM)) },
 	},
 	{
 		name: "the answer to the patch is lost", recorded: true,
-		arm: func(s *stage) *rule { return s.onRecord(then(s.term)) },
+		arm: func(env *testEnv) *rule { return env.onRecordID(afterResponse(env.sendSIGTERM)) },
 	},
 	{
-		name: "the patch is refused", recorded: true, part: true,
-		arm: func(s *stage) *rule {
-			return s.onRecord(func(x *exchange) (*http.Response, error) {
-				s.term()
-				return s.answered(http.StatusInternalServerError)(x)
+		name: "the patch is refused", recorded: true, inShortRun: true,
+		arm: func(env *testEnv) *rule {
+			return env.onRecordID(func(x *exchange) (*http.Response, error) {
+				env.sendSIGTERM()
+				return env.respondWith(http.StatusInternalServerError)(x)
 			})
 		},
 	},
 	{
 		name: "the binding is edited meanwhile", recorded: true,
-		arm: func(s *stage) *rule {
-			return s.onRecord(func(x *exchange) (*http.Response, error) {
-				s.term()
-				s.look(theBinding)
+		arm: func(env *testEnv) *rule {
+			return env.onRecordID(func(x *exchange) (*http.Response, error) {
+				env.sendSIGTERM()
+				env.requestReconcile(bindingName)
 				return x.forward()
 			})
 		},
 	},
 	{
-		// A request that nobody answers takes all the time that the recording has. The process
-		// ends all the same, and the plugin is found by its marks.
+		// A request without a response uses all the time for recording. The process ends all
+		// the same, and the next one finds the plugin by its ownership tags.
 		name: "the patch is never answered",
-		arm: func(s *stage) *rule {
-			return s.onRecord(func(x *exchange) (*http.Response, error) { s.term(); return unanswered()(x) })
+		arm: func(env *testEnv) *rule {
+			return env.onRecordID(func(x *exchange) (*http.Response, error) { env.sendSIGTERM(); return neverAnswer()(x) })
 		},
 	},
 	{
 		name: "the POST is under way",
-		arm: func(s *stage) *rule {
-			return s.toKong.on(onThePost(func(x *exchange) (*http.Response, error) {
-				s.term()
-				return outlasting()(x)
+		arm: func(env *testEnv) *rule {
+			return env.kongProxy.addRule(onCreate(func(x *exchange) (*http.Response, error) {
+				env.sendSIGTERM()
+				return forwardAfterClientGone()(x)
 			}))
 		},
 	},
 	{
 		name: "the answer to the POST is lost",
-		arm:  func(s *stage) *rule { return s.toKong.on(onThePost(then(s.term))) },
+		arm:  func(env *testEnv) *rule { return env.kongProxy.addRule(onCreate(afterResponse(env.sendSIGTERM))) },
 	},
 }
 
-// TestTermination: SIGTERM between Kong's answer to the POST and the status. The ID is
-// recorded before the process ends, whatever becomes of the first try.
+// TestTermination sends SIGTERM between Kong's response to the POST and the status update. The
+// process must record the ID before it ends, even if the first attempt fails.
 func TestTermination(t *testing.T) {
 	for i := range terminations {
 		p := &terminations[i]
-		if !p.part && !suite.full {
+		if !p.inShortRun && !suite.full {
 			continue
 		}
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			total.plan(t, "SIGTERM after the POST")
-			s := newStage(t, timeout)
-			s.beginEmpty()
-			r := p.arm(s)
-			s.create(s.binding(theBinding))
-			s.met(r)
-			if code := s.main.now().exit(t); code != 0 {
-				t.Errorf("told to stop, the process ended with %s", s.main.now().cmd.ProcessState)
+			total.count(t, "SIGTERM after the POST")
+			env := newTestEnv(t, timeout)
+			env.startEmpty()
+			r := p.arm(env)
+			env.create(env.binding(bindingName))
+			env.waitForFault(r)
+			if code := env.main.process().exit(t); code != 0 {
+				t.Errorf("after SIGTERM the process ended with %s", env.main.process().cmd.ProcessState)
 			}
-			if id := s.current().Status.PluginID; p.recorded && (id == "" || s.kong.Plugin(string(id)) == nil) {
-				t.Errorf("the process has ended and the recorded ID is %q", id)
+			if id := env.current().Status.PluginID; p.recorded && (id == "" || env.kong.Plugin(string(id)) == nil) {
+				t.Errorf("the process has ended, and the recorded ID is %q", id)
 			}
-			s.main.start(suite.manager)
-			s.until("the binding", s.bindingsReady)
-			s.finish()
-			s.onePost()
+			env.main.start(suite.manager)
+			env.eventually("the binding", env.bindingsReady)
+			env.finish()
+			env.checkOneCreate()
 		})
 	}
 }
 
-// onRecord is a fault at the patch that records the ID.
-func (s *stage) onRecord(f fault) *rule {
-	return s.main.link.on(rule{times: 1, fault: f, matches: func(c *call) bool {
-		return c.what == "patch pluginbindings.status" && s.kong.Journal().Count(http.MethodPost, "/plugins") > 0
+// onRecordID adds a fault at the status update that records the ID.
+func (env *testEnv) onRecordID(f fault) *rule {
+	return env.main.proxy.addRule(rule{limit: 1, fault: f, matches: func(c *call) bool {
+		return c.name == kubePatchBindingStatus && env.kong.Journal().Count(http.MethodPost, "/plugins") > 0
 	}})
 }
 
-// TestStaleWatch: the watch of the bindings tells nothing, and the manager goes on with
-// what it knew.
+// TestStaleWatch holds back the watch of the bindings, so that the manager works with an old
+// cache.
 func TestStaleWatch(t *testing.T) {
 	if !suite.full {
 		return
 	}
 	t.Run("the binding is being deleted", func(t *testing.T) {
 		t.Parallel()
-		total.plan(t, "watch held back")
-		s, way := newStale(t)
+		total.count(t, "watch held back")
+		env, way := newEnvWithStaleWatch(t)
 		defer way.open()
-		mark := s.kong.Journal().Mark()
-		binding := s.current()
+		mark := env.kong.Journal().Mark()
+		binding := env.current()
 		must(t, suite.client.Delete(t.Context(), binding))
-		s.kong.DeletePlugin(string(binding.Status.PluginID))
-		live := s.tape.mark()
-		s.sweep() // the gateway's watch is not held back
-		s.until("a live look", func() error { return s.lookedLive(live) })
-		s.until("the end of the pass", s.atRest)
-		if writes := s.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
-			t.Errorf("for a binding that is being deleted, Kong was written to: %s", compact(writes))
-		}
+		env.kong.DeletePlugin(string(binding.Status.PluginID))
+		env.checkNoStaleWrites(mark, "a binding that is being deleted")
 		way.open()
-		s.until("the end of the binding", func() error { return scenarioNamed("delete").over(s) })
-		s.finish()
+		env.eventually("the end of the binding", func() error { return scenarioNamed("delete").done(env) })
+		env.finish()
 	})
 	t.Run("the binding was made anew", func(t *testing.T) {
 		t.Parallel()
-		total.plan(t, "watch held back")
-		s, way := newStale(t)
+		total.count(t, "watch held back")
+		env, way := newEnvWithStaleWatch(t)
 		defer way.open()
-		mark := s.kong.Journal().Mark()
-		binding := s.current()
-		change(s, &v1alpha1.PluginBinding{}, theBinding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
+		mark := env.kong.Journal().Mark()
+		binding := env.current()
+		change(env, &v1alpha1.PluginBinding{}, bindingName, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
 		must(t, suite.client.Delete(t.Context(), binding))
-		s.kong.DeletePlugin(string(binding.Status.PluginID))
-		s.create(s.binding(theBinding))
-		live := s.tape.mark()
-		s.sweep()
-		s.until("a live look", func() error { return s.lookedLive(live) })
-		s.until("the end of the pass", s.atRest)
-		if writes := s.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
-			t.Errorf("for a binding that is not there any more, Kong was written to: %s", compact(writes))
-		}
+		env.kong.DeletePlugin(string(binding.Status.PluginID))
+		env.create(env.binding(bindingName))
+		env.checkNoStaleWrites(mark, "a binding that no longer exists")
 		way.open()
-		s.until("the binding that was made anew", s.bindingsReady)
-		s.quiet()
-		s.main.now().stop(t)
-		s.checkLogs()
+		env.eventually("the binding that was made anew", env.bindingsReady)
+		env.waitUntilIdle()
+		env.main.process().stop(t)
+		env.checkLogs()
 	})
 }
 
-// newStale has a binding in force, and a watch of the bindings that tells nothing from
-// then on.
-func newStale(t *testing.T) (*stage, *gate) {
-	t.Helper()
-	s := newStage(t, timeout)
-	way, watch := newGate(), &dam{}
-	s.main.link.on(rule{fault: watch.fault, matches: func(c *call) bool {
-		return c.lasts && strings.HasSuffix(c.what, " pluginbindings")
-	}})
-	s.beginInForce()
-	watch.close(way)
-	return s, way
+// checkNoStaleWrites triggers a reconcile through the gateway, whose watch is not held back. It
+// checks that the operator reads the binding from the API server, and has written nothing to
+// Kong since mark.
+func (env *testEnv) checkNoStaleWrites(mark int, what string) {
+	env.t.Helper()
+	live := env.calls.mark()
+	env.requestResync()
+	env.eventually("a live read", func() error { return env.readLive(live) })
+	env.eventually("the end of the reconcile", env.noRequests)
+	if writes := env.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
+		env.t.Errorf("the operator wrote to Kong for %s: %s", what, toJSON(writes))
+	}
 }
 
-// lookedLive: the binding was read live since mark.
-func (s *stage) lookedLive(mark int) error {
-	if s.tape.seen(mark, func(c *call) bool { return c.ended && c.key() == "K4 get pluginbindings" }) {
+// newEnvWithStaleWatch creates an environment with a ready binding. From then on the watch of
+// the bindings delivers no events.
+func newEnvWithStaleWatch(t *testing.T) (*testEnv, *gate) {
+	t.Helper()
+	env := newTestEnv(t, timeout)
+	way, watch := newGate(), &watchGate{}
+	env.main.proxy.addRule(rule{fault: watch.fault, matches: func(c *call) bool {
+		return c.lasts && strings.HasSuffix(c.name, "-pluginbindings")
+	}})
+	env.startWithReadyBinding()
+	watch.close(way)
+	return env, way
+}
+
+// readLive checks that the binding was read from the API server since mark.
+func (env *testEnv) readLive(mark int) error {
+	if env.calls.contains(mark, func(c *call) bool { return c.ended && c.name == kubeGetBinding }) {
 		return nil
 	}
 	return fmt.Errorf("was not made")
 }
 
-// atRest: nothing is under way.
-func (s *stage) atRest() error {
-	if !s.tape.idle() {
+// noRequests checks that no request is under way.
+func (env *testEnv) noRequests() error {
+	if !env.calls.idle() {
 		return fmt.Errorf("requests are under way")
 	}
 	return nil

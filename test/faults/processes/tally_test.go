@@ -15,17 +15,17 @@ type tally struct {
 	lines map[string]*line
 }
 
-// line is what became of the plans of one scenario.
+// line is the result of the plans of one scenario.
 type line struct {
 	plans, violations int
-	missed            int // plans whose call was not made this time
+	notMade           int // plans whose call was not made this time
 	took              time.Duration
 }
 
 var total = tally{lines: map[string]*line{}}
 
-// plan counts a plan of a scenario when its test ends.
-func (c *tally) plan(t *testing.T, scenario string) {
+// count counts a plan of a scenario when its test ends.
+func (c *tally) count(t *testing.T, scenario string) {
 	began := time.Now()
 	t.Cleanup(func() {
 		c.change(scenario, func(l *line) {
@@ -38,8 +38,8 @@ func (c *tally) plan(t *testing.T, scenario string) {
 	})
 }
 
-func (c *tally) miss(scenario string) {
-	c.change(scenario, func(l *line) { l.missed++ })
+func (c *tally) countNotMade(scenario string) {
+	c.change(scenario, func(l *line) { l.notMade++ })
 }
 
 func (c *tally) change(scenario string, do func(*line)) {
@@ -51,8 +51,8 @@ func (c *tally) change(scenario string, do func(*line)) {
 	do(c.lines[scenario])
 }
 
-// print prints a line per scenario and one for all. The seconds of the scenarios overlap:
-// they add up to more than the whole took.
+// print prints a line per scenario and a total. The seconds of the scenarios overlap: their sum
+// exceeds the total.
 func (c *tally) print(out io.Writer, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +67,7 @@ func (c *tally) print(out io.Writer, took time.Duration) {
 		fmt.Fprintf(out, "processes: %-28s %s\n", name, l)
 		sum.plans += l.plans
 		sum.violations += l.violations
-		sum.missed += l.missed
+		sum.notMade += l.notMade
 		sum.took += l.took
 	}
 	fmt.Fprintf(out, "processes: %-28s %s, %.0f s in all\n", "total", &sum, took.Seconds())
@@ -75,8 +75,8 @@ func (c *tally) print(out io.Writer, took time.Duration) {
 
 func (l *line) String() string {
 	text := fmt.Sprintf("plans %5d  violations %3d  %6.1f s", l.plans, l.violations, l.took.Seconds())
-	if l.missed > 0 {
-		text += fmt.Sprintf("  (%d calls not made this time)", l.missed)
+	if l.notMade > 0 {
+		text += fmt.Sprintf("  (%d calls not made this time)", l.notMade)
 	}
 	return text
 }

@@ -17,101 +17,101 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// firstComplete is the first commit in which the main job is complete: what is installed
-// today may be that old.
+// firstComplete is the first commit with the complete main function. An installation may be
+// that old.
 const firstComplete = "7d6981e"
 
-// TestUpgrade: the first complete version and today's take turns over the same objects,
-// as an upgrade and a downgrade do. No ID changes, and nobody writes anything.
+// TestUpgrade runs the first complete version and the current one in turn on the same objects,
+// as an upgrade and a downgrade do. No ID changes, and nothing is written.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	total.plan(t, "upgrade and downgrade")
+	total.count(t, "upgrade and downgrade")
 	old := buildOld(t)
-	s := newStage(t, timeout)
-	s.createVariety()
-	s.main.start(old)
-	s.until("the bindings, by the first version", s.bindingsReady)
-	s.until("the first look after the start", s.startedUp)
-	s.quiet()
-	s.main.now().stop(t)
-	ids := s.ids()
+	env := newTestEnv(t, timeout)
+	env.createBindings()
+	env.main.start(old)
+	env.eventually("the bindings, by the first version", env.bindingsReady)
+	env.eventually("the first resync after the start", env.initialSyncDone)
+	env.waitUntilIdle()
+	env.main.process().stop(t)
+	ids := env.ids()
 
 	for _, turn := range []struct {
 		by, binary string
 	}{{"today's version", suite.manager}, {"the first version", old}, {"today's version again", suite.manager}} {
-		s.takeTurn(turn.by, turn.binary, ids)
+		env.runVersion(turn.by, turn.binary, ids)
 	}
-	// What today's version writes, the first one leaves as it is.
-	s.main.start(suite.manager)
-	s.until("the first look after the start", s.startedUp)
-	s.edit(theBinding, `{"minute": 7, "policy": "local"}`)
-	s.until("the binding as changed", s.bindingsReady)
-	s.quiet()
-	s.main.now().stop(t)
-	s.takeTurn("the first version, after a change by today's", old, ids)
-	s.main.start(suite.manager)
-	s.until("the first look after the start", s.startedUp)
-	s.finish()
-	if now := s.ids(); !maps.Equal(now, ids) {
+	// The first version must not change what the current version writes.
+	env.main.start(suite.manager)
+	env.eventually("the first resync after the start", env.initialSyncDone)
+	env.edit(bindingName, `{"minute": 7, "policy": "local"}`)
+	env.eventually("the binding as changed", env.bindingsReady)
+	env.waitUntilIdle()
+	env.main.process().stop(t)
+	env.runVersion("the first version, after a change by today's", old, ids)
+	env.main.start(suite.manager)
+	env.eventually("the first resync after the start", env.initialSyncDone)
+	env.finish()
+	if now := env.ids(); !maps.Equal(now, ids) {
 		t.Errorf("the IDs were %v and are %v", ids, now)
 	}
 }
 
-// createVariety makes bindings of several shapes.
-func (s *stage) createVariety() {
-	s.t.Helper()
-	onRoute := s.bindingOn("on-route", "orders")
+// createBindings creates bindings of several shapes.
+func (env *testEnv) createBindings() {
+	env.t.Helper()
+	onRoute := env.bindingOn("on-route", "orders")
 	onRoute.Spec.Scope = &v1alpha1.Scope{Route: &v1alpha1.EntityRef{Name: "orders-v1"}}
-	named := s.bindingOn("named", "named")
-	s.kong.Seed("services", map[string]any{"name": "named", "url": "http://127.0.0.1:9"})
-	s.others = s.foreign()
+	named := env.bindingOn("named", "named")
+	env.kong.Seed("services", map[string]any{"name": "named", "url": "http://127.0.0.1:9"})
+	env.unmanagedRows = env.unmanaged()
 	named.Spec.InstanceName, named.Spec.Tags = "by-hand", []v1alpha1.Tag{"team:orders"}
 	named.Spec.Protocols = []v1alpha1.Protocol{"https", "http"}
 	named.Spec.Config = &apiextensionsv1.JSON{Raw: []byte(`{"minute": 5, "hour": 100, "policy": "local", "limit_by": "ip"}`)}
-	s.create(s.binding(theBinding), onRoute, named)
+	env.create(env.binding(bindingName), onRoute, named)
 }
 
-// takeTurn starts a manager over what is in force, has it look at everything, and stops it.
-// It must not write anything, but that it has seen the gateway's new generation.
-func (s *stage) takeTurn(by, binary string, ids map[string]string) {
-	s.t.Helper()
-	mark := s.tape.mark()
-	s.main.start(binary)
-	s.until("the first look after the start", s.startedUp)
-	for _, c := range s.tape.since(mark) {
+// runVersion starts a manager on objects that are in sync, lets it reconcile everything, and
+// stops it. The only write it may make is the gateway's observedGeneration.
+func (env *testEnv) runVersion(by, binary string, ids map[string]string) {
+	env.t.Helper()
+	mark := env.calls.mark()
+	env.main.start(binary)
+	env.eventually("the first resync after the start", env.initialSyncDone)
+	for _, c := range env.calls.since(mark) {
 		if c.writes {
-			s.t.Errorf("%s writes when it starts: %s", by, &c)
+			env.t.Errorf("%s writes when it starts: %s", by, &c)
 		}
 	}
-	if written := s.round(); len(written) > 0 {
-		s.t.Errorf("%s writes over what is in force:\n%s", by, listed(written))
+	if written := env.reconcileAll(); len(written) > 0 {
+		env.t.Errorf("%s writes although everything is in sync:\n%s", by, formatCalls(written))
 	}
-	s.quiet()
-	s.main.now().stop(s.t)
-	if now := s.ids(); !maps.Equal(now, ids) {
-		s.t.Errorf("after the turn of %s the IDs are %v, and were %v", by, now, ids)
+	env.waitUntilIdle()
+	env.main.process().stop(env.t)
+	if now := env.ids(); !maps.Equal(now, ids) {
+		env.t.Errorf("after the turn of %s the IDs are %v, and were %v", by, now, ids)
 	}
 }
 
-// ids are the recorded IDs by binding.
-func (s *stage) ids() map[string]string {
-	s.t.Helper()
+// ids returns the recorded plugin IDs by binding.
+func (env *testEnv) ids() map[string]string {
+	env.t.Helper()
 	ids := map[string]string{}
-	for _, b := range s.bindings() {
+	for _, b := range env.bindings() {
 		ids[b.Name] = string(b.Status.PluginID)
 	}
 	return ids
 }
 
-// buildOld builds the manager of the first complete version, from this repository's own
-// history.
+// buildOld builds the manager of the first complete version, from the history of this
+// repository.
 func buildOld(t *testing.T) string {
 	t.Helper()
 	var source, problem bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "git", "-c", "safe.directory="+suite.root, "-C", suite.root, "archive", "--format=tar", firstComplete)
 	cmd.Stdout, cmd.Stderr = &source, &problem
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("the version before this one cannot be taken from the history of this checkout, so that upgrades stay untested.\n"+
+		t.Fatalf("The history of this checkout does not contain the former version, so upgrades cannot be tested.\n"+
 			"Commit %s is needed. In a shallow clone, fetch the whole history: git fetch --unshallow "+
 			"(in CI: a checkout with fetch depth 0).\ngit archive: %v: %s", firstComplete, err, problem.String())
 	}

@@ -8,61 +8,61 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// TestWhileDown: the process ends when Kong has made the plugin and before its ID is
-// recorded, and while nothing runs the binding becomes another. What was made is found by
-// its name, wherever it is.
+// TestWhileDown kills the process after Kong has created the plugin and before its ID is
+// recorded. While no process runs, the binding changes. The next process finds the plugin by
+// its name, whatever its scope.
 func TestWhileDown(t *testing.T) {
 	for _, plan := range []struct {
 		name string
-		edit func(*stage)
-		over func(*stage) error
+		edit func(*testEnv)
+		over func(*testEnv) error
 	}{
 		{
 			name: "the scope is edited",
-			edit: func(s *stage) {
-				change(s, &v1alpha1.PluginBinding{}, theBinding, func(b *v1alpha1.PluginBinding) { b.Spec.Scope.Service.Name = "invoices" })
+			edit: func(env *testEnv) {
+				change(env, &v1alpha1.PluginBinding{}, bindingName, func(b *v1alpha1.PluginBinding) { b.Spec.Scope.Service.Name = "invoices" })
 			},
-			over: func(s *stage) error {
-				if err := s.bindingsReady(); err != nil {
+			over: func(env *testEnv) error {
+				if err := env.bindingsReady(); err != nil {
 					return err
 				}
-				row := s.kong.Plugin(string(s.current().Status.PluginID))
-				if service, _ := row["service"].(map[string]any); service["id"] != s.kong.Entity("services", "invoices")["id"] {
-					return fmt.Errorf("the plugin is still on %s", compact(row["service"]))
+				row := env.kong.Plugin(string(env.current().Status.PluginID))
+				if service, _ := row["service"].(map[string]any); service["id"] != env.kong.Entity("services", "invoices")["id"] {
+					return fmt.Errorf("the plugin is still on %s", toJSON(row["service"]))
 				}
 				return nil
 			},
 		},
 		{
 			name: "the binding is deleted",
-			edit: func(s *stage) { must(s.t, suite.client.Delete(context.Background(), s.current())) },
-			over: func(s *stage) error { return scenarioNamed("delete").over(s) },
+			edit: func(env *testEnv) { must(env.t, suite.client.Delete(context.Background(), env.current())) },
+			over: func(env *testEnv) error { return scenarioNamed("delete").done(env) },
 		},
 		{
 			name: "the binding is made anew",
-			edit: func(s *stage) {
-				must(s.t, suite.client.Delete(context.Background(), s.current()))
-				change(s, &v1alpha1.PluginBinding{}, theBinding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
-				s.create(s.binding(theBinding))
+			edit: func(env *testEnv) {
+				must(env.t, suite.client.Delete(context.Background(), env.current()))
+				change(env, &v1alpha1.PluginBinding{}, bindingName, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
+				env.create(env.binding(bindingName))
 			},
-			over: (*stage).bindingsReady,
+			over: (*testEnv).bindingsReady,
 		},
 	} {
 		t.Run(plan.name, func(t *testing.T) {
 			t.Parallel()
-			total.plan(t, "changed while down")
-			s := newStage(t, timeout)
-			s.kong.Seed("services", map[string]any{"name": "invoices", "url": "http://127.0.0.1:9"})
-			s.others = s.foreign()
-			s.beginEmpty()
-			r := s.toKong.on(onThePost(then(s.main.kill)))
-			s.create(s.binding(theBinding))
-			s.met(r)
-			<-s.main.now().exited
-			plan.edit(s)
-			s.main.start(suite.manager)
-			s.until("the end", func() error { return plan.over(s) })
-			s.finish()
+			total.count(t, "changed while down")
+			env := newTestEnv(t, timeout)
+			env.kong.Seed("services", map[string]any{"name": "invoices", "url": "http://127.0.0.1:9"})
+			env.unmanagedRows = env.unmanaged()
+			env.startEmpty()
+			r := env.kongProxy.addRule(onCreate(afterResponse(env.main.kill)))
+			env.create(env.binding(bindingName))
+			env.waitForFault(r)
+			<-env.main.process().exited
+			plan.edit(env)
+			env.main.start(suite.manager)
+			env.eventually("the end", func() error { return plan.over(env) })
+			env.finish()
 		})
 	}
 }

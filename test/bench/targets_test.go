@@ -31,8 +31,8 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return "http://" + listener.Addr().String()
 }
 
-// perfect is a measurement that reaches every target, and only just.
-func perfect(n int) *measurement {
+// onTarget is a measurement that reaches every target, and only just.
+func onTarget(n int) *measurement {
 	return &measurement{N: n, PeakMiB: 150, Phases: []*phase{
 		{Name: phaseCreate, Figures: map[string]float64{figShare: 80}},
 		{Name: phaseRestart, Seconds: 10, KongReads: readsAllowed(n)},
@@ -44,8 +44,8 @@ func perfect(n int) *measurement {
 }
 
 func TestTargets(t *testing.T) {
-	m := perfect(10_000)
-	m.judge()
+	m := onTarget(10_000)
+	m.checkTargets()
 	for _, v := range m.Targets {
 		if !v.Reached {
 			t.Errorf("%s: %s is not enough", v.Target, v.Figure)
@@ -64,9 +64,9 @@ func TestTargets(t *testing.T) {
 		"single bindings":   func(m *measurement) { m.phase(phaseIdle).Figures[figPerBinding] = 1 },
 		"amid":              func(m *measurement) { m.phase(phaseQueue).Figures[figMax] = 1001 },
 	} {
-		m := perfect(10_000)
+		m := onTarget(10_000)
 		spoil(m)
-		m.judge()
+		m.checkTargets()
 		var missed []string
 		for _, v := range m.Targets {
 			if !v.Reached {
@@ -81,9 +81,9 @@ func TestTargets(t *testing.T) {
 
 // Times do not make the bench fail. A write in a system that is in sync does.
 func TestAWriteInSyncIsWrong(t *testing.T) {
-	m := perfect(1000)
+	m := onTarget(1000)
 	m.phase(phaseIdle).KubernetesWrites = 1
-	m.judge()
+	m.checkTargets()
 	if len(m.Wrong) != 1 {
 		t.Errorf("wrong: %v", m.Wrong)
 	}
@@ -109,7 +109,7 @@ func TestLatencies(t *testing.T) {
 	for i := 20; i > 0; i-- {
 		took = append(took, time.Duration(i)*time.Millisecond)
 	}
-	p.latencies(took)
+	p.recordLatencies(took)
 	for name, want := range map[string]float64{figP50: 10, figP95: 19, figMax: 20, figChanges: 20} {
 		if p.Figures[name] != want {
 			t.Errorf("%s: %v", name, p.Figures[name])
@@ -122,16 +122,16 @@ func TestShareOut(t *testing.T) {
 	t0 := time.Now()
 	at := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
 	exchanges := []exchange{
-		{kind: "/", sweep: true, began: at(1), ended: at(1.1)},
-		{kind: "/plugins", sweep: true, firstPage: true, began: at(1.1), ended: at(1.5)},
-		{kind: "/plugins", sweep: true, began: at(1.5), ended: at(2)},
+		{kind: "/", resync: true, began: at(1), ended: at(1.1)},
+		{kind: "/plugins", resync: true, firstPage: true, began: at(1.1), ended: at(1.5)},
+		{kind: "/plugins", resync: true, began: at(1.5), ended: at(2)},
 		{kind: "/plugins/{id}", began: at(5), ended: at(5.1)},
-		{kind: "/", sweep: true, began: at(6), ended: at(6.1)},
-		{kind: "/", sweep: true, began: at(11), ended: at(11.1)},
-		{kind: "/plugins", sweep: true, firstPage: true, began: at(11.1), ended: at(12)},
+		{kind: "/", resync: true, began: at(6), ended: at(6.1)},
+		{kind: "/", resync: true, began: at(11), ended: at(11.1)},
+		{kind: "/plugins", resync: true, firstPage: true, began: at(11.1), ended: at(12)},
 	}
 	p := &phase{Figures: map[string]float64{}}
-	p.sumUpIdle(exchanges, []cpuSample{
+	p.summarizeIdle(exchanges, []cpuSample{
 		{at(1), 10}, {at(2.5), 10.5}, {at(4), 10.6}, {at(6), 10.7}, {at(9.5), 10.7},
 	}, at(1), at(11.1))
 	for name, want := range map[string]float64{
@@ -175,7 +175,7 @@ func TestProject(t *testing.T) {
 	}
 	r := &result{Runs: []*measurement{size(1000, 60), size(10_000, 150)}}
 	var out bytes.Buffer
-	if err := project(&out, r, million); err != nil {
+	if err := project(&out, r, millionBindings); err != nil {
 		t.Fatal(err)
 	}
 	// 50 MiB + 0.01 MiB a binding; 10,000 / (0.8 x 512 - 50) = 28 shards.
@@ -185,7 +185,7 @@ func TestProject(t *testing.T) {
 		}
 	}
 	r.Runs = r.Runs[1:]
-	if err := project(&out, r, million); err == nil {
+	if err := project(&out, r, millionBindings); err == nil {
 		t.Error("one size tells nothing of growth")
 	}
 }
@@ -193,7 +193,7 @@ func TestProject(t *testing.T) {
 func TestOptions(t *testing.T) {
 	env := map[string]string{"KUBEBUILDER_ASSETS": "/assets"}
 	o, err := optionsFrom(func(name string) string { return env[name] })
-	if err != nil || len(o.sizes) != 3 || !o.pace || o.sweeps != 3 || o.outage != time.Minute {
+	if err != nil || len(o.sizes) != 3 || !o.pace || o.resyncs != 3 || o.outage != time.Minute {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for name, value := range map[string]string{
@@ -214,7 +214,7 @@ func TestOptions(t *testing.T) {
 // Kong keeps one plugin of a kind on an entity.
 func TestSpecimensDiffer(t *testing.T) {
 	seen := map[string]bool{}
-	for _, s := range specimens(1000) {
+	for _, s := range pluginSpecs(1000) {
 		key := s.plugin + " " + s.kind + " " + s.entity
 		if seen[key] {
 			t.Errorf("twice: %s", key)

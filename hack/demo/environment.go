@@ -11,13 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// clearing is how long taking everything down may take, part by part.
-const clearing = 30 * time.Second
+// teardownTimeout is how long taking everything down may take, part by part.
+const teardownTimeout = 30 * time.Second
 
-// stage is what the story plays on: a cluster, a Kong, and the operator between them.
-type stage struct {
+// environment is what the story plays on: a cluster, a Kong, and the operator between them.
+type environment struct {
 	options
-	tell     *teller
+	out      *printer
 	dir      string // everything that is written down is in here, and goes with it
 	cluster  *cluster
 	kong     *kong
@@ -25,12 +25,12 @@ type stage struct {
 }
 
 // setUp starts everything. After an error, tearDown clears away what was started.
-func (s *stage) setUp(ctx context.Context) error {
+func (s *environment) setUp(ctx context.Context) error {
 	if err := s.checkFiles(); err != nil {
 		return err
 	}
-	s.tell.line(s.tell.paint(bold, "The operator at work. What bears a ✓ was checked."))
-	s.tell.line("")
+	s.out.line(s.out.paint(bold, "The operator at work. What bears a ✓ was checked."))
+	s.out.line("")
 	if err := s.makeDir(); err != nil {
 		return err
 	}
@@ -38,24 +38,24 @@ func (s *stage) setUp(ctx context.Context) error {
 	if s.kong, err = openKong(ctx, s.options); err != nil {
 		return err
 	}
-	s.tell.say("Kong        %s", s.kong)
+	s.out.sayf("Kong        %s", s.kong)
 
 	s.cluster = newCluster(s.dir)
 	if err := s.cluster.start(); err != nil {
 		return err
 	}
-	s.tell.say("Kubernetes  %s", s.cluster)
+	s.out.sayf("Kubernetes  %s", s.cluster)
 
 	s.operator = newOperator(s.manager, s.cluster.kubeconfig, s.kong.clusterID, filepath.Join(s.dir, "manager.log"))
-	s.tell.evidence = s.operator.tail
+	s.out.failureContext = s.operator.tail
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
-	s.tell.say("operator    %s", s.operator)
+	s.out.sayf("operator    %s", s.operator)
 	return nil
 }
 
-func (s *stage) checkFiles() error {
+func (s *environment) checkFiles() error {
 	if s.assets == "" {
 		return errors.New("KUBEBUILDER_ASSETS is not set: run `make demo`, or set it to the directory that hack/envtest.sh prints")
 	}
@@ -72,7 +72,7 @@ func (s *stage) checkFiles() error {
 }
 
 // makeDir makes the directory, and has the API server's and etcd's in it too.
-func (s *stage) makeDir() error {
+func (s *environment) makeDir() error {
 	dir, err := os.MkdirTemp("", "kong-plugin-operator-demo-")
 	if err != nil {
 		return err
@@ -83,8 +83,8 @@ func (s *stage) makeDir() error {
 
 // tearDown stops what runs and removes what was made, last things first. Its context is
 // not the story's, which may have been cancelled.
-func (s *stage) tearDown(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, clearing)
+func (s *environment) tearDown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, teardownTimeout)
 	defer cancel()
 	var errs []error
 	if s.operator != nil {
@@ -104,14 +104,14 @@ func (s *stage) tearDown(ctx context.Context) error {
 
 // eventually looks until check has nothing to complain about, and returns its last
 // complaint if that does not come within the time.
-func (s *stage) eventually(ctx context.Context, within time.Duration, check func(context.Context) error) error {
+func (s *environment) eventually(ctx context.Context, within time.Duration, check func(context.Context) error) error {
 	return s.eventuallyEvery(ctx, 100*time.Millisecond, within, check)
 }
 
-func (s *stage) eventuallyEvery(ctx context.Context, interval, within time.Duration, check func(context.Context) error) error {
+func (s *environment) eventuallyEvery(ctx context.Context, interval, within time.Duration, check func(context.Context) error) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, interval, within, true, func(ctx context.Context) (bool, error) {
-		if died := s.operator.died(); died != nil {
+		if died := s.operator.unexpectedExit(); died != nil {
 			last = died
 			return false, died
 		}

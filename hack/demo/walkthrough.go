@@ -14,55 +14,55 @@ import (
 // Bounds for what usually takes a moment. A change in Kong is found at the latest by the
 // sweep, which the samples' gateway makes every ten seconds.
 const (
-	allReady = 60 * time.Second
-	noticed  = 30 * time.Second
+	readyTimeout  = 60 * time.Second
+	resyncTimeout = 30 * time.Second
 )
 
 // sampleURL is the Admin API in the samples.
 const sampleURL = "http://127.0.0.1:8001"
 
-// story is the demo proper: chapters that build on each other.
-type story struct {
-	*stage
+// walkthrough is the demo proper: chapters that build on each other.
+type walkthrough struct {
+	*environment
 	// ids are the plugin IDs as they were first seen in a status.
 	ids map[client.ObjectKey]string
 	now func() time.Time
 }
 
-func newStory(s *stage) *story {
-	return &story{stage: s, ids: map[client.ObjectKey]string{}, now: time.Now}
+func newWalkthrough(s *environment) *walkthrough {
+	return &walkthrough{environment: s, ids: map[client.ObjectKey]string{}, now: time.Now}
 }
 
-// tellAll goes through the chapters. One that cannot be told to its end counts as a
+// run goes through the chapters. One that cannot be told to its end counts as a
 // claim that did not hold, and the next one begins.
-func (s *story) tellAll(ctx context.Context) error {
+func (s *walkthrough) run(ctx context.Context) error {
 	for _, chapter := range []struct {
 		title string
 		tell  func(context.Context) error
 	}{
-		{"Bindings become plugins, and show their IDs", s.bind},
-		{"The operator is killed while it creates ten more", s.crash},
-		{"A plugin is deleted in Kong, behind the operator's back", s.restore},
-		{"A plugin is edited by hand", s.correct},
-		{"A plugin made by hand has the place of a binding", s.conflict},
-		{"The operator is upgraded while everything is in sync", s.upgrade},
-		{"A binding is deleted, and a namespace with a binding in it", s.remove},
-		{"How it ends", s.end},
+		{"Bindings become plugins, and show their IDs", s.applyBindings},
+		{"The operator is killed while it creates ten more", s.crashOperator},
+		{"A plugin is deleted in Kong, behind the operator's back", s.restorePlugin},
+		{"A plugin is edited by hand", s.correctDrift},
+		{"A plugin made by hand has the place of a binding", s.reportConflict},
+		{"The operator is upgraded while everything is in sync", s.upgradeOperator},
+		{"A binding is deleted, and a namespace with a binding in it", s.deleteBindings},
+		{"How it ends", s.checkEndState},
 	} {
-		s.tell.chapter(chapter.title)
+		s.out.step(chapter.title)
 		err := chapter.tell(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			s.tell.claim(err, "this part can be told to its end")
+			s.out.checkf(err, "this part can be told to its end")
 		}
 	}
 	return nil
 }
 
 // applySamples applies config/samples with the URL of this Kong in it.
-func (s *stage) applySamples(ctx context.Context) error {
+func (s *environment) applySamples(ctx context.Context) error {
 	manifest, err := s.cluster.kubectl(ctx, "", "kustomize", "config/samples")
 	if err != nil {
 		return err
@@ -70,32 +70,32 @@ func (s *stage) applySamples(ctx context.Context) error {
 	if !strings.Contains(manifest, sampleURL) {
 		return fmt.Errorf("config/samples does not speak of %s", sampleURL)
 	}
-	s.tell.command("kubectl apply -k config/samples")
+	s.out.command("kubectl apply -k config/samples")
 	_, err = s.cluster.kubectl(ctx, strings.ReplaceAll(manifest, sampleURL, s.kong.url), "apply", "-f", "-")
 	return err
 }
 
-// end shows what there is, and claims what has to be true of the whole story.
-func (s *story) end(ctx context.Context) error {
+// checkEndState shows what there is, and claims what has to be true of the whole story.
+func (s *walkthrough) checkEndState(ctx context.Context) error {
 	s.show(ctx, "get", "pluginbindings", "-A")
 	bindings, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
-	s.tell.claim(s.neverChanged(bindings), "every binding has the plugin ID that its status first showed")
+	s.out.checkf(s.idsNeverChanged(bindings), "every binding has the plugin ID that its status first showed")
 	plugins, err := s.kong.owned(ctx)
 	if err == nil && len(plugins) != count(bindings, hasID) {
 		err = fmt.Errorf("%d plugins are in Kong, and %d bindings have an ID", len(plugins), count(bindings, hasID))
 	}
-	s.tell.claim(err, "Kong has %d plugins of the operator, one for each binding that is Ready", len(plugins))
+	s.out.checkf(err, "Kong has %d plugins of the operator, one for each binding that is Ready", len(plugins))
 	if n := s.kong.conflicts(); n >= 0 {
-		s.tell.claim(none(n), "Kong never had to answer 409 (duplicate key) to the operator")
+		s.out.checkf(expectZero(n), "Kong never had to answer 409 (duplicate key) to the operator")
 	}
 	return nil
 }
 
-// lookNow asks the operator to look at a binding now, instead of at its next sweep.
-func (s *story) lookNow(ctx context.Context, key client.ObjectKey) error {
+// requestReconcile asks the operator to look at a binding now, instead of at its next sweep.
+func (s *walkthrough) requestReconcile(ctx context.Context, key client.ObjectKey) error {
 	at := s.now().UTC().Format(time.RFC3339)
 	s.show(ctx, "annotate", "pluginbinding", "-n", key.Namespace, key.Name, "--overwrite",
 		v1alpha1.ReconcileRequestedAtAnnotation+"="+at)
@@ -103,8 +103,8 @@ func (s *story) lookNow(ctx context.Context, key client.ObjectKey) error {
 }
 
 // show runs kubectl and shows what was typed and answered.
-func (s *stage) show(ctx context.Context, args ...string) {
-	s.tell.command("kubectl " + quoted(args))
+func (s *environment) show(ctx context.Context, args ...string) {
+	s.out.command("kubectl " + quoted(args))
 	answer, err := s.cluster.kubectl(ctx, "", args...)
 	switch {
 	case ctx.Err() != nil:
@@ -112,7 +112,7 @@ func (s *stage) show(ctx context.Context, args ...string) {
 	case err != nil:
 		answer = err.Error()
 	}
-	s.tell.output(answer)
+	s.out.output(answer)
 }
 
 func quoted(args []string) string {
@@ -126,7 +126,7 @@ func quoted(args []string) string {
 	return strings.Join(words, " ")
 }
 
-func none(n int) error {
+func expectZero(n int) error {
 	if n == 0 {
 		return nil
 	}

@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// link is a proxy on a free port of 127.0.0.1 between a manager and what it talks to.
-type link struct {
+// proxy stands between a manager and Kong or the API server, on a free port of 127.0.0.1.
+type proxy struct {
 	target    *url.URL
 	transport *http.Transport
 	name      func(r *http.Request, body []byte) call
-	tape      *tape
+	log       *callLog
 	address   string
 	server    *http.Server
 	closing   chan struct{}
@@ -33,17 +33,17 @@ type link struct {
 	rules  []*rule
 }
 
-// rule is a fault at some of the calls.
+// rule is a fault at some calls.
 type rule struct {
 	matches func(*call) bool
 	skip    int // let this many pass first
-	times   int // 0: every one from then on
+	limit   int // 0: every one from then on
 	fault   fault
-	met     chan struct{} // closed when the fault takes effect for the first time
+	hit     chan struct{} // closed when the fault takes effect for the first time
 	seen    int
 }
 
-// exchange is one request on its way.
+// exchange is one request under way.
 type exchange struct {
 	call    *call
 	gone    <-chan struct{} // the client has given up, or is no more
@@ -51,22 +51,22 @@ type exchange struct {
 	forward func() (*http.Response, error)
 }
 
-// fault does something else with a request than passing it on. An error closes the
-// client's connection.
+// fault handles a request instead of forwarding it. An error closes the client's connection.
 type fault func(*exchange) (*http.Response, error)
 
 var errDropped = errors.New("dropped by the test")
 
-// openLink starts a proxy to a target; with a certificate it speaks TLS to its clients.
-func openLink(t *testing.T, tape *tape, target *url.URL, upstream *tls.Config, certificate *tls.Certificate, name func(*http.Request, []byte) call) *link {
+// startProxy starts a proxy to a target. With a certificate it serves TLS.
+func startProxy(t *testing.T, calls *callLog, target *url.URL, upstream *tls.Config, certificate *tls.Certificate, name func(*http.Request, []byte) call) *proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	l := &link{
-		target: target, tape: tape, name: name,
+	l := &proxy{
+		target: target, log: calls, name: name,
 		address: listener.Addr().String(),
 		closing: make(chan struct{}),
-		// TLSNextProto: one request per connection at a time is what these tests can cut.
+		// TLSNextProto disables HTTP/2, so that each connection carries one request at a time.
+		// Only then can a fault close the connection of one request.
 		transport: &http.Transport{
 			TLSClientConfig: upstream, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
 			MaxIdleConnsPerHost: 16, DisableCompression: true,
@@ -95,54 +95,54 @@ func openLink(t *testing.T, tape *tape, target *url.URL, upstream *tls.Config, c
 	return l
 }
 
-func (l *link) close() {
-	l.mu.Lock()
-	l.closed = true
-	l.mu.Unlock()
-	close(l.closing)
-	_ = l.server.Close() // what is still under way is cut
-	l.serving.Wait()
-	l.transport.CloseIdleConnections()
+func (p *proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	close(p.closing)
+	_ = p.server.Close() // what is still under way is cut
+	p.serving.Wait()
+	p.transport.CloseIdleConnections()
 }
 
-// enter counts a request, unless the link is closed.
-func (l *link) enter() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closed {
-		l.serving.Add(1)
+// enter counts a request, unless the proxy is closed.
+func (p *proxy) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.serving.Add(1)
 	}
-	return !l.closed
+	return !p.closed
 }
 
-// on arms a fault for calls.
-func (l *link) on(r rule) *rule {
-	r.met = make(chan struct{})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rules = append(l.rules, &r)
+// addRule adds a fault.
+func (p *proxy) addRule(r rule) *rule {
+	r.hit = make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = append(p.rules, &r)
 	return &r
 }
 
-// off takes a fault away again.
-func (l *link) off(r *rule) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.rules = slices.DeleteFunc(l.rules, func(other *rule) bool { return other == r })
+// removeRule removes a fault.
+func (p *proxy) removeRule(r *rule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules = slices.DeleteFunc(p.rules, func(other *rule) bool { return other == r })
 }
 
-// faultFor is the fault of the first rule that is due for a call.
-func (l *link) faultFor(c *call) fault {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// faultFor returns the fault of the first rule that applies to a call.
+func (p *proxy) faultFor(c *call) fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var hit *rule
-	for _, r := range l.rules {
+	for _, r := range p.rules {
 		if !r.matches(c) {
 			continue
 		}
 		n := r.seen - r.skip
 		r.seen++
-		if hit == nil && n >= 0 && (r.times == 0 || n < r.times) {
+		if hit == nil && n >= 0 && (r.limit == 0 || n < r.limit) {
 			hit = r
 		}
 	}
@@ -150,19 +150,19 @@ func (l *link) faultFor(c *call) fault {
 		return nil
 	}
 	select {
-	case <-hit.met:
+	case <-hit.hit:
 	default:
-		close(hit.met)
+		close(hit.hit)
 	}
 	return hit.fault
 }
 
-// RoundTrip passes a request on, with what the rules do to it.
-func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !l.enter() {
+// RoundTrip forwards a request, or applies a fault to it.
+func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !p.enter() {
 		return nil, errDropped
 	}
-	defer l.serving.Done()
+	defer p.serving.Done()
 	var body []byte
 	if r.Body != nil {
 		var err error
@@ -170,31 +170,31 @@ func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	c := l.tape.begin(l.name(r, body))
+	c := p.log.begin(p.name(r, body))
 	x := &exchange{
-		call: c, gone: r.Context().Done(), closing: l.closing,
-		forward: func() (*http.Response, error) { return l.forward(r, c, body) },
+		call: c, gone: r.Context().Done(), closing: p.closing,
+		forward: func() (*http.Response, error) { return p.forward(r, c, body) },
 	}
-	do := l.faultFor(c)
+	do := p.faultFor(c)
 	if do == nil {
 		do = func(x *exchange) (*http.Response, error) { return x.forward() }
 	}
 	response, err := do(x)
 	if err != nil {
-		l.tape.end(c, 0)
+		p.log.end(c, 0)
 		return nil, err
 	}
 	if !c.lasts {
-		l.tape.end(c, response.StatusCode)
+		p.log.end(c, response.StatusCode)
 		return response, nil
 	}
-	response.Body = &watched{ReadCloser: response.Body, end: func() { l.tape.end(c, response.StatusCode) }}
+	response.Body = &watched{ReadCloser: response.Body, end: func() { p.log.end(c, response.StatusCode) }}
 	return response, nil
 }
 
-// forward sends the request and reads the whole answer. The request goes on when the
-// client is gone, as on a network; a watch does not.
-func (l *link) forward(r *http.Request, c *call, body []byte) (*http.Response, error) {
+// forward sends the request and reads the whole response. The request continues when the client
+// is gone, as on a network. A watch does not.
+func (p *proxy) forward(r *http.Request, c *call, body []byte) (*http.Response, error) {
 	ctx := r.Context()
 	if !c.lasts {
 		var cancel context.CancelFunc
@@ -206,7 +206,7 @@ func (l *link) forward(r *http.Request, c *call, body []byte) (*http.Response, e
 		out.Body = io.NopCloser(bytes.NewReader(body))
 		out.ContentLength = int64(len(body))
 	}
-	response, err := l.transport.RoundTrip(out)
+	response, err := p.transport.RoundTrip(out)
 	if err != nil || c.lasts {
 		return response, err
 	}
@@ -219,7 +219,7 @@ func (l *link) forward(r *http.Request, c *call, body []byte) (*http.Response, e
 	return response, nil
 }
 
-// watched says when the body of a watch is closed.
+// watched reports the close of a watch's body.
 type watched struct {
 	io.ReadCloser
 	end func()
@@ -230,7 +230,7 @@ func (w *watched) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// gate holds calls up until it is opened.
+// gate holds calls until it is opened.
 type gate struct {
 	once sync.Once
 	way  chan struct{}
@@ -240,7 +240,7 @@ func newGate() *gate { return &gate{way: make(chan struct{})} }
 
 func (g *gate) open() { g.once.Do(func() { close(g.way) }) }
 
-// pass waits until the gate is open, and reports false when the test is over.
+// pass waits until the gate is open. It returns false when the test is over.
 func (g *gate) pass(x *exchange) bool {
 	select {
 	case <-g.way:
@@ -250,16 +250,16 @@ func (g *gate) pass(x *exchange) bool {
 	}
 }
 
-// first does something at the arrival of a request, which is then lost.
-func first(do func()) fault {
+// beforeRequest calls a function when a request arrives, and drops the request.
+func beforeRequest(do func()) fault {
 	return func(*exchange) (*http.Response, error) {
 		do()
 		return nil, errDropped
 	}
 }
 
-// then does something when the answer is there, which is then lost.
-func then(do func()) fault {
+// afterResponse calls a function when the response has arrived, and drops the response.
+func afterResponse(do func()) fault {
 	return func(x *exchange) (*http.Response, error) {
 		_, _ = x.forward() // the answer is in memory
 		do()
@@ -267,14 +267,14 @@ func then(do func()) fault {
 	}
 }
 
-// dropBefore closes the connection at the arrival of the request.
-func dropBefore() fault { return first(func() {}) }
+// dropBefore closes the connection when the request arrives.
+func dropBefore() fault { return beforeRequest(func() {}) }
 
-// dropAfter closes the connection instead of passing the answer on.
-func dropAfter() fault { return then(func() {}) }
+// dropAfter closes the connection when the response has arrived.
+func dropAfter() fault { return afterResponse(func() {}) }
 
-// held keeps the request until the gate is open, then passes it on.
-func held(g *gate) fault {
+// holdRequest holds the request until the gate is open, then forwards it.
+func holdRequest(g *gate) fault {
 	return func(x *exchange) (*http.Response, error) {
 		if !g.pass(x) {
 			return nil, errDropped
@@ -283,8 +283,8 @@ func held(g *gate) fault {
 	}
 }
 
-// answerHeld passes the request on, and keeps the answer until the gate is open.
-func answerHeld(g *gate) fault {
+// holdResponse forwards the request, and holds the response until the gate is open.
+func holdResponse(g *gate) fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
 		if !g.pass(x) {
@@ -294,9 +294,9 @@ func answerHeld(g *gate) fault {
 	}
 }
 
-// unanswered keeps the request until its client has given up, or is no more, and then
-// forgets it: what is never passed on is not under way once nobody waits for it.
-func unanswered() fault {
+// neverAnswer holds the request until its client is gone, and then drops it. A request that the
+// proxy never forwards must not stay under way.
+func neverAnswer() fault {
 	return func(x *exchange) (*http.Response, error) {
 		select {
 		case <-x.gone:
@@ -306,8 +306,8 @@ func unanswered() fault {
 	}
 }
 
-// outlasting keeps the request until its client has given up, and then passes it on.
-func outlasting() fault {
+// forwardAfterClientGone holds the request until its client is gone, and then forwards it.
+func forwardAfterClientGone() fault {
 	return func(x *exchange) (*http.Response, error) {
 		select {
 		case <-x.gone:
@@ -318,8 +318,8 @@ func outlasting() fault {
 	}
 }
 
-// tooLate keeps the answer until the client has given up.
-func tooLate() fault {
+// respondAfterClientGone forwards the request, and holds the response until the client is gone.
+func respondAfterClientGone() fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
 		select {
@@ -330,8 +330,8 @@ func tooLate() fault {
 	}
 }
 
-// delayed keeps the answer for a while.
-func delayed(d time.Duration) fault {
+// delayResponse delays the response.
+func delayResponse(d time.Duration) fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
 		timer := time.NewTimer(d)
@@ -345,8 +345,8 @@ func delayed(d time.Duration) fault {
 	}
 }
 
-// truncated passes half of the answer on and closes the connection.
-func truncated() fault {
+// truncateResponse passes on half of the response and closes the connection.
+func truncateResponse() fault {
 	return func(x *exchange) (*http.Response, error) {
 		response, err := x.forward()
 		if err != nil {
@@ -356,17 +356,17 @@ func truncated() fault {
 		if err != nil || len(body) == 0 {
 			return nil, errDropped
 		}
-		response.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), broken{}))
+		response.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), brokenBody{}))
 		return response, nil
 	}
 }
 
-type broken struct{}
+type brokenBody struct{}
 
-func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+func (brokenBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// answered answers in place of the target.
-func answered(status int, body string) fault {
+// respondWith responds in place of the target.
+func respondWith(status int, body string) fault {
 	return func(*exchange) (*http.Response, error) {
 		return &http.Response{
 			StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -377,39 +377,39 @@ func answered(status int, body string) fault {
 	}
 }
 
-// dam stands in watches: while it is closed, nothing that they tell gets through.
-type dam struct {
+// watchGate holds watch events back while it is closed.
+type watchGate struct {
 	mu  sync.Mutex
 	way *gate // nil: open
 }
 
-// close closes the dam until the gate is open.
-func (d *dam) close(way *gate) {
+// close holds all events until the gate is open.
+func (d *watchGate) close(way *gate) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.way = way
 }
 
-// fault lets a watch begin, and go through the dam.
-func (d *dam) fault(x *exchange) (*http.Response, error) {
+// fault starts a watch whose events go through the gate.
+func (d *watchGate) fault(x *exchange) (*http.Response, error) {
 	response, err := x.forward()
 	if err == nil {
-		response.Body = &dammed{ReadCloser: response.Body, dam: d, x: x}
+		response.Body = &gatedBody{ReadCloser: response.Body, gate: d, x: x}
 	}
 	return response, err
 }
 
-type dammed struct {
+type gatedBody struct {
 	io.ReadCloser
-	dam *dam
-	x   *exchange
+	gate *watchGate
+	x    *exchange
 }
 
-func (r *dammed) Read(p []byte) (int, error) {
+func (r *gatedBody) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
-	r.dam.mu.Lock()
-	way := r.dam.way
-	r.dam.mu.Unlock()
+	r.gate.mu.Lock()
+	way := r.gate.way
+	r.gate.mu.Unlock()
 	if way != nil && !way.pass(r.x) {
 		return 0, io.ErrUnexpectedEOF
 	}

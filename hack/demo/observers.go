@@ -9,15 +9,15 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// sight is what was seen of the operator in Kong.
-type sight struct {
+// observation is what was seen of the operator in Kong.
+type observation struct {
 	changes []change
 	// Requests, where they can be seen; writes count whether or not they changed something.
 	requests      bool
 	reads, writes int
 }
 
-func (s sight) String() string {
+func (s observation) String() string {
 	if !s.requests {
 		return "every plugin is as it was, updated_at included"
 	}
@@ -25,7 +25,7 @@ func (s sight) String() string {
 }
 
 // anyWrite complains of writes.
-func (s sight) anyWrite() error {
+func (s observation) anyWrite() error {
 	if len(s.changes) == 0 && s.writes == 0 {
 		return nil
 	}
@@ -42,7 +42,7 @@ func (c change) String() string {
 	return fmt.Sprintf("%s %s %s", c.kind, c.plugin.text("name"), c.plugin.id())
 }
 
-func (s sight) of(kind string) []change {
+func (s observation) of(kind string) []change {
 	var found []change
 	for _, c := range s.changes {
 		if c.kind == kind {
@@ -57,14 +57,14 @@ type standIn struct{ *kongtest.Server }
 
 func newStandIn() standIn { return standIn{kongtest.New()} }
 
-func (standIn) name() string       { return "a stand-in for the Admin API" }
-func (standIn) keepsPlugins() bool { return false }
-func (s standIn) shut()            { s.Close() }
+func (standIn) name() string     { return "a stand-in for the Admin API" }
+func (standIn) persistent() bool { return false }
+func (s standIn) shutdown()      { s.Close() }
 
-// stall lets five creates pass. The sixth is committed and its answer never arrives,
+// stallCreates lets five creates pass. The sixth is committed and its answer never arrives,
 // which is the worst moment to die: Kong has a plugin whose ID nobody wrote down. The
 // others never get to the database.
-func (s standIn) stall() (after int, undo func()) {
+func (s standIn) stallCreates() (after int, undo func()) {
 	const answered = 5
 	forEver := time.Hour // until the client is gone
 	lost := s.Inject(kongtest.Fault{
@@ -89,13 +89,13 @@ func (s standIn) conflicts() int {
 	return n
 }
 
-func (s standIn) watch(context.Context) (func(context.Context) (sight, error), error) {
+func (s standIn) watch(context.Context) (func(context.Context) (observation, error), error) {
 	mark := s.Journal().Mark()
-	return func(context.Context) (sight, error) { return s.since(mark), nil }, nil
+	return func(context.Context) (observation, error) { return s.since(mark), nil }, nil
 }
 
-func (s standIn) since(mark int) sight {
-	seen := sight{requests: true}
+func (s standIn) since(mark int) observation {
+	seen := observation{requests: true}
 	ours := map[int]bool{}
 	for _, r := range s.Journal().Requests() {
 		if r.UserAgent == userAgent {
@@ -126,21 +126,21 @@ func (s standIn) since(mark int) sight {
 // realGateway is a real Kong: what the operator did is seen by comparing all plugins.
 type realGateway struct{ *admin }
 
-func (realGateway) name() string       { return "the gateway of KONG_ADMIN_URL" }
-func (realGateway) keepsPlugins() bool { return true }
-func (realGateway) shut()              {}
-func (realGateway) conflicts() int     { return -1 }
+func (realGateway) name() string     { return "the gateway of KONG_ADMIN_URL" }
+func (realGateway) persistent() bool { return true }
+func (realGateway) shutdown()        {}
+func (realGateway) conflicts() int   { return -1 }
 
-func (realGateway) stall() (after int, undo func()) { return 4, func() {} }
+func (realGateway) stallCreates() (after int, undo func()) { return 4, func() {} }
 
-func (g realGateway) watch(ctx context.Context) (func(context.Context) (sight, error), error) {
+func (g realGateway) watch(ctx context.Context) (func(context.Context) (observation, error), error) {
 	before, err := g.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (sight, error) {
+	return func(ctx context.Context) (observation, error) {
 		after, err := g.snapshot(ctx)
-		return sight{changes: difference(before, after)}, err
+		return observation{changes: difference(before, after)}, err
 	}, nil
 }
 

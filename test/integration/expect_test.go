@@ -32,113 +32,113 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// symptom is what a person is shown when something is wrong.
-type symptom struct {
+// conditionMatch is what a person is shown when something is wrong.
+type conditionMatch struct {
 	// condition that is not True.
 	condition string
 	// unknown: it could not be found out; otherwise the condition is False.
 	unknown bool
 	reason  string
 	// says is what the message has to contain: the thing at fault, and what to do.
-	says []string
+	contains []string
 }
 
-func (w symptom) status() metav1.ConditionStatus {
-	if w.unknown {
+func (m conditionMatch) status() metav1.ConditionStatus {
+	if m.unknown {
 		return metav1.ConditionUnknown
 	}
 	return metav1.ConditionFalse
 }
 
 // matches checks the conditions of either kind against the symptom.
-func (w symptom) matches(g Gomega, conditions []metav1.Condition, generation int64) {
+func (m conditionMatch) matches(g Gomega, conditions []metav1.Condition, generation int64) {
 	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
 	g.Expect(ready).NotTo(BeNil(), "no Ready condition yet")
-	g.Expect(ready.Reason).To(Equal(w.reason), "%s", ready.Message)
-	g.Expect(ready.Status).To(Equal(w.status()), "Ready")
+	g.Expect(ready.Reason).To(Equal(m.reason), "%s", ready.Message)
+	g.Expect(ready.Status).To(Equal(m.status()), "Ready")
 	g.Expect(ready.ObservedGeneration).To(Equal(generation))
-	for _, text := range w.says {
+	for _, text := range m.contains {
 		g.Expect(ready.Message).To(ContainSubstring(text))
 	}
-	detail := meta.FindStatusCondition(conditions, w.condition)
-	g.Expect(detail).NotTo(BeNil(), "no condition %s", w.condition)
-	g.Expect(detail.Reason).To(Equal(w.reason), "%s", w.condition)
-	g.Expect(detail.Status).To(Equal(w.status()), "%s", w.condition)
+	detail := meta.FindStatusCondition(conditions, m.condition)
+	g.Expect(detail).NotTo(BeNil(), "no condition %s", m.condition)
+	g.Expect(detail.Reason).To(Equal(m.reason), "%s", m.condition)
+	g.Expect(detail.Status).To(Equal(m.status()), "%s", m.condition)
 	for _, condition := range conditions {
 		g.Expect(condition.Message).NotTo(BeEmpty(), "%s", condition.Type)
 	}
 }
 
-// shows waits until the binding, as it is declared now, has the symptom, and the event
+// expectCondition waits until the binding, as it is declared now, has the symptom, and the event
 // that goes with it.
-func (s *story) shows(binding *v1alpha1.PluginBinding, want symptom) *v1alpha1.PluginBinding {
+func (env *testEnv) expectCondition(binding *v1alpha1.PluginBinding, want conditionMatch) *v1alpha1.PluginBinding {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
-		s.reload(g, binding)
+		env.reload(g, binding)
 		want.matches(g, binding.Status.Conditions, binding.Generation)
 	}).Should(Succeed())
-	Eventually(s.events).WithArguments(binding).Should(ContainElement(want.reason))
-	tellReader("PluginBinding", binding.Status.Conditions)
+	Eventually(env.eventReasons).WithArguments(binding).Should(ContainElement(want.reason))
+	printCondition("PluginBinding", binding.Status.Conditions)
 	return binding
 }
 
-// gatewayShows is shows for a KongGateway.
-func (s *story) gatewayShows(gw *v1alpha1.KongGateway, want symptom) *v1alpha1.KongGateway {
+// expectGatewayCondition is shows for a KongGateway.
+func (env *testEnv) expectGatewayCondition(gw *v1alpha1.KongGateway, want conditionMatch) *v1alpha1.KongGateway {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
-		s.reload(g, gw)
+		env.reload(g, gw)
 		want.matches(g, gw.Status.Conditions, gw.Generation)
 	}).Should(Succeed())
-	Eventually(s.events).WithArguments(gw).Should(ContainElement(want.reason))
-	tellReader("KongGateway", gw.Status.Conditions)
+	Eventually(env.eventReasons).WithArguments(gw).Should(ContainElement(want.reason))
+	printCondition("KongGateway", gw.Status.Conditions)
 	return gw
 }
 
-// tellReader puts what kubectl describe shows of the summary into the output of the story.
-func tellReader(kind string, conditions []metav1.Condition) {
+// printCondition puts what kubectl describe shows of the summary into the output of the story.
+func printCondition(kind string, conditions []metav1.Condition) {
 	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
 	_, _ = fmt.Fprintf(GinkgoWriter, "READS %s | %s | Ready=%s | %s | %s\n",
 		CurrentSpecReport().LeafNodeText, kind, ready.Status, ready.Reason, ready.Message)
 }
 
-// steady looks a few times more, and nothing about the binding may change by that: not a
+// expectNoStatusWrite looks a few times more, and nothing about the binding may change by that: not a
 // condition, and not even a write that changes nothing.
-func (s *story) steady(binding *v1alpha1.PluginBinding) {
+func (env *testEnv) expectNoStatusWrite(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
-	s.reload(Default, binding)
+	env.reload(Default, binding)
 	told := binding.Status.DeepCopy()
 	for range 2 {
-		before := passes("pluginbinding")
-		s.look(binding)
+		before := reconciles("pluginbinding")
+		env.requestReconcile(binding)
 		version := binding.ResourceVersion
-		Eventually(passes).WithArguments("pluginbinding").Should(BeNumerically(">", before))
+		Eventually(reconciles).WithArguments("pluginbinding").Should(BeNumerically(">", before))
 		Consistently(func(g Gomega) {
-			s.reload(g, binding)
+			env.reload(g, binding)
 			g.Expect(binding.ResourceVersion).To(Equal(version), "the status was written")
 		}, "250ms").Should(Succeed())
 	}
 	Expect(binding.Status).To(Equal(*told))
 }
 
-// gatewaySteady waits for two further looks at a gateway, which may not change it, nor come
+// expectNoGatewayStatusWrite waits for two further looks at a gateway, which may not change it, nor come
 // one right after the other.
-func (s *story) gatewaySteady(gw *v1alpha1.KongGateway) {
+func (env *testEnv) expectNoGatewayStatusWrite(gw *v1alpha1.KongGateway) {
 	GinkgoHelper()
 	// The count of its bindings follows within a second.
 	Eventually(func(g Gomega) {
-		s.reload(g, gw)
+		env.reload(g, gw)
 		g.Expect(gw.Status.Bindings.Total).To(BeEquivalentTo(1))
 	}).Should(Succeed())
-	version, before := gw.ResourceVersion, passes("konggateway")
-	Consistently(passes, "300ms").WithArguments("konggateway").Should(BeNumerically("<", before+10), "it runs in circles")
-	Eventually(passes).WithArguments("konggateway").Should(BeNumerically(">", before+1))
-	s.reload(Default, gw)
+	version, before := gw.ResourceVersion, reconciles("konggateway")
+	Consistently(reconciles, "300ms").WithArguments("konggateway").Should(BeNumerically("<", before+10), "it runs in circles")
+	Eventually(reconciles).WithArguments("konggateway").Should(BeNumerically(">", before+1))
+	env.reload(Default, gw)
 	Expect(gw.ResourceVersion).To(Equal(version), "the status was written")
 }
 
-// passes is how often a controller has reconciled. Stories run one after another, so that
+// reconciles is how often a controller has reconciled. Stories run one after another, so that
 // it counts the passes of the story's own operator.
-func passes(controller string) float64 {
+func reconciles(controller string) float64 {
 	families, err := metrics.Registry.Gather()
 	Expect(err).NotTo(HaveOccurred())
 	var sum float64
@@ -157,58 +157,58 @@ func passes(controller string) float64 {
 	return sum
 }
 
-// rows is everything that Kong holds, as text.
-func (s *story) rows() string {
+// kongState is everything that Kong holds, as text.
+func (env *testEnv) kongState() string {
 	GinkgoHelper()
 	text, err := json.MarshalIndent(map[string]any{
-		"services": s.kong.Entities("services"), "routes": s.kong.Entities("routes"),
-		"consumers": s.kong.Entities("consumers"), "plugins": s.kong.Entities("plugins"),
+		"services": env.kong.Entities("services"), "routes": env.kong.Entities("routes"),
+		"consumers": env.kong.Entities("consumers"), "plugins": env.kong.Entities("plugins"),
 	}, "", " ")
 	Expect(err).NotTo(HaveOccurred())
 	return string(text)
 }
 
-// readySoon is ready for what is noticed only when the gateway is probed again.
-func (s *story) readySoon(binding *v1alpha1.PluginBinding) {
+// readyAfterProbe is ready for what is noticed only when the gateway is probed again.
+func (env *testEnv) readyAfterProbe(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
-		s.reload(g, binding)
+		env.reload(g, binding)
 		ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
 		g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonReady), "%s", ready.Message)
 		g.Expect(ready.ObservedGeneration).To(Equal(binding.Generation))
 	}, 3*patience).Should(Succeed())
 }
 
-// kongAsItWas returns a check that Kong still holds exactly what it holds now, and that no
+// snapshotKong returns a check that Kong still holds exactly what it holds now, and that no
 // write was committed in between.
-func (s *story) kongAsItWas() (check func()) {
+func (env *testEnv) snapshotKong() (check func()) {
 	GinkgoHelper()
-	rows, mark := s.rows(), s.kong.Journal().Mark()
+	rows, mark := env.kongState(), env.kong.Journal().Mark()
 	return func() {
 		GinkgoHelper()
-		Expect(s.rows()).To(Equal(rows))
-		Expect(s.kong.Journal().Since(mark).Writes()).To(BeEmpty())
+		Expect(env.kongState()).To(Equal(rows))
+		Expect(env.kong.Journal().Since(mark).Writes()).To(BeEmpty())
 	}
 }
 
-// listen keeps what the operator logs from now on.
-func listen() *gbytes.Buffer {
+// captureLog keeps what the operator logs from now on.
+func captureLog() *gbytes.Buffer {
 	logged := gbytes.NewBuffer()
 	GinkgoWriter.TeeTo(logged)
 	DeferCleanup(GinkgoWriter.ClearTeeWriters)
 	return logged
 }
 
-// eavesdrop keeps what the operator logs from now on, and returns a check that neither the
+// captureOutput keeps what the operator logs from now on, and returns a check that neither the
 // log nor a status, an event or a metric shows a secret.
-func (s *story) eavesdrop() (hidden func(secrets ...string)) {
-	logged := listen()
+func (env *testEnv) captureOutput() (expectHidden func(secrets ...string)) {
+	logged := captureLog()
 	return func(secrets ...string) {
 		GinkgoHelper()
-		places := map[string]string{"log": string(logged.Contents()), "metrics": s.metrics()}
+		places := map[string]string{"log": string(logged.Contents()), "metrics": env.metricsText()}
 		for _, list := range []client.ObjectList{&v1alpha1.PluginBindingList{}, &v1alpha1.KongGatewayList{}, &eventsv1.EventList{}} {
-			for _, namespace := range s.namespaces {
-				Expect(k8s.List(s.ctx, list, client.InNamespace(namespace))).To(Succeed())
+			for _, namespace := range env.namespaces {
+				Expect(k8s.List(env.ctx, list, client.InNamespace(namespace))).To(Succeed())
 				text, err := json.Marshal(list)
 				Expect(err).NotTo(HaveOccurred())
 				places[fmt.Sprintf("%T in %s", list, namespace)] = string(text)
@@ -222,10 +222,10 @@ func (s *story) eavesdrop() (hidden func(secrets ...string)) {
 	}
 }
 
-// metrics of the story's operator, as text.
-func (s *story) metrics() string {
+// metricsText of the story's operator, as text.
+func (env *testEnv) metricsText() string {
 	GinkgoHelper()
-	families, err := s.operator.registry.Gather()
+	families, err := env.operator.registry.Gather()
 	Expect(err).NotTo(HaveOccurred())
 	var text strings.Builder
 	for _, family := range families {
@@ -235,17 +235,17 @@ func (s *story) metrics() string {
 }
 
 // secret creates a Secret in the story's namespace.
-func (s *story) secret(name string, data map[string]string) *corev1.Secret {
+func (env *testEnv) secret(name string, data map[string]string) *corev1.Secret {
 	GinkgoHelper()
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}, StringData: data}
-	s.create(secret)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: name}, StringData: data}
+	env.create(secret)
 	return secret
 }
 
-// setSecret changes one key of a Secret.
-func (s *story) setSecret(secret *corev1.Secret, key, value string) {
+// setSecretKey changes one key of a Secret.
+func (env *testEnv) setSecretKey(secret *corev1.Secret, key, value string) {
 	GinkgoHelper()
-	change(s, secret, func(object *corev1.Secret) {
+	change(env, secret, func(object *corev1.Secret) {
 		if object.Data == nil {
 			object.Data = map[string][]byte{}
 		}
@@ -258,8 +258,8 @@ func fromSecret(name, key string) v1alpha1.ConfigSource {
 	return v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: name, Key: key}}
 }
 
-// declaring sets the plugin of a binding and its config.
-func declaring(name, config string) func(*v1alpha1.PluginBinding) {
+// withPlugin sets the plugin of a binding and its config.
+func withPlugin(name, config string) func(*v1alpha1.PluginBinding) {
 	return func(binding *v1alpha1.PluginBinding) {
 		binding.Spec.Plugin = v1alpha1.PluginName(name)
 		binding.Spec.Config = nil
@@ -269,8 +269,8 @@ func declaring(name, config string) func(*v1alpha1.PluginBinding) {
 	}
 }
 
-// patched adds a config patch from a Secret.
-func patched(path, secret, key string) func(*v1alpha1.PluginBinding) {
+// withConfigPatch adds a config patch from a Secret.
+func withConfigPatch(path, secret, key string) func(*v1alpha1.PluginBinding) {
 	return func(binding *v1alpha1.PluginBinding) {
 		binding.Spec.ConfigPatches = append(binding.Spec.ConfigPatches, v1alpha1.ConfigPatch{
 			Path: path, ValueFrom: fromSecret(secret, key), Format: v1alpha1.FormatString,
@@ -278,32 +278,32 @@ func patched(path, secret, key string) func(*v1alpha1.PluginBinding) {
 	}
 }
 
-// configFrom takes the config from a Secret.
-func configFrom(secret, key string) func(*v1alpha1.PluginBinding) {
+// withConfigFrom takes the config from a Secret.
+func withConfigFrom(secret, key string) func(*v1alpha1.PluginBinding) {
 	return func(binding *v1alpha1.PluginBinding) {
 		source := fromSecret(secret, key)
 		binding.Spec.Config, binding.Spec.ConfigFrom = nil, &source
 	}
 }
 
-// through binds to another gateway than the one named kong.
-func through(gateway string) func(*v1alpha1.PluginBinding) {
+// withGateway binds to another gateway than the one named kong.
+func withGateway(gateway string) func(*v1alpha1.PluginBinding) {
 	return func(binding *v1alpha1.PluginBinding) { binding.Spec.GatewayRef.Name = gateway }
 }
 
-// scoped sets the scope of a binding, nil for a global plugin.
-func scoped(scope *v1alpha1.Scope) func(*v1alpha1.PluginBinding) {
+// withScope sets the scope of a binding, nil for a global plugin.
+func withScope(scope *v1alpha1.Scope) func(*v1alpha1.PluginBinding) {
 	return func(binding *v1alpha1.PluginBinding) { binding.Spec.Scope = scope }
 }
 
-// adopting sets the adoption policy of a binding.
-func adopting(policy v1alpha1.AdoptionPolicy) func(*v1alpha1.PluginBinding) {
+// withAdoptionPolicy sets the adoption policy of a binding.
+func withAdoptionPolicy(policy v1alpha1.AdoptionPolicy) func(*v1alpha1.PluginBinding) {
 	return func(binding *v1alpha1.PluginBinding) { binding.Spec.AdoptionPolicy = policy }
 }
 
-// somethingElse listens where a Kong was expected, and fails the story when anything but a
+// serveReadOnly listens where a Kong was expected, and fails the story when anything but a
 // GET comes in.
-func somethingElse(handler http.HandlerFunc) (url string) {
+func serveReadOnly(handler http.HandlerFunc) (url string) {
 	var written atomic.Pointer[string]
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
@@ -391,8 +391,8 @@ func (a authority) pool() *x509.CertPool {
 	return pool
 }
 
-// countOf is how many events of a reason there are about an object.
-func (s *story) countOf(object client.Object, reason string) int {
-	reasons := s.events(object)
+// countEvents is how many events of a reason there are about an object.
+func (env *testEnv) countEvents(object client.Object, reason string) int {
+	reasons := env.eventReasons(object)
 	return len(slices.DeleteFunc(reasons, func(r string) bool { return r != reason }))
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// stage is what one size is measured on: everything new, so that no size profits or
+// environment is what one size is measured on: everything new, so that no size profits or
 // suffers from the one before it.
-type stage struct {
+type environment struct {
 	options
 	n        int
-	plugins  []specimen
+	plugins  []pluginSpec
 	dir      string // everything that is written down is in here, and goes with it
 	tmp      string // TMPDIR as it was
 	cluster  *cluster
@@ -33,12 +33,12 @@ type stage struct {
 
 // measure takes one size through all phases.
 func measure(ctx context.Context, o options, n int) (m *measurement, err error) {
-	s := &stage{options: o, n: n, plugins: specimens(n), ids: map[string]string{}, measured: &measurement{N: n}}
+	s := &environment{options: o, n: n, plugins: pluginSpecs(n), ids: map[string]string{}, measured: &measurement{N: n}}
 	defer func() { err = errors.Join(err, s.tearDown(context.WithoutCancel(ctx))) }()
 	if err := s.setUp(ctx); err != nil {
 		return s.measured, err
 	}
-	s.measured.Kong = s.kong.what
+	s.measured.Kong = s.kong.description
 	for _, p := range []struct {
 		name string
 		run  func(context.Context, *phase) error
@@ -52,22 +52,22 @@ func measure(ctx context.Context, o options, n int) (m *measurement, err error) 
 		{phaseChange, s.change},
 		{phaseQueue, s.fullQueue},
 		{phaseDrift, s.drift},
-		{phaseOutage, s.outageOf},
+		{phaseOutage, s.outagePhase},
 		{phaseDelete, s.delete},
 	} {
-		if err := s.phase(ctx, p.name, p.run); err != nil {
+		if err := s.runPhase(ctx, p.name, p.run); err != nil {
 			return s.measured, fmt.Errorf("%d bindings, %s: %w", n, p.name, err)
 		}
 	}
 	if err := s.operator.stop(); err != nil {
 		return s.measured, err
 	}
-	s.measured.PeakMiB = s.operator.peak
-	s.measured.judge()
+	s.measured.PeakMiB = s.operator.peakMiB
+	s.measured.checkTargets()
 	return s.measured, nil
 }
 
-func (s *stage) setUp(ctx context.Context) error {
+func (s *environment) setUp(ctx context.Context) error {
 	var err error
 	if s.dir, err = os.MkdirTemp("", "kong-plugin-operator-bench-"); err != nil {
 		return err
@@ -82,18 +82,18 @@ func (s *stage) setUp(ctx context.Context) error {
 	if s.proxy, err = startProxy(s.kong.url, s.pace && s.kongURL == ""); err != nil {
 		return err
 	}
-	if err := s.kong.furnish(ctx, s.plugins); err != nil {
+	if err := s.kong.seed(ctx, s.plugins); err != nil {
 		return err
 	}
 	if s.cluster, err = startCluster(s.options, s.dir); err != nil {
 		return err
 	}
 	s.operator = newOperator(s.options, s.cluster, s.kong, s.dir, s.n)
-	return s.cluster.furnish(ctx, s.proxy.url)
+	return s.cluster.seed(ctx, s.proxy.url)
 }
 
 // tearDown stops what runs and removes what was made, last things first.
-func (s *stage) tearDown(ctx context.Context) error {
+func (s *environment) tearDown(ctx context.Context) error {
 	var errs []error
 	errs = append(errs, s.operator.stop())
 	if s.cluster != nil {
@@ -108,8 +108,8 @@ func (s *stage) tearDown(ctx context.Context) error {
 	return errors.Join(append(errs, os.Setenv("TMPDIR", s.tmp), os.RemoveAll(s.dir))...)
 }
 
-// phase runs one phase and counts what it cost.
-func (s *stage) phase(ctx context.Context, name string, run func(context.Context, *phase) error) error {
+// runPhase runs one phase and counts what it cost.
+func (s *environment) runPhase(ctx context.Context, name string, run func(context.Context, *phase) error) error {
 	fmt.Fprintf(os.Stderr, "%s  %d bindings: %s\n", time.Now().Format(time.TimeOnly), s.n, name)
 	if _, _, err := s.cluster.audit.next(); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (s *stage) phase(ctx context.Context, name string, run func(context.Context
 	if err != nil {
 		return err
 	}
-	began, theirs, machine, ours := time.Now(), cpuOf(s.cluster.processes), busy(), cpuOf(s.helpers())
+	began, theirs, machine, ours := time.Now(), cpuOf(s.cluster.processes), machineCPU(), cpuOf(s.benchProcesses())
 	if err := run(ctx, p); err != nil {
 		return err
 	}
@@ -132,9 +132,9 @@ func (s *stage) phase(ctx context.Context, name string, run func(context.Context
 		return err
 	}
 	p.CPUSeconds, p.ServerCPUSeconds = after-before, cpuOf(s.cluster.processes)-theirs
-	others := busy() - machine - (cpuOf(s.helpers()) - ours) - p.ServerCPUSeconds - p.CPUSeconds
+	others := machineCPU() - machine - (cpuOf(s.benchProcesses()) - ours) - p.ServerCPUSeconds - p.CPUSeconds
 	p.OthersPercent = max(0, 100*others/took)
-	p.PeakMiB = s.operator.peak
+	p.PeakMiB = s.operator.peakMiB
 	if name != phaseBare {
 		p.countKong(s.proxy.since(mark))
 	}
@@ -147,8 +147,8 @@ func (s *stage) phase(ctx context.Context, name string, run func(context.Context
 	return nil
 }
 
-// helpers are the processes of the bench beside the operator and the API server.
-func (s *stage) helpers() []int {
+// benchProcesses are the processes of the bench beside the operator and the API server.
+func (s *environment) benchProcesses() []int {
 	pids := []int{os.Getpid()}
 	if s.kong.process != nil {
 		pids = append(pids, s.kong.process.Process.Pid)
@@ -156,13 +156,13 @@ func (s *stage) helpers() []int {
 	return pids
 }
 
-// wrong notes a result that may not be, whatever the times are.
-func (s *stage) wrong(format string, args ...any) {
+// fail notes a result that may not be, whatever the times are.
+func (s *environment) fail(format string, args ...any) {
 	s.measured.Wrong = append(s.measured.Wrong, fmt.Sprintf(format, args...))
 }
 
 // verify looks at every binding: it is in force as declared, under the ID it had before.
-func (s *stage) verify(ctx context.Context, when string) error {
+func (s *environment) verify(ctx context.Context, when string) error {
 	bindings, err := s.cluster.bindings(ctx)
 	if err != nil {
 		return err
@@ -175,12 +175,12 @@ func (s *stage) verify(ctx context.Context, when string) error {
 		s.measured.BindingBytes = len(text)
 	}
 	if len(bindings) != s.n {
-		s.wrong("%s: there are %d bindings", when, len(bindings))
+		s.fail("%s: there are %d bindings", when, len(bindings))
 	}
 	unready, moved := 0, 0
 	for i := range bindings {
 		b := &bindings[i]
-		if !inForce(b) {
+		if !isReady(b) {
 			unready++
 		}
 		id := string(b.Status.PluginID)
@@ -190,10 +190,10 @@ func (s *stage) verify(ctx context.Context, when string) error {
 		s.ids[b.Name] = id
 	}
 	if unready > 0 {
-		s.wrong("%s: %d bindings are not in force", when, unready)
+		s.fail("%s: %d bindings are not in force", when, unready)
 	}
 	if moved > 0 {
-		s.wrong("%s: %d bindings have another plugin ID than before", when, moved)
+		s.fail("%s: %d bindings have another plugin ID than before", when, moved)
 	}
 	held, err := s.kong.owned(ctx)
 	if err != nil {
@@ -205,16 +205,16 @@ func (s *stage) verify(ctx context.Context, when string) error {
 	}
 	for _, id := range s.ids {
 		if !inKong[id] {
-			s.wrong("%s: Kong has no plugin %s", when, id)
+			s.fail("%s: Kong has no plugin %s", when, id)
 		}
 	}
 	if len(held) != s.n {
-		s.wrong("%s: Kong has %d plugins", when, len(held))
+		s.fail("%s: Kong has %d plugins", when, len(held))
 	}
 	return nil
 }
 
-func inForce(b *v1alpha1.PluginBinding) bool {
+func isReady(b *v1alpha1.PluginBinding) bool {
 	ready := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == b.Generation
 }
