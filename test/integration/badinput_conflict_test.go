@@ -19,8 +19,8 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		env.expectCondition(second, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
 			contains: []string{
-				"plugin " + string(first.Status.PluginID) + " of PluginBinding " + env.namespace + "/first is in the way", "nothing was changed",
-				"Delete that binding or give one of the two another scope",
+				"Conflict with plugin " + string(first.Status.PluginID) + ", owned by PluginBinding " + env.namespace + "/first", "The operator changed nothing",
+				"Delete that binding, or change the scope of one of the two bindings",
 			},
 		})
 		Expect(second.Status.Conflict.PluginID).To(Equal(string(first.Status.PluginID)))
@@ -47,7 +47,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		change(env, binding, func(b *v1alpha1.PluginBinding) { b.Spec.InstanceName = "taken" })
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-			contains: []string{"plugin " + taken, "It has the instance name taken, and Kong takes each only once"},
+			contains: []string{"plugin " + taken, "It has the instance name taken, which Kong accepts only once"},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()
@@ -76,7 +76,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		}).Should(Succeed())
 		env.expectCondition(waits, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-			contains: []string{"plugin " + id + " of PluginBinding " + env.namespace + "/" + has.Name, "Delete that binding or give one of the two another scope"},
+			contains: []string{"plugin " + id + ", owned by PluginBinding " + env.namespace + "/" + has.Name, "Delete that binding, or change the scope of one of the two bindings"},
 		})
 		Expect(waits.Status.PluginID).To(BeEmpty())
 
@@ -114,7 +114,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 			env.create(binding)
 			env.expectCondition(binding, conditionMatch{
 				condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-				contains: append(says, "plugin "+id+" of nobody (no owner tags) is in the way", "nothing was changed"),
+				contains: append(says, "plugin "+id+", owned by nobody (no owner tags)", "The operator changed nothing"),
 			})
 			Expect(binding.Status.PluginID).To(BeEmpty())
 			env.expectNoStatusWrite(binding)
@@ -163,12 +163,12 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 			env.create(binding)
 			env.expectCondition(binding, conditionMatch{
 				condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-				contains: append(says, "plugin "+id+" of ", "nothing was changed"),
+				contains: append(says, "plugin "+id+", owned by ", "The operator changed nothing"),
 			})
 			env.expectNoStatusWrite(binding)
 			unchanged()
 		},
-		Entry("the ingress controller's", []any{"managed-by-ingress-controller"}, "Kong Ingress Controller", "Remove the KongPlugin or its annotation"),
+		Entry("the ingress controller's", []any{"managed-by-ingress-controller"}, "Kong Ingress Controller", "First create a binding whose scope names both the route and its service"),
 		Entry("another tool's", []any{"managed-by:deck"}, "the tool deck", "Remove it from that tool's configuration"),
 		Entry("another cluster's", []any{"managed-by:plugin-binding-operator", "k8s-cluster:elsewhere", "k8s-kind:PluginBinding", "k8s-namespace:shop", "k8s-name:limit"},
 			"PluginBinding shop/limit of cluster elsewhere", "Only one cluster can own it"),
@@ -200,7 +200,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-			contains: []string{"plugin " + id, "nothing was changed", "spec.pluginID names a plugin key-auth and this binding declares rate-limiting", "make a new binding"},
+			contains: []string{"plugin " + id, "The operator changed nothing", "spec.pluginID names a plugin key-auth, and this binding declares rate-limiting", "Create a new binding"},
 		})
 		Expect(binding.Status.PluginID).To(BeEmpty())
 		env.expectNoStatusWrite(binding)
@@ -215,7 +215,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		env.create(second)
 		env.expectCondition(second, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-			contains: []string{"plugin " + string(first.Status.PluginID) + " of PluginBinding " + env.namespace + "/first", "nothing was changed", "spec.pluginID takes only what belongs to nobody"},
+			contains: []string{"plugin " + string(first.Status.PluginID) + ", owned by PluginBinding " + env.namespace + "/first", "The operator changed nothing", "spec.pluginID can import only a plugin without an owner"},
 		})
 		Expect(second.Status.PluginID).To(BeEmpty())
 		env.expectNoStatusWrite(second)
@@ -230,7 +230,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-			contains: []string{"plugin " + id, "nothing was changed", "has the instance name shared-name", "set another spec.instanceName"},
+			contains: []string{"plugin " + id, "The operator changed nothing", "has the instance name shared-name", "Set another spec.instanceName"},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()

@@ -246,7 +246,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
-			contains: []string{"waiting to remove the plugin from Kong", "there is no KongGateway " + env.namespace + "/kong with the labels of what this operator looks after (shard=1)"},
+			contains: []string{"waiting to remove the plugin from Kong", "KongGateway " + env.namespace + "/kong does not exist, or does not match this operator's label selector (shard=1)"},
 		})
 		unchanged()
 
@@ -265,17 +265,17 @@ var _ = Describe("Bad input: the gateway", func() {
 			Body: `{"message":"you do not have permission to read this resource"}`,
 		})
 		gw := timed.resync(2 * time.Minute)
-		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot be read"), "it may be the network")
+		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot list all plugins"), "it may be the network")
 		for range 2 {
 			gw = timed.resync(2 * time.Minute)
 			ready := meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady)
 			Expect(ready.Status).To(Equal(metav1.ConditionTrue))
-			Expect(ready.Message).To(And(ContainSubstring("the plugins cannot be read all together"), ContainSubstring("you do not have permission")))
+			Expect(ready.Message).To(And(ContainSubstring("The operator cannot list all plugins"), ContainSubstring("you do not have permission")))
 		}
 		Eventually(timed.eventNotes).WithArguments(gw, "SweepFailed").Should(ConsistOf(ContainSubstring("403")))
 		mend()
 		gw = timed.resync(2 * time.Minute)
-		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot be read"))
+		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot list all plugins"))
 		timed.waitUntilReady(binding)
 	})
 

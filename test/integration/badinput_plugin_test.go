@@ -108,7 +108,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.minute: value must be greater than 0", "plugin " + id, "still serves"},
+			contains: []string{"config.minute: value must be greater than 0", "plugin " + id, "remains active in Kong"},
 		})
 		Expect(string(binding.Status.PluginID)).To(Equal(id))
 		env.expectNoStatusWrite(binding)
@@ -131,7 +131,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.allow", "[redacted]", "plugin " + id, "still serves"},
+			contains: []string{"config.allow", "[redacted]", "plugin " + id, "remains active in Kong"},
 		})
 		env.expectNoStatusWrite(binding)
 		expectHidden(plantedSecret)

@@ -159,7 +159,7 @@ var _ = Describe("A namespace that is deleted with everything in it", func() {
 		env.probeUntilAbandoned(gw)
 		env.waitUntilGone(binding)
 		Eventually(logged).Should(gbytes.Say("INFO\t.*its Kong cannot be used: their plugins stay there"))
-		Eventually(logged).Should(gbytes.Say("INFO\t.*plugin " + string(binding.Status.PluginID) + " could not be removed from its Kong"))
+		Eventually(logged).Should(gbytes.Say("INFO\t.*could not delete plugin " + string(binding.Status.PluginID) + " from its Kong"))
 		unchanged()
 	})
 })

@@ -88,7 +88,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-			contains: []string{stranger["id"].(string), "config.credentials", "nothing was changed"},
+			contains: []string{stranger["id"].(string), "config.credentials", "The operator changed nothing"},
 		})
 		unchanged()
 
@@ -96,7 +96,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		env.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "service": map[string]any{"id": env.orders}, "config": map[string]any{"minute": 100}})
 		unchanged = env.snapshotKong()
 		change(env.testEnv, env.first, withPlugin("rate-limiting", `{"minute": 6, "policy": "local"}`))
-		env.expectCondition(env.first, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict, contains: []string{"nothing was changed"}})
+		env.expectCondition(env.first, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict, contains: []string{"The operator changed nothing"}})
 		unchanged()
 	})
 })

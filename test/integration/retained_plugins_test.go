@@ -82,7 +82,7 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		unchanged()
 		Expect(env.kong.Plugin(id)).To(Equal(taken))
 		Eventually(env.eventNotes).WithArguments(binding, "PluginLeft").Should(ConsistOf(And(
-			ContainSubstring(id), ContainSubstring("does not bear this binding's marks any more"), ContainSubstring("delete it there"))))
+			ContainSubstring(id), ContainSubstring("no longer carries this binding's ownership tags"), ContainSubstring("delete it there"))))
 	})
 })
 

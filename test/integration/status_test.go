@@ -74,7 +74,7 @@ var _ = Describe("What a binding says is true", func() {
 			Expect(env.kong.Plugins()).To(HaveLen(1))
 		},
 		Entry("with 403", http.StatusForbidden, bodyDenied,
-			conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonDenied, contains: []string{"403", "as it last was, and that still serves"}}),
+			conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonDenied, contains: []string{"403", "the last accepted version of plugin", "remains active in Kong"}}),
 		Entry("with 500", http.StatusInternalServerError, bodyUnexpectedError,
 			conditionMatch{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonKongUnavailable, contains: []string{"500"}}),
 	)
@@ -162,7 +162,7 @@ var _ = Describe("What a binding says is true", func() {
 		env.create(thief)
 		env.expectCondition(thief, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConfig,
-			contains: []string{"spec.instanceName begins with " + clusterID + ".", "choose another one"},
+			contains: []string{"spec.instanceName starts with " + clusterID + ".", "choose another one"},
 		})
 		env.expectNoStatusWrite(thief)
 		unchanged()
