@@ -13,7 +13,6 @@ type PluginBindingSpec struct {
 	// gatewayRef names the KongGateway that holds the plugin. It is immutable. When
 	// status.gateway names the gateway, you can add its namespace.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name && (!has(oldSelf.__namespace__) || has(self.__namespace__) && self.__namespace__ == oldSelf.__namespace__)",message="gatewayRef is immutable, except that the namespace in status.gateway can be added; to use another KongGateway, delete this binding and create a new one"
 	GatewayRef GatewayRef `json:"gatewayRef"`
 
 	// plugin is the name of the Kong plugin, such as rate-limiting. It is immutable.
@@ -487,7 +486,7 @@ type AcceptedDifferences struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.pluginID) || (has(self.status) && has(self.status.pluginID))",message="status.pluginID is written once and never removed"
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.pluginID) || has(oldSelf.spec.pluginID) || !has(oldSelf.status) || !has(oldSelf.status.pluginID) || self.spec.pluginID == oldSelf.status.pluginID",message="this binding already has a plugin; spec.pluginID can only be set to its status.pluginID"
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.gatewayRef.__namespace__) || has(oldSelf.spec.gatewayRef.__namespace__) || (has(oldSelf.status) && has(oldSelf.status.gateway) && has(oldSelf.status.gateway.__namespace__) && self.spec.gatewayRef.__namespace__ == oldSelf.status.gateway.__namespace__)",message="gatewayRef is immutable, except that the namespace in status.gateway can be added; to use another KongGateway, delete this binding and create a new one",fieldPath=".spec.gatewayRef"
+// +kubebuilder:validation:XValidation:rule="self.spec.gatewayRef == oldSelf.spec.gatewayRef || self.spec.gatewayRef.name == oldSelf.spec.gatewayRef.name && !has(oldSelf.spec.gatewayRef.__namespace__) && has(oldSelf.status) && has(oldSelf.status.gateway) && has(oldSelf.status.gateway.__namespace__) && self.spec.gatewayRef.__namespace__ == oldSelf.status.gateway.__namespace__",message="gatewayRef is immutable, except that the namespace in status.gateway can be added; to use another KongGateway, delete this binding and create a new one",fieldPath=".spec.gatewayRef"
 type PluginBinding struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

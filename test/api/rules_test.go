@@ -232,8 +232,6 @@ var gatewayRules = []ruleCase{
 	{name: "empty plugins", with: `spec: {allowedBindings: {plugins: {}}}`, field: "spec.allowedBindings.plugins", message: "set allow or deny, or leave out plugins"},
 	{name: "allowing what is no plugin", with: `spec: {allowedBindings: {plugins: {allow: ["*"]}}}`, field: "spec.allowedBindings.plugins.allow[0]", message: badPlugin},
 	{name: "denying what is no plugin", with: `spec: {allowedBindings: {plugins: {deny: [cors, Acl]}}}`, field: "spec.allowedBindings.plugins.deny[1]", message: badPlugin},
-	{name: "scope policy that does not exist", with: `spec: {allowedBindings: {globalScope: "true"}}`, field: "spec.allowedBindings.globalScope",
-		message: `Unsupported value: "true"`},
 	{name: "selector with many labels", with: `spec: {allowedBindings: {namespaces: {from: Selector, selector: {matchLabels: {` + labels(33) + `}}}}}`,
 		field: "spec.allowedBindings.namespaces", message: manyTerms},
 	{name: "selector with many expressions", with: `spec: {allowedBindings: {namespaces: {from: Selector, selector: {matchExpressions: [` + expressions(33) + `]}}}}`,
