@@ -58,6 +58,7 @@ func TestAllowedHosts(t *testing.T) {
 		{"a name that leads to the metadata service", "http://kong.svc", "169.254.169.254:80", []string{"*.svc"}, true, false},
 		{"the metadata service in IPv6", "http://kong.svc", "[fd00:ec2::254]:80", []string{"*.svc"}, true, false},
 		{"another cloud's metadata service", "http://kong.svc", "100.100.100.200:80", []string{"*.svc"}, true, false},
+		{"the same, mapped", "http://kong.svc", "[::ffff:100.100.100.200]:80", []string{"*.svc"}, true, false},
 		{"a name that leads to loopback", "http://kong.svc", "127.0.0.1:80", []string{"*.svc"}, true, false},
 		{"mapped loopback", "http://kong.svc", "[::ffff:127.0.0.1]:80", []string{"*.svc"}, true, false},
 		{"loopback in IPv6", "http://kong.svc", "[::1]:80", []string{"*.svc"}, true, false},

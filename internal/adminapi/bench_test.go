@@ -9,7 +9,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
 
-// A sweep reads a page for every thousand plugins.
+// A resync reads one page per thousand plugins.
 func BenchmarkDecodePage(b *testing.B) {
 	const rows = 1000
 	r := request{op: opListPlugins, method: http.MethodGet, path: "/plugins"}

@@ -25,7 +25,7 @@ const (
 	htmlBody      = "<html><body><h1>It works!</h1></body></html>"
 )
 
-// TestReasons is the table from answers to what is known after them.
+// TestReasons is the table from responses to Reasons.
 func TestReasons(t *testing.T) {
 	pluginBody := toJSON(t, wire(id1, "rate-limiting"))
 	tests := []struct {
@@ -90,7 +90,7 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// TestMalformed holds answers with the hoped-for status to what they have to be.
+// TestMalformed covers responses with the wanted status and unusable content.
 func TestMalformed(t *testing.T) {
 	tests := []struct{ name, reason, contentType, body string }{
 		{"empty", "nothing is not a plugin", jsonType, ""},
@@ -305,9 +305,9 @@ func TestReasonForError(t *testing.T) {
 	wrapped := fmt.Errorf("around: %w", &Error{Reason: NotFound, err: context.Canceled})
 	switch {
 	case ReasonForError(wrapped) != NotFound, !IsNotFound(wrapped), !errors.Is(wrapped, context.Canceled):
-		t.Error("the kind of a wrapped error is lost")
+		t.Error("the reason of a wrapped error is lost")
 	case ReasonForError(nil) != "", IsNotFound(nil):
-		t.Error("nil has a kind")
+		t.Error("nil has a reason")
 	case ReasonForError(errors.New("x")) != Unavailable:
 		t.Error("an unknown error says more than that nothing is known")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
-// pathTemplates are all paths that may ever be asked for, as they are on the wire.
+// pathTemplates match all paths of this package, as they are on the wire.
 var pathTemplates = func() *regexp.Regexp {
 	const (
 		uuid = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
@@ -26,11 +26,11 @@ var pathTemplates = func() *regexp.Regexp {
 	}, "|") + `)$`)
 }()
 
-// forbidden parts of a path, however a proxy in front of Kong reads it.
+// forbidden matches the parts of a path that a proxy in front of Kong could rewrite.
 var forbidden = regexp.MustCompile(`(?i)%2f|%5c|%25|%00|%3f|%23|/\.{1,2}(/|$)|//|%2e`)
 
-// FuzzPaths: whatever IDs, names, tags and workspaces are, no request leaves the paths
-// that this package means to use.
+// FuzzPaths: whatever the IDs, names, tags and workspaces are, requests go only to the paths of
+// this package.
 func FuzzPaths(f *testing.F) {
 	for _, s := range []string{
 		id1, "payments", "", ".", "..", "../services/payments", "a?size=1", "a#b", "a%2f..%2fb", `..\x`, "a b", "é", "+", ";x",
@@ -72,8 +72,7 @@ func FuzzPaths(f *testing.F) {
 	})
 }
 
-// everyRequest makes every request there is. A NotFound or a success has to be justified
-// by the caller's transport; here it only has to be an *Error.
+// everyRequest calls every method. It checks only that each error is an *Error.
 func everyRequest(t *testing.T, c *Client, id, name string) {
 	t.Helper()
 	ctx := t.Context()
@@ -110,8 +109,8 @@ func everyRequest(t *testing.T, c *Client, id, name string) {
 	check(c.Probe(ctx))
 }
 
-// FuzzDecode: whatever is answered, nothing panics, NotFound needs Kong's own words, and
-// a success needs the ID that was asked for.
+// FuzzDecode: whatever the response is, nothing panics, NotFound needs Kong's own body, and
+// success needs the requested ID.
 func FuzzDecode(f *testing.F) {
 	for _, body := range []string{
 		"", "null", "[]", "{}", notFoundBody, uniqueBody, violationBody, foreignBody, dblessBody, errorBody, htmlBody, rootBody,
@@ -181,7 +180,7 @@ func validID(id string) bool {
 	return ok
 }
 
-// justified fails when a NotFound is not what Kong said.
+// justified fails if Kong did not report a NotFound.
 func justified(t *testing.T, status int, body string, trusted bool, err error) {
 	t.Helper()
 	if IsNotFound(err) && (status != 404 || !trusted || !strings.Contains(body, "Not found")) {

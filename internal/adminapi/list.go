@@ -58,8 +58,12 @@ type list struct {
 }
 
 // readList reads a list within a fixed time. An Admin API whose list never ends costs at most
-// that time, and the memory of one page.
+// that time, and the memory of one page. The pages are one sequence: a 429 to one of them does not
+// make the list start again.
 func (c *Client) readList(ctx context.Context, l list) *Error {
+	if ctx.Value(sequenceKey{}) == nil {
+		ctx = WithSequence(ctx)
+	}
 	timeout := c.settings.listTimeout()
 	listCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -22,7 +22,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// readAndWrites makes one GET and every kind of write.
+// readAndWrites sends one GET and each kind of write.
 func readAndWrites(t testing.TB, c *Client) (writes map[string]error, read error) {
 	t.Helper()
 	p := rateLimiting()
@@ -46,7 +46,7 @@ func wantReasons(t testing.TB, c *Client, read, write Reason) {
 	}
 }
 
-// raw serves what is not HTTP: talk gets every connection after its first bytes came.
+// raw serves a protocol other than HTTP: talk gets each connection after its first bytes.
 func raw(t testing.TB, talk func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -270,11 +270,11 @@ func TestMaxInFlight(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreReused: the transport that Go gives by default keeps two of them.
+// TestConnectionsAreReused: the default transport of Go keeps only two of them.
 func TestConnectionsAreReused(t *testing.T) {
 	const limit, rounds = 6, 10
 	var opened atomic.Int32
-	var together sync.WaitGroup // makes every request of a round need its own connection
+	var together sync.WaitGroup // every request of a round needs its own connection
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		together.Done()
 		together.Wait()
@@ -438,7 +438,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestNeverLeft: a transport that fails before it sends has not written anything.
+// TestNeverLeft: if the transport fails before it sends, nothing was written.
 func TestNeverLeft(t *testing.T) {
 	broken := canned(func(*http.Request) (*http.Response, error) { return nil, errors.New("boom") })
 	c := trusting(t, "http://kong:8001", func(s *Settings) { s.Transport = broken.wrap })
@@ -455,7 +455,7 @@ func TestBodyIsNotRepeated(t *testing.T) {
 	}
 }
 
-// Large configs can make a page of the usual size too large to read; half of it may not be.
+// Large configs can make a page of the usual size too large to read, and half of it not.
 func TestTooLargePagesAreHalved(t *testing.T) {
 	p := &pages{rows: manyPlugins(600), size: 250}
 	var sizes []string

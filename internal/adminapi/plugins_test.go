@@ -115,7 +115,7 @@ func TestRefusedWrites(t *testing.T) {
 	}
 }
 
-// TestWritesInDoubt: what Kong may have done, or may still do, is told from what it has not.
+// TestWritesInDoubt: a write that Kong may have applied, or may still apply, is UnknownOutcome.
 func TestWritesInDoubt(t *testing.T) {
 	tests := []struct {
 		name, reason string
@@ -170,11 +170,11 @@ func TestPluginsByTags(t *testing.T) {
 	}
 }
 
-// pages serves lists as Kong does, size rows at a time whatever the client asks for.
+// pages serves lists like Kong, with size rows per page whatever the client requests.
 type pages struct {
 	rows []map[string]any
 	size int
-	// asked is the queries that came.
+	// asked holds the queries of the requests.
 	asked []url.Values
 	// spoil changes the body of page n.
 	spoil func(n int, body map[string]any) any
@@ -241,7 +241,7 @@ func TestPages(t *testing.T) {
 	wantReason(t, err, Unavailable)
 }
 
-// TestFilterIsChecked: rows that a lost filter lets through are left out.
+// TestFilterIsChecked: the client drops rows that do not match, in case a proxy drops the filter.
 func TestFilterIsChecked(t *testing.T) {
 	p := &pages{rows: append(manyPlugins(3), wire(id1, "cors")), size: 10}
 	c := trusting(t, serve(t, p.ServeHTTP))
@@ -251,7 +251,7 @@ func TestFilterIsChecked(t *testing.T) {
 	}
 }
 
-// TestBrokenLists: a list that breaks off proves nothing.
+// TestBrokenLists: an incomplete list proves nothing.
 func TestBrokenLists(t *testing.T) {
 	on := func(page int, f func(map[string]any) any) func(int, map[string]any) any {
 		return func(n int, body map[string]any) any {

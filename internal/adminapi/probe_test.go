@@ -117,7 +117,7 @@ func TestProbeHints(t *testing.T) {
 	}
 }
 
-// TestProbeAfter500 is about what GET /status has to say for the database to be at fault.
+// TestProbeAfter500 covers the responses to GET /status after a 500.
 func TestProbeAfter500(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -145,7 +145,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 // TestPathOfAdminURL: an Admin API behind a proxy that gives it a path, with and without
-// a slash at the end.
+// trailing slashes.
 func TestPathOfAdminURL(t *testing.T) {
 	kong := kongtest.Start(t)
 	front := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -226,8 +226,8 @@ func TestMetrics(t *testing.T) {
 	none.Forget("x")
 }
 
-// counted returns the requests by gateway, method and code, and makes sure that the
-// durations know the same gateways.
+// counted returns the requests by gateway, method and code. It also checks that the durations
+// have the same gateways.
 func counted(t testing.TB, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -134,6 +135,24 @@ func TestASequenceBeginsWithItsFirstResponse(t *testing.T) {
 	if p := priorityOf(t.Context(), request{method: http.MethodPut}); p != begun {
 		t.Errorf("got %v for a write", p)
 	}
+}
+
+func TestA429DoesNotEndAListThatHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pages{rows: manyPlugins(30), size: 10}
+		requests := 0
+		c := answerer(t, func(r *http.Request) *http.Response {
+			if requests++; requests == 2 {
+				return tooMany("1")
+			}
+			w := httptest.NewRecorder()
+			p.ServeHTTP(w, r)
+			return w.Result()
+		})
+		if _, err := c.PluginAt(t.Context(), "p29", plugin.Scope{}); err != nil || requests != 4 {
+			t.Errorf("%v after %d requests", err, requests)
+		}
+	})
 }
 
 // order returns the order in which requests with these priorities are sent that all wait for the

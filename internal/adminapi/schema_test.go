@@ -12,7 +12,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// schemaRequests counts the requests for schemas whatever the stand-in calls their path.
+// schemaRequests counts the requests for schemas.
 func schemaRequests(srv *kongtest.Server) int {
 	n := 0
 	for _, r := range srv.Journal().Requests() {

@@ -36,7 +36,7 @@ const (
 	htmlType = "text/html"
 )
 
-// newClient makes a client that is closed with the test.
+// newClient returns a client that the end of the test closes.
 func newClient(t testing.TB, adminURL string, change ...func(*Settings)) *Client {
 	t.Helper()
 	s := Settings{Name: "ns/gw", AdminURL: adminURL, RequestTimeout: 5 * time.Second}
@@ -51,7 +51,7 @@ func newClient(t testing.TB, adminURL string, change ...func(*Settings)) *Client
 	return c
 }
 
-// probed is newClient after a successful probe.
+// probed returns a client after a successful probe.
 func probed(t testing.TB, adminURL string, change ...func(*Settings)) *Client {
 	t.Helper()
 	c := newClient(t, adminURL, change...)
@@ -61,7 +61,7 @@ func probed(t testing.TB, adminURL string, change ...func(*Settings)) *Client {
 	return c
 }
 
-// trusting is newClient for a server that cannot be probed.
+// trusting returns a client that accepts a 404 without a probe.
 func trusting(t testing.TB, adminURL string, change ...func(*Settings)) *Client {
 	t.Helper()
 	c := newClient(t, adminURL, change...)
@@ -69,7 +69,7 @@ func trusting(t testing.TB, adminURL string, change ...func(*Settings)) *Client 
 	return c
 }
 
-// serve starts a server that is closed with the test.
+// serve starts a server that the end of the test closes.
 func serve(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	srv := httptest.NewServer(h)
@@ -77,7 +77,7 @@ func serve(t testing.TB, h http.HandlerFunc) string {
 	return srv.URL
 }
 
-// answering serves the same answer to everything.
+// answering serves the same response to every request.
 func answering(t testing.TB, status int, contentType, body string) string {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, _ *http.Request) { write(w, status, contentType, body) })
@@ -89,7 +89,7 @@ func write(w http.ResponseWriter, status int, contentType, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// canned is a transport that answers without a network.
+// canned is a transport without a network.
 type canned func(*http.Request) (*http.Response, error)
 
 func (f canned) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -104,12 +104,12 @@ func newResponse(status int, contentType, body string) *http.Response {
 	}
 }
 
-// failure is the *Error of this kind that err has to be.
+// failure returns the *Error in err, which must have this Reason.
 func failure(t testing.TB, err error, want Reason) *Error {
 	t.Helper()
 	var e *Error
 	if !errors.As(err, &e) || e.Reason != want {
-		t.Fatalf("got kind %q (%T: %v), want %q", ReasonForError(err), err, err, want)
+		t.Fatalf("got reason %q (%T: %v), want %q", ReasonForError(err), err, err, want)
 	}
 	return e
 }
@@ -128,7 +128,7 @@ func toJSON(t testing.TB, v any) string {
 	return string(b)
 }
 
-// wire is a plugin as Kong answers it.
+// wire is a plugin as Kong returns it.
 func wire(id, name string, more ...map[string]any) map[string]any {
 	p := map[string]any{
 		"id": id, "name": name, "instance_name": nil, "enabled": true, "config": map[string]any{"minute": 5.0},
@@ -182,7 +182,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// issue makes a certificate and key in PEM for a server or a client.
+// issue returns a certificate and key in PEM for a server or a client.
 func (a authority) issue(t testing.TB, notAfter time.Time, names ...string) (certPEM, keyPEM []byte) {
 	t.Helper()
 	template := &x509.Certificate{
@@ -217,7 +217,7 @@ func (a authority) pool() *x509.CertPool {
 	return pool
 }
 
-// keyPair is issue for a server of this process.
+// keyPair returns the certificate and key as a tls.Certificate.
 func (a authority) keyPair(t testing.TB, notAfter time.Time, names ...string) tls.Certificate {
 	t.Helper()
 	certPEM, keyPEM := a.issue(t, notAfter, names...)
@@ -228,5 +228,5 @@ func (a authority) keyPair(t testing.TB, notAfter time.Time, names ...string) tl
 	return cert
 }
 
-// quiet silences a server that complains about handshakes.
+// quiet discards the log of a server, which reports failed handshakes.
 func quiet(srv *httptest.Server) { srv.Config.ErrorLog = log.New(io.Discard, "", 0) }
