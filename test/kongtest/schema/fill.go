@@ -76,6 +76,9 @@ func (f *field) adjustRecord(value any, present bool, ctx context) (any, bool, m
 		return value, present, nil
 	}
 	table, ok := asTable(value)
+	if _, isNumber := value.(float64); f.Indexed && (isNumber || value == true) {
+		return nil, false, map[string]any{brokenMark: true}
+	}
 	if !ok {
 		return value, present, nil
 	}
@@ -198,6 +201,9 @@ func (r *record) expandShorthands(data map[string]any, ctx context) map[string]a
 	errs := map[string]any{}
 	for _, s := range r.shorthands {
 		if value, ok := data[s.name]; ok {
+			if !s.replaceable(data) {
+				return map[string]any{brokenMark: true}
+			}
 			if err := s.expand(s.name, value, data); err != nil {
 				errs[s.name] = err
 				continue
@@ -238,6 +244,17 @@ func (f *field) expand(name string, value any, data map[string]any) any {
 		}
 	}
 	return nil
+}
+
+// replaceable reports whether Kong can look up the fields that replace a deprecated
+// one.
+func (f *field) replaceable(data map[string]any) bool {
+	for _, target := range f.Deprecation.ReplacedWith {
+		if !indexable(data, strings.Join(target.Path, ".")) {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *field) contradiction(name string, value any, data map[string]any) string {

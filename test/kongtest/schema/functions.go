@@ -32,7 +32,7 @@ var validatorFuncs = map[string]func(any) string{
 	"static_tags":    checkStaticTags,
 	"pre_function":   onString(checkLua("error parsing pre-function")),
 	"post_function":  onString(checkLua("error parsing post-function")),
-	"lua_code":       onString(checkLua("Error parsing function")),
+	"lua_code":       onString(checkLua("Error parsing function: " + sandboxPath + ":144")),
 	"name_and_value": onString(checkNameAndValue),
 
 	"rate_limits":           onTable(checkRateLimits),

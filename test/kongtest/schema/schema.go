@@ -48,6 +48,9 @@ type field struct {
 	Validator string   `json:"x-validator"`
 	Shorthand string   `json:"x-shorthand"`
 	Path      []string `json:"x-path"`
+	// Indexed is set where Kong's code reads a field of the record before it checks
+	// that the value is a record. A number or true breaks Kong there.
+	Indexed bool `json:"x-indexed"`
 	rec       *record
 	raw       map[string]json.RawMessage
 }
