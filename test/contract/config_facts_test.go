@@ -2,6 +2,7 @@ package contract
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -119,15 +120,106 @@ func configFacts() []fact {
 		},
 		{
 			Name:  "Lua in a config",
-			Cites: "functions and custom log fields are parsed, each in its own words: a message can span what the user wrote, so it is shortened before it is shown",
+			Cites: "functions are parsed, and refused in LuaJIT's words after the plugin's: a config that can never work is a 400, whose words can span lines",
 			Run: func(t *testing.T, a *Admin) {
 				refuses(t, a, []refusal{
 					{"pre-function", object{"access": []string{"print("}},
 						object{"config": object{"access": []string{`error parsing pre-function: [string "print("]:1: unexpected symbol near '<eof>'`}}}},
-					{"file-log", object{"path": "/tmp/l", "custom_fields_by_lua": object{"x": "print("}},
-						object{"config": object{"custom_fields_by_lua": `Error parsing function: [string "print("]:1: unexpected symbol near '<eof>'`}}},
 					{"file-log", object{"path": `a\b`}, object{"config": object{"path": "not a valid filename"}}},
 				})
+			},
+		},
+		{
+			Name:  "Lua in a log field",
+			Cites: "custom_fields_by_lua is compiled in a sandbox, and the message begins with the path of that: Kong's words differ from installation to installation, so no decision reads them",
+			Run: func(t *testing.T, a *Admin) {
+				svc, _ := a.Service(t, "s")
+				body := object{"name": "file-log", "service": ref(svc), "config": object{"path": "/tmp/l", "custom_fields_by_lua": object{"x": "print("}}}
+				fields, _ := a.Must(t, 400, "PUT", "/plugins/"+a.ID(), body).Body["fields"].(map[string]any)
+				config, _ := fields["config"].(map[string]any)
+				words := regexp.MustCompile(`^Error parsing function: .*/kong/tools/kong-lua-sandbox\.lua:144: (.*)$`).FindStringSubmatch(text(config["custom_fields_by_lua"]))
+				if words == nil || words[1] != `[string "print("]:1: unexpected symbol near '<eof>'` {
+					t.Errorf("fields: %v", fields)
+				}
+			},
+		},
+		{
+			Name:  "Lua that does not compile is quoted",
+			Cites: "LuaJIT's message has the first line of the source, cut after 45 characters, and one token from anywhere in it: what Kong says of a field that came from a Secret is never shown",
+			Run: func(t *testing.T, a *Admin) {
+				refuses(t, a, []refusal{
+					{"pre-function", object{"access": []string{"local tok=\"SEKRET-abc-0123456789-0123456789-0123456789\"\nif tok the return end"}},
+						object{"config": object{"access": []string{
+							`error parsing pre-function: [string "local tok="SEKRET-abc-0123456789-0123456789-0..."]:2: 'then' expected near 'the'`}}}},
+					{"post-function", object{"log": []string{`x = {a = 1 "SEKRETNEAR-abc"}`}},
+						object{"config": object{"log": []string{
+							`error parsing post-function: [string "x = {a = 1 "SEKRETNEAR-abc"}"]:1: '}' expected near '"SEKRETNEAR-abc"'`}}}},
+				})
+			},
+		},
+		{
+			Name:  "null where a value has to be",
+			Cites: "null is not the default: 400 'required field missing', also where the key is taken, so that a wrong config is not reported as a conflict",
+			Run: func(t *testing.T, a *Admin) {
+				const missing = "required field missing"
+				list := []refusal{
+					{"request-termination", object{"status_code": nil}, object{"config": object{"status_code": missing}}},
+					{"datadog", object{"metrics": nil}, object{"config": object{"metrics": missing}}},
+				}
+				phases := []string{"access", "body_filter", "certificate", "header_filter", "log", "rewrite"}
+				for _, plugin := range []string{"pre-function", "post-function"} {
+					for i, phase := range phases {
+						config := object{phase: nil, phases[(i+1)%len(phases)]: []string{"return"}}
+						list = append(list, refusal{plugin, config, object{"config": object{phase: missing}}})
+					}
+				}
+				refuses(t, a, list)
+				svc, _ := a.Service(t, "taken")
+				body := object{"name": "request-termination", "service": ref(svc)}
+				a.Must(t, 201, "POST", "/plugins", body)
+				body["config"] = object{"status_code": nil}
+				is(t, "code", a.Must(t, 400, "POST", "/plugins", body).Body["code"], 2)
+			},
+		},
+		{
+			Name:  "null that is taken",
+			Cites: "some fields with a default take null and answer null: whether null is allowed is Kong's to say, and a declared null is compared as null",
+			Run: func(t *testing.T, a *Admin) {
+				svc, _ := a.Service(t, "s")
+				for plugin, fields := range map[string][]string{
+					"loggly":  {"log_level", "server_errors_severity", "successful_severity", "client_errors_severity"},
+					"session": {"remember", "read_body_for_logout"},
+				} {
+					config := object{}
+					if plugin == "loggly" {
+						config["key"] = "k"
+					}
+					for _, f := range fields {
+						config[f] = nil
+					}
+					answered := a.Must(t, 200, "PUT", "/plugins/"+a.ID(), object{"name": plugin, "service": ref(svc), "config": config}).Body["config"].(map[string]any)
+					for _, f := range fields {
+						is(t, plugin+"."+f, answered[f], nil)
+					}
+				}
+			},
+		},
+		{
+			Name:  "values that break Kong",
+			Cites: "500 without a reason for a number where Kong looks into a record: it is the config's fault and not the gateway's, however often it is sent",
+			Run: func(t *testing.T, a *Admin) {
+				svc, _ := a.Service(t, "s")
+				for _, r := range []struct {
+					plugin string
+					config object
+				}{
+					{"acme", object{"account_email": "a@b.example", "storage_config": 0}},
+					{"acme", object{"account_email": "a@b.example", "storage_config": true}},
+					{"rate-limiting", object{"minute": 1, "redis": 5, "redis_host": "r"}},
+				} {
+					body := object{"name": r.plugin, "service": ref(svc), "config": r.config}
+					is(t, r.plugin, a.Must(t, 500, "PUT", "/plugins/"+a.ID(), body).Body, object{"message": "An unexpected error occurred"})
+				}
 			},
 		},
 		{

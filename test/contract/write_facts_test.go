@@ -183,6 +183,19 @@ func patchFacts() []fact {
 			},
 		},
 		{
+			Name:  "PATCH of nothing that has a name",
+			Cites: "404 with name, code 6 and fields instead of the plain body: a 404 with a code is an answer of Kong, too",
+			Run: func(t *testing.T, a *Admin) {
+				for field, key := range map[string]string{"id": a.ID(), "instance_name": a.Name("nobody")} {
+					what := map[string]string{"id": "primary key "}[field]
+					is(t, field, a.Must(t, 404, "PATCH", "/plugins/"+key, object{"name": "key-auth"}).Body, object{
+						"message": "could not find the entity with " + what + "'{" + field + `="` + key + `"}'`,
+						"fields":  object{field: key}, "name": "not found", "code": 6,
+					})
+				}
+			},
+		},
+		{
 			Name:  "PATCH does not change an ID",
 			Cites: "an ID in the body selects the row instead, 404 code 6 when there is none: an ID is for life",
 			Run: func(t *testing.T, a *Admin) {

@@ -247,15 +247,13 @@ func patchEntity(c *call, k *kind, segment string) *reply {
 	return ok(c.show(k, e))
 }
 
-// patchMissing is the answer to a PATCH of nothing. Unless the body has the name
-// and the whole scope of a plugin, Kong looks the plugin up for them first, and
-// answers plainly.
+// patchMissing answers a PATCH of a row that does not exist. Without a name Kong
+// reads the plugin first, to know its schema, and answers the plain 404. With a name
+// the database answers.
 func (c *call) patchMissing(k *kind, by key) *reply {
 	if k.name == "plugins" {
-		for _, f := range []string{"name", "route", "service", "consumer"} {
-			if _, sent := c.post[f]; !sent {
-				return notFound()
-			}
+		if _, sent := c.post["name"]; !sent {
+			return notFound()
 		}
 		if by.id != "" {
 			if rep := c.checkProtocols(k, c.post); rep != nil {

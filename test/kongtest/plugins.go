@@ -178,15 +178,19 @@ func (c *call) routeOf(reference any) map[string]any {
 	return route
 }
 
-// checkPatchedProtocols is checkProtocols for a PATCH. Kong fills in what the body
-// leaves out, so that it checks them also when nothing of it was sent.
+// checkPatchedProtocols is checkProtocols for a PATCH: only when the body has
+// protocols, service or route, and then with the other two as they are.
 func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *reply {
-	merged := map[string]any{}
+	merged, check := map[string]any{}, false
 	for _, f := range []string{"protocols", "service", "route"} {
 		v, sent := c.post[f]
 		if merged[f] = v; !sent {
 			merged[f] = current[f]
 		}
+		check = check || sent
+	}
+	if !check {
+		return nil
 	}
 	return c.checkProtocols(k, merged)
 }

@@ -51,8 +51,8 @@ type field struct {
 	// Indexed is set where Kong's code reads a field of the record before it checks
 	// that the value is a record. A number or true breaks Kong there.
 	Indexed bool `json:"x-indexed"`
-	rec       *record
-	raw       map[string]json.RawMessage
+	rec     *record
+	raw     map[string]json.RawMessage
 }
 
 // optional tells an attribute that is null from one that is not there.
