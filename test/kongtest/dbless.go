@@ -296,7 +296,7 @@ func (l *loader) answer() map[string]any {
 		}
 		rows := map[string]any{}
 		for id, r := range tab.rows {
-			e := l.c.show(tab.kind, r.entity)
+			e := l.c.s.show(tab.kind, r.entity)
 			if name == "plugins" {
 				hideTwins(e)
 			}

@@ -1,7 +1,6 @@
 package kongtest
 
 import (
-	"math/rand"
 	"net/http"
 	"strings"
 
@@ -62,17 +61,14 @@ func (c *call) find(k *kind, segment string) (map[string]any, *reply) {
 	return e, rep
 }
 
-// show is an entity as Kong answers it: its own copy, sets in any order.
-func (c *call) show(k *kind, e map[string]any) map[string]any {
+// show is an entity as Kong answers it: a copy of its own, sets in the order of a
+// hash table.
+func (s *Server) show(k *kind, e map[string]any) map[string]any {
 	out := cloneMap(e)
-	shuffle(k, c.s.newRand(), out)
-	return out
-}
-
-func shuffle(k *kind, rnd *rand.Rand, e map[string]any) {
 	if k.name != "consumer_groups" { // which has no schema here
-		schema.Shuffle(k.name, e, rnd)
+		schema.Reorder(k.name, out, uint64(s.cfg.seed))
 	}
+	return out
 }
 
 // getEntity answers GET /{kind}/{key}.
@@ -81,7 +77,7 @@ func getEntity(c *call, k *kind, segment string) *reply {
 	if rep != nil {
 		return rep
 	}
-	return ok(c.show(k, e))
+	return ok(c.s.show(k, e))
 }
 
 // postEntity answers POST /{kind}.
@@ -102,7 +98,7 @@ func postEntity(c *call, k *kind) *reply {
 	if rep != nil {
 		return rep
 	}
-	return created(c.show(k, e))
+	return created(c.s.show(k, e))
 }
 
 // nullID says whether the body has an ID of null. Kong makes none then, and
@@ -134,7 +130,7 @@ func putEntity(c *call, k *kind, segment string) *reply {
 	if rep := c.s.write(c, func(t *tx) *reply { return t.upsert(c, k, by, e) }); rep != nil {
 		return rep
 	}
-	return ok(c.show(k, e))
+	return ok(c.s.show(k, e))
 }
 
 // upsert inserts e, or replaces the row that by names; e gets that row's ID. A key
@@ -244,7 +240,7 @@ func patchEntity(c *call, k *kind, segment string) *reply {
 	if rep != nil {
 		return rep
 	}
-	return ok(c.show(k, e))
+	return ok(c.s.show(k, e))
 }
 
 // patchMissing answers a PATCH of a row that does not exist. Without a name Kong

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"math/rand"
 	"net/http"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
@@ -102,7 +103,9 @@ func getEndpoints(*call) *reply {
 // getEnabled answers GET /plugins/enabled, in random order as Kong does.
 func getEnabled(c *call) *reply {
 	names := c.s.loadedPlugins()
-	c.s.newRand().Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	c.s.random(func(rnd *rand.Rand) {
+		rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	})
 	return ok(map[string]any{"enabled_plugins": names})
 }
 

@@ -138,7 +138,7 @@ func (n *nested) get(c *call) *reply {
 	if rep != nil {
 		return rep
 	}
-	return ok(c.show(n.child, child))
+	return ok(c.s.show(n.child, child))
 }
 
 // put creates the child, or moves it to this parent.

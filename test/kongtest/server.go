@@ -338,19 +338,20 @@ func encode(v any) []byte {
 }
 
 // newID is a random version 4 UUID from the server's seed.
-func (s *Server) newID() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, err := uuid.NewRandomFromReader(s.rnd)
-	if err != nil {
-		panic(fmt.Sprintf("kongtest: %v", err)) // rand.Rand.Read never fails
-	}
-	return id.String()
+func (s *Server) newID() (id string) {
+	s.random(func(rnd *rand.Rand) {
+		u, err := uuid.NewRandomFromReader(rnd)
+		if err != nil {
+			panic(fmt.Sprintf("kongtest: %v", err)) // rand.Rand.Read never fails
+		}
+		id = u.String()
+	})
+	return id
 }
 
-// newRand is a source of randomness for one answer.
-func (s *Server) newRand() *rand.Rand {
+// random hands the server's source of randomness to use.
+func (s *Server) random(use func(*rand.Rand)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return rand.New(rand.NewSource(s.rnd.Int63()))
+	use(s.rnd)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // record is one row. The entity is never changed in place: a write replaces it, so
@@ -12,7 +13,7 @@ type record struct {
 	workspace string
 	entity    map[string]any
 	keys      []uniqueKey
-	encoded   *encodings
+	encoded   *atomic.Pointer[[]byte] // see encodeRow
 }
 
 // table holds the rows of one kind in the order of their IDs, with its unique keys.
@@ -94,7 +95,7 @@ func (t *table) put(id, workspace string, e map[string]any, keys []uniqueKey) {
 	} else {
 		t.ids = added(t.ids, id)
 	}
-	t.rows[id] = record{workspace, e, keys, &encodings{}}
+	t.rows[id] = record{workspace, e, keys, &atomic.Pointer[[]byte]{}}
 	for _, k := range keys {
 		t.keys[k.index] = id
 	}

@@ -1,9 +1,11 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"hash/fnv"
 	"maps"
-	"math/rand"
 	"slices"
 )
 
@@ -110,10 +112,12 @@ func Update(entity string, current, patch map[string]any) (map[string]any, *Viol
 	return rec.read(merged), nil
 }
 
-// Shuffle puts the elements of every set of the entity in random order, in
-// place: Kong keeps sets in no stable order and answers them in any.
-func Shuffle(entity string, e map[string]any, rnd *rand.Rand) {
-	mustEntity(entity).shuffle(e, rnd)
+// Reorder puts the elements of every set of the entity in another order, in place.
+// Kong keeps a set in a hash table and answers its elements in the order of that,
+// which is never the order of the request here. The order is the same for the same
+// elements and salt.
+func Reorder(entity string, e map[string]any, salt uint64) {
+	mustEntity(entity).reorder(e, salt)
 }
 
 func mustEntity(name string) *record {
@@ -187,32 +191,56 @@ func (r *record) hideTwins(data map[string]any) {
 	}
 }
 
-func (r *record) shuffle(data map[string]any, rnd *rand.Rand) {
+func (r *record) reorder(data map[string]any, salt uint64) {
 	sub := r.sub(data)
 	for _, nf := range r.fields {
-		r.resolve(nf.name, sub).shuffle(data[nf.name], rnd)
+		r.resolve(nf.name, sub).reorder(data[nf.name], salt)
 	}
 }
 
-func (f *field) shuffle(v any, rnd *rand.Rand) {
+func (f *field) reorder(v any, salt uint64) {
 	switch t := v.(type) {
 	case []any:
 		if f.Type == "set" {
-			rnd.Shuffle(len(t), func(i, j int) { t[i], t[j] = t[j], t[i] })
+			hashOrder(t, salt)
 		}
 		for _, e := range t {
 			if f.Elements != nil {
-				f.Elements.shuffle(e, rnd)
+				f.Elements.reorder(e, salt)
 			}
 		}
 	case map[string]any:
 		for _, k := range sortedKeys(t) {
 			if f.Values != nil {
-				f.Values.shuffle(t[k], rnd)
+				f.Values.reorder(t[k], salt)
 			}
 		}
 		if f.rec != nil {
-			f.rec.shuffle(t, rnd)
+			f.rec.reorder(t, salt)
 		}
+	}
+}
+
+// hashOrder sorts a set by the hashes of its elements, or differently if that is
+// the order it has.
+func hashOrder(set []any, salt uint64) {
+	hashes := make(map[string]uint64, len(set))
+	key := func(e any) string {
+		b, _ := json.Marshal(e) // JSON values always encode
+		return string(b)
+	}
+	for _, e := range set {
+		k := key(e)
+		h := fnv.New64a()
+		_, _ = fmt.Fprintf(h, "%d %s", salt, k) // a hash takes everything
+		hashes[k] = h.Sum64()
+	}
+	byHash := func(a, b any) int { return cmp.Compare(hashes[key(a)], hashes[key(b)]) }
+	if !slices.IsSortedFunc(set, byHash) {
+		slices.SortStableFunc(set, byHash)
+		return
+	}
+	if len(set) > 1 {
+		copy(set, append(slices.Clone(set[1:]), set[0]))
 	}
 }

@@ -2,7 +2,6 @@ package schema
 
 import (
 	"encoding/json"
-	"math/rand"
 	"regexp"
 	"slices"
 	"testing"
@@ -265,23 +264,35 @@ func TestAutoFields(t *testing.T) {
 	}
 }
 
-// TestShuffle moves the elements of sets and of nothing else.
-func TestShuffle(t *testing.T) {
-	e := m{
-		"name": "cors", "tags": []any{"a", "b", "c", "d", "e", "f"},
-		"config": m{"methods": []any{"GET", "PUT", "POST", "HEAD", "PATCH"}},
-	}
-	before := cloneMap(e)
-	Shuffle("plugins", e, rand.New(rand.NewSource(1)))
-	if d := gocmp.Diff(before["config"], e["config"]); d != "" {
-		t.Errorf("an array moved:\n%s", d)
-	}
-	if gocmp.Equal(before["tags"], e["tags"]) {
-		t.Error("the set did not move")
-	}
-	mustEntity("plugins").sortSets(e)
-	if d := gocmp.Diff(before, e); d != "" {
-		t.Errorf("other elements:\n%s", d)
+// TestReorder moves the elements of sets and of nothing else, whatever order they
+// have, and always to the same order.
+func TestReorder(t *testing.T) {
+	for n := 2; n < 6; n++ {
+		e := m{
+			"name": "cors", "tags": []any{"a", "b", "c", "d", "e", "f"}[:n],
+			"config": m{"methods": []any{"GET", "PUT", "POST", "HEAD", "PATCH"}},
+		}
+		before, twice := cloneMap(e), cloneMap(e)
+		Reorder("plugins", e, 1)
+		Reorder("plugins", twice, 1)
+		if d := gocmp.Diff(e, twice); d != "" {
+			t.Errorf("two orders of %d elements:\n%s", n, d)
+		}
+		if d := gocmp.Diff(before["config"], e["config"]); d != "" {
+			t.Errorf("an array moved:\n%s", d)
+		}
+		if gocmp.Equal(before["tags"], e["tags"]) {
+			t.Errorf("a set of %d did not move", n)
+		}
+		hashed := cloneMap(e)
+		Reorder("plugins", hashed, 1)
+		if gocmp.Equal(hashed["tags"], e["tags"]) {
+			t.Errorf("a set of %d in the order of its hashes did not move", n)
+		}
+		mustEntity("plugins").sortSets(e)
+		if d := gocmp.Diff(before, e); d != "" {
+			t.Errorf("other elements:\n%s", d)
+		}
 	}
 }
 
