@@ -77,6 +77,16 @@ func generalFacts() []fact {
 			},
 		},
 		{
+			Name:  "a path that nginx refuses",
+			Cites: "a malformed escape is 400 with an HTML page from nginx, in front of Kong: an answer that is no JSON says nothing of an entity",
+			Run: func(t *testing.T, a *Admin) {
+				ans := a.Must(t, 400, "GET", "/plugins/%zz", nil)
+				if ct := ans.Header.Get("Content-Type"); !strings.HasPrefix(ct, "text/html") || ans.Body != nil {
+					t.Errorf("%s: %s", ct, ans.Raw)
+				}
+			},
+		},
+		{
 			Name:  "wrong method",
 			Cites: `405 {"message":"Method not allowed"} from DB mode; 405 with code 12 is DB-less, and the two must not be confused`,
 			Run: func(t *testing.T, a *Admin) {

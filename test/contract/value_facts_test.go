@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,24 @@ func valueFacts() []fact {
 				svc, _ := a.Service(t, "s")
 				p := a.Must(t, 201, "POST", "/plugins", limit(svc))
 				is(t, "protocols", sorted(p.Body["protocols"]), []string{"grpc", "grpcs", "http", "https"})
+			},
+		},
+		{
+			Name:  "sets have an order of their own",
+			Cites: "a set is answered in the order of a hash table, whatever order was sent: one that differs in its order alone is no drift",
+			Run: func(t *testing.T, a *Admin) {
+				svc, _ := a.Service(t, "s")
+				path, kept := "/plugins/"+a.ID(), 0
+				for _, sent := range [][]string{{"grpc", "grpcs", "http", "https"}, {"https", "http", "grpcs", "grpc"}} {
+					answered := a.Must(t, 200, "PUT", path, limit(svc, object{"protocols": sent})).Body["protocols"]
+					is(t, "elements", sorted(answered), []string{"grpc", "grpcs", "http", "https"})
+					if fmt.Sprint(answered) == fmt.Sprint(sent) {
+						kept++
+					}
+				}
+				if kept == 2 {
+					t.Error("both orders were kept")
+				}
 			},
 		},
 		{

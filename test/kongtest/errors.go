@@ -39,19 +39,6 @@ func unexpectedHappened() *reply {
 	return message(http.StatusInternalServerError, "An unexpected error happened")
 }
 
-func unsupportedMediaType() *reply { return htmlPage(http.StatusUnsupportedMediaType) }
-
-// htmlPage is what nginx answers where Kong's own code is not asked.
-func htmlPage(status int) *reply {
-	title := itoa(status) + " " + http.StatusText(status)
-	return &reply{
-		status:      status,
-		contentType: "text/html; charset=UTF-8",
-		raw: []byte("<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n<center><h1>" +
-			title + "</h1></center>\r\n</body>\r\n</html>\r\n"),
-	}
-}
-
 // failure is Kong's error table: message, name and code, mostly with the fields
 // that are to blame.
 func failure(status, code int, name, text string, fields map[string]any) *reply {

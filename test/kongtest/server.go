@@ -92,6 +92,7 @@ func (s *Server) listen() {
 		s.url = "https://" + l.Addr().String()
 		l = tls.NewListener(l, s.cfg.tls)
 	}
+	l = nginxListener{l}
 	s.listener = l
 	s.http = &http.Server{Handler: s.Handler(), ErrorLog: log.New(io.Discard, "", 0)}
 	s.work.Go(func() { _ = s.http.Serve(l) }) // always ErrServerClosed
