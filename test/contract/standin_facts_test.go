@@ -85,6 +85,37 @@ func databaseFacts() []standInFact {
 			},
 		},
 		{
+			Name:  "database read-only",
+			Cites: "after a failover reads work, the status says reachable, and every write that gets as far as the database is 500: writes that fail alike are the gateway's trouble, not the config's",
+			Run: func(t *testing.T, a *Admin, srv *kongtest.Server) {
+				svc, _ := a.Service(t, "s")
+				path := "/plugins/" + text(a.Must(t, 201, "POST", "/plugins", limit(svc)).Body["id"])
+				srv.SetDatabaseReadOnly(true)
+				a.Must(t, 200, "GET", path, nil)
+				is(t, "status", a.Must(t, 200, "GET", "/status", nil).Body["database"], object{"reachable": true})
+				is(t, "PUT", a.Must(t, 500, "PUT", path, limit(svc)).Body, broken)
+				is(t, "DELETE", a.Must(t, 500, "DELETE", path, nil).Body, broken)
+				a.Must(t, 400, "PUT", path, object{"name": "nope"})
+				srv.SetDatabaseReadOnly(false)
+				a.Must(t, 200, "PUT", path, limit(svc))
+			},
+		},
+		{
+			Name:    "a rate limit in front",
+			Cites:   "429 with Retry-After and a body without a code, for any request: it says nothing of a plugin, and nothing was done",
+			Options: []kongtest.Option{kongtest.WithRateLimit(0.001, 2)},
+			Run: func(t *testing.T, a *Admin, srv *kongtest.Server) {
+				a.Must(t, 200, "GET", "/", nil)
+				a.Must(t, 200, "GET", "/plugins", nil)
+				ans := a.Must(t, 429, "POST", "/plugins", object{"name": "cors"})
+				is(t, "body", ans.Body, object{"message": "API rate limit exceeded"})
+				is(t, "Retry-After", ans.Header.Get("Retry-After"), "1")
+				if n := len(srv.Plugins()); n != 0 {
+					t.Errorf("%d plugins", n)
+				}
+			},
+		},
+		{
 			Name:  "in doubt: a create",
 			Cites: "a POST answered 500 is applied when the lock goes: before another create the row is looked for, by instance name",
 			Run: func(t *testing.T, a *Admin, srv *kongtest.Server) {

@@ -8,13 +8,14 @@ import (
 
 // database is the store behind a lock, together with the ways it can fail.
 type database struct {
-	mu      sync.RWMutex
-	store   *store
-	down    bool
-	frozen  chan struct{} // closed when the database answers again; nil when it does
-	locked  bool
-	waiting []*statement // held up by the lock, in order of arrival
-	late    []*statement // held back by a CommitLate fault
+	mu       sync.RWMutex
+	store    *store
+	down     bool
+	readOnly bool
+	frozen   chan struct{} // closed when the database answers again; nil when it does
+	locked   bool
+	waiting  []*statement // held up by the lock, in order of arrival
+	late     []*statement // held back by a CommitLate fault
 }
 
 // statement is a write on its way to the database.
@@ -83,7 +84,12 @@ func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
 	}
 	st := newStatement(nil)
 	givenUp := false
-	st.run = func() *reply { return fn(s.transaction(c, givenUp)) }
+	st.run = func() *reply {
+		if s.db.readOnly {
+			return unexpected()
+		}
+		return fn(s.transaction(c, givenUp))
+	}
 
 	s.db.mu.Lock()
 	switch {
@@ -139,6 +145,15 @@ func (s *Server) SetDatabaseDown(down bool) {
 		}
 		s.db.waiting = nil
 	}
+}
+
+// SetDatabaseReadOnly makes PostgreSQL refuse writes, as a replica does that has
+// not been promoted after a failover: reads go on, GET /status says "reachable":
+// true, and every write that gets as far as the database answers 500.
+func (s *Server) SetDatabaseReadOnly(readOnly bool) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	s.db.readOnly = readOnly
 }
 
 // SetDatabaseFrozen makes PostgreSQL stop answering: every request that needs it

@@ -2,6 +2,7 @@ package kongtest
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"sort"
 	"strconv"
@@ -15,7 +16,9 @@ type reply struct {
 	raw         []byte
 	contentType string
 	header      http.Header
-	drop        bool // close the connection instead of answering
+	stream      func(io.Writer) error // writes the body instead of body and raw
+	drop        bool                  // close the connection instead of answering
+	notKong     bool                  // answered in front of Kong, without its headers
 }
 
 func jsonReply(status int, body any) *reply { return &reply{status: status, body: body} }

@@ -29,6 +29,12 @@ const (
 	Truncate
 	// AnswerAfter does what was asked, then answers Status, Header and Body instead.
 	AnswerAfter
+	// EndlessList answers a page of Rows made-up rows with a next page, however many
+	// pages were read before. Other requests than lists are handled as usual.
+	EndlessList
+	// GiantPage answers a list with one page of made-up rows, of at least Bytes bytes.
+	// Other requests than lists are handled as usual.
+	GiantPage
 )
 
 // Fault is something that goes wrong with requests of one method to one path
@@ -38,16 +44,34 @@ type Fault struct {
 	Template string // "/plugins/{id}"; empty: any
 	Skip     int    // let this many matching requests pass first
 	Times    int    // affect this many; 0 means every one
-	Kind     FaultKind
-	Status   int // of Answer, AnswerAfter, CommitLate; 0 is 500 (CommitLate: no answer)
-	Header   http.Header
-	Body     string // empty: {"message":"An unexpected error occurred"}
-	// Delay is waited before the request is handled; for DropAfter and AnswerAfter
+	// Share is the probability that a request of those is affected, drawn from the
+	// server's seed; 0 means that each one is.
+	Share  float64
+	Kind   FaultKind
+	Status int // of Answer, AnswerAfter, CommitLate; 0 is 500 (CommitLate: no answer)
+	Header http.Header
+	Body   string // empty: {"message":"An unexpected error occurred"}
+	// NotKong leaves Kong's headers out of Answer and AnswerAfter: something in front
+	// of Kong answers.
+	NotKong bool
+	Rows    int   // of a page of EndlessList; 0 is as many as the client asks for
+	Bytes   int64 // of GiantPage
+	// Delay is waited before the request is handled, so before each page of a list; for DropAfter and AnswerAfter
 	// after it was handled; for CommitLate it is when the write is committed.
 	Delay time.Duration
 	// Before is called when the fault takes effect, before the request is handled:
 	// a place to change Kong between two requests of a client.
 	Before func(*http.Request)
+}
+
+// BackendUnavailable is the fault of a load balancer in front of Kong that finds no
+// server for a share of the requests: 503 with a page of its own.
+func BackendUnavailable(share float64) Fault {
+	return Fault{
+		Kind: Answer, Status: http.StatusServiceUnavailable, Share: share, NotKong: true,
+		Header: http.Header{"Content-Type": {"text/html"}, "Cache-Control": {"no-cache"}},
+		Body:   "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n",
+	}
 }
 
 type armed struct {
@@ -74,7 +98,7 @@ func (s *Server) Inject(f Fault) (remove func()) {
 }
 
 // take returns the fault for a request, nil if there is none.
-func (f *faults) take(method, template string) *Fault {
+func (f *faults) take(method, template string, draw func() float64) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var hit *Fault
@@ -82,7 +106,7 @@ func (f *faults) take(method, template string) *Fault {
 		if a.Method != "" && a.Method != method || a.Template != "" && a.Template != template {
 			continue
 		}
-		if hit == nil && a.due() {
+		if hit == nil && a.due() && (a.Share == 0 || draw() < a.Share) {
 			hit = &a.Fault
 		}
 		a.seen++
@@ -101,7 +125,7 @@ type lateness struct{ statement *statement }
 // answer handles the call, with its fault if it has one; cut says that the body
 // breaks off.
 func (s *Server) answer(c *call) (rep *reply, cut bool) {
-	f := s.faults.take(c.r.Method, c.template())
+	f := s.faults.take(c.r.Method, c.template(), s.draw)
 	if f == nil {
 		return s.handle(c), false
 	}
@@ -125,6 +149,9 @@ func (s *Server) answer(c *call) (rep *reply, cut bool) {
 		return f.reply(), false
 	case CommitLate:
 		return s.commitLate(c, f), false
+	case EndlessList, GiantPage:
+		s.pause(c, f.Delay)
+		return s.madeUpList(c, f), false
 	default:
 		s.pause(c, f.Delay)
 		rep = s.handle(c)
@@ -132,8 +159,21 @@ func (s *Server) answer(c *call) (rep *reply, cut bool) {
 	}
 }
 
+// madeUpList answers a list with made-up rows.
+func (s *Server) madeUpList(c *call, f *Fault) *reply {
+	k := c.listedKind()
+	switch {
+	case c.r.Method != http.MethodGet || k == nil:
+		return s.handle(c)
+	case f.Kind == GiantPage:
+		return c.giantPage(k, f.Bytes)
+	}
+	return c.endlessPage(k, f.Rows)
+}
+
 func (f *Fault) reply() *reply {
 	rep := unexpected()
+	rep.notKong = f.NotKong
 	if f.Status != 0 {
 		rep.status = f.Status
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // DefaultVersion is the Kong version the stand-in was measured against.
@@ -26,6 +28,7 @@ type config struct {
 	tls        *tls.Config
 	token      *token
 	dbTimeout  time.Duration
+	limiter    *rate.Limiter
 	logf       func(format string, args ...any)
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 )
 
 // Server is a stand-in for Kong's Admin API. Make one with New or Start.
@@ -44,6 +45,7 @@ type Server struct {
 	workspaces map[string]bool
 	disabled   map[string]bool
 	configHash string
+	limiter    *rate.Limiter // nil: no limit
 }
 
 // New starts a server on a free port of 127.0.0.1, or where WithListen says. It
@@ -54,7 +56,7 @@ func New(opts ...Option) *Server {
 	s.db.store = newStore(s.kinds)
 	s.rnd = rand.New(rand.NewSource(s.cfg.seed))
 	s.dbless, s.version = s.cfg.dbless, s.cfg.version
-	s.configHash = emptyConfigHash
+	s.configHash, s.limiter = emptyConfigHash, s.cfg.limiter
 	s.nodeID = s.newID()
 	s.workspaces = map[string]bool{}
 	if s.cfg.enterprise {
@@ -163,7 +165,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		Time: s.cfg.clock(), Method: r.Method, Path: path, Template: c.template(),
 		Query: r.URL.RawQuery, Workspace: c.workspace, UserAgent: r.UserAgent(),
 	})
-	rep, cut := s.answer(c)
+	rep, cut := rateLimited(), false
+	if s.withinRateLimit() {
+		rep, cut = s.answer(c)
+	}
 	status := rep.status
 	if rep.drop {
 		status = 0
@@ -289,13 +294,33 @@ func (s *Server) send(w http.ResponseWriter, c *call, rep *reply, cut bool) {
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
-	s.commonHeaders(h, c)
+	if !rep.notKong {
+		s.commonHeaders(h, c)
+	}
 	body := rep.raw
 	if rep.raw == nil && rep.body != nil {
 		body = encode(rep.body)
 	}
-	if body != nil {
+	rep.contentHeaders(h, body)
+	w.WriteHeader(rep.status)
+	if cut {
+		_, _ = w.Write(body[:len(body)/2]) // the connection is closed anyway
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	if rep.stream != nil {
+		_ = rep.stream(w) // as below
+		return
+	}
+	_, _ = w.Write(body) // a client that went away is no concern of the server
+}
+
+// contentHeaders sets the headers about the body, then those of the reply.
+func (rep *reply) contentHeaders(h http.Header, body []byte) {
+	if body != nil || rep.stream != nil {
 		h.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	if body != nil {
 		h.Set("Content-Length", itoa(len(body)))
 	}
 	if rep.contentType != "" {
@@ -304,13 +329,6 @@ func (s *Server) send(w http.ResponseWriter, c *call, rep *reply, cut bool) {
 	for name, values := range rep.header {
 		h[http.CanonicalHeaderKey(name)] = values
 	}
-	w.WriteHeader(rep.status)
-	if cut {
-		_, _ = w.Write(body[:len(body)/2]) // the connection is closed anyway
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}
-	_, _ = w.Write(body) // a client that went away is no concern of the server
 }
 
 func (s *Server) commonHeaders(h http.Header, c *call) {
@@ -348,6 +366,12 @@ func (s *Server) newID() (id string) {
 		id = u.String()
 	})
 	return id
+}
+
+// draw is a random number in [0,1) from the server's seed.
+func (s *Server) draw() (n float64) {
+	s.random(func(rnd *rand.Rand) { n = rnd.Float64() })
+	return n
 }
 
 // random hands the server's source of randomness to use.

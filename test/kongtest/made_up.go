@@ -1,0 +1,99 @@
+package kongtest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// The rows of EndlessList and GiantPage: valid entities that are in no database.
+// Their IDs count up, so that the offset of a page says which row is next.
+
+// madeUpID is the ID of row n. All rows are in the order of their IDs.
+func madeUpID(n int64) string { return fmt.Sprintf("ffffffff-ffff-4fff-8fff-%012x", n) }
+
+// madeUpRows returns a function that makes row n of a kind.
+func (s *Server) madeUpRows(k *kind) func(n int64) []byte {
+	body := map[string]map[string]any{
+		"services":        {"host": "made.up"},
+		"routes":          {"paths": []any{"/made-up"}},
+		"consumers":       {"custom_id": "made-up"},
+		"plugins":         {"name": "key-auth"},
+		"consumer_groups": {"name": "made-up"},
+	}[k.name]
+	e, rep := s.validateInsert(k, body)
+	mustNot(rep, "make up "+k.name)
+	e["created_at"], e["updated_at"] = seconds(s.cfg.clock()), seconds(s.cfg.clock())
+	return func(n int64) []byte {
+		row := maps.Clone(e)
+		row["id"] = madeUpID(n)
+		row[k.endpointKey] = "made-up-" + strconv.FormatInt(n, 10)
+		return encode(row)
+	}
+}
+
+// listedKind is the kind that the endpoint lists, nil if it lists none.
+func (c *call) listedKind() *kind {
+	template := c.template()
+	return c.s.kinds[template[strings.LastIndexByte(template, '/')+1:]]
+}
+
+// endlessPage is one page of rows made-up rows, or as many as the client asks for,
+// with a next page.
+func (c *call) endlessPage(k *kind, rows int) *reply {
+	p, rep := c.page(k)
+	if rep != nil {
+		return rep
+	}
+	if rows == 0 {
+		rows = p.size
+	}
+	var first int64
+	if p.after != "" {
+		last, err := strconv.ParseInt(p.after[strings.LastIndexByte(p.after, '-')+1:], 16, 64)
+		if err != nil {
+			return unexpected()
+		}
+		first = last + 1
+	}
+	row := c.s.madeUpRows(k)
+	data := make([]string, rows)
+	for i := range data {
+		data[i] = string(row(first + int64(i)))
+	}
+	suffix, rep := nextSuffix(c.query)
+	if rep != nil {
+		return rep
+	}
+	offset := encodeOffset(madeUpID(first + int64(max(rows, 1)) - 1))
+	next := encode(map[string]any{"offset": offset, "next": rawPath(c.r) + "?offset=" + escape(offset) + suffix})
+	return &reply{status: 200, raw: []byte(`{"data":[` + strings.Join(data, ",") + "]," + string(next[1:]))}
+}
+
+// giantPage is one page of at least size bytes, written as it is made.
+func (c *call) giantPage(k *kind, size int64) *reply {
+	row := c.s.madeUpRows(k)
+	return &reply{status: 200, stream: func(w io.Writer) error {
+		out := bufio.NewWriter(w)
+		if _, err := out.WriteString(`{"data":[`); err != nil {
+			return err
+		}
+		for n, written := int64(0), int64(0); written < size; n++ {
+			b := row(n)
+			if n > 0 {
+				b = append([]byte{','}, b...)
+			}
+			if _, err := out.Write(b); err != nil {
+				return err
+			}
+			written += int64(len(b))
+		}
+		if _, err := out.WriteString(`],"next":null}`); err != nil {
+			return err
+		}
+		return out.Flush()
+	}}
+}
