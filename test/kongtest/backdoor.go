@@ -63,16 +63,16 @@ func (s *Server) SeedIn(workspace, entity string, body map[string]any) map[strin
 	body = plain(body)
 	c := s.backdoor(workspace)
 	var e map[string]any
-	rep := s.behind(workspace, func(t *tx) *reply {
+	resp := s.backdoorTx(workspace, func(t *tx) *response {
 		resolved := t.resolveNames(k, body)
-		var rep *reply
-		if e, rep = s.validateInsert(k, resolved); rep != nil {
-			return rep
+		var resp *response
+		if e, resp = s.validateInsert(k, resolved); resp != nil {
+			return resp
 		}
-		c.stamp(k, e)
+		c.setStoreFields(k, e)
 		return t.insert(k, e)
 	})
-	mustNot(rep, "seed "+entity)
+	panicOnError(resp, "seed "+entity)
 	return cloneMap(e)
 }
 
@@ -87,14 +87,14 @@ func (s *Server) Edit(entity, idOrName string, patch map[string]any) map[string]
 	k := s.table(entity).kind
 	patch = plain(patch)
 	var e map[string]any
-	rep := s.behind(defaultWorkspace, func(t *tx) *reply {
+	resp := s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		current, found := t.get(k, t.workspace, keyOf(idOrName))
 		if !found {
 			return notFound()
 		}
-		var rep *reply
-		if e, rep = s.validateUpdate(k, current, t.resolveNames(k, patch)); rep != nil {
-			return rep
+		var resp *response
+		if e, resp = s.validateUpdate(k, current, t.resolveNames(k, patch)); resp != nil {
+			return resp
 		}
 		e["id"] = current["id"]
 		if e["created_at"] == nil {
@@ -103,7 +103,7 @@ func (s *Server) Edit(entity, idOrName string, patch map[string]any) map[string]
 		e["updated_at"] = seconds(s.cfg.clock())
 		return t.replace(k, e)
 	})
-	mustNot(rep, "edit "+entity+" "+idOrName)
+	panicOnError(resp, "edit "+entity+" "+idOrName)
 	return cloneMap(e)
 }
 
@@ -114,26 +114,26 @@ func (s *Server) DeletePlugin(idOrName string) { s.Delete("plugins", idOrName) }
 // when it is a service that has routes.
 func (s *Server) Delete(entity, idOrName string) {
 	k := s.table(entity).kind
-	rep := s.behind(defaultWorkspace, func(t *tx) *reply {
+	resp := s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		e, found := t.get(k, t.workspace, keyOf(idOrName))
 		if !found {
 			return nil
 		}
 		return t.erase(k, str(e["id"]))
 	})
-	mustNot(rep, "delete "+entity+" "+idOrName)
+	panicOnError(resp, "delete "+entity+" "+idOrName)
 }
 
 // Truncate deletes everything: an empty database in place of the old one.
 func (s *Server) Truncate() {
-	mustNot(s.behind(defaultWorkspace, func(t *tx) *reply {
+	panicOnError(s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		t.restore(newStore(s.kinds))
 		return nil
 	}), "truncate")
 }
 
 // behind runs a statement of the back door.
-func (s *Server) behind(workspace string, fn func(*tx) *reply) *reply {
+func (s *Server) backdoorTx(workspace string, fn func(*tx) *response) *response {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
 	t := &tx{store: s.db.store, workspace: workspace}
@@ -156,7 +156,7 @@ func (s *Server) backdoor(workspace string) *call {
 }
 
 // stamp fills in what the schema leaves to the store.
-func (c *call) stamp(k *kind, e map[string]any) {
+func (c *call) setStoreFields(k *kind, e map[string]any) {
 	now := seconds(c.s.cfg.clock())
 	if e["id"] == nil {
 		e["id"] = c.s.newID()
@@ -200,8 +200,8 @@ func plain(body map[string]any) map[string]any {
 	return out
 }
 
-func mustNot(rep *reply, what string) {
-	if rep != nil {
-		panic(fmt.Sprintf("kongtest: %s: %d %s", what, rep.status, encode(rep.body)))
+func panicOnError(resp *response, what string) {
+	if resp != nil {
+		panic(fmt.Sprintf("kongtest: %s: %d %s", what, resp.status, encode(resp.body)))
 	}
 }

@@ -25,7 +25,7 @@ func takesBody(method string) bool {
 
 // checkContentType refuses bodies Kong does not read. It compares case-sensitively,
 // and a body without a type is refused, too (Kong 3.9.1, measured).
-func checkContentType(r *http.Request, body []byte) *reply {
+func checkContentType(r *http.Request, body []byte) *response {
 	if !takesBody(r.Method) {
 		return nil
 	}
@@ -46,14 +46,14 @@ func checkContentType(r *http.Request, body []byte) *reply {
 
 // parseBody reads the arguments of a write. Form arguments are still strings:
 // what they mean depends on the schema (see form.go).
-func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, form args, rep *reply) {
+func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, form args, resp *response) {
 	ct := r.Header.Get("Content-Type")
 	switch {
 	case !takesBody(r.Method) || ct == "":
 		return map[string]any{}, nil, nil
 	case strings.HasPrefix(ct, typeJSON):
-		post, rep = parseJSON(body)
-		return post, nil, rep
+		post, resp = parseJSON(body)
+		return post, nil, resp
 	case strings.HasPrefix(ct, typeForm):
 		form, more := parseArgs(string(body), limit)
 		if more && limit == maxEntityArgs {
@@ -67,7 +67,7 @@ func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, fo
 
 // parseJSON reads a JSON body. An array counts as an object without fields; other
 // values break Kong's handlers.
-func parseJSON(body []byte) (map[string]any, *reply) {
+func parseJSON(body []byte) (map[string]any, *response) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	var v any
 	if err := dec.Decode(&v); err != nil {

@@ -20,12 +20,12 @@ type database struct {
 
 // statement is a write on its way to the database.
 type statement struct {
-	run  func() *reply // called with the database locked
-	done chan *reply   // buffered
+	run  func() *response // called with the database locked
+	done chan *response   // buffered
 }
 
-func newStatement(run func() *reply) *statement {
-	return &statement{run: run, done: make(chan *reply, 1)}
+func newStatement(run func() *response) *statement {
+	return &statement{run: run, done: make(chan *response, 1)}
 }
 
 // finish runs the statements in order.
@@ -37,7 +37,7 @@ func finish(list []*statement) {
 
 // available answers 500 when the database is stopped, and does so after the
 // time-out when it is frozen.
-func (s *Server) available(ctx context.Context) *reply {
+func (s *Server) available(ctx context.Context) *response {
 	s.db.mu.RLock()
 	down, frozen := s.db.down, s.db.frozen
 	s.db.mu.RUnlock()
@@ -65,9 +65,9 @@ func (s *Server) wait(ctx context.Context, c <-chan struct{}) bool {
 }
 
 // read runs fn with the database open for reading.
-func (s *Server) read(ctx context.Context, fn func(*store)) *reply {
-	if rep := s.available(ctx); rep != nil {
-		return rep
+func (s *Server) read(ctx context.Context, fn func(*store)) *response {
+	if resp := s.available(ctx); resp != nil {
+		return resp
 	}
 	s.db.mu.RLock()
 	defer s.db.mu.RUnlock()
@@ -78,13 +78,13 @@ func (s *Server) read(ctx context.Context, fn func(*store)) *reply {
 // write runs one statement for a request. When the table is locked it waits for
 // the time-out and then answers 500, but the statement stays in the queue and is
 // run when the lock goes (Kong 3.9.1, measured).
-func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
-	if rep := s.available(c.ctx()); rep != nil {
-		return rep
+func (s *Server) write(c *call, fn func(*tx) *response) *response {
+	if resp := s.available(c.ctx()); resp != nil {
+		return resp
 	}
 	st := newStatement(nil)
 	givenUp := false
-	st.run = func() *reply {
+	st.run = func() *response {
 		if s.db.readOnly {
 			return unexpected()
 		}
@@ -98,7 +98,7 @@ func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
 		c.late.statement = st
 		s.db.late = append(s.db.late, st)
 		s.db.mu.Unlock()
-		return &reply{drop: true}
+		return &response{drop: true}
 	case !s.db.locked:
 		defer s.db.mu.Unlock()
 		return st.run()
@@ -109,8 +109,8 @@ func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
 	timer := time.NewTimer(s.cfg.dbTimeout)
 	defer timer.Stop()
 	select {
-	case rep := <-st.done:
-		return rep
+	case resp := <-st.done:
+		return resp
 	case <-timer.C:
 	case <-c.ctx().Done():
 	case <-s.closing:

@@ -48,12 +48,12 @@ func (x taken) restore(e, current map[string]any) {
 	}
 }
 
-func insertConsumerGroup(body map[string]any) (map[string]any, *reply) {
+func insertConsumerGroup(body map[string]any) (map[string]any, *response) {
 	e := map[string]any{"name": nil, "tags": nil}
 	return updateConsumerGroup(e, body)
 }
 
-func updateConsumerGroup(current, patch map[string]any) (map[string]any, *reply) {
+func updateConsumerGroup(current, patch map[string]any) (map[string]any, *response) {
 	e := shallow(current)
 	bad := map[string]any{}
 	for f, v := range patch {
@@ -78,7 +78,7 @@ func (s *Server) workspaceNames() []string {
 }
 
 // getWorkspaces answers GET /workspaces.
-func getWorkspaces(c *call) *reply {
+func getWorkspaces(c *call) *response {
 	list := []any{}
 	for _, name := range c.s.workspaceNames() {
 		list = append(list, map[string]any{"name": name})
@@ -87,10 +87,10 @@ func getWorkspaces(c *call) *reply {
 }
 
 // getWorkspace answers GET /workspaces/{name}.
-func getWorkspace(c *call) *reply {
+func getWorkspace(c *call) *response {
 	name := unescape(c.params[0], false)
 	if !slices.Contains(c.s.workspaceNames(), name) {
 		return notFound()
 	}
-	return jsonReply(http.StatusOK, map[string]any{"name": name})
+	return jsonResponse(http.StatusOK, map[string]any{"name": name})
 }

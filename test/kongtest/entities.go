@@ -15,7 +15,7 @@ type key struct {
 }
 
 // parseKey reads a path segment. A name that could not be one is 400 (code 10).
-func parseKey(k *kind, segment string) (key, *reply) {
+func parseKey(k *kind, segment string) (key, *response) {
 	s := unescape(segment, false)
 	if isUUID(s) {
 		return key{id: strings.ToLower(s), sent: s}, nil
@@ -43,27 +43,27 @@ func (t *store) get(k *kind, workspace string, by key) (map[string]any, bool) {
 }
 
 // lookup reads the row of a key; nil if there is none.
-func (c *call) lookup(k *kind, by key) (e map[string]any, rep *reply) {
-	rep = c.s.read(c.ctx(), func(st *store) { e, _ = st.get(k, c.workspace, by) })
-	return e, rep
+func (c *call) lookup(k *kind, by key) (e map[string]any, resp *response) {
+	resp = c.s.read(c.ctx(), func(st *store) { e, _ = st.get(k, c.workspace, by) })
+	return e, resp
 }
 
 // find reads the row that a path segment names, or answers 404.
-func (c *call) find(k *kind, segment string) (map[string]any, *reply) {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return nil, rep
+func (c *call) find(k *kind, segment string) (map[string]any, *response) {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return nil, resp
 	}
-	e, rep := c.lookup(k, by)
-	if rep == nil && e == nil {
-		rep = notFound()
+	e, resp := c.lookup(k, by)
+	if resp == nil && e == nil {
+		resp = notFound()
 	}
-	return e, rep
+	return e, resp
 }
 
 // show is an entity as Kong answers it: a copy of its own, sets in the order of a
 // hash table.
-func (s *Server) show(k *kind, e map[string]any) map[string]any {
+func (s *Server) render(k *kind, e map[string]any) map[string]any {
 	out := cloneMap(e)
 	if k.name != "consumer_groups" { // which has no schema here
 		schema.Reorder(k.name, out, uint64(s.cfg.seed))
@@ -72,33 +72,33 @@ func (s *Server) show(k *kind, e map[string]any) map[string]any {
 }
 
 // getEntity answers GET /{kind}/{key}.
-func getEntity(c *call, k *kind, segment string) *reply {
-	e, rep := c.find(k, segment)
-	if rep != nil {
-		return rep
+func getEntity(c *call, k *kind, segment string) *response {
+	e, resp := c.find(k, segment)
+	if resp != nil {
+		return resp
 	}
-	return ok(c.s.show(k, e))
+	return ok(c.s.render(k, e))
 }
 
 // postEntity answers POST /{kind}.
-func postEntity(c *call, k *kind) *reply {
-	e, rep := c.prepare(k, "create")
-	if rep != nil {
-		return rep
+func postEntity(c *call, k *kind) *response {
+	e, resp := c.prepare(k, "create")
+	if resp != nil {
+		return resp
 	}
 	if e["id"] == nil {
 		e["id"] = c.s.newID()
 	}
-	rep = c.s.write(c, func(t *tx) *reply {
+	resp = c.s.write(c, func(t *tx) *response {
 		if c.nullID() {
 			return primaryKeyViolation(map[string]any{"id": nil})
 		}
 		return t.insert(k, e)
 	})
-	if rep != nil {
-		return rep
+	if resp != nil {
+		return resp
 	}
-	return created(c.s.show(k, e))
+	return created(c.s.render(k, e))
 }
 
 // nullID says whether the body has an ID of null. Kong makes none then, and
@@ -110,32 +110,32 @@ func (c *call) nullID() bool {
 
 // putEntity answers PUT /{kind}/{key}: create or replace, 200 either way. The key
 // of the path wins over the body, whose ID has to be one all the same.
-func putEntity(c *call, k *kind, segment string) *reply {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return rep
+func putEntity(c *call, k *kind, segment string) *response {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return resp
 	}
 	c.decodeForm(k)
 	if by.id == "" {
 		c.post[k.endpointKey] = by.name
 		c.byName = true
 	}
-	e, rep := c.prepare(k, "create or update")
-	if rep != nil {
-		return rep
+	e, resp := c.prepare(k, "create or update")
+	if resp != nil {
+		return resp
 	}
 	if by.id != "" {
 		e["id"] = by.id
 	}
-	if rep := c.s.write(c, func(t *tx) *reply { return t.upsert(c, k, by, e) }); rep != nil {
-		return rep
+	if resp := c.s.write(c, func(t *tx) *response { return t.upsert(c, k, by, e) }); resp != nil {
+		return resp
 	}
-	return ok(c.s.show(k, e))
+	return ok(c.s.render(k, e))
 }
 
 // upsert inserts e, or replaces the row that by names; e gets that row's ID. A key
 // by name is what is said to be violated, whatever it was.
-func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *reply {
+func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *response {
 	if by.id != "" {
 		old, taken := t.tables[k.name].rows[by.id]
 		switch {
@@ -165,11 +165,11 @@ func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *reply {
 
 // prepare turns the body of a POST or PUT into the complete entity, without the
 // database seeing a write.
-func (c *call) prepare(k *kind, verb string) (map[string]any, *reply) {
+func (c *call) prepare(k *kind, verb string) (map[string]any, *response) {
 	c.decodeForm(k)
-	e, rep := c.complete(k, c.post)
-	if rep != nil {
-		return nil, rep
+	e, resp := c.complete(k, c.post)
+	if resp != nil {
+		return nil, resp
 	}
 	if c.s.isDBLess() {
 		return nil, withoutDatabase(verb, k.name)
@@ -180,22 +180,22 @@ func (c *call) prepare(k *kind, verb string) (map[string]any, *reply) {
 // complete validates a body and fills in defaults and timestamps. created_at is
 // now unless it was sent; updated_at always is. A plugin that is addressed by its
 // instance name goes past the check of protocols, as it does in Kong.
-func (c *call) complete(k *kind, body map[string]any) (map[string]any, *reply) {
+func (c *call) complete(k *kind, body map[string]any) (map[string]any, *response) {
 	if !c.byName {
-		if rep := c.checkProtocols(k, body); rep != nil {
-			return nil, rep
+		if resp := c.checkProtocols(k, body); resp != nil {
+			return nil, resp
 		}
 	}
-	if rep := checkShorthands(k, body, false); rep != nil {
-		return nil, rep
+	if resp := checkShorthands(k, body, false); resp != nil {
+		return nil, resp
 	}
-	body, rep := c.resolve(k, body)
-	if rep != nil {
-		return nil, rep
+	body, resp := c.resolve(k, body)
+	if resp != nil {
+		return nil, resp
 	}
-	e, rep := c.s.validateInsert(k, body)
-	if rep != nil {
-		return nil, rep
+	e, resp := c.s.validateInsert(k, body)
+	if resp != nil {
+		return nil, resp
 	}
 	now := seconds(c.s.cfg.clock())
 	if e["created_at"] == nil {
@@ -216,76 +216,76 @@ func lowerReferences(k *kind, e map[string]any) {
 
 // patchEntity answers PATCH /{kind}/{key}: it reads the row, merges, and writes all
 // of it back, so that of two at once one may be lost, as in Kong.
-func patchEntity(c *call, k *kind, segment string) *reply {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return rep
+func patchEntity(c *call, k *kind, segment string) *response {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return resp
 	}
-	current, rep := c.lookup(k, by)
-	if rep != nil {
-		return rep
+	current, resp := c.lookup(k, by)
+	if resp != nil {
+		return resp
 	}
 	c.decodePatch(k, current)
 	if current == nil {
 		return c.patchMissing(k, by)
 	}
-	e, rep := c.merge(k, by, current)
-	if rep != nil {
-		return rep
+	e, resp := c.merge(k, by, current)
+	if resp != nil {
+		return resp
 	}
 	if c.s.isDBLess() {
 		return withoutDatabase("update", k.name)
 	}
-	e, rep = c.update(k, by, current, e)
-	if rep != nil {
-		return rep
+	e, resp = c.update(k, by, current, e)
+	if resp != nil {
+		return resp
 	}
-	return ok(c.s.show(k, e))
+	return ok(c.s.render(k, e))
 }
 
 // patchMissing answers a PATCH of a row that does not exist. Without a name Kong
 // reads the plugin first, to know its schema, and answers the plain 404. With a name
 // the database answers.
-func (c *call) patchMissing(k *kind, by key) *reply {
+func (c *call) patchMissing(k *kind, by key) *response {
 	if k.name == "plugins" {
 		if _, sent := c.post["name"]; !sent {
 			return notFound()
 		}
 		if by.id != "" {
-			if rep := c.checkProtocols(k, c.post); rep != nil {
-				return rep
+			if resp := c.checkProtocols(k, c.post); resp != nil {
+				return resp
 			}
 		}
 	}
-	if rep := checkShorthands(k, c.post, true); rep != nil {
-		return rep
+	if resp := checkShorthands(k, c.post, true); resp != nil {
+		return resp
 	}
 	return noSuch(k, by)
 }
 
-func noSuch(k *kind, by key) *reply {
+func noSuch(k *kind, by key) *response {
 	if by.id == "" {
 		return noSuchKey(k.endpointKey, by.name)
 	}
 	return noSuchID(by.sent)
 }
 
-func (c *call) merge(k *kind, by key, current map[string]any) (map[string]any, *reply) {
+func (c *call) merge(k *kind, by key, current map[string]any) (map[string]any, *response) {
 	if by.id != "" {
-		if rep := c.checkPatchedProtocols(k, current); rep != nil {
-			return nil, rep
+		if resp := c.checkPatchedProtocols(k, current); resp != nil {
+			return nil, resp
 		}
 	}
-	if rep := checkShorthands(k, c.post, true); rep != nil {
-		return nil, rep
+	if resp := checkShorthands(k, c.post, true); resp != nil {
+		return nil, resp
 	}
-	patch, rep := c.resolve(k, c.post)
-	if rep != nil {
-		return nil, rep
+	patch, resp := c.resolve(k, c.post)
+	if resp != nil {
+		return nil, resp
 	}
-	e, rep := c.s.validateUpdate(k, current, patch)
-	if rep != nil {
-		return nil, rep
+	e, resp := c.s.validateUpdate(k, current, patch)
+	if resp != nil {
+		return nil, resp
 	}
 	if _, sent := c.post["created_at"]; !sent {
 		e["created_at"] = current["created_at"]
@@ -298,13 +298,13 @@ func (c *call) merge(k *kind, by key, current map[string]any) (map[string]any, *
 
 // update writes a merged entity. A row that is addressed by ID is selected by the
 // ID in the body if there is one; null is the ID of none.
-func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]any, *reply) {
+func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]any, *response) {
 	target := str(current["id"])
 	if sent, has := c.post["id"]; has && by.id != "" {
 		target = strings.ToLower(str(sent))
 	}
 	e["id"] = target
-	rep := c.s.write(c, func(t *tx) *reply {
+	resp := c.s.write(c, func(t *tx) *response {
 		if target == "" {
 			return noSuch(k, by)
 		}
@@ -313,18 +313,18 @@ func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]an
 		}
 		return t.replace(k, e)
 	})
-	return e, rep
+	return e, resp
 }
 
 // deleteEntity answers DELETE /{kind}/{key}: 204 whether it was there or not.
-func deleteEntity(c *call, k *kind, segment string) *reply {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return rep
+func deleteEntity(c *call, k *kind, segment string) *response {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return resp
 	}
-	e, rep := c.lookup(k, by)
-	if rep != nil {
-		return rep
+	e, resp := c.lookup(k, by)
+	if resp != nil {
+		return resp
 	}
 	if e == nil {
 		return noContent()
@@ -332,21 +332,21 @@ func deleteEntity(c *call, k *kind, segment string) *reply {
 	if c.s.isDBLess() {
 		return withoutDatabase("remove", k.name)
 	}
-	if rep := c.s.write(c, func(t *tx) *reply { return t.erase(k, str(e["id"])) }); rep != nil {
-		return rep
+	if resp := c.s.write(c, func(t *tx) *response { return t.erase(k, str(e["id"])) }); resp != nil {
+		return resp
 	}
-	return &reply{status: http.StatusNoContent}
+	return &response{status: http.StatusNoContent}
 }
 
 // resolve replaces references by name with references by ID, in a copy of the
 // body. An ID wins over a name; names that name nothing are 400 (code 13).
-func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *reply) {
+func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *response) {
 	body = shallow(body)
 	missing := map[string]map[string]string{}
 	entities := map[string]string{}
 	for _, ref := range k.foreign {
-		if rep := c.resolveOne(ref, body, missing); rep != nil {
-			return nil, rep
+		if resp := c.resolveOne(ref, body, missing); resp != nil {
+			return nil, resp
 		}
 		entities[ref.field] = ref.entity
 	}
@@ -356,7 +356,7 @@ func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *reply) {
 	return body, nil
 }
 
-func (c *call) resolveOne(ref reference, body map[string]any, missing map[string]map[string]string) *reply {
+func (c *call) resolveOne(ref reference, body map[string]any, missing map[string]map[string]string) *response {
 	switch body[ref.field].(type) {
 	case nil, string, []any:
 		return nil // the schema deals with it
@@ -378,8 +378,8 @@ func (c *call) resolveOne(ref reference, body map[string]any, missing map[string
 		}
 		var found record
 		var exists bool
-		if rep := c.s.read(c.ctx(), func(st *store) { found, exists = st.tables[parent.name].byKey(c.workspace, by, name) }); rep != nil {
-			return rep
+		if resp := c.s.read(c.ctx(), func(st *store) { found, exists = st.tables[parent.name].byKey(c.workspace, by, name) }); resp != nil {
+			return resp
 		}
 		if exists {
 			body[ref.field] = map[string]any{"id": found.entity["id"]}

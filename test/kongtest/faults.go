@@ -74,26 +74,26 @@ func BackendUnavailable(share float64) Fault {
 	}
 }
 
-type armed struct {
+type armedFault struct {
 	Fault
 	seen int
 }
 
 type faults struct {
 	mu   sync.Mutex
-	list []*armed
+	list []*armedFault
 }
 
 // Inject adds a fault; remove takes it away again.
 func (s *Server) Inject(f Fault) (remove func()) {
-	a := &armed{Fault: f}
+	a := &armedFault{Fault: f}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.list = append(s.faults.list, a)
 	return func() {
 		s.faults.mu.Lock()
 		defer s.faults.mu.Unlock()
-		s.faults.list = slices.DeleteFunc(s.faults.list, func(b *armed) bool { return a == b })
+		s.faults.list = slices.DeleteFunc(s.faults.list, func(b *armedFault) bool { return a == b })
 	}
 }
 
@@ -114,17 +114,17 @@ func (f *faults) take(method, template string, draw func() float64) *Fault {
 	return hit
 }
 
-func (a *armed) due() bool {
+func (a *armedFault) due() bool {
 	n := a.seen - a.Skip
 	return n >= 0 && (a.Times == 0 || n < a.Times)
 }
 
-// lateness marks a call whose write is held back.
-type lateness struct{ statement *statement }
+// lateCommit marks a call whose write is held back.
+type lateCommit struct{ statement *statement }
 
 // answer handles the call, with its fault if it has one; cut says that the body
 // breaks off.
-func (s *Server) answer(c *call) (rep *reply, cut bool) {
+func (s *Server) answer(c *call) (resp *response, cut bool) {
 	f := s.faults.take(c.r.Method, c.template(), s.draw)
 	if f == nil {
 		return s.handle(c), false
@@ -135,18 +135,18 @@ func (s *Server) answer(c *call) (rep *reply, cut bool) {
 	switch f.Kind {
 	case Answer:
 		s.pause(c, f.Delay)
-		return f.reply(), false
+		return f.response(), false
 	case DropBefore:
 		s.pause(c, f.Delay)
-		return &reply{drop: true}, false
+		return &response{drop: true}, false
 	case DropAfter:
 		s.handle(c)
 		s.pause(c, f.Delay)
-		return &reply{drop: true}, false
+		return &response{drop: true}, false
 	case AnswerAfter:
 		s.handle(c)
 		s.pause(c, f.Delay)
-		return f.reply(), false
+		return f.response(), false
 	case CommitLate:
 		return s.commitLate(c, f), false
 	case EndlessList, GiantPage:
@@ -154,13 +154,13 @@ func (s *Server) answer(c *call) (rep *reply, cut bool) {
 		return s.madeUpList(c, f), false
 	default:
 		s.pause(c, f.Delay)
-		rep = s.handle(c)
-		return rep, f.Kind == Truncate && !rep.drop && (rep.body != nil || rep.raw != nil)
+		resp = s.handle(c)
+		return resp, f.Kind == Truncate && !resp.drop && (resp.body != nil || resp.raw != nil)
 	}
 }
 
 // madeUpList answers a list with made-up rows.
-func (s *Server) madeUpList(c *call, f *Fault) *reply {
+func (s *Server) madeUpList(c *call, f *Fault) *response {
 	k := c.listedKind()
 	switch {
 	case c.r.Method != http.MethodGet || k == nil:
@@ -171,30 +171,30 @@ func (s *Server) madeUpList(c *call, f *Fault) *reply {
 	return c.endlessPage(k, f.Rows)
 }
 
-func (f *Fault) reply() *reply {
-	rep := unexpected()
-	rep.notKong = f.NotKong
+func (f *Fault) response() *response {
+	resp := unexpected()
+	resp.notKong = f.NotKong
 	if f.Status != 0 {
-		rep.status = f.Status
+		resp.status = f.Status
 	}
-	rep.header = f.Header
+	resp.header = f.Header
 	if f.Body != "" {
-		rep.body, rep.raw = nil, []byte(f.Body)
-		if !json.Valid(rep.raw) {
-			rep.contentType = "text/html; charset=UTF-8"
+		resp.body, resp.raw = nil, []byte(f.Body)
+		if !json.Valid(resp.raw) {
+			resp.contentType = "text/html; charset=UTF-8"
 		}
 	}
-	if rep.status == http.StatusNoContent || rep.status == http.StatusNotModified {
-		rep.body, rep.raw = nil, nil
+	if resp.status == http.StatusNoContent || resp.status == http.StatusNotModified {
+		resp.body, resp.raw = nil, nil
 	}
-	return rep
+	return resp
 }
 
 // commitLate takes the call to its write and leaves the write to be released.
-func (s *Server) commitLate(c *call, f *Fault) *reply {
-	c.late = &lateness{}
+func (s *Server) commitLate(c *call, f *Fault) *response {
+	c.late = &lateCommit{}
 	s.handle(c)
-	if st := c.late.statement; st != nil && f.Delay > 0 && s.enter() {
+	if st := c.late.statement; st != nil && f.Delay > 0 && s.beginWork() {
 		go func() {
 			defer s.work.Done()
 			timer := time.NewTimer(f.Delay)
@@ -207,9 +207,9 @@ func (s *Server) commitLate(c *call, f *Fault) *reply {
 		}()
 	}
 	if f.Status == 0 {
-		return &reply{drop: true}
+		return &response{drop: true}
 	}
-	return f.reply()
+	return f.response()
 }
 
 // pause waits, unless the client or the server goes away first.

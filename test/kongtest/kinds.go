@@ -22,8 +22,8 @@ type kind struct {
 	foreign     []reference // in the order PostgreSQL checks them
 	scope       []string    // fields of the composite unique key, if any
 
-	// strangers are references to entities that the stand-in never has any of.
-	strangers map[string]string
+	// unsupported are references to entities that the stand-in never has any of.
+	unsupported map[string]string
 }
 
 // Order of entities whose keys are checked or listed; parents come first.
@@ -33,7 +33,7 @@ func newKinds(enterprise bool) map[string]*kind {
 	kinds := map[string]*kind{
 		"services": {
 			name: "services", endpointKey: "name", utf8Name: true, uniques: []string{"name"},
-			strangers: map[string]string{"client_certificate": "certificates"},
+			unsupported: map[string]string{"client_certificate": "certificates"},
 		},
 		"consumers": {name: "consumers", endpointKey: "username", uniques: []string{"username", "custom_id"}},
 		"routes": {

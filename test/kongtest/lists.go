@@ -23,17 +23,17 @@ type page struct {
 }
 
 // listEntities answers GET /{kind}.
-func listEntities(c *call, k *kind) *reply {
-	if rep, found := c.byCustomID(k); found {
-		return rep
+func listEntities(c *call, k *kind) *response {
+	if resp, found := c.byCustomID(k); found {
+		return resp
 	}
-	suffix, rep := nextSuffix(c.query)
-	if rep != nil {
-		return rep
+	suffix, resp := nextSuffix(c.query)
+	if resp != nil {
+		return resp
 	}
-	p, rep := c.page(k)
-	if rep != nil {
-		return rep
+	p, resp := c.page(k)
+	if resp != nil {
+		return resp
 	}
 	if c.s.isDBLess() && p.filter.tags != nil {
 		return unexpected()
@@ -43,10 +43,10 @@ func listEntities(c *call, k *kind) *reply {
 
 // listChildren answers GET /{parents}/{id}/{children}. Tags are checked but not
 // applied, and the size is missing from next (Kong 3.9.1, measured).
-func listChildren(c *call, n *nested, parentID string) *reply {
-	p, rep := c.page(n.child)
-	if rep != nil {
-		return rep
+func listChildren(c *call, n *nested, parentID string) *response {
+	p, resp := c.page(n.child)
+	if resp != nil {
+		return resp
 	}
 	path := "/" + n.parent.name + "/" + c.params[0] + "/" + n.child.name
 	of := func(t *table) []string { return t.refs[refKey(n.field, parentID)] }
@@ -55,7 +55,7 @@ func listChildren(c *call, n *nested, parentID string) *reply {
 
 // nextSuffix is what of the query goes into next. Kong breaks on arguments that
 // are not plain strings here.
-func nextSuffix(q args) (string, *reply) {
+func nextSuffix(q args) (string, *response) {
 	suffix := ""
 	switch tags := q["tags"].(type) {
 	case string:
@@ -74,35 +74,35 @@ func nextSuffix(q args) (string, *reply) {
 }
 
 // page reads size, offset and tags in the order Kong does.
-func (c *call) page(k *kind) (page, *reply) {
-	filter, why, rep := parseTags(c.query["tags"])
-	if rep != nil {
-		return page{}, rep
+func (c *call) page(k *kind) (page, *response) {
+	filter, why, resp := parseTags(c.query["tags"])
+	if resp != nil {
+		return page{}, resp
 	}
-	size, rep := parseSize(c.query["size"])
-	if rep != nil {
-		return page{}, rep
+	size, resp := parseSize(c.query["size"])
+	if resp != nil {
+		return page{}, resp
 	}
 	offset, sent := c.query["offset"]
 	token, isString := offset.(string)
 	if sent && !isString {
 		return page{}, unexpected()
 	}
-	if size, rep = checkSize(size); rep != nil {
-		return page{}, rep
+	if size, resp = checkSize(size); resp != nil {
+		return page{}, resp
 	}
 	if why != "" {
 		return page{}, invalidTags(why)
 	}
 	p := page{size: int(size), filter: filter}
 	if sent {
-		p.after, rep = c.s.decodeOffset(k, token)
+		p.after, resp = c.s.decodeOffset(k, token)
 	}
-	return p, rep
+	return p, resp
 }
 
 // parseSize reads a number the way Lua does; NaN stands for none sent.
-func parseSize(v any) (float64, *reply) {
+func parseSize(v any) (float64, *response) {
 	if v == nil {
 		return defaultPageSize, nil
 	}
@@ -114,7 +114,7 @@ func parseSize(v any) (float64, *reply) {
 	return n, nil
 }
 
-func checkSize(n float64) (float64, *reply) {
+func checkSize(n float64) (float64, *response) {
 	if n != math.Floor(n) || n < 1 || n > maxPageSize {
 		return 0, invalidSize("size must be an integer between 1 and " + itoa(maxPageSize))
 	}
@@ -135,14 +135,14 @@ func luaNumber(s string) (float64, bool) {
 }
 
 // list reads one page of the rows that of names and accept accepts.
-func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []string, accept func(map[string]any) bool) *reply {
+func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []string, accept func(map[string]any) bool) *response {
 	var rows []record
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		t := st.tables[k.name]
 		rows = t.after(of(t), p.after, c.workspace, p.size+1, accept)
 	})
-	if rep != nil {
-		return rep
+	if resp != nil {
+		return resp
 	}
 	rest := map[string]any{"next": nil}
 	if len(rows) > p.size {
@@ -151,7 +151,7 @@ func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []stri
 		rest["offset"] = offset
 		rest["next"] = path + "?offset=" + escape(offset) + suffix
 	}
-	return &reply{status: http.StatusOK, raw: c.s.encodeList(k, rows, rest)}
+	return &response{status: http.StatusOK, raw: c.s.encodeList(k, rows, rest)}
 }
 
 // encodeList writes {"data":[rows],...rest}.
@@ -175,7 +175,7 @@ func (s *Server) encodeRow(k *kind, r record) []byte {
 	if b := r.encoded.Load(); b != nil {
 		return *b
 	}
-	b := encode(s.show(k, r.entity))
+	b := encode(s.render(k, r.entity))
 	r.encoded.Store(&b)
 	return b
 }
@@ -195,7 +195,7 @@ func encodeOffset(key ...any) string {
 }
 
 // decodeOffset returns the ID to continue behind.
-func (s *Server) decodeOffset(k *kind, token string) (string, *reply) {
+func (s *Server) decodeOffset(k *kind, token string) (string, *response) {
 	if s.isDBLess() {
 		b, err := base64.RawURLEncoding.DecodeString(token)
 		id, isOurs := strings.CutPrefix(string(b), k.name+"|"+dblessWorkspaceID+"|*|")
@@ -204,9 +204,9 @@ func (s *Server) decodeOffset(k *kind, token string) (string, *reply) {
 		}
 		return strings.TrimSuffix(id, "\x00"), nil
 	}
-	key, rep := decodeOffset(token)
-	if rep != nil {
-		return "", rep
+	key, resp := decodeOffset(token)
+	if resp != nil {
+		return "", resp
 	}
 	if len(key) == 0 || !isUUID(str(key[0])) {
 		return "", unexpected() // PostgreSQL refuses it
@@ -214,7 +214,7 @@ func (s *Server) decodeOffset(k *kind, token string) (string, *reply) {
 	return strings.ToLower(str(key[0])), nil
 }
 
-func decodeOffset(token string) ([]any, *reply) {
+func decodeOffset(token string) ([]any, *response) {
 	b, ok := luaBase64(token)
 	if !ok {
 		return nil, invalidOffset(token, "bad base64 encoding")
@@ -237,7 +237,7 @@ func luaBase64(s string) ([]byte, bool) {
 }
 
 // byCustomID answers GET /consumers?custom_id=x, the one filter by field Kong has.
-func (c *call) byCustomID(k *kind) (*reply, bool) {
+func (c *call) byCustomID(k *kind) (*response, bool) {
 	id, sent := c.query["custom_id"]
 	if k.name != "consumers" || !sent {
 		return nil, false
@@ -247,13 +247,13 @@ func (c *call) byCustomID(k *kind) (*reply, bool) {
 		return message(http.StatusBadRequest, "custom_id must be an unempty string"), true
 	}
 	data := []any{}
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		if r, found := st.tables[k.name].byKey(c.workspace, "custom_id", value); found {
-			data = append(data, c.s.show(k, r.entity))
+			data = append(data, c.s.render(k, r.entity))
 		}
 	})
-	if rep != nil {
-		return rep, true
+	if resp != nil {
+		return resp, true
 	}
 	return ok(map[string]any{"data": data, "next": nil}), true
 }

@@ -24,8 +24,8 @@ func (s *Server) madeUpRows(k *kind) func(n int64) []byte {
 		"plugins":         {"name": "key-auth"},
 		"consumer_groups": {"name": "made-up"},
 	}[k.name]
-	e, rep := s.validateInsert(k, body)
-	mustNot(rep, "make up "+k.name)
+	e, resp := s.validateInsert(k, body)
+	panicOnError(resp, "make up "+k.name)
 	e["created_at"], e["updated_at"] = seconds(s.cfg.clock()), seconds(s.cfg.clock())
 	return func(n int64) []byte {
 		row := maps.Clone(e)
@@ -43,10 +43,10 @@ func (c *call) listedKind() *kind {
 
 // endlessPage is one page of rows made-up rows, or as many as the client asks for,
 // with a next page.
-func (c *call) endlessPage(k *kind, rows int) *reply {
-	p, rep := c.page(k)
-	if rep != nil {
-		return rep
+func (c *call) endlessPage(k *kind, rows int) *response {
+	p, resp := c.page(k)
+	if resp != nil {
+		return resp
 	}
 	if rows == 0 {
 		rows = p.size
@@ -64,19 +64,19 @@ func (c *call) endlessPage(k *kind, rows int) *reply {
 	for i := range data {
 		data[i] = string(row(first + int64(i)))
 	}
-	suffix, rep := nextSuffix(c.query)
-	if rep != nil {
-		return rep
+	suffix, resp := nextSuffix(c.query)
+	if resp != nil {
+		return resp
 	}
 	offset := encodeOffset(madeUpID(first + int64(max(rows, 1)) - 1))
 	next := encode(map[string]any{"offset": offset, "next": rawPath(c.r) + "?offset=" + escape(offset) + suffix})
-	return &reply{status: 200, raw: []byte(`{"data":[` + strings.Join(data, ",") + "]," + string(next[1:]))}
+	return &response{status: 200, raw: []byte(`{"data":[` + strings.Join(data, ",") + "]," + string(next[1:]))}
 }
 
 // giantPage is one page of at least size bytes, written as it is made.
-func (c *call) giantPage(k *kind, size int64) *reply {
+func (c *call) giantPage(k *kind, size int64) *response {
 	row := c.s.madeUpRows(k)
-	return &reply{status: 200, stream: func(w io.Writer) error {
+	return &response{status: 200, stream: func(w io.Writer) error {
 		out := bufio.NewWriter(w)
 		if _, err := out.WriteString(`{"data":[`); err != nil {
 			return err

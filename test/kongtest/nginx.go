@@ -10,16 +10,16 @@ import (
 )
 
 // unsupportedMediaType is the answer to a body of a type that Kong does not read.
-func unsupportedMediaType() *reply { return htmlPage(http.StatusUnsupportedMediaType) }
+func unsupportedMediaType() *response { return htmlPage(http.StatusUnsupportedMediaType) }
 
 // htmlPage is what nginx answers where it does not ask Kong's code.
-func htmlPage(status int) *reply {
+func htmlPage(status int) *response {
 	title := itoa(status) + " " + http.StatusText(status)
 	return nginxPage(status, title, "<center><h1>"+title+"</h1></center>\r\n")
 }
 
-func nginxPage(status int, title, center string) *reply {
-	return &reply{
+func nginxPage(status int, title, center string) *response {
+	return &response{
 		status:      status,
 		contentType: "text/html; charset=UTF-8",
 		raw: []byte("<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" + center +
@@ -28,7 +28,7 @@ func nginxPage(status int, title, center string) *reply {
 }
 
 // plainHTTP is nginx's answer to a request without TLS on a port with TLS.
-func plainHTTP() *reply {
+func plainHTTP() *response {
 	const why = "The plain HTTP request was sent to HTTPS port"
 	return nginxPage(http.StatusBadRequest, "400 "+why, "<center><h1>400 Bad Request</h1></center>\r\n<center>"+why+"</center>\r\n")
 }
@@ -70,7 +70,7 @@ func (c nginxConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func writePage(conn net.Conn, page *reply) error {
+func writePage(conn net.Conn, page *response) error {
 	_, err := fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		page.status, http.StatusText(page.status), page.contentType, len(page.raw), page.raw)
 	return err

@@ -28,7 +28,7 @@ func (s *Server) loadedPlugins() []string {
 }
 
 // validateInsert is the schema's verdict on the body of a POST or PUT.
-func (s *Server) validateInsert(k *kind, body map[string]any) (map[string]any, *reply) {
+func (s *Server) validateInsert(k *kind, body map[string]any) (map[string]any, *response) {
 	switch k.name {
 	case "plugins":
 		return s.validatePlugin(body)
@@ -39,9 +39,9 @@ func (s *Server) validateInsert(k *kind, body map[string]any) (map[string]any, *
 	return e, violated(v)
 }
 
-func (s *Server) validatePlugin(body map[string]any) (map[string]any, *reply) {
-	if rep := s.checkPluginName(body["name"]); rep != nil {
-		return nil, rep
+func (s *Server) validatePlugin(body map[string]any) (map[string]any, *response) {
+	if resp := s.checkPluginName(body["name"]); resp != nil {
+		return nil, resp
 	}
 	if s.isDBLess() && countsInCluster(body) {
 		return nil, violated(&schema.Violation{Fields: map[string]any{
@@ -65,7 +65,7 @@ func countsInCluster(body map[string]any) bool {
 }
 
 // validateUpdate is the schema's verdict on a PATCH, and the row it makes.
-func (s *Server) validateUpdate(k *kind, current, patch map[string]any) (map[string]any, *reply) {
+func (s *Server) validateUpdate(k *kind, current, patch map[string]any) (map[string]any, *response) {
 	switch k.name {
 	case "plugins":
 		return s.validatePluginUpdate(current, patch)
@@ -76,10 +76,10 @@ func (s *Server) validateUpdate(k *kind, current, patch map[string]any) (map[str
 	return e, violated(v)
 }
 
-func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string]any, *reply) {
+func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string]any, *response) {
 	if _, sent := patch["name"]; sent {
-		if rep := s.checkPluginName(patch["name"]); rep != nil {
-			return nil, rep
+		if resp := s.checkPluginName(patch["name"]); resp != nil {
+			return nil, resp
 		}
 	}
 	extra := s.takeEnterpriseFields(patch)
@@ -95,7 +95,7 @@ func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string
 
 // checkPluginName refuses plugins that are not installed; a name that is a number
 // or a boolean breaks Kong (500, measured).
-func (s *Server) checkPluginName(name any) *reply {
+func (s *Server) checkPluginName(name any) *response {
 	switch n := name.(type) {
 	case float64, bool:
 		return unexpected()
@@ -109,7 +109,7 @@ func (s *Server) checkPluginName(name any) *reply {
 	return nil
 }
 
-func violated(v *schema.Violation) *reply {
+func violated(v *schema.Violation) *response {
 	switch {
 	case v == nil:
 		return nil
@@ -121,7 +121,7 @@ func violated(v *schema.Violation) *reply {
 
 // checkShorthands judges deprecated and shorthand fields, which Kong does before it
 // resolves references.
-func checkShorthands(k *kind, body map[string]any, patch bool) *reply {
+func checkShorthands(k *kind, body map[string]any, patch bool) *response {
 	if k.name == "consumer_groups" { // which has no schema here
 		return nil
 	}
@@ -132,7 +132,7 @@ func checkShorthands(k *kind, body map[string]any, patch bool) *reply {
 // in common with the route, or with any route of the service, that it is for. It
 // reads the request as it is: a route it cannot look up is nobody's business, but a
 // service it cannot look up, by its name or without a database, has no such route.
-func (c *call) checkProtocols(k *kind, body map[string]any) *reply {
+func (c *call) checkProtocols(k *kind, body map[string]any) *response {
 	var protocols []any
 	switch p := body["protocols"].(type) {
 	case []any:
@@ -146,12 +146,12 @@ func (c *call) checkProtocols(k *kind, body map[string]any) *reply {
 	}
 	if isTable(body["route"]) {
 		route := c.routeOf(body["route"])
-		if route != nil && !common(protocols, route["protocols"]) {
+		if route != nil && !intersect(protocols, route["protocols"]) {
 			return protocolViolation("must match the associated route's protocols")
 		}
 		return nil
 	}
-	if isTable(body["service"]) && !c.serviceSpeaks(refID(body["service"]), protocols) {
+	if isTable(body["service"]) && !c.serviceHasProtocol(refID(body["service"]), protocols) {
 		return protocolViolation("must match the protocols of at least one route pointing to this Plugin's service")
 	}
 	return nil
@@ -171,8 +171,8 @@ func (c *call) routeOf(reference any) map[string]any {
 	if len(m) != 1 || !isUUID(refID(m)) {
 		return nil
 	}
-	route, rep := c.lookup(c.s.kinds["routes"], key{id: strings.ToLower(refID(m))})
-	if rep != nil {
+	route, resp := c.lookup(c.s.kinds["routes"], key{id: strings.ToLower(refID(m))})
+	if resp != nil {
 		return nil
 	}
 	return route
@@ -180,7 +180,7 @@ func (c *call) routeOf(reference any) map[string]any {
 
 // checkPatchedProtocols is checkProtocols for a PATCH: only when the body has
 // protocols, service or route, and then with the other two as they are.
-func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *reply {
+func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *response {
 	merged, check := map[string]any{}, false
 	for _, f := range []string{"protocols", "service", "route"} {
 		v, sent := c.post[f]
@@ -195,29 +195,29 @@ func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *reply {
 	return c.checkProtocols(k, merged)
 }
 
-func protocolViolation(text string) *reply {
+func protocolViolation(text string) *response {
 	return violated(&schema.Violation{Fields: map[string]any{"protocols": text}})
 }
 
-// serviceSpeaks is true for a service without routes, and for one that is not there.
-func (c *call) serviceSpeaks(id string, protocols []any) bool {
+// serviceHasProtocol is true for a service without routes, and for one that is not there.
+func (c *call) serviceHasProtocol(id string, protocols []any) bool {
 	if !isUUID(id) {
 		return false
 	}
 	routes, matches := 0, 0
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		t := st.tables["routes"]
 		for _, routeID := range t.refs[refKey("service", strings.ToLower(id))] {
 			routes++
-			if common(protocols, t.rows[routeID].entity["protocols"]) {
+			if intersect(protocols, t.rows[routeID].entity["protocols"]) {
 				matches++
 			}
 		}
 	})
-	return rep == nil && (routes == 0 || matches > 0)
+	return resp == nil && (routes == 0 || matches > 0)
 }
 
-func common(a []any, b any) bool {
+func intersect(a []any, b any) bool {
 	list, _ := b.([]any)
 	for _, p := range a {
 		for _, q := range list {

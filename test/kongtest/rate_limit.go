@@ -36,8 +36,8 @@ func (s *Server) withinRateLimit() bool {
 	return s.limiter == nil || s.limiter.AllowN(s.cfg.clock(), 1)
 }
 
-func rateLimited() *reply {
-	rep := message(http.StatusTooManyRequests, "API rate limit exceeded")
-	rep.header = http.Header{"Retry-After": {"1"}}
-	return rep
+func rateLimited() *response {
+	resp := message(http.StatusTooManyRequests, "API rate limit exceeded")
+	resp.header = http.Header{"Retry-After": {"1"}}
+	return resp
 }

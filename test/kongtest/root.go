@@ -46,9 +46,9 @@ func (s *Server) fullVersion() string {
 func (s *Server) serverVersion() string { return s.fullVersion() }
 
 // getRoot answers GET /. It needs the database, for the plugins in use.
-func getRoot(c *call) *reply {
-	inUse, rep := c.pluginsInUse()
-	if rep != nil {
+func getRoot(c *call) *response {
+	inUse, resp := c.pluginsInUse()
+	if resp != nil {
 		return unexpectedHappened()
 	}
 	s := c.s
@@ -75,18 +75,18 @@ func getRoot(c *call) *reply {
 }
 
 // pluginsInUse are the names of plugins with at least one row.
-func (c *call) pluginsInUse() ([]string, *reply) {
+func (c *call) pluginsInUse() ([]string, *response) {
 	names := map[string]bool{}
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		for _, r := range st.tables["plugins"].rows {
 			names[str(r.entity["name"])] = true
 		}
 	})
-	return sortedKeys(names), rep
+	return sortedKeys(names), resp
 }
 
 // getStatus answers GET /status: always 200, also without a reachable database.
-func getStatus(c *call) *reply {
+func getStatus(c *call) *response {
 	doc := document("status")
 	if c.s.isDBLess() {
 		doc["configuration_hash"] = c.s.hash()
@@ -96,12 +96,12 @@ func getStatus(c *call) *reply {
 	return ok(doc)
 }
 
-func getEndpoints(*call) *reply {
+func getEndpoints(*call) *response {
 	return ok(document("endpoints"))
 }
 
 // getEnabled answers GET /plugins/enabled, in random order as Kong does.
-func getEnabled(c *call) *reply {
+func getEnabled(c *call) *response {
 	names := c.s.loadedPlugins()
 	c.s.random(func(rnd *rand.Rand) {
 		rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
@@ -109,8 +109,8 @@ func getEnabled(c *call) *reply {
 	return ok(map[string]any{"enabled_plugins": names})
 }
 
-func getTimers(*call) *reply {
-	return jsonReply(http.StatusOK, map[string]any{
+func getTimers(*call) *response {
+	return jsonResponse(http.StatusOK, map[string]any{
 		"worker": map[string]any{"id": 0, "count": 2},
 		"stats": map[string]any{
 			"flamegraph": map[string]any{"running": "", "elapsed_time": "", "pending": ""},

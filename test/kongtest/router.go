@@ -3,7 +3,7 @@ package kongtest
 import "strings"
 
 // handler answers one request.
-type handler func(*call) *reply
+type handler func(*call) *response
 
 // endpoint is one path of the Admin API.
 type endpoint struct {

@@ -123,7 +123,7 @@ func (s *Server) Close() {
 }
 
 // enter counts a piece of work, unless the server is closed.
-func (s *Server) enter() bool {
+func (s *Server) beginWork() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -147,13 +147,13 @@ type call struct {
 	post      map[string]any
 	form      args
 	byName    bool // PUT by the endpoint key
-	late      *lateness
+	late      *lateCommit
 }
 
 func (c *call) ctx() context.Context { return c.r.Context() }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
+	if !s.beginWork() {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.work.Done()
@@ -165,17 +165,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		Time: s.cfg.clock(), Method: r.Method, Path: path, Template: c.template(),
 		Query: r.URL.RawQuery, Workspace: c.workspace, UserAgent: r.UserAgent(),
 	})
-	rep, cut := rateLimited(), false
+	resp, cut := rateLimited(), false
 	if s.withinRateLimit() {
-		rep, cut = s.answer(c)
+		resp, cut = s.answer(c)
 	}
-	status := rep.status
-	if rep.drop {
+	status := resp.status
+	if resp.drop {
 		status = 0
 	}
 	s.journal.finish(c.seq, status)
 	s.cfg.logf("%s %s %d", r.Method, r.URL.RequestURI(), status)
-	s.send(w, c, rep, cut)
+	s.send(w, c, resp, cut)
 }
 
 // rawPath is the path as it was sent: Kong routes on the escaped form.
@@ -210,10 +210,10 @@ func (s *Server) find(path string) (*endpoint, []string, string) {
 
 // handle runs a request through the rules that come before any endpoint, then the
 // endpoint.
-func (s *Server) handle(c *call) *reply {
+func (s *Server) handle(c *call) *response {
 	body, err := io.ReadAll(c.r.Body)
 	if err != nil {
-		return &reply{drop: true}
+		return &response{drop: true}
 	}
 	if len(body) > maxBody {
 		return htmlPage(http.StatusRequestEntityTooLarge)
@@ -227,8 +227,8 @@ func (s *Server) handle(c *call) *reply {
 	if c.r.Method == http.MethodOptions {
 		return c.options()
 	}
-	if rep := checkContentType(c.r, body); rep != nil {
-		return rep
+	if resp := checkContentType(c.r, body); resp != nil {
+		return resp
 	}
 	method := c.r.Method
 	if method == http.MethodHead {
@@ -238,9 +238,9 @@ func (s *Server) handle(c *call) *reply {
 	if h == nil {
 		return methodNotAllowed()
 	}
-	var rep *reply
-	if c.post, c.form, rep = parseBody(c.r, body, c.maxArgs()); rep != nil {
-		return rep
+	var resp *response
+	if c.post, c.form, resp = parseBody(c.r, body, c.maxArgs()); resp != nil {
+		return resp
 	}
 	if c.moreQuery && c.maxArgs() == maxEntityArgs {
 		return tooManyArguments()
@@ -259,74 +259,74 @@ func (c *call) maxArgs() int {
 // conditional does what nginx makes of conditional headers, for an answer that has
 // neither ETag nor Last-Modified: 412 or 304 in place of a 200, with the write
 // done (Kong 3.9.1, measured).
-func conditional(r *http.Request, rep *reply) *reply {
-	if rep.status != http.StatusOK {
-		return rep
+func conditional(r *http.Request, resp *response) *response {
+	if resp.status != http.StatusOK {
+		return resp
 	}
 	match := r.Header.Get("If-Match")
 	switch {
 	case match != "" && match != "*", r.Header.Get("If-Unmodified-Since") != "":
 		return htmlPage(http.StatusPreconditionFailed)
 	case r.Header.Get("If-None-Match") == "*" && r.Header.Get("If-Modified-Since") == "":
-		return &reply{status: http.StatusNotModified}
+		return &response{status: http.StatusNotModified}
 	}
-	return rep
+	return resp
 }
 
-func (c *call) options() *reply {
+func (c *call) options() *response {
 	allow := c.endpoint.allow()
 	headers := c.r.Header.Get("Access-Control-Request-Headers")
 	if headers == "" {
 		headers = "Content-Type"
 	}
-	rep := noContent()
-	rep.header = http.Header{
+	resp := noContent()
+	resp.header = http.Header{
 		"Allow":                        {allow},
 		"Access-Control-Allow-Methods": {allow},
 		"Access-Control-Allow-Headers": {headers},
 	}
-	return rep
+	return resp
 }
 
 // send writes the answer; cut sends half of the body and closes the connection.
-func (s *Server) send(w http.ResponseWriter, c *call, rep *reply, cut bool) {
-	if rep.drop {
+func (s *Server) send(w http.ResponseWriter, c *call, resp *response, cut bool) {
+	if resp.drop {
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
-	if !rep.notKong {
+	if !resp.notKong {
 		s.commonHeaders(h, c)
 	}
-	body := rep.raw
-	if rep.raw == nil && rep.body != nil {
-		body = encode(rep.body)
+	body := resp.raw
+	if resp.raw == nil && resp.body != nil {
+		body = encode(resp.body)
 	}
-	rep.contentHeaders(h, body)
-	w.WriteHeader(rep.status)
+	resp.contentHeaders(h, body)
+	w.WriteHeader(resp.status)
 	if cut {
 		_, _ = w.Write(body[:len(body)/2]) // the connection is closed anyway
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	if rep.stream != nil {
-		_ = rep.stream(w) // as below
+	if resp.stream != nil {
+		_ = resp.stream(w) // as below
 		return
 	}
 	_, _ = w.Write(body) // a client that went away is no concern of the server
 }
 
-// contentHeaders sets the headers about the body, then those of the reply.
-func (rep *reply) contentHeaders(h http.Header, body []byte) {
-	if body != nil || rep.stream != nil {
+// contentHeaders sets the headers about the body, then those of the response.
+func (resp *response) contentHeaders(h http.Header, body []byte) {
+	if body != nil || resp.stream != nil {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 	}
 	if body != nil {
 		h.Set("Content-Length", itoa(len(body)))
 	}
-	if rep.contentType != "" {
-		h.Set("Content-Type", rep.contentType)
+	if resp.contentType != "" {
+		h.Set("Content-Type", resp.contentType)
 	}
-	for name, values := range rep.header {
+	for name, values := range resp.header {
 		h[http.CanonicalHeaderKey(name)] = values
 	}
 }

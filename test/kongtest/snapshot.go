@@ -16,7 +16,7 @@ func (s *Server) Snapshot() Snapshot {
 // door's doing. A snapshot may be restored any number of times, but only into the
 // server it is from.
 func (s *Server) Restore(snap Snapshot) {
-	mustNot(s.behind(defaultWorkspace, func(t *tx) *reply {
+	panicOnError(s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		t.restore(snap.store)
 		return nil
 	}), "restore")

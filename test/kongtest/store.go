@@ -191,7 +191,7 @@ type tx struct {
 
 // insert adds a new row, checking keys and references as PostgreSQL does: primary
 // key, unique keys, then foreign keys.
-func (t *tx) insert(k *kind, e map[string]any) *reply {
+func (t *tx) insert(k *kind, e map[string]any) *response {
 	if unstorable(e) {
 		return unexpected()
 	}
@@ -203,7 +203,7 @@ func (t *tx) insert(k *kind, e map[string]any) *reply {
 }
 
 // replace overwrites the row with e's ID.
-func (t *tx) replace(k *kind, e map[string]any) *reply {
+func (t *tx) replace(k *kind, e map[string]any) *response {
 	if unstorable(e) {
 		return unexpected()
 	}
@@ -213,11 +213,11 @@ func (t *tx) replace(k *kind, e map[string]any) *reply {
 // write checks and stores a row. Keys and complaints have the IDs as the client
 // wrote them, because Kong makes them from the request: two plugins on one scope
 // that is spelled in different case are two to it. Columns of IDs are in lower case.
-func (t *tx) write(k *kind, change string, e map[string]any) *reply {
+func (t *tx) write(k *kind, change string, e map[string]any) *response {
 	id := strings.ToLower(str(e["id"]))
 	keys := k.uniqueKeys(t.workspace, e)
-	if rep := t.check(k, id, e, keys); rep != nil {
-		return rep
+	if resp := t.check(k, id, e, keys); resp != nil {
+		return resp
 	}
 	e["id"] = id
 	lowerReferences(k, e)
@@ -252,7 +252,7 @@ func unstorable(v any) bool {
 }
 
 // check looks for a taken unique key, then for a reference to nothing.
-func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *reply {
+func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *response {
 	for _, key := range keys {
 		if holder, taken := t.tables[k.name].keys[key.index]; taken && holder != id {
 			return uniqueViolation(key.fields)
@@ -267,7 +267,7 @@ func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *repl
 			return missingReference(ref.field, ref.entity, parent)
 		}
 	}
-	for field, entity := range k.strangers {
+	for field, entity := range k.unsupported {
 		if parent := refID(e[field]); parent != "" {
 			return missingReference(field, entity, parent)
 		}
@@ -276,7 +276,7 @@ func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *repl
 }
 
 // erase deletes a row and what cascades from it.
-func (t *tx) erase(k *kind, id string) *reply {
+func (t *tx) erase(k *kind, id string) *response {
 	r, exists := t.tables[k.name].rows[id]
 	if !exists {
 		return nil

@@ -26,7 +26,7 @@ const maxTags = 5
 
 // parseTags reads a tags argument; why is what is wrong with it. Without a value
 // ("?tags") Kong breaks.
-func parseTags(v any) (filter tagFilter, why string, rep *reply) {
+func parseTags(v any) (filter tagFilter, why string, resp *response) {
 	if list, repeated := v.([]any); repeated {
 		v = list[0]
 	}
@@ -121,10 +121,10 @@ func (t *store) tagRows(workspace, only string) []tagRow {
 }
 
 // getTags answers GET /tags.
-func getTags(c *call) *reply { return c.tags("", "/tags") }
+func getTags(c *call) *response { return c.tags("", "/tags") }
 
 // getTag answers GET /tags/{tag}.
-func getTag(c *call) *reply {
+func getTag(c *call) *response {
 	tag := unescape(c.params[0], false)
 	if why := tagProblem(tag); why != "" {
 		return invalidUnique("tag", why)
@@ -132,24 +132,24 @@ func getTag(c *call) *reply {
 	return c.tags(tag, "/tags/"+c.params[0])
 }
 
-func (c *call) tags(only, path string) *reply {
-	size, rep := parseSize(c.query["size"])
-	if rep != nil {
-		return rep
+func (c *call) tags(only, path string) *response {
+	size, resp := parseSize(c.query["size"])
+	if resp != nil {
+		return resp
 	}
-	if size, rep = checkSize(size); rep != nil {
-		return rep
+	if size, resp = checkSize(size); resp != nil {
+		return resp
 	}
-	after, rep := c.tagOffset()
-	if rep != nil {
-		return rep
+	after, resp := c.tagOffset()
+	if resp != nil {
+		return resp
 	}
 	if c.s.isDBLess() {
 		return unexpected()
 	}
 	var rows []tagRow
-	if rep := c.s.read(c.ctx(), func(st *store) { rows = st.tagRows(c.workspace, only) }); rep != nil {
-		return rep
+	if resp := c.s.read(c.ctx(), func(st *store) { rows = st.tagRows(c.workspace, only) }); resp != nil {
+		return resp
 	}
 	suffix := ""
 	if s := str(c.query["size"]); s != "" && only == "" {
@@ -158,7 +158,7 @@ func (c *call) tags(only, path string) *reply {
 	return tagPage(rowsAfter(rows, after), int(size), only, path, suffix)
 }
 
-func (c *call) tagOffset() (after *tagRow, rep *reply) {
+func (c *call) tagOffset() (after *tagRow, resp *response) {
 	v, sent := c.query["offset"]
 	if !sent {
 		return nil, nil
@@ -167,9 +167,9 @@ func (c *call) tagOffset() (after *tagRow, rep *reply) {
 	if !isString {
 		return nil, unexpected()
 	}
-	key, rep := decodeOffset(token)
-	if rep != nil {
-		return nil, rep
+	key, resp := decodeOffset(token)
+	if resp != nil {
+		return nil, resp
 	}
 	if len(key) == 0 || !isUUID(str(key[0])) {
 		return nil, unexpected()
@@ -194,7 +194,7 @@ func rowsAfter(rows []tagRow, after *tagRow) []tagRow {
 	return nil
 }
 
-func tagPage(rows []tagRow, size int, only, path, suffix string) *reply {
+func tagPage(rows []tagRow, size int, only, path, suffix string) *response {
 	body := map[string]any{"next": nil}
 	if len(rows) > size {
 		last := rows[size-1]

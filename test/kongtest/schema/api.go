@@ -97,7 +97,7 @@ func Update(entity string, current, patch map[string]any) (map[string]any, *Viol
 	data, old := cloneMap(patch), cloneMap(current)
 	delete(data, "updated_at")
 	delete(old, "updated_at")
-	rec.hideTwins(old)
+	rec.hideDeprecated(old)
 	// the Admin API fills in the name of the plugin before it looks at the body
 	if _, ok := data[rec.subKey]; !ok && entity == "plugins" {
 		data[rec.subKey] = old[rec.subKey]
@@ -176,9 +176,9 @@ func (r *record) merge(top, bottom map[string]any) map[string]any {
 	return out
 }
 
-// hideTwins removes the deprecated twins that answers show, in every record:
+// hideDeprecated removes the deprecated twins that answers show, in every record:
 // Kong does not see them in what it reads before it writes.
-func (r *record) hideTwins(data map[string]any) {
+func (r *record) hideDeprecated(data map[string]any) {
 	for _, s := range r.shorthands {
 		delete(data, s.name)
 	}
@@ -186,7 +186,7 @@ func (r *record) hideTwins(data map[string]any) {
 	for _, nf := range r.fields {
 		f := r.resolve(nf.name, sub)
 		if inner, ok := data[nf.name].(map[string]any); ok && f.rec != nil {
-			f.rec.hideTwins(inner)
+			f.rec.hideDeprecated(inner)
 		}
 	}
 }

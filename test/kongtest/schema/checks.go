@@ -114,8 +114,8 @@ func (c *check) refine() error {
 	return nil
 }
 
-// speaksOfAbsence: these checks have something to say of an entity that has none of their fields.
-func (c *check) speaksOfAbsence() bool {
+// appliesWithoutFields: these checks have something to say of an entity that has none of their fields.
+func (c *check) appliesWithoutFields() bool {
 	switch c.name {
 	case "at_least_one_of", "conditional_at_least_one_of", "mutually_required", "mutually_exclusive_sets":
 		return true
@@ -123,7 +123,7 @@ func (c *check) speaksOfAbsence() bool {
 	return false
 }
 
-func (c *check) runsMissing() bool { return c.arg.RunMissing || c.speaksOfAbsence() }
+func (c *check) runsMissing() bool { return c.arg.RunMissing || c.appliesWithoutFields() }
 
 // runsInvalid says whether the check runs although a field has an error of its own.
 func (c *check) runsInvalid() bool {
@@ -148,7 +148,7 @@ func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	}
 	if len(missing) > 0 {
 		for _, name := range missing {
-			blame(errs, name, "field required for entity check"+onUpdate(full, " when updating"))
+			addError(errs, name, "field required for entity check"+onUpdate(full, " when updating"))
 		}
 		return
 	}
@@ -187,7 +187,7 @@ func (c *check) gather(data map[string]any, full bool, errs map[string]any) (sub
 	if !allGood && !c.runsInvalid() {
 		return nil, nil, false
 	}
-	if allNil && !(full && c.speaksOfAbsence()) {
+	if allNil && !(full && c.appliesWithoutFields()) {
 		return nil, nil, false
 	}
 	return sub, missing, true
@@ -215,23 +215,23 @@ func (c *check) apply(sub map[string]any, full bool, errs map[string]any) string
 	prefix := onUpdate(full, "when updating, ")
 	switch c.name {
 	case "at_least_one_of":
-		if len(given(sub, c.arg.Names)) == 0 {
+		if len(nonEmptyFields(sub, c.arg.Names)) == 0 {
 			return prefix + "at least one of these fields must be non-empty: " + quoted(c.arg.Names)
 		}
 	case "only_one_of":
-		if len(given(sub, c.arg.Names)) != 1 {
+		if len(nonEmptyFields(sub, c.arg.Names)) != 1 {
 			return "exactly one of these fields must be non-empty: " + quoted(c.arg.Names)
 		}
 	case "mutually_required":
-		if n := len(given(sub, c.arg.Names)); n > 0 && n < len(c.arg.Names) {
+		if n := len(nonEmptyFields(sub, c.arg.Names)); n > 0 && n < len(c.arg.Names) {
 			return "all or none of these fields must be set: " + quoted(c.arg.Names)
 		}
 	case "mutually_exclusive":
-		if len(given(sub, c.arg.Names)) > 1 {
+		if len(nonEmptyFields(sub, c.arg.Names)) > 1 {
 			return "only one or none of these fields must be set: " + quoted(c.arg.Names)
 		}
 	case "mutually_exclusive_sets":
-		a, b := given(sub, c.arg.Set1), given(sub, c.arg.Set2)
+		a, b := nonEmptyFields(sub, c.arg.Set1), nonEmptyFields(sub, c.arg.Set2)
 		if len(a) > 0 && len(b) > 0 {
 			return fmt.Sprintf("these sets are mutually exclusive: (%s), (%s)", quoted(a), quoted(b))
 		}
@@ -248,7 +248,7 @@ func (c *check) apply(sub map[string]any, full bool, errs map[string]any) string
 }
 
 // given returns the names of the fields that are not empty.
-func given(sub map[string]any, names []string) []string {
+func nonEmptyFields(sub map[string]any, names []string) []string {
 	var out []string
 	for _, n := range names {
 		if v, _ := getPath(sub, n); nonEmpty(v) {
@@ -264,7 +264,7 @@ func quoted(names []string) string {
 
 func (c *check) distinct(sub map[string]any) string {
 	var seen []any
-	for _, n := range given(sub, c.arg.Names) {
+	for _, n := range nonEmptyFields(sub, c.arg.Names) {
 		v, _ := getPath(sub, n)
 		for _, s := range seen {
 			if equal(s, v) {
@@ -286,14 +286,14 @@ func (c *check) conditional(sub, errs map[string]any) string {
 	then, _ := getPath(sub, c.arg.ThenField)
 	msg := fmt.Sprintf("failed conditional validation given value of field '%s'", c.arg.IfField)
 	if c.thenRequired && then == nil {
-		blame(errs, c.arg.ThenField, errRequired)
+		addError(errs, c.arg.ThenField, errRequired)
 		return msg
 	}
 	err := c.thenMatch.validate(then)
 	if err == nil {
 		return ""
 	}
-	blame(errs, c.arg.ThenField, err)
+	addError(errs, c.arg.ThenField, err)
 	if c.arg.ThenErr != "" {
 		return strings.ReplaceAll(c.arg.ThenErr, "%s", c.arg.IfField)
 	}
@@ -312,7 +312,7 @@ func (c *check) conditionalOneOf(sub map[string]any, prefix string) string {
 		}
 		names, own = c.arg.ElseOneOf, c.arg.ElseErr
 	}
-	if len(given(sub, names)) > 0 {
+	if len(nonEmptyFields(sub, names)) > 0 {
 		return ""
 	}
 	if own != "" {

@@ -174,7 +174,7 @@ func (r *record) prune(data map[string]any) {
 	for k, v := range data {
 		f := r.byName[k]
 		if f == nil {
-			if !r.twin(k) {
+			if !r.isDeprecated(k) {
 				delete(data, k)
 			}
 			continue
@@ -186,7 +186,7 @@ func (r *record) prune(data map[string]any) {
 }
 
 // twin says whether the name is a deprecated field that answers still show.
-func (r *record) twin(name string) bool {
+func (r *record) isDeprecated(name string) bool {
 	for _, s := range r.shorthands {
 		if s.name == name {
 			return len(s.Deprecation.ReplacedWith) > 0
@@ -231,7 +231,7 @@ func (f *field) expand(name string, value any, data map[string]any) any {
 	}
 	delete(data, name)
 	deprecated := f.Deprecation.Message != ""
-	for k, v := range f.spread(value) {
+	for k, v := range f.expansion(value) {
 		old, has := data[k]
 		inner, isTable := v.(map[string]any)
 		switch {
@@ -273,7 +273,7 @@ func (f *field) contradiction(name string, value any, data map[string]any) strin
 }
 
 // spread returns the fields a shorthand's value stands for.
-func (f *field) spread(value any) map[string]any {
+func (f *field) expansion(value any) map[string]any {
 	if f.Shorthand != "" {
 		return shorthandFuncs[f.Shorthand](value)
 	}

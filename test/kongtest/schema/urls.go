@@ -107,9 +107,9 @@ func checkRouterPath(s string) string {
 	return ""
 }
 
-// strangeToRouter are what PCRE reads in an expression and the router, which is
+// unsupportedByRouter are what PCRE reads in an expression and the router, which is
 // written in Rust, does not.
-var strangeToRouter = []struct {
+var unsupportedByRouter = []struct {
 	pattern *regexp.Regexp
 	why     string
 }{
@@ -124,7 +124,7 @@ func checkRouterExpression(route map[string]any) string {
 	for _, p := range paths {
 		s, _ := p.(string)
 		re, isRegex := strings.CutPrefix(s, "~")
-		for _, strange := range strangeToRouter {
+		for _, strange := range unsupportedByRouter {
 			if isRegex && strange.pattern.MatchString(re) {
 				return "Router Expression failed validation: " + strange.why
 			}
@@ -147,10 +147,10 @@ func normalPath(s string) string {
 	if !strings.Contains(s, ".") {
 		return s
 	}
-	return withoutDots(s)
+	return removeDotSegments(s)
 }
 
-func withoutDots(s string) string {
+func removeDotSegments(s string) string {
 	segments := strings.Split(strings.TrimPrefix(s, "/"), "/")
 	var out []string
 	for i, segment := range segments {

@@ -84,7 +84,7 @@ func (f *field) validate(v any) any {
 		return f.validateNull()
 	}
 	if f.Eq.set && f.Eq.value == nil {
-		return f.or("value must be null")
+		return f.errorOr("value must be null")
 	}
 	if f.Abstract {
 		return "error in schema definition: abstract field was not specialized"
@@ -101,12 +101,12 @@ func (f *field) validate(v any) any {
 	case brokenMark:
 		return map[string]any{brokenMark: true}
 	default:
-		return f.or(msg)
+		return f.errorOr(msg)
 	}
 }
 
 // or returns the field's own message when it has one.
-func (f *field) or(msg string) string {
+func (f *field) errorOr(msg string) string {
 	if f.Err != "" {
 		return f.Err
 	}
@@ -116,7 +116,7 @@ func (f *field) or(msg string) string {
 func (f *field) validateNull() any {
 	switch {
 	case f.Ne.set && f.Ne.value == nil:
-		return f.or("value must not be null")
+		return f.errorOr("value must not be null")
 	case f.Eq.set && f.Eq.value != nil:
 		return "value must be " + luaString(f.Eq.value)
 	case f.Required:
@@ -173,7 +173,7 @@ func scalarFits(kind string, v any) bool {
 }
 
 // need checks a value that may not be null, as the elements of an array may not.
-func (f *field) need(v any) any {
+func (f *field) validateRequired(v any) any {
 	if v == nil {
 		if err := f.validateNull(); err != nil {
 			return err
@@ -186,7 +186,7 @@ func (f *field) need(v any) any {
 func (f *field) validateElements(list []any) any {
 	errs := map[string]any{}
 	for i, e := range list {
-		if err := f.Elements.need(e); err != nil {
+		if err := f.Elements.validateRequired(e); err != nil {
 			errs[indexKey(i)] = err
 		}
 	}
@@ -198,10 +198,10 @@ func (f *field) validateElements(list []any) any {
 
 func (f *field) validateMap(table map[string]any) any {
 	for _, k := range sortedKeys(table) {
-		if err := f.Keys.need(mapKey(k)); err != nil {
+		if err := f.Keys.validateRequired(mapKey(k)); err != nil {
 			return err
 		}
-		if err := f.Values.need(table[k]); err != nil {
+		if err := f.Values.validateRequired(table[k]); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ type Violation struct {
 const brokenMark = "\x00broken"
 
 // blame notes what is wrong with a field. It does not fit where there is a text.
-func blame(errs map[string]any, path string, what any) {
+func addError(errs map[string]any, path string, what any) {
 	head, tail, nested := strings.Cut(path, ".")
 	if !nested {
 		errs[head] = what
@@ -38,7 +38,7 @@ func blame(errs map[string]any, path string, what any) {
 		inner = map[string]any{}
 		errs[head] = inner
 	}
-	blame(inner, tail, what)
+	addError(inner, tail, what)
 }
 
 func broken(err any) bool {
