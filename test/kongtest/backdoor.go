@@ -11,7 +11,7 @@ import (
 // Plugins are all plugins, in the order of their IDs.
 func (s *Server) Plugins() []map[string]any { return s.Entities("plugins") }
 
-// Plugin is the plugin with this ID or instance name; nil if there is none.
+// Plugin is the plugin with this ID or instance name, or nil.
 func (s *Server) Plugin(idOrName string) map[string]any { return s.Entity("plugins", idOrName) }
 
 // Entities are all rows of an entity ("plugins", "services", "routes",
@@ -27,7 +27,7 @@ func (s *Server) Entities(entity string) []map[string]any {
 	return out
 }
 
-// Entity is the row with this ID or name; nil if there is none.
+// Entity is the row with this ID or name in the default workspace, or nil.
 func (s *Server) Entity(entity, idOrName string) map[string]any {
 	s.db.mu.RLock()
 	defer s.db.mu.RUnlock()
@@ -50,9 +50,9 @@ func keyOf(idOrName string) key {
 	return key{name: idOrName}
 }
 
-// Seed creates an entity as a person would, whatever state the database and the
-// faults are in, and returns it. The body may hold any Go values that encode as
-// JSON. It panics when Kong would refuse.
+// Seed creates an entity and returns it, whatever the state of the database and the
+// faults. The body may have any Go values that encode as JSON. Seed panics if Kong
+// would refuse the body.
 func (s *Server) Seed(entity string, body map[string]any) map[string]any {
 	return s.SeedIn(defaultWorkspace, entity, body)
 }
@@ -76,8 +76,8 @@ func (s *Server) SeedIn(workspace, entity string, body map[string]any) map[strin
 	return cloneMap(e)
 }
 
-// EditPlugin changes a plugin as a PATCH by somebody else would. It panics when
-// there is no such plugin, or when Kong would refuse.
+// EditPlugin changes a plugin as a PATCH of another client does. It panics if there
+// is no such plugin, or if Kong would refuse the patch.
 func (s *Server) EditPlugin(idOrName string, patch map[string]any) map[string]any {
 	return s.Edit("plugins", idOrName, patch)
 }
@@ -107,11 +107,11 @@ func (s *Server) Edit(entity, idOrName string, patch map[string]any) map[string]
 	return cloneMap(e)
 }
 
-// DeletePlugin deletes a plugin behind everybody's back, if it is there.
+// DeletePlugin deletes a plugin as another client does. A missing one is no error.
 func (s *Server) DeletePlugin(idOrName string) { s.Delete("plugins", idOrName) }
 
-// Delete deletes an entity, with what cascades from it, if it is there. It panics
-// when it is a service that has routes.
+// Delete is DeletePlugin for any entity. The deletion cascades. It panics for a
+// service that has routes.
 func (s *Server) Delete(entity, idOrName string) {
 	k := s.table(entity).kind
 	resp := s.backdoorTx(defaultWorkspace, func(t *tx) *response {
@@ -124,7 +124,7 @@ func (s *Server) Delete(entity, idOrName string) {
 	panicOnError(resp, "delete "+entity+" "+idOrName)
 }
 
-// Truncate deletes everything: an empty database in place of the old one.
+// Truncate deletes all entities.
 func (s *Server) Truncate() {
 	panicOnError(s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		t.restore(newStore(s.kinds))
@@ -132,7 +132,7 @@ func (s *Server) Truncate() {
 	}), "truncate")
 }
 
-// behind runs a statement of the back door.
+// backdoorTx runs a statement with ActorBackdoor.
 func (s *Server) backdoorTx(workspace string, fn func(*tx) *response) *response {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -155,7 +155,7 @@ func (s *Server) backdoor(workspace string) *call {
 	return &call{s: s, r: r, workspace: workspace}
 }
 
-// stamp fills in what the schema leaves to the store.
+// setStoreFields sets the ID and the timestamps, which the schema leaves to the store.
 func (c *call) setStoreFields(k *kind, e map[string]any) {
 	now := seconds(c.s.cfg.clock())
 	if e["id"] == nil {
@@ -169,8 +169,8 @@ func (c *call) setStoreFields(k *kind, e map[string]any) {
 	lowerReferences(k, e)
 }
 
-// resolveNames replaces references by name with references by ID where it can;
-// the schema refuses the others.
+// resolveNames replaces references by name with references by ID. Names of missing
+// entities stay, and the schema refuses them.
 func (t *tx) resolveNames(k *kind, body map[string]any) map[string]any {
 	body = cloneMap(body)
 	for _, ref := range k.foreign {
@@ -187,7 +187,7 @@ func (t *tx) resolveNames(k *kind, body map[string]any) map[string]any {
 	return body
 }
 
-// plain turns Go values into what JSON makes of them.
+// plain converts Go values to JSON values.
 func plain(body map[string]any) map[string]any {
 	var out map[string]any
 	b, err := json.Marshal(body)

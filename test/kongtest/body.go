@@ -16,15 +16,15 @@ const (
 	typeMultipart = "multipart/form-data"
 )
 
-// maxBody is what nginx takes in front of the Admin API (10m).
+// maxBody is the limit of nginx in front of the Admin API (10m).
 const maxBody = 10 << 20
 
 func takesBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
-// checkContentType refuses bodies Kong does not read. It compares case-sensitively,
-// and a body without a type is refused, too (Kong 3.9.1, measured).
+// checkContentType refuses bodies that Kong does not read: of an unknown type, of a
+// type in another case, and without a type (measured).
 func checkContentType(r *http.Request, body []byte) *response {
 	if !takesBody(r.Method) {
 		return nil
@@ -44,8 +44,8 @@ func checkContentType(r *http.Request, body []byte) *response {
 	return unsupportedMediaType()
 }
 
-// parseBody reads the arguments of a write. Form arguments are still strings:
-// what they mean depends on the schema (see form.go).
+// parseBody reads the arguments of a write. The arguments of a form are strings; the
+// schema decides their types (see form.go).
 func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, form args, resp *response) {
 	ct := r.Header.Get("Content-Type")
 	switch {
@@ -65,8 +65,8 @@ func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, fo
 	}
 }
 
-// parseJSON reads a JSON body. An array counts as an object without fields; other
-// values break Kong's handlers.
+// parseJSON reads a JSON body. An array is an object without fields. Other values
+// break Kong's handlers (500).
 func parseJSON(body []byte) (map[string]any, *response) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	var v any

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// database is the store behind a lock, together with the ways it can fail.
+// database is the store, its lock, and its faults.
 type database struct {
 	mu       sync.RWMutex
 	store    *store
 	down     bool
 	readOnly bool
-	frozen   chan struct{} // closed when the database answers again; nil when it does
+	frozen   chan struct{} // closed when the database answers again; nil while it answers
 	locked   bool
-	waiting  []*statement // held up by the lock, in order of arrival
-	late     []*statement // held back by a CommitLate fault
+	waiting  []*statement // that wait for the lock, in order of arrival
+	late     []*statement // that a CommitLate fault keeps, in order of arrival
 }
 
-// statement is a write on its way to the database.
+// statement is a write that the database has not run yet.
 type statement struct {
 	run  func() *response // called with the database locked
 	done chan *response   // buffered
@@ -35,8 +35,8 @@ func finish(list []*statement) {
 	}
 }
 
-// available answers 500 when the database is stopped, and does so after the
-// time-out when it is frozen.
+// available answers 500 if the database is stopped, and after the time-out if it is
+// frozen.
 func (s *Server) available(ctx context.Context) *response {
 	s.db.mu.RLock()
 	down, frozen := s.db.down, s.db.frozen
@@ -75,9 +75,9 @@ func (s *Server) read(ctx context.Context, fn func(*store)) *response {
 	return nil
 }
 
-// write runs one statement for a request. When the table is locked it waits for
-// the time-out and then answers 500, but the statement stays in the queue and is
-// run when the lock goes (Kong 3.9.1, measured).
+// write runs one statement for a request. If the tables are locked it answers 500
+// after the time-out. The statement stays in the queue, and the database runs it when
+// the lock goes (measured).
 func (s *Server) write(c *call, fn func(*tx) *response) *response {
 	if resp := s.available(c.ctx()); resp != nil {
 		return resp
@@ -121,7 +121,7 @@ func (s *Server) write(c *call, fn func(*tx) *response) *response {
 	return unexpected()
 }
 
-// transaction is the statement of a request; the database is locked.
+// transaction is the tx of a request. The caller holds the lock.
 func (s *Server) transaction(c *call, late bool) *tx {
 	return &tx{store: s.db.store, workspace: c.workspace,
 		record: func(kind, entity, id string, before, after map[string]any, cascade bool) {
@@ -132,9 +132,9 @@ func (s *Server) transaction(c *call, late bool) *tx {
 		}}
 }
 
-// SetDatabaseDown stops PostgreSQL, or starts it again: while it is stopped every
-// request that needs it answers 500 at once, GET /status says "reachable": false,
-// and whatever waited for a lock is lost.
+// SetDatabaseDown stops PostgreSQL, or starts it again. While it is stopped every
+// request that needs it is answered 500 immediately, and GET /status answers
+// "reachable": false. Writes that wait for a lock are lost.
 func (s *Server) SetDatabaseDown(down bool) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -147,17 +147,17 @@ func (s *Server) SetDatabaseDown(down bool) {
 	}
 }
 
-// SetDatabaseReadOnly makes PostgreSQL refuse writes, as a replica does that has
-// not been promoted after a failover: reads go on, GET /status says "reachable":
-// true, and every write that gets as far as the database answers 500.
+// SetDatabaseReadOnly makes PostgreSQL refuse writes, as a replica does before it is
+// promoted. Reads work, GET /status answers "reachable": true, and every write that
+// gets to the database is answered 500.
 func (s *Server) SetDatabaseReadOnly(readOnly bool) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
 	s.db.readOnly = readOnly
 }
 
-// SetDatabaseFrozen makes PostgreSQL stop answering: every request that needs it
-// waits for the time-out and answers 500, and nothing is applied afterwards.
+// SetDatabaseFrozen makes PostgreSQL hang, or ends that. Every request that needs it
+// is answered 500 after the time-out. Nothing is applied later.
 func (s *Server) SetDatabaseFrozen(frozen bool) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -170,9 +170,9 @@ func (s *Server) SetDatabaseFrozen(frozen bool) {
 	}
 }
 
-// SetDatabaseLocked locks the tables for writing, or unlocks them. Reads go on.
-// A write waits for the time-out and answers 500, and is applied all the same,
-// in order of arrival, when the lock goes.
+// SetDatabaseLocked locks the tables for writing, or unlocks them. Reads work. A
+// write is answered 500 after the time-out, and is applied when the lock goes, in
+// order of arrival.
 func (s *Server) SetDatabaseLocked(locked bool) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -190,7 +190,7 @@ func (s *Server) DatabaseQueue() int {
 	return len(s.db.waiting)
 }
 
-// ReleaseLate commits what CommitLate faults held back, in order of arrival.
+// ReleaseLate commits the writes that CommitLate faults keep, in order of arrival.
 func (s *Server) ReleaseLate() {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -202,7 +202,7 @@ func (s *Server) ReleaseLate() {
 	s.db.late = nil
 }
 
-// releaseOne commits one statement that is still held back.
+// releaseOne commits one write if a CommitLate fault still keeps it.
 func (s *Server) releaseOne(st *statement) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()

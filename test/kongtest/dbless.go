@@ -16,7 +16,7 @@ const (
 	dblessWorkspaceID = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
 )
 
-// SetDBLess takes the database away, or brings it back. What is in it stays.
+// SetDBLess removes the database, or adds it again. The entities stay.
 func (s *Server) SetDBLess(dbless bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func getConfig(c *call) *response {
 	return ok(map[string]any{"config": string(text)})
 }
 
-// exported lists a kind's rows with references written as IDs.
+// exported lists the rows of a kind. References are plain IDs.
 func (t *store) exported(name string) []any {
 	var out []any
 	tab := t.tables[name]
@@ -88,7 +88,7 @@ func (t *store) exported(name string) []any {
 	return out
 }
 
-// postConfig answers POST /config: the document replaces everything there is.
+// postConfig answers POST /config: the document replaces all entities.
 func postConfig(c *call) *response {
 	if !c.s.isDBLess() {
 		return needsDBLess()
@@ -127,7 +127,7 @@ func invalidConfig(text string, fields map[string]any) *response {
 type loader struct {
 	c         *call
 	store     *store
-	errors    map[string]map[int]any // kind -> position -> what is wrong
+	errors    map[string]map[int]any // by kind and position
 	flattened []any
 }
 
@@ -135,7 +135,7 @@ func newLoader(c *call) *loader {
 	return &loader{c: c, store: newStore(c.s.kinds), errors: map[string]map[int]any{}}
 }
 
-// load takes parents before the children nested in them, kind by kind.
+// load reads the kinds in order: parents before the children that are nested in them.
 func (l *loader) load(doc map[string]any) {
 	for _, name := range kindNames {
 		k := l.c.s.kinds[name]
@@ -175,7 +175,7 @@ func (l *loader) unnest(doc map[string]any, parent *kind, id string, body map[st
 	return doc
 }
 
-// add validates one entity and stores it; it returns its ID.
+// add validates and stores one entity and returns its ID.
 func (l *loader) add(k *kind, position int, raw map[string]any) string {
 	body := shallow(raw)
 	for _, name := range kindNames {
@@ -214,7 +214,7 @@ func (l *loader) reference(ref reference, body map[string]any) {
 	body[ref.field] = map[string]any{"id": name}
 }
 
-// derivedID is the same for the same keys, as in Kong.
+// derivedID is an ID made of the unique keys, as in Kong.
 func (l *loader) derivedID(k *kind, e map[string]any) string {
 	keys := k.uniqueKeys(l.c.workspace, e)
 	if len(keys) == 0 {
@@ -261,7 +261,7 @@ func flattenErrors(prefix string, fields map[string]any) []any {
 
 func (l *loader) failed() bool { return len(l.errors) > 0 }
 
-// refuse answers with what is wrong, by position, or entity by entity on request.
+// refuse answers the errors by position, or as a list with flatten_errors.
 func (l *loader) refuse() *response {
 	if flatten := l.c.query["flatten_errors"]; flatten != nil && flatten != "0" {
 		resp := l.invalid(map[string]any{})
@@ -307,7 +307,7 @@ func (l *loader) answer() map[string]any {
 	return out
 }
 
-// hideDeprecated takes the deprecated twins out of a config: this answer lacks them.
+// hideDeprecated removes deprecated fields from a config: this response lacks them.
 func hideDeprecated(e map[string]any) {
 	raw, _ := schema.PluginJSON(str(e["name"]))
 	config, _ := e["config"].(map[string]any)

@@ -7,14 +7,14 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
 
-// key is what a path segment names: an ID, or the value of the endpoint key.
+// key is the entity that a path segment names: by ID, or by the endpoint key.
 type key struct {
 	id   string // in lower case
 	name string
 	sent string // the ID as it was sent
 }
 
-// parseKey reads a path segment. A name that could not be one is 400 (code 10).
+// parseKey reads a path segment. An invalid name is 400 (code 10).
 func parseKey(k *kind, segment string) (key, *response) {
 	s := unescape(segment, false)
 	if isUUID(s) {
@@ -42,7 +42,7 @@ func (t *store) get(k *kind, workspace string, by key) (map[string]any, bool) {
 	return r.entity, found
 }
 
-// lookup reads the row of a key; nil if there is none.
+// lookup reads the row of a key, or nil.
 func (c *call) lookup(k *kind, by key) (e map[string]any, resp *response) {
 	resp = c.s.read(c.ctx(), func(st *store) { e, _ = st.get(k, c.workspace, by) })
 	return e, resp
@@ -101,15 +101,15 @@ func postEntity(c *call, k *kind) *response {
 	return created(c.s.render(k, e))
 }
 
-// nullID says whether the body has an ID of null. Kong makes none then, and
-// PostgreSQL wants one.
+// nullID reports whether the body has an ID of null. Kong generates no ID then, and
+// PostgreSQL refuses the row.
 func (c *call) nullID() bool {
 	id, sent := c.post["id"]
 	return sent && id == nil
 }
 
-// putEntity answers PUT /{kind}/{key}: create or replace, 200 either way. The key
-// of the path wins over the body, whose ID has to be one all the same.
+// putEntity answers PUT /{kind}/{key}: create or replace, 200 in both cases. The key
+// of the path wins. An ID in the body has to be valid nevertheless.
 func putEntity(c *call, k *kind, segment string) *response {
 	by, resp := parseKey(k, segment)
 	if resp != nil {
@@ -133,8 +133,8 @@ func putEntity(c *call, k *kind, segment string) *response {
 	return ok(c.s.render(k, e))
 }
 
-// upsert inserts e, or replaces the row that by names; e gets that row's ID. A key
-// by name is what is said to be violated, whatever it was.
+// upsert inserts e, or replaces the row of the key; e gets the ID of that row. For a
+// key by name the error always names the endpoint key.
 func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *response {
 	if by.id != "" {
 		old, taken := t.tables[k.name].rows[by.id]
@@ -163,8 +163,7 @@ func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *response {
 	return t.insert(k, e)
 }
 
-// prepare turns the body of a POST or PUT into the complete entity, without the
-// database seeing a write.
+// prepare turns the body of a POST or PUT into the complete entity. It writes nothing.
 func (c *call) prepare(k *kind, verb string) (map[string]any, *response) {
 	c.decodeForm(k)
 	e, resp := c.complete(k, c.post)
@@ -177,9 +176,9 @@ func (c *call) prepare(k *kind, verb string) (map[string]any, *response) {
 	return e, nil
 }
 
-// complete validates a body and fills in defaults and timestamps. created_at is
-// now unless it was sent; updated_at always is. A plugin that is addressed by its
-// instance name goes past the check of protocols, as it does in Kong.
+// complete validates a body and sets defaults and timestamps. created_at is the
+// current time unless the body has it, updated_at always. For a plugin by instance
+// name Kong does not check protocols.
 func (c *call) complete(k *kind, body map[string]any) (map[string]any, *response) {
 	if !c.byName {
 		if resp := c.checkProtocols(k, body); resp != nil {
@@ -205,7 +204,7 @@ func (c *call) complete(k *kind, body map[string]any) (map[string]any, *response
 	return e, nil
 }
 
-// lowerReferences writes foreign IDs as PostgreSQL answers them.
+// lowerReferences puts the IDs of references in lower case, as PostgreSQL answers them.
 func lowerReferences(k *kind, e map[string]any) {
 	for _, ref := range k.foreign {
 		if id := refID(e[ref.field]); id != "" {
@@ -214,8 +213,8 @@ func lowerReferences(k *kind, e map[string]any) {
 	}
 }
 
-// patchEntity answers PATCH /{kind}/{key}: it reads the row, merges, and writes all
-// of it back, so that of two at once one may be lost, as in Kong.
+// patchEntity answers PATCH /{kind}/{key}. It reads the row, merges, and writes the
+// whole row. Of two concurrent requests one can be lost, as in Kong.
 func patchEntity(c *call, k *kind, segment string) *response {
 	by, resp := parseKey(k, segment)
 	if resp != nil {
@@ -290,14 +289,14 @@ func (c *call) merge(k *kind, by key, current map[string]any) (map[string]any, *
 	if _, sent := c.post["created_at"]; !sent {
 		e["created_at"] = current["created_at"]
 	} else if e["created_at"] == nil {
-		e["created_at"] = nil // a null is stored, and shown
+		e["created_at"] = nil // Kong stores and answers the null
 	}
 	e["updated_at"] = seconds(c.s.cfg.clock())
 	return e, nil
 }
 
-// update writes a merged entity. A row that is addressed by ID is selected by the
-// ID in the body if there is one; null is the ID of none.
+// update writes a merged entity. For a key by ID the ID in the body, if there is one,
+// selects the row; null selects none.
 func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]any, *response) {
 	target := str(current["id"])
 	if sent, has := c.post["id"]; has && by.id != "" {
@@ -316,7 +315,7 @@ func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]an
 	return e, resp
 }
 
-// deleteEntity answers DELETE /{kind}/{key}: 204 whether it was there or not.
+// deleteEntity answers DELETE /{kind}/{key}: 204 for a missing entity, too.
 func deleteEntity(c *call, k *kind, segment string) *response {
 	by, resp := parseKey(k, segment)
 	if resp != nil {
@@ -338,8 +337,8 @@ func deleteEntity(c *call, k *kind, segment string) *response {
 	return &response{status: http.StatusNoContent}
 }
 
-// resolve replaces references by name with references by ID, in a copy of the
-// body. An ID wins over a name; names that name nothing are 400 (code 13).
+// resolve replaces references by name with references by ID, in a copy of the body.
+// An ID wins over a name. Names of missing entities are 400 (code 13).
 func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *response) {
 	body = shallow(body)
 	missing := map[string]map[string]string{}
@@ -359,7 +358,7 @@ func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *response)
 func (c *call) resolveOne(ref reference, body map[string]any, missing map[string]map[string]string) *response {
 	switch body[ref.field].(type) {
 	case nil, string, []any:
-		return nil // the schema deals with it
+		return nil // the schema checks it
 	case map[string]any:
 	default:
 		return unexpected()

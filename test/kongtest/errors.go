@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// response is one answer of the Admin API. A nil *response from a step means "go on".
+// response is a response of the Admin API. A step that returns nil has not answered.
 type response struct {
 	status      int
 	body        any // encoded as JSON unless raw is set
@@ -18,7 +18,7 @@ type response struct {
 	header      http.Header
 	stream      func(io.Writer) error // writes the body instead of body and raw
 	drop        bool                  // close the connection instead of answering
-	notKong     bool                  // answered in front of Kong, without its headers
+	notKong     bool                  // without Kong's headers
 }
 
 func jsonResponse(status int, body any) *response { return &response{status: status, body: body} }
@@ -42,8 +42,8 @@ func unexpectedHappened() *response {
 	return message(http.StatusInternalServerError, "An unexpected error happened")
 }
 
-// failure is Kong's error table: message, name and code, mostly with the fields
-// that are to blame.
+// failure is Kong's form of an error: message, name, code and mostly the wrong
+// fields.
 func failure(status, code int, name, text string, fields map[string]any) *response {
 	body := map[string]any{"message": text, "name": name, "code": code}
 	if fields != nil {
@@ -115,8 +115,8 @@ func withoutDatabase(verb, entity string) *response {
 		fmt.Sprintf("cannot %s '%s' entities when not using a database", verb, entity), nil)
 }
 
-// unresolved is the answer to references by name that name nothing: field ->
-// looked-up field -> value.
+// unresolved is the response to references by name to missing entities. refs maps
+// the reference to the field and the value that were looked up.
 func unresolved(refs map[string]map[string]string, entities map[string]string) *response {
 	fields := map[string]any{}
 	var parts []string
@@ -137,7 +137,7 @@ func unresolved(refs map[string]map[string]string, entities map[string]string) *
 	return failure(http.StatusBadRequest, 13, "foreign keys unresolved", text, fields)
 }
 
-// luaTable writes a table the way Kong's messages do: {a="x",b=null,c={id="U"}}.
+// luaTable formats a table as Kong's messages do: {a="x",b=null,c={id="U"}}.
 func luaTable(v any) string {
 	switch x := v.(type) {
 	case nil:

@@ -8,64 +8,65 @@ import (
 	"time"
 )
 
-// FaultKind is what a Fault does to a request.
+// FaultKind is the effect of a Fault on a request.
 type FaultKind int
 
 const (
-	// Answer answers Status, Header and Body without doing anything.
+	// Answer answers Status, Header and Body and does not handle the request.
 	Answer FaultKind = iota
-	// Delay waits before the request is handled as usual.
+	// Delay waits, then handles the request.
 	Delay
-	// DropBefore closes the connection without doing anything. Note that Go's
-	// transport repeats a GET whose reused connection was closed.
+	// DropBefore closes the connection and does not handle the request. Go's
+	// transport repeats a GET on a reused connection that was closed.
 	DropBefore
-	// DropAfter does what was asked, then closes the connection.
+	// DropAfter handles the request, then closes the connection.
 	DropAfter
-	// CommitLate takes the request as far as its write to the database, then
-	// answers Status, or closes the connection if Status is 0. The write is
-	// committed when ReleaseLate is called, or after Delay if that is set.
+	// CommitLate handles the request up to its write to the database, then answers
+	// Status, or closes the connection if Status is 0. ReleaseLate commits the
+	// write, or the server does after Delay if that is set.
 	CommitLate
-	// Truncate does what was asked, sends half of the body and closes the connection.
+	// Truncate handles the request, sends half of the body and closes the connection.
 	Truncate
-	// AnswerAfter does what was asked, then answers Status, Header and Body instead.
+	// AnswerAfter handles the request, then answers Status, Header and Body instead.
 	AnswerAfter
-	// EndlessList answers a page of Rows made-up rows with a next page, however many
-	// pages were read before. Other requests than lists are handled as usual.
+	// EndlessList answers every list with a page of Rows generated rows and a next
+	// page. It does not affect other requests.
 	EndlessList
-	// GiantPage answers a list with one page of made-up rows, of at least Bytes bytes.
-	// Other requests than lists are handled as usual.
+	// GiantPage answers every list with one page of generated rows, of at least Bytes
+	// bytes. It does not affect other requests.
 	GiantPage
 )
 
-// Fault is something that goes wrong with requests of one method to one path
-// template. The first injected fault that matches and is not used up takes effect.
+// Fault is a failure of requests of one method to one path template. Of several
+// faults the first injected one that matches and is not used up takes effect.
 type Fault struct {
 	Method   string // empty: any
 	Template string // "/plugins/{id}"; empty: any
-	Skip     int    // let this many matching requests pass first
-	Times    int    // affect this many; 0 means every one
-	// Share is the probability that a request of those is affected, drawn from the
-	// server's seed; 0 means that each one is.
+	Skip     int    // number of matching requests that pass first
+	Times    int    // number of matching requests after those; 0 is all
+	// Share is the probability that the fault affects a request that Skip and Times
+	// select. It is drawn from the server's seed. 0 affects all of them.
 	Share  float64
 	Kind   FaultKind
 	Status int // of Answer, AnswerAfter, CommitLate; 0 is 500 (CommitLate: no answer)
 	Header http.Header
 	Body   string // empty: {"message":"An unexpected error occurred"}
-	// NotKong leaves Kong's headers out of Answer and AnswerAfter: something in front
-	// of Kong answers.
+	// NotKong omits Kong's headers from Answer and AnswerAfter, as if a proxy in front
+	// of Kong answered.
 	NotKong bool
 	Rows    int   // of a page of EndlessList; 0 is as many as the client asks for
 	Bytes   int64 // of GiantPage
-	// Delay is waited before the request is handled, so before each page of a list; for DropAfter and AnswerAfter
-	// after it was handled; for CommitLate it is when the write is committed.
+	// Delay is the time to wait before the request is handled: before each page of a
+	// list. DropAfter and AnswerAfter wait after it is handled. CommitLate commits the
+	// write after it.
 	Delay time.Duration
-	// Before is called when the fault takes effect, before the request is handled:
-	// a place to change Kong between two requests of a client.
+	// Before is called when the fault takes effect, before the request is handled.
+	// It can change Kong between two requests of a client.
 	Before func(*http.Request)
 }
 
-// BackendUnavailable is the fault of a load balancer in front of Kong that finds no
-// server for a share of the requests: 503 with a page of its own.
+// BackendUnavailable is the fault of a load balancer in front of Kong that has no
+// backend for a share of the requests. It answers 503 with an HTML page of its own.
 func BackendUnavailable(share float64) Fault {
 	return Fault{
 		Kind: Answer, Status: http.StatusServiceUnavailable, Share: share, NotKong: true,
@@ -84,7 +85,7 @@ type faults struct {
 	list []*armedFault
 }
 
-// Inject adds a fault; remove takes it away again.
+// Inject adds a fault. The result removes it.
 func (s *Server) Inject(f Fault) (remove func()) {
 	a := &armedFault{Fault: f}
 	s.faults.mu.Lock()
@@ -97,8 +98,8 @@ func (s *Server) Inject(f Fault) (remove func()) {
 	}
 }
 
-// take returns the fault for a request, nil if there is none.
-func (f *faults) take(method, template string, draw func() float64) *Fault {
+// match returns the fault for a request, or nil. draw is called for Fault.Share.
+func (f *faults) match(method, template string, draw func() float64) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var hit *Fault
@@ -119,13 +120,13 @@ func (a *armedFault) due() bool {
 	return n >= 0 && (a.Times == 0 || n < a.Times)
 }
 
-// lateCommit marks a call whose write is held back.
+// lateCommit marks a call whose write a CommitLate fault keeps.
 type lateCommit struct{ statement *statement }
 
-// answer handles the call, with its fault if it has one; cut says that the body
-// breaks off.
+// answer handles the call, with its fault if there is one. With cut the body is
+// truncated.
 func (s *Server) answer(c *call) (resp *response, cut bool) {
-	f := s.faults.take(c.r.Method, c.template(), s.draw)
+	f := s.faults.match(c.r.Method, c.template(), s.draw)
 	if f == nil {
 		return s.handle(c), false
 	}
@@ -151,7 +152,7 @@ func (s *Server) answer(c *call) (resp *response, cut bool) {
 		return s.commitLate(c, f), false
 	case EndlessList, GiantPage:
 		s.pause(c, f.Delay)
-		return s.madeUpList(c, f), false
+		return s.generatedList(c, f), false
 	default:
 		s.pause(c, f.Delay)
 		resp = s.handle(c)
@@ -159,8 +160,8 @@ func (s *Server) answer(c *call) (resp *response, cut bool) {
 	}
 }
 
-// madeUpList answers a list with made-up rows.
-func (s *Server) madeUpList(c *call, f *Fault) *response {
+// generatedList answers a list with generated rows, and handles other requests.
+func (s *Server) generatedList(c *call, f *Fault) *response {
 	k := c.listedKind()
 	switch {
 	case c.r.Method != http.MethodGet || k == nil:
@@ -190,7 +191,7 @@ func (f *Fault) response() *response {
 	return resp
 }
 
-// commitLate takes the call to its write and leaves the write to be released.
+// commitLate handles the call up to its write and keeps the write.
 func (s *Server) commitLate(c *call, f *Fault) *response {
 	c.late = &lateCommit{}
 	s.handle(c)
@@ -212,7 +213,7 @@ func (s *Server) commitLate(c *call, f *Fault) *response {
 	return f.response()
 }
 
-// pause waits, unless the client or the server goes away first.
+// pause waits until d has passed or the client or the server is gone.
 func (s *Server) pause(c *call, d time.Duration) {
 	if d <= 0 {
 		return

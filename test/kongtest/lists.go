@@ -15,10 +15,10 @@ const (
 	maxPageSize     = 1000
 )
 
-// page is what a list request asks for.
+// page are the arguments of a list.
 type page struct {
 	size   int
-	after  string // ID to continue behind
+	after  string // the page begins after this ID
 	filter tagFilter
 }
 
@@ -41,8 +41,8 @@ func listEntities(c *call, k *kind) *response {
 	return c.list(k, p, "/"+k.name, suffix, func(t *table) []string { return t.ids }, p.filter.accepts)
 }
 
-// listChildren answers GET /{parents}/{id}/{children}. Tags are checked but not
-// applied, and the size is missing from next (Kong 3.9.1, measured).
+// listChildren answers GET /{parents}/{id}/{children}. Kong checks tags but does not
+// filter by them, and next lacks the size (measured).
 func listChildren(c *call, n *nested, parentID string) *response {
 	p, resp := c.page(n.child)
 	if resp != nil {
@@ -53,8 +53,8 @@ func listChildren(c *call, n *nested, parentID string) *response {
 	return c.list(n.child, p, path, "", of, func(map[string]any) bool { return true })
 }
 
-// nextSuffix is what of the query goes into next. Kong breaks on arguments that
-// are not plain strings here.
+// nextSuffix are the arguments of the query that next repeats. Arguments that are no
+// strings break Kong here (500).
 func nextSuffix(q args) (string, *response) {
 	suffix := ""
 	switch tags := q["tags"].(type) {
@@ -73,7 +73,7 @@ func nextSuffix(q args) (string, *response) {
 	return suffix, nil
 }
 
-// page reads size, offset and tags in the order Kong does.
+// page reads size, offset and tags in Kong's order.
 func (c *call) page(k *kind) (page, *response) {
 	filter, why, resp := parseTags(c.query["tags"])
 	if resp != nil {
@@ -101,7 +101,7 @@ func (c *call) page(k *kind) (page, *response) {
 	return p, resp
 }
 
-// parseSize reads a number the way Lua does; NaN stands for none sent.
+// parseSize reads a number as Lua does; the default is defaultPageSize.
 func parseSize(v any) (float64, *response) {
 	if v == nil {
 		return defaultPageSize, nil
@@ -134,7 +134,7 @@ func luaNumber(s string) (float64, bool) {
 	return n, err == nil || math.IsInf(n, 0)
 }
 
-// list reads one page of the rows that of names and accept accepts.
+// list answers one page of the rows with the IDs of of that accept accepts.
 func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []string, accept func(map[string]any) bool) *response {
 	var rows []record
 	resp := c.s.read(c.ctx(), func(st *store) {
@@ -154,7 +154,7 @@ func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []stri
 	return &response{status: http.StatusOK, raw: c.s.encodeList(k, rows, rest)}
 }
 
-// encodeList writes {"data":[rows],...rest}.
+// encodeList encodes {"data":[rows],...rest}.
 func (s *Server) encodeList(k *kind, rows []record, rest map[string]any) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"data":[`)
@@ -169,8 +169,8 @@ func (s *Server) encodeList(k *kind, rows []record, rest map[string]any) []byte 
 	return b.Bytes()
 }
 
-// encodeRow is a row as JSON. It is made once: lists of a thousand rows would
-// otherwise take longer than Kong's.
+// encodeRow is a row as JSON. It is encoded once: otherwise lists of a thousand rows
+// would take longer than Kong's.
 func (s *Server) encodeRow(k *kind, r record) []byte {
 	if b := r.encoded.Load(); b != nil {
 		return *b
@@ -180,8 +180,8 @@ func (s *Server) encodeRow(k *kind, r record) []byte {
 	return b
 }
 
-// encodeOffset is base64 of the JSON of the primary key; a Kong without a database
-// uses the key of its own storage.
+// encodeOffset is the primary key as JSON in base64. A Kong without a database uses
+// the key of its own storage.
 func (s *Server) encodeOffset(k *kind, id string) string {
 	if s.isDBLess() {
 		return base64.RawURLEncoding.EncodeToString([]byte(k.name + "|" + dblessWorkspaceID + "|*|" + id + "\x00"))
@@ -194,7 +194,7 @@ func encodeOffset(key ...any) string {
 	return base64.RawStdEncoding.EncodeToString(b)
 }
 
-// decodeOffset returns the ID to continue behind.
+// decodeOffset returns the ID after which the page begins.
 func (s *Server) decodeOffset(k *kind, token string) (string, *response) {
 	if s.isDBLess() {
 		b, err := base64.RawURLEncoding.DecodeString(token)
@@ -226,7 +226,7 @@ func decodeOffset(token string) ([]any, *response) {
 	return key, nil
 }
 
-// luaBase64 decodes standard base64 with or without padding; "garbage" decodes, too.
+// luaBase64 decodes standard base64 with or without padding.
 func luaBase64(s string) ([]byte, bool) {
 	s = strings.TrimRight(s, "=")
 	if len(s)%4 == 1 {
@@ -236,7 +236,7 @@ func luaBase64(s string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// byCustomID answers GET /consumers?custom_id=x, the one filter by field Kong has.
+// byCustomID answers GET /consumers?custom_id=x, Kong's only filter by field.
 func (c *call) byCustomID(k *kind) (*response, bool) {
 	id, sent := c.query["custom_id"]
 	if k.name != "consumers" || !sent {

@@ -8,8 +8,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
 
-// DisablePlugin makes a plugin one that is not installed: writes of it are refused
-// and its schema is gone. Rows of it stay.
+// DisablePlugin uninstalls a plugin: Kong refuses writes of it and has no schema for
+// it. Its rows stay.
 func (s *Server) DisablePlugin(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,7 +27,7 @@ func (s *Server) loadedPlugins() []string {
 	return slices.DeleteFunc(schema.Names(), s.isDisabled)
 }
 
-// validateInsert is the schema's verdict on the body of a POST or PUT.
+// validateInsert validates the body of a POST or PUT and returns the entity.
 func (s *Server) validateInsert(k *kind, body map[string]any) (map[string]any, *response) {
 	switch k.name {
 	case "plugins":
@@ -57,14 +57,14 @@ func (s *Server) validatePlugin(body map[string]any) (map[string]any, *response)
 	return e, nil
 }
 
-// countsInCluster says whether a plugin keeps its counters in the database, which is
-// no policy of a Kong that has none.
+// countsInCluster reports whether a plugin keeps counters in the database. A Kong
+// without one does not have that policy.
 func countsInCluster(body map[string]any) bool {
 	config, _ := body["config"].(map[string]any)
 	return config["policy"] == "cluster" && slices.Contains([]string{"rate-limiting", "response-ratelimiting"}, str(body["name"]))
 }
 
-// validateUpdate is the schema's verdict on a PATCH, and the row it makes.
+// validateUpdate validates the body of a PATCH and returns the merged entity.
 func (s *Server) validateUpdate(k *kind, current, patch map[string]any) (map[string]any, *response) {
 	switch k.name {
 	case "plugins":
@@ -93,8 +93,8 @@ func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string
 	return e, nil
 }
 
-// checkPluginName refuses plugins that are not installed; a name that is a number
-// or a boolean breaks Kong (500, measured).
+// checkPluginName refuses plugins that are not installed. A number or a boolean breaks
+// Kong (500, measured).
 func (s *Server) checkPluginName(name any) *response {
 	switch n := name.(type) {
 	case float64, bool:
@@ -119,7 +119,7 @@ func violated(v *schema.Violation) *response {
 	return schemaViolation(v.Message(), v.Fields)
 }
 
-// checkShorthands judges deprecated and shorthand fields, which Kong does before it
+// checkShorthands validates deprecated and shorthand fields. Kong does so before it
 // resolves references.
 func checkShorthands(k *kind, body map[string]any, patch bool) *response {
 	if k.name == "consumer_groups" { // which has no schema here
@@ -128,10 +128,10 @@ func checkShorthands(k *kind, body map[string]any, patch bool) *response {
 	return violated(schema.Shorthands(k.name, body, patch))
 }
 
-// checkProtocols refuses a plugin whose protocols, if they were sent, have nothing
-// in common with the route, or with any route of the service, that it is for. It
-// reads the request as it is: a route it cannot look up is nobody's business, but a
-// service it cannot look up, by its name or without a database, has no such route.
+// checkProtocols refuses protocols of a plugin that the route of its scope, or every
+// route of the service of its scope, lacks. Kong checks the body as it was sent: a
+// route that it cannot look up passes. A service that it cannot look up (a name, or
+// no database) does not.
 func (c *call) checkProtocols(k *kind, body map[string]any) *response {
 	var protocols []any
 	switch p := body["protocols"].(type) {
@@ -165,7 +165,7 @@ func isTable(v any) bool {
 	return false
 }
 
-// routeOf is the route of a reference that is its ID and nothing else.
+// routeOf is the route of a reference with an ID and no other field, or nil.
 func (c *call) routeOf(reference any) map[string]any {
 	m, _ := reference.(map[string]any)
 	if len(m) != 1 || !isUUID(refID(m)) {
@@ -178,8 +178,8 @@ func (c *call) routeOf(reference any) map[string]any {
 	return route
 }
 
-// checkPatchedProtocols is checkProtocols for a PATCH: only when the body has
-// protocols, service or route, and then with the other two as they are.
+// checkPatchedProtocols is checkProtocols for a PATCH. Kong checks only if the body
+// has protocols, service or route; it reads the others from the row.
 func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *response {
 	merged, check := map[string]any{}, false
 	for _, f := range []string{"protocols", "service", "route"} {
@@ -199,7 +199,8 @@ func protocolViolation(text string) *response {
 	return violated(&schema.Violation{Fields: map[string]any{"protocols": text}})
 }
 
-// serviceHasProtocol is true for a service without routes, and for one that is not there.
+// serviceHasProtocol reports whether a route of the service has one of the protocols.
+// It is true for a service that is missing or has no routes.
 func (c *call) serviceHasProtocol(id string, protocols []any) bool {
 	if !isUUID(id) {
 		return false

@@ -6,16 +6,16 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// WithRateLimit puts a rate limit in front of the Admin API, see SetRateLimit.
+// WithRateLimit limits the rate of requests, see SetRateLimit.
 func WithRateLimit(perSecond float64, burst int) Option {
 	return func(c *config) { c.limiter = newLimiter(perSecond, burst) }
 }
 
-// SetRateLimit changes the rate limit in front of the Admin API: a token bucket of
-// burst requests that fills at perSecond requests a second, by the clock of
-// WithClock. Requests beyond it are answered 429 as Kong's rate-limiting plugin
-// does, with "Retry-After: 1", and reach neither faults nor handlers. A perSecond of
-// 0 or less removes the limit.
+// SetRateLimit changes the rate limit in front of the Admin API. It is a token bucket
+// of burst requests that fills at perSecond requests a second, by the clock of
+// WithClock. Other requests are answered 429 with "Retry-After: 1", as Kong's
+// rate-limiting plugin does, before faults and handlers. A perSecond of 0 or less
+// removes the limit.
 func (s *Server) SetRateLimit(perSecond float64, burst int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 //go:embed data/*.json
 var data embed.FS
 
-// document reads an embedded answer: what of it does not change.
+// document reads an embedded response: the part that never changes.
 func document(name string) map[string]any {
 	b, err := data.ReadFile("data/" + name + ".json")
 	var doc map[string]any
@@ -26,7 +26,8 @@ func document(name string) map[string]any {
 	return doc
 }
 
-// SetVersion changes the version that GET / and the Server header report: an upgrade.
+// SetVersion changes the version in GET / and in the Server header, as an upgrade
+// does.
 func (s *Server) SetVersion(version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,10 +43,10 @@ func (s *Server) fullVersion() string {
 	return s.version
 }
 
-// serverVersion is what follows "kong/" in the Server header.
+// serverVersion follows "kong/" in the Server header.
 func (s *Server) serverVersion() string { return s.fullVersion() }
 
-// getRoot answers GET /. It needs the database, for the plugins in use.
+// getRoot answers GET /. It reads the plugins in use from the database.
 func getRoot(c *call) *response {
 	inUse, resp := c.pluginsInUse()
 	if resp != nil {
@@ -74,7 +75,7 @@ func getRoot(c *call) *response {
 	return ok(doc)
 }
 
-// pluginsInUse are the names of plugins with at least one row.
+// pluginsInUse are the names of the plugins that have rows.
 func (c *call) pluginsInUse() ([]string, *response) {
 	names := map[string]bool{}
 	resp := c.s.read(c.ctx(), func(st *store) {
@@ -85,7 +86,7 @@ func (c *call) pluginsInUse() ([]string, *response) {
 	return sortedKeys(names), resp
 }
 
-// getStatus answers GET /status: always 200, also without a reachable database.
+// getStatus answers GET /status. It is 200 also while the database is unreachable.
 func getStatus(c *call) *response {
 	doc := document("status")
 	if c.s.isDBLess() {

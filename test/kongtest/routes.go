@@ -13,7 +13,7 @@ const (
 	remove = http.MethodDelete
 )
 
-// routes registers every path the stand-in knows.
+// routes registers all endpoints.
 func (s *Server) routes() {
 	for _, name := range kindNames {
 		if k := s.kinds[name]; k != nil {
@@ -69,8 +69,7 @@ func (s *Server) foreignRoutes(child *kind) {
 	}
 }
 
-// staticRoutes adds what Kong has beside: collections that are empty here, and
-// fixed answers.
+// staticRoutes adds collections that are always empty and fixed responses.
 func (s *Server) staticRoutes() {
 	for _, name := range []string{"ca_certificates", "certificates", "key-sets", "keys", "snis", "targets", "upstreams", "vaults"} {
 		s.router.add("/"+name, map[string]handler{get: emptyList})
@@ -95,7 +94,7 @@ func emptyList(c *call) *response {
 	return ok(map[string]any{"data": []any{}, "next": nil})
 }
 
-// nested serves children under a parent, and the parent of a child.
+// nested has the endpoints of children under a parent, and of the parent of a child.
 type nested struct {
 	parent, child *kind
 	field         string
@@ -119,7 +118,7 @@ func (n *nested) post(c *call) *response {
 	return postEntity(c, n.child)
 }
 
-// belongs answers 404 unless both exist and the child is the parent's.
+// belongs answers 404 unless both exist and the child refers to the parent.
 func (n *nested) belongs(c *call) (parent, child map[string]any, resp *response) {
 	if parent, resp = c.find(n.parent, c.params[0]); resp != nil {
 		return nil, nil, resp
@@ -171,7 +170,7 @@ func (n *nested) delete(c *call) *response {
 	return deleteEntity(c, n.child, c.params[1])
 }
 
-// parentID is the ID of the child's parent, "" for none.
+// parentID is the ID of the child's parent, or "".
 func (n *nested) parentID(c *call) (child map[string]any, id string, resp *response) {
 	child, resp = c.find(n.child, c.params[0])
 	if resp != nil {
@@ -203,7 +202,7 @@ func (n *nested) withParent(c *call, do func(id string) *response) *response {
 	return do(id)
 }
 
-// putParent replaces the parent, or makes one and attaches the child to it.
+// putParent replaces the parent, or creates one and makes the child refer to it.
 func (n *nested) putParent(c *call) *response {
 	child, id, resp := n.parentID(c)
 	if resp != nil {

@@ -57,16 +57,16 @@ func noSuchEntity(name string) *response {
 	return message(http.StatusNotFound, "No entity named '"+name+"'")
 }
 
-// postValidatePlugin answers POST /schemas/plugins/validate. It needs no database:
-// neither references nor keys are looked at.
+// postValidatePlugin answers POST /schemas/plugins/validate. It checks neither
+// references nor keys and needs no database.
 func postValidatePlugin(c *call) *response { return c.validate("plugins") }
 
 // postValidateEntity answers POST /schemas/{entity}/validate.
 func postValidateEntity(c *call) *response { return c.validate(unescape(c.params[0], false)) }
 
-// validate judges the parameters of the request, all of them: the arguments of the
-// query are fields, too, a dotted name is a path in JSON as well, and what a form
-// says stays a text. A shorthand that is refused breaks Kong here.
+// validate checks all parameters of the request as one entity. Arguments of the query
+// are fields, a dotted name is a path in JSON, too, and values of a form stay text.
+// An invalid shorthand breaks Kong here (500).
 func (c *call) validate(entity string) *response {
 	k := c.s.kinds[entity]
 	if _, known := schema.EntityJSON(entity); !known || k == nil {
@@ -76,7 +76,7 @@ func (c *call) validate(entity string) *response {
 	query, _ := parseArgs(c.r.URL.RawQuery, maxSchemaArgs)
 	for _, from := range []args{query, c.form} {
 		for _, name := range sortedKeys(from) {
-			place(params, strings.Split(name, "."), last(name, from[name]))
+			setPath(params, strings.Split(name, "."), last(name, from[name]))
 		}
 	}
 	for name, value := range undotted(c.post) {
@@ -91,7 +91,7 @@ func (c *call) validate(entity string) *response {
 	return message(http.StatusOK, "schema validation successful")
 }
 
-// last is the value of an argument; of a repeated one the last, unless it is a list.
+// last is the value of an argument, the last one if the name is repeated and no list.
 func last(name string, value any) any {
 	list, repeated := value.([]any)
 	if !repeated || strings.HasSuffix(name, "[]") {
@@ -100,7 +100,7 @@ func last(name string, value any) any {
 	return list[len(list)-1]
 }
 
-// undotted takes names with dots apart, at every depth.
+// undotted expands dotted names at every depth.
 func undotted(body map[string]any) map[string]any {
 	out := map[string]any{}
 	for _, name := range sortedKeys(body) {
@@ -108,7 +108,7 @@ func undotted(body map[string]any) map[string]any {
 		if m, isMap := value.(map[string]any); isMap {
 			value = undotted(m)
 		}
-		place(out, strings.Split(name, "."), value)
+		setPath(out, strings.Split(name, "."), value)
 	}
 	return out
 }

@@ -35,9 +35,9 @@ type Server struct {
 	listener net.Listener
 	url      string
 	closing  chan struct{}  // closed by Close
-	work     sync.WaitGroup // whatever runs; grows only under mu, before Close
+	work     sync.WaitGroup // goroutines and requests; grows only under mu, before Close
 
-	mu         sync.Mutex // guards what follows
+	mu         sync.Mutex // guards the fields below
 	closed     bool
 	rnd        *rand.Rand
 	dbless     bool
@@ -48,8 +48,8 @@ type Server struct {
 	limiter    *rate.Limiter // nil: no limit
 }
 
-// New starts a server on a free port of 127.0.0.1, or where WithListen says. It
-// panics when it cannot listen.
+// New starts a server on a free port of 127.0.0.1, or on the address of WithListen.
+// It panics if it cannot listen.
 func New(opts ...Option) *Server {
 	s := &Server{cfg: newConfig(opts), closing: make(chan struct{}), disabled: map[string]bool{}}
 	s.kinds = newKinds(s.cfg.enterprise)
@@ -70,8 +70,8 @@ func New(opts ...Option) *Server {
 	return s
 }
 
-// Start is New for a test: the server is closed when the test ends, and a failing
-// test logs the seed.
+// Start is New for a test. The server is closed when the test ends. A failing test
+// logs the seed.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s := New(opts...)
@@ -100,7 +100,7 @@ func (s *Server) listen() {
 	s.work.Go(func() { _ = s.http.Serve(l) }) // always ErrServerClosed
 }
 
-// URL is the base URL, without a slash at the end.
+// URL is the base URL, without a trailing slash.
 func (s *Server) URL() string { return s.url }
 
 // Handler serves the Admin API without a listener.
@@ -109,7 +109,8 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 // Journal is the record of all requests and changes.
 func (s *Server) Journal() *Journal { return &s.journal }
 
-// Close drops all connections and waits for everything the server runs.
+// Close drops all connections and waits for the requests and goroutines of the
+// server.
 func (s *Server) Close() {
 	s.mu.Lock()
 	first := !s.closed
@@ -122,7 +123,7 @@ func (s *Server) Close() {
 	s.work.Wait()
 }
 
-// enter counts a piece of work, unless the server is closed.
+// beginWork adds to work, unless the server is closed.
 func (s *Server) beginWork() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,10 +144,10 @@ type call struct {
 	workspace string
 	params    []string // path parameters, still escaped
 	query     args
-	moreQuery bool // there is more in it than is read
+	moreQuery bool // the query has more arguments than Kong reads
 	post      map[string]any
 	form      args
-	byName    bool // PUT by the endpoint key
+	byName    bool // a PUT by the endpoint key, not by ID
 	late      *lateCommit
 }
 
@@ -178,7 +179,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.send(w, c, resp, cut)
 }
 
-// rawPath is the path as it was sent: Kong routes on the escaped form.
+// rawPath is the path as it was sent: Kong routes by the escaped form.
 func rawPath(r *http.Request) string {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
@@ -194,7 +195,7 @@ func (c *call) template() string {
 	return c.endpoint.template
 }
 
-// find resolves a path, with a workspace in front where there are any.
+// find returns the endpoint of a path. The path may begin with a workspace.
 func (s *Server) find(path string) (*endpoint, []string, string) {
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	s.mu.Lock()
@@ -208,8 +209,7 @@ func (s *Server) find(path string) (*endpoint, []string, string) {
 	return e, params, defaultWorkspace
 }
 
-// handle runs a request through the rules that come before any endpoint, then the
-// endpoint.
+// handle applies the rules for all endpoints, then calls the endpoint.
 func (s *Server) handle(c *call) *response {
 	body, err := io.ReadAll(c.r.Body)
 	if err != nil {
@@ -248,7 +248,7 @@ func (s *Server) handle(c *call) *response {
 	return conditional(c.r, h(c))
 }
 
-// maxArgs is how many arguments the endpoint reads.
+// maxArgs is the number of arguments that the endpoint reads.
 func (c *call) maxArgs() int {
 	if c.endpoint.entity {
 		return maxEntityArgs
@@ -256,9 +256,8 @@ func (c *call) maxArgs() int {
 	return maxSchemaArgs
 }
 
-// conditional does what nginx makes of conditional headers, for an answer that has
-// neither ETag nor Last-Modified: 412 or 304 in place of a 200, with the write
-// done (Kong 3.9.1, measured).
+// conditional applies conditional headers as nginx does to a response without ETag
+// and Last-Modified: 412 or 304 instead of 200, after the write (measured).
 func conditional(r *http.Request, resp *response) *response {
 	if resp.status != http.StatusOK {
 		return resp
@@ -288,7 +287,8 @@ func (c *call) options() *response {
 	return resp
 }
 
-// send writes the answer; cut sends half of the body and closes the connection.
+// send writes the response. With cut it sends half of the body and closes the
+// connection.
 func (s *Server) send(w http.ResponseWriter, c *call, resp *response, cut bool) {
 	if resp.drop {
 		panic(http.ErrAbortHandler)
@@ -309,13 +309,13 @@ func (s *Server) send(w http.ResponseWriter, c *call, resp *response, cut bool) 
 		panic(http.ErrAbortHandler)
 	}
 	if resp.stream != nil {
-		_ = resp.stream(w) // as below
+		_ = resp.stream(w) // the client is gone
 		return
 	}
-	_, _ = w.Write(body) // a client that went away is no concern of the server
+	_, _ = w.Write(body) // it fails if the client is gone
 }
 
-// contentHeaders sets the headers about the body, then those of the response.
+// contentHeaders sets the headers of the body, then those of the response.
 func (resp *response) contentHeaders(h http.Header, body []byte) {
 	if body != nil || resp.stream != nil {
 		h.Set("Content-Type", "application/json; charset=utf-8")
@@ -342,7 +342,7 @@ func (s *Server) commonHeaders(h http.Header, c *call) {
 	h.Set("Server", "kong/"+s.serverVersion())
 }
 
-// encode writes JSON as Kong does: slashes and angle brackets as they are.
+// encode writes JSON as Kong does, without escapes for slashes and angle brackets.
 func encode(v any) []byte {
 	if raw, isRaw := v.(json.RawMessage); isRaw {
 		return raw
@@ -374,7 +374,7 @@ func (s *Server) draw() (n float64) {
 	return n
 }
 
-// random hands the server's source of randomness to use.
+// random calls use with the server's random source.
 func (s *Server) random(use func(*rand.Rand)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// tagFilter is the tags argument of a list: all of them, or any of them.
+// tagFilter is the tags argument of a list: all of the tags, or any of them.
 type tagFilter struct {
 	tags []string
 	any  bool
@@ -16,7 +16,7 @@ type tagFilter struct {
 
 const tagBytes = `[\x20-\x2B\x2D\x2E\x30-\x7E\x80-\xF4]`
 
-// The classes are of bytes: they match Latin-1 text, see latin1.
+// The expressions match bytes. Their input is the result of latin1.
 var (
 	tagsAll = regexp.MustCompile(`^(` + tagBytes + `+(,|$))+$`)
 	tagsAny = regexp.MustCompile(`^(` + tagBytes + `+(/|$))+$`)
@@ -24,8 +24,8 @@ var (
 
 const maxTags = 5
 
-// parseTags reads a tags argument; why is what is wrong with it. Without a value
-// ("?tags") Kong breaks.
+// parseTags reads a tags argument. why is Kong's error, or "". An argument without a
+// value ("?tags") breaks Kong (500).
 func parseTags(v any) (filter tagFilter, why string, resp *response) {
 	if list, repeated := v.([]any); repeated {
 		v = list[0]
@@ -53,8 +53,8 @@ func parseTags(v any) (filter tagFilter, why string, resp *response) {
 	return filter, why, nil
 }
 
-// latin1 maps each byte to the code point of the same number, for regular
-// expressions over bytes.
+// latin1 maps each byte to the rune of the same number, for regular expressions
+// over bytes.
 func latin1(s string) string {
 	out := make([]rune, len(s))
 	for i := range len(s) {
@@ -88,14 +88,14 @@ func contains(list []any, s string) bool {
 // tagRow is one row of the tags table.
 type tagRow struct {
 	tag, entity, id string
-	ordinal         int // place among the tags of its entity, from 1
+	ordinal         int // index among the tags of its entity, from 1
 }
 
 func (r tagRow) compare(other tagRow) int {
 	return cmp.Or(cmp.Compare(r.id, other.id), cmp.Compare(r.ordinal, other.ordinal))
 }
 
-// tagRows lists tags in the order of their entities' IDs; only this tag, if given.
+// tagRows lists tags by the ID of their entity. With only it lists that tag.
 func (t *store) tagRows(workspace, only string) []tagRow {
 	var out []tagRow
 	for _, name := range kindNames {

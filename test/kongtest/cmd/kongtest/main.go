@@ -75,19 +75,20 @@ func options(args []string, stderr io.Writer) ([]kongtest.Option, error) {
 	return opts, nil
 }
 
-// loopback refuses addresses that others can reach: there is no protection here.
+// loopback refuses addresses that other machines can reach: the stand-in has no
+// access control.
 func loopback(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return err
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("--listen %s: not a loopback address", addr)
+		return fmt.Errorf("--listen %s: not a loopback address; use 127.0.0.1 or localhost", addr)
 	}
 	return nil
 }
 
-// start turns New's panic, which is about the address, into an error.
+// start is New with an error instead of a panic.
 func start(opts []kongtest.Option) (srv *kongtest.Server, err error) {
 	defer func() {
 		if r := recover(); r != nil {

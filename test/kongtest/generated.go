@@ -9,40 +9,41 @@ import (
 	"strings"
 )
 
-// The rows of EndlessList and GiantPage: valid entities that are in no database.
-// Their IDs count up, so that the offset of a page says which row is next.
+// The generated rows of EndlessList and GiantPage are valid entities that the
+// database does not have. Their IDs have a number, so that the offset of a page
+// gives the number of its first row.
 
-// madeUpID is the ID of row n. All rows are in the order of their IDs.
-func madeUpID(n int64) string { return fmt.Sprintf("ffffffff-ffff-4fff-8fff-%012x", n) }
+// generatedID is the ID of row n. The rows are in the order of their IDs.
+func generatedID(n int64) string { return fmt.Sprintf("ffffffff-ffff-4fff-8fff-%012x", n) }
 
-// madeUpRows returns a function that makes row n of a kind.
-func (s *Server) madeUpRows(k *kind) func(n int64) []byte {
+// generatedRows returns a function that makes row n of a kind.
+func (s *Server) generatedRows(k *kind) func(n int64) []byte {
 	body := map[string]map[string]any{
-		"services":        {"host": "made.up"},
-		"routes":          {"paths": []any{"/made-up"}},
-		"consumers":       {"custom_id": "made-up"},
+		"services":        {"host": "generated.example"},
+		"routes":          {"paths": []any{"/generated"}},
+		"consumers":       {"custom_id": "generated"},
 		"plugins":         {"name": "key-auth"},
-		"consumer_groups": {"name": "made-up"},
+		"consumer_groups": {"name": "generated"},
 	}[k.name]
 	e, resp := s.validateInsert(k, body)
-	panicOnError(resp, "make up "+k.name)
+	panicOnError(resp, "generate "+k.name)
 	e["created_at"], e["updated_at"] = seconds(s.cfg.clock()), seconds(s.cfg.clock())
 	return func(n int64) []byte {
 		row := maps.Clone(e)
-		row["id"] = madeUpID(n)
-		row[k.endpointKey] = "made-up-" + strconv.FormatInt(n, 10)
+		row["id"] = generatedID(n)
+		row[k.endpointKey] = "generated-" + strconv.FormatInt(n, 10)
 		return encode(row)
 	}
 }
 
-// listedKind is the kind that the endpoint lists, nil if it lists none.
+// listedKind is the kind that the endpoint lists, or nil.
 func (c *call) listedKind() *kind {
 	template := c.template()
 	return c.s.kinds[template[strings.LastIndexByte(template, '/')+1:]]
 }
 
-// endlessPage is one page of rows made-up rows, or as many as the client asks for,
-// with a next page.
+// endlessPage is a page with a next page. It has rows generated rows, or as many as
+// the client asks for if rows is 0.
 func (c *call) endlessPage(k *kind, rows int) *response {
 	p, resp := c.page(k)
 	if resp != nil {
@@ -59,7 +60,7 @@ func (c *call) endlessPage(k *kind, rows int) *response {
 		}
 		first = last + 1
 	}
-	row := c.s.madeUpRows(k)
+	row := c.s.generatedRows(k)
 	data := make([]string, rows)
 	for i := range data {
 		data[i] = string(row(first + int64(i)))
@@ -68,14 +69,14 @@ func (c *call) endlessPage(k *kind, rows int) *response {
 	if resp != nil {
 		return resp
 	}
-	offset := encodeOffset(madeUpID(first + int64(max(rows, 1)) - 1))
+	offset := encodeOffset(generatedID(first + int64(max(rows, 1)) - 1))
 	next := encode(map[string]any{"offset": offset, "next": rawPath(c.r) + "?offset=" + escape(offset) + suffix})
 	return &response{status: 200, raw: []byte(`{"data":[` + strings.Join(data, ",") + "]," + string(next[1:]))}
 }
 
-// giantPage is one page of at least size bytes, written as it is made.
+// giantPage is one page of at least size bytes. It is written while it is generated.
 func (c *call) giantPage(k *kind, size int64) *response {
-	row := c.s.madeUpRows(k)
+	row := c.s.generatedRows(k)
 	return &response{status: 200, stream: func(w io.Writer) error {
 		out := bufio.NewWriter(w)
 		if _, err := out.WriteString(`{"data":[`); err != nil {
