@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// check is one entity check: a rule that spans fields.
+// check is one entity check: a rule for several fields.
 type check struct {
 	name string
 	arg  checkArg
 
-	// fields the check reads; must holds those it cannot run without.
+	// fields are the fields that the check reads; must are those that it needs.
 	fields []string
 	must   []string
 
@@ -21,7 +21,7 @@ type check struct {
 	thenRequired               bool
 }
 
-// checkArg is the argument of any of Kong's checks; a plain list of names is in Names.
+// checkArg is the argument of any of Kong's checks. A plain list is in Names.
 type checkArg struct {
 	Names []string `json:"-"`
 
@@ -82,7 +82,7 @@ func (c *check) sources() []string {
 	return out
 }
 
-// refine prepares the fields that the conditions are laid over.
+// refine prepares the fields of the conditions.
 func (c *check) refine() error {
 	for _, m := range []struct {
 		raw  json.RawMessage
@@ -114,7 +114,8 @@ func (c *check) refine() error {
 	return nil
 }
 
-// appliesWithoutFields: these checks have something to say of an entity that has none of their fields.
+// appliesWithoutFields reports whether the check applies to an entity without any of
+// its fields.
 func (c *check) appliesWithoutFields() bool {
 	switch c.name {
 	case "at_least_one_of", "conditional_at_least_one_of", "mutually_required", "mutually_exclusive_sets":
@@ -125,7 +126,7 @@ func (c *check) appliesWithoutFields() bool {
 
 func (c *check) runsMissing() bool { return c.arg.RunMissing || c.appliesWithoutFields() }
 
-// runsInvalid says whether the check runs although a field has an error of its own.
+// runsInvalid reports whether the check runs if a field has an error of its own.
 func (c *check) runsInvalid() bool {
 	switch c.name {
 	case "at_least_one_of", "conditional_at_least_one_of", "only_one_of", "distinct", "conditional":
@@ -140,7 +141,7 @@ func (r *record) runChecks(data map[string]any, full bool, errs map[string]any) 
 	}
 }
 
-// run applies the check when it has what it needs, and adds to errs.
+// run applies the check if the entity has the fields that it needs. It adds to errs.
 func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	sub, missing, ok := c.gather(data, full, errs)
 	if !ok {
@@ -158,8 +159,8 @@ func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	}
 }
 
-// gather projects the entity on the fields of the check; ok is false when the
-// check does not run at all.
+// gather returns the fields of the check, and the names of missing ones. ok is false
+// if the check does not run.
 func (c *check) gather(data map[string]any, full bool, errs map[string]any) (sub map[string]any, missing []string, ok bool) {
 	sub = map[string]any{}
 	allNil, allGood := true, true
@@ -202,7 +203,7 @@ func (c *check) isReference(name string, v any) bool {
 	return f != nil && f.Type == "string" && f.Referenceable
 }
 
-// onUpdate returns the words Kong adds when a PATCH is judged.
+// onUpdate returns words that Kong adds to the errors of a PATCH.
 func onUpdate(full bool, words string) string {
 	if full {
 		return ""
@@ -210,7 +211,7 @@ func onUpdate(full bool, words string) string {
 	return words
 }
 
-// apply runs the rule itself; the message is empty when the entity passes.
+// apply applies the rule and returns an error message, or "".
 func (c *check) apply(sub map[string]any, full bool, errs map[string]any) string {
 	prefix := onUpdate(full, "when updating, ")
 	switch c.name {
@@ -276,8 +277,8 @@ func (c *check) distinct(sub map[string]any) string {
 	return ""
 }
 
-// conditional: when one field has a certain value, another must fit too. What
-// is wrong with that other field is noted at it as well.
+// conditional checks a field if another one matches. An error is reported twice: for
+// the entity and for the field.
 func (c *check) conditional(sub, errs map[string]any) string {
 	v, present := getPath(sub, c.arg.IfField)
 	if !present || c.ifMatch.validate(v) != nil {
