@@ -19,8 +19,8 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// Admin is a bare HTTP client for one Admin API, for one fact. It remembers what
-// it created and deletes it afterwards.
+// Admin is an HTTP client of an Admin API for one fact. It records the entities that
+// it creates and deletes them after the test.
 type Admin struct {
 	base   string
 	prefix string // of every name and tag
@@ -30,7 +30,7 @@ type Admin struct {
 	created []string // paths, in order
 }
 
-// Answer is what the Admin API answered.
+// Answer is a response of the Admin API.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -89,17 +89,18 @@ func (a *Admin) request(t *testing.T, method, path string, body any) *http.Reque
 		}
 		r = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequest(method, a.base+path, r)
+	req, err := http.NewRequest(method, a.base, r)
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.URL.Opaque = req.URL.Path + path // as it is, with malformed escapes
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
 	return req
 }
 
-// remember notes an entity that a write may have created.
+// remember records an entity that a write may have created.
 func (a *Admin) remember(method, path string, ans Answer) {
 	id, _ := ans.Body["id"].(string)
 	if (method != http.MethodPost && method != http.MethodPut) || ans.Status > 299 || id == "" {
@@ -108,19 +109,19 @@ func (a *Admin) remember(method, path string, ans Answer) {
 	for _, collection := range []string{"plugins", "routes", "services", "consumers"} {
 		segments := strings.Split(strings.SplitN(path, "?", 2)[0], "/")
 		if last := len(segments) - 1; segments[last] == collection || last > 1 && segments[last-1] == collection {
-			a.note("/" + collection + "/" + id)
+			a.recordCreated("/" + collection + "/" + id)
 			return
 		}
 	}
 }
 
-func (a *Admin) note(path string) {
+func (a *Admin) recordCreated(path string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.created = append(a.created, path)
 }
 
-// cleanUp deletes in reverse order, so that routes go before their service.
+// cleanUp deletes in reverse order: routes before their service.
 func (a *Admin) cleanUp(t *testing.T) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -171,14 +172,14 @@ func (a *Admin) Must(t *testing.T, status int, method, path string, body any, he
 	return ans
 }
 
-// text is a value that has to be a string.
+// text prints a value that is expected to be a string.
 func text(v any) string { return fmt.Sprint(v) }
 
-// ref is a scope by ID.
+// ref is a reference by ID.
 func ref(id string) object { return object{"id": id} }
 
-// limit is a rate-limiting plugin for a service.
-func limit(service string, more ...object) object {
+// rateLimiting is a rate-limiting plugin of a service; more overrides its fields.
+func rateLimiting(service string, more ...object) object {
 	p := object{"name": "rate-limiting", "config": object{"minute": 5, "policy": "local"}, "service": ref(service)}
 	for _, m := range more {
 		for k, v := range m {
@@ -193,8 +194,8 @@ func config(ans Answer) object {
 	return c
 }
 
-// is compares a value with what JSON makes of want.
-func is(t *testing.T, what string, got, want any) {
+// equal compares two values as JSON.
+func equal(t *testing.T, what string, got, want any) {
 	t.Helper()
 	if d := cmp.Diff(normal(t, want), normal(t, got)); d != "" {
 		t.Errorf("%s: want (-), got (+):\n%s", what, d)
@@ -214,7 +215,7 @@ func normal(t *testing.T, v any) any {
 	return out
 }
 
-// ids are the IDs in a list, in order.
+// ids are the IDs of a list, in its order.
 func ids(ans Answer) []string {
 	var out []string
 	list, _ := ans.Body["data"].([]any)
@@ -224,7 +225,7 @@ func ids(ans Answer) []string {
 	return out
 }
 
-// sorted is a set's elements in order.
+// sorted are the elements of a set, sorted.
 func sorted(v any) []string {
 	var out []string
 	list, _ := v.([]any)

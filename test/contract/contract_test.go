@@ -8,14 +8,15 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// fact is one thing Kong does, and why it matters.
+// fact is one behaviour of Kong that the operator relies on.
 type fact struct {
-	Name  string
-	Cites string // what Kong does, and the operator's rule that relies on it
-	Run   func(t *testing.T, a *Admin)
+	Name     string
+	Kong     string // what Kong does
+	Operator string // what the operator does because of it
+	Run      func(t *testing.T, a *Admin)
 }
 
-// facts is the table: what holds for any Kong in DB mode.
+// facts is the table of what holds for any Kong in DB mode.
 func facts() []fact {
 	var all []fact
 	for _, part := range [][]fact{
@@ -27,14 +28,14 @@ func facts() []fact {
 	return all
 }
 
-// TestContract holds the stand-in, and a real gateway if KONG_ADMIN_URL names one,
-// to the facts.
+// TestContract checks the facts against the stand-in, and against the gateway at
+// KONG_ADMIN_URL if that is set.
 func TestContract(t *testing.T) {
 	all := facts()
 	seen := map[string]bool{}
 	for _, f := range all {
-		if f.Cites == "" || seen[f.Name] {
-			t.Errorf("fact %q: no citation, or not the only one of this name", f.Name)
+		if f.Kong == "" || f.Operator == "" || seen[f.Name] {
+			t.Errorf("fact %q: a description is missing, or the name is not unique", f.Name)
 		}
 		seen[f.Name] = true
 	}
@@ -54,28 +55,29 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// standInFact needs a database or a node of its own.
+// standInFact is a fact that needs a database, or a node, of its own.
 type standInFact struct {
-	Name    string
-	Cites   string
-	Options []kongtest.Option
-	Run     func(t *testing.T, a *Admin, srv *kongtest.Server)
+	Name     string
+	Kong     string // as in fact
+	Operator string
+	Options  []kongtest.Option
+	Run      func(t *testing.T, a *Admin, srv *kongtest.Server)
 }
 
-// patience is the stand-in's database time-out here; Kong's is five seconds.
-const patience = 20 * time.Millisecond
+// databaseTimeout is the stand-in's time-out here. Kong's is five seconds.
+const databaseTimeout = 20 * time.Millisecond
 
-// TestStandInOnly runs the facts that no shared gateway can be used for. They were
-// measured on Kong 3.9.1 with a PostgreSQL of its own; the recordings of that are
-// replayed in test/kongtest.
+// TestStandInOnly runs the facts that a shared gateway cannot be used for. They were
+// measured on Kong 3.9.1 with a PostgreSQL of its own. Package kongtest replays the
+// recordings.
 func TestStandInOnly(t *testing.T) {
 	all := standInFacts()
 	for _, f := range all {
-		if f.Cites == "" {
-			t.Errorf("fact %q: no citation", f.Name)
+		if f.Kong == "" || f.Operator == "" {
+			t.Errorf("fact %q: a description is missing", f.Name)
 		}
 		t.Run(f.Name, func(t *testing.T) {
-			opts := append([]kongtest.Option{kongtest.WithDatabaseTimeout(patience)}, f.Options...)
+			opts := append([]kongtest.Option{kongtest.WithDatabaseTimeout(databaseTimeout)}, f.Options...)
 			srv := kongtest.Start(t, opts...)
 			f.Run(t, newAdmin(t, srv.URL()), srv)
 		})

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -8,46 +9,69 @@ import (
 func valueFacts() []fact {
 	return []fact{
 		{
-			Name:  "the answer is the whole entity",
-			Cites: "every field is there, null where unset: the plugin that is can be compared without asking again",
+			Name:     "the response is the whole entity",
+			Kong:     "Every field is there, null where unset.",
+			Operator: "The operator compares the live plugin without another request.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				p := a.Must(t, 201, "POST", "/plugins", limit(svc))
+				p := a.Must(t, 201, "POST", "/plugins", rateLimiting(svc))
 				for _, f := range []string{"consumer", "route", "tags", "instance_name"} {
 					if v, has := p.Body[f]; !has || v != nil {
 						t.Errorf("%s is %v, there: %v", f, v, has)
 					}
 				}
-				is(t, "hour", config(p)["hour"], nil)
-				is(t, "limit_by", config(p)["limit_by"], "consumer")
-				is(t, "enabled", p.Body["enabled"], true)
+				equal(t, "hour", config(p)["hour"], nil)
+				equal(t, "limit_by", config(p)["limit_by"], "consumer")
+				equal(t, "enabled", p.Body["enabled"], true)
 			},
 		},
 		{
-			Name:  "default protocols",
-			Cites: "grpc, grpcs, http, https as a set in no stable order: sets are compared as sets, or every pass would see drift",
+			Name:     "default protocols",
+			Kong:     "grpc, grpcs, http and https, as a set in no stable order.",
+			Operator: "The operator compares sets as sets; otherwise every reconcile would find drift.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				p := a.Must(t, 201, "POST", "/plugins", limit(svc))
-				is(t, "protocols", sorted(p.Body["protocols"]), []string{"grpc", "grpcs", "http", "https"})
+				p := a.Must(t, 201, "POST", "/plugins", rateLimiting(svc))
+				equal(t, "protocols", sorted(p.Body["protocols"]), []string{"grpc", "grpcs", "http", "https"})
 			},
 		},
 		{
-			Name:  "deprecated twins",
-			Cites: "rate-limiting answers redis.host and redis_host: a field that was not declared is not drift",
+			Name:     "sets have an order of their own",
+			Kong:     "Kong answers a set in the order of its hash table, not of the request.",
+			Operator: "A set that differs in its order only is not drift.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				p := a.Must(t, 201, "POST", "/plugins", limit(svc, object{"config": object{"minute": 1, "redis": object{"host": "r1"}}}))
-				is(t, "redis.host", config(p)["redis"].(map[string]any)["host"], "r1")
-				is(t, "redis_host", config(p)["redis_host"], "r1")
+				path, kept := "/plugins/"+a.ID(), 0
+				for _, sent := range [][]string{{"grpc", "grpcs", "http", "https"}, {"https", "http", "grpcs", "grpc"}} {
+					answered := a.Must(t, 200, "PUT", path, rateLimiting(svc, object{"protocols": sent})).Body["protocols"]
+					equal(t, "elements", sorted(answered), []string{"grpc", "grpcs", "http", "https"})
+					if fmt.Sprint(answered) == fmt.Sprint(sent) {
+						kept++
+					}
+				}
+				if kept == 2 {
+					t.Error("both orders were kept")
+				}
 			},
 		},
 		{
-			Name:  "timestamps are whole seconds",
-			Cites: "created_at and updated_at are integers; updated_at is always Kong's own: two writes in a second look alike, so time decides nothing",
+			Name:     "deprecated fields are answered, too",
+			Kong:     "rate-limiting answers redis.host and the deprecated redis_host.",
+			Operator: "A field that nobody declared is not drift.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				p := a.Must(t, 201, "POST", "/plugins", limit(svc, object{"updated_at": 1})).Body
+				p := a.Must(t, 201, "POST", "/plugins", rateLimiting(svc, object{"config": object{"minute": 1, "redis": object{"host": "r1"}}}))
+				equal(t, "redis.host", config(p)["redis"].(map[string]any)["host"], "r1")
+				equal(t, "redis_host", config(p)["redis_host"], "r1")
+			},
+		},
+		{
+			Name:     "timestamps are whole seconds",
+			Kong:     "created_at and updated_at are integers. Kong always sets updated_at.",
+			Operator: "Two writes in one second look alike, so no decision depends on timestamps.",
+			Run: func(t *testing.T, a *Admin) {
+				svc, _ := a.Service(t, "s")
+				p := a.Must(t, 201, "POST", "/plugins", rateLimiting(svc, object{"updated_at": 1})).Body
 				for _, f := range []string{"created_at", "updated_at"} {
 					n, _ := p[f].(float64)
 					if n < 1.5e9 || n != float64(int64(n)) {
@@ -57,8 +81,9 @@ func valueFacts() []fact {
 			},
 		},
 		{
-			Name:  "random secrets",
-			Cites: "oauth2 makes a provision key when none is given, another one each time, and session a secret: a PUT without it changes it, so an undeclared secret is carried over",
+			Name:     "random secrets",
+			Kong:     "oauth2 generates another provision key for each write without one, session a secret.",
+			Operator: "The operator copies undeclared generated values from the live plugin into a PUT.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
 				path := "/plugins/" + a.ID()
@@ -75,30 +100,32 @@ func valueFacts() []fact {
 			},
 		},
 		{
-			Name:  "GET answers what was written",
-			Cites: "the answer of a write is what a GET says afterwards: the view is updated from it",
+			Name:     "GET answers what was written",
+			Kong:     "The response to a write is what GET answers afterwards.",
+			Operator: "The operator updates its snapshot from the response.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				p := a.Must(t, 201, "POST", "/plugins", limit(svc)).Body
+				p := a.Must(t, 201, "POST", "/plugins", rateLimiting(svc)).Body
 				q := a.Must(t, 200, "GET", "/plugins/"+text(p["id"]), nil).Body
 				for _, e := range []object{p, q} {
 					e["protocols"] = sorted(e["protocols"])
 				}
-				is(t, "read back", q, p)
+				equal(t, "read back", q, p)
 			},
 		},
 		{
-			Name:  "what was read can be written",
-			Cites: "a PUT of exactly what GET answered is accepted and changes nothing but updated_at: how one field is changed without a PATCH",
+			Name:     "what was read can be written",
+			Kong:     "A PUT of the body of a GET is accepted and changes updated_at only.",
+			Operator: "The operator changes one field with a PUT.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				p := a.Must(t, 201, "POST", "/plugins", limit(svc, object{"tags": []string{"x"}, "instance_name": a.Name("i")})).Body
+				p := a.Must(t, 201, "POST", "/plugins", rateLimiting(svc, object{"tags": []string{"x"}, "instance_name": a.Name("i")})).Body
 				q := a.Must(t, 200, "PUT", "/plugins/"+text(p["id"]), p).Body
 				for _, e := range []object{p, q} {
 					e["protocols"] = sorted(e["protocols"])
 					delete(e, "updated_at")
 				}
-				is(t, "written back", q, p)
+				equal(t, "written back", q, p)
 			},
 		},
 	}
@@ -107,48 +134,53 @@ func valueFacts() []fact {
 func errorFacts() []fact {
 	return []fact{
 		{
-			Name:  "a wrong config",
-			Cites: "400 code 2 with fields nested as the config: a permanent error of the binding; strings are not coerced to numbers",
+			Name:     "a wrong config",
+			Kong:     "400 code 2 with fields nested like the config. Kong does not convert strings to numbers.",
+			Operator: "It is a permanent error of the binding.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				is(t, "body", a.Must(t, 400, "POST", "/plugins", limit(svc, object{"config": object{"minute": "5"}})).Body, object{
+				equal(t, "body", a.Must(t, 400, "POST", "/plugins", rateLimiting(svc, object{"config": object{"minute": "5"}})).Body, object{
 					"message": "schema violation (config.minute: expected a number)",
 					"fields":  object{"config": object{"minute": "expected a number"}}, "name": "schema violation", "code": 2,
 				})
 			},
 		},
 		{
-			Name:  "several wrong fields",
-			Cites: "all are named, in order of their names: one condition message tells the user everything",
+			Name:     "several wrong fields",
+			Kong:     "Kong names all of them, sorted by name.",
+			Operator: "One condition message tells the user everything.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
 				bad := object{"config": object{"minute": -1, "policy": "x", "bogus": 1}}
-				is(t, "message", a.Must(t, 400, "POST", "/plugins", limit(svc, bad)).Body["message"],
+				equal(t, "message", a.Must(t, 400, "POST", "/plugins", rateLimiting(svc, bad)).Body["message"],
 					"3 schema violations (config.bogus: unknown field; config.minute: value must be greater than 0; "+
 						"config.policy: expected one of: local, cluster, redis)")
 			},
 		},
 		{
-			Name:  "a check across fields",
-			Cites: "under fields[\"@entity\"], an array: the reader of errors must expect both shapes",
+			Name:     "a check across fields",
+			Kong:     `The error is an array under fields["@entity"].`,
+			Operator: "The operator reads both forms of errors.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
 				why := "at least one of these fields must be non-empty: 'config.second', 'config.minute', 'config.hour', 'config.day', 'config.month', 'config.year'"
-				ans := a.Must(t, 400, "POST", "/plugins", limit(svc, object{"config": object{}}))
-				is(t, "fields", ans.Body["fields"], object{"@entity": []string{why}})
+				ans := a.Must(t, 400, "POST", "/plugins", rateLimiting(svc, object{"config": object{}}))
+				equal(t, "fields", ans.Body["fields"], object{"@entity": []string{why}})
 			},
 		},
 		{
-			Name:  "a plugin that is not installed",
-			Cites: "400 code 2 under fields.name: a condition of its own, since the gateway has to change, not the binding",
+			Name:     "a plugin that is not installed",
+			Kong:     "400 code 2 under fields.name.",
+			Operator: "It has a reason of its own: the gateway has to change, not the binding.",
 			Run: func(t *testing.T, a *Admin) {
 				ans := a.Must(t, 400, "POST", "/plugins", object{"name": "does-not-exist"})
-				is(t, "fields", ans.Body["fields"], object{"name": "plugin 'does-not-exist' not enabled; add it to the 'plugins' configuration property"})
+				equal(t, "fields", ans.Body["fields"], object{"name": "plugin 'does-not-exist' not enabled; add it to the 'plugins' configuration property"})
 			},
 		},
 		{
-			Name:  "errors repeat values",
-			Cites: "Kong's message can hold a value from the config: it must not reach status, events or logs when that came from a Secret",
+			Name:     "errors repeat values",
+			Kong:     "Kong's message can have a value from the config.",
+			Operator: "A value from a Secret must not get into status, events or logs this way.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
 				body := object{"name": "ip-restriction", "service": ref(svc), "config": object{"allow": []string{"hunter2"}}}
@@ -158,17 +190,19 @@ func errorFacts() []fact {
 			},
 		},
 		{
-			Name:  "malformed JSON",
-			Cites: `400 {"message":"Cannot parse JSON body"} without a code: a 400 need not have fields`,
+			Name:     "malformed JSON",
+			Kong:     `400 {"message":"Cannot parse JSON body"} without a code.`,
+			Operator: "A 400 need not have fields.",
 			Run: func(t *testing.T, a *Admin) {
 				for _, body := range []string{`{"name":`, `{"name":"x",}`, ``} {
-					is(t, body, a.Must(t, 400, "POST", "/plugins", body).Body, object{"message": "Cannot parse JSON body"})
+					equal(t, body, a.Must(t, 400, "POST", "/plugins", body).Body, object{"message": "Cannot parse JSON body"})
 				}
 			},
 		},
 		{
-			Name:  "content types",
-			Cites: "none, another one, or one in capitals with a body is 415 with an HTML page: not every answer of Kong is JSON",
+			Name:     "content types",
+			Kong:     "A body without a type, of another type, or of a type in capitals is 415 with an HTML page.",
+			Operator: "Not every response is JSON.",
 			Run: func(t *testing.T, a *Admin) {
 				for _, ct := range []string{"text/plain", "Application/JSON"} {
 					ans := a.Must(t, 415, "POST", "/plugins", `{"name":"key-auth"}`, "Content-Type", ct)
@@ -181,23 +215,25 @@ func errorFacts() []fact {
 			},
 		},
 		{
-			Name:  "configs that break Kong",
-			Cites: "a check that meets a number where a record belongs is 500, every time: a 500 that never ends can be the binding's own fault, and others must not wait for it",
+			Name:     "configs that break Kong",
+			Kong:     "A check that meets a number instead of a record is 500 each time.",
+			Operator: "A 500 that repeats can be the binding's fault. Other bindings must not wait for it.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
 				for _, bad := range []object{
 					{"config": 5}, {"config": object{"minute": 1, "redis": 3}}, {"config": object{"minute": 1, "error_message": "a\x00b"}},
 				} {
-					is(t, "body", a.Must(t, 500, "PUT", "/plugins/"+a.ID(), limit(svc, bad)).Body, object{"message": "An unexpected error occurred"})
+					equal(t, "body", a.Must(t, 500, "PUT", "/plugins/"+a.ID(), rateLimiting(svc, bad)).Body, object{"message": "An unexpected error occurred"})
 				}
 			},
 		},
 		{
-			Name:  "bodies that break Kong",
-			Cites: "a JSON null or a number as name is 500: a 500 can be the client's own fault, and still proves nothing about what was done",
+			Name:     "bodies that break Kong",
+			Kong:     "A JSON null, or a number as name, is 500.",
+			Operator: "A 500 can be the client's fault. It still proves nothing about the write.",
 			Run: func(t *testing.T, a *Admin) {
 				for _, body := range []string{`null`, `"x"`, `{"name":5}`} {
-					is(t, body, a.Must(t, 500, "POST", "/plugins", body).Body, object{"message": "An unexpected error occurred"})
+					equal(t, body, a.Must(t, 500, "POST", "/plugins", body).Body, object{"message": "An unexpected error occurred"})
 				}
 			},
 		},
@@ -207,41 +243,44 @@ func errorFacts() []fact {
 func schemaFacts() []fact {
 	return []fact{
 		{
-			Name:  "the schema of a plugin",
-			Cites: "GET /schemas/plugins/{name} has the fields: defaults and sets are known without a write",
+			Name:     "the schema of a plugin",
+			Kong:     "GET /schemas/plugins/{name} has the fields.",
+			Operator: "The operator knows defaults and sets without a write.",
 			Run: func(t *testing.T, a *Admin) {
 				body := a.Must(t, 200, "GET", "/schemas/plugins/rate-limiting", nil).Body
 				if fields, _ := body["fields"].([]any); len(fields) < 2 {
 					t.Errorf("fields %v", body["fields"])
 				}
-				is(t, "unknown", a.Must(t, 404, "GET", "/schemas/plugins/nope", nil).Body, object{"message": "No plugin named 'nope'"})
+				equal(t, "unknown", a.Must(t, 404, "GET", "/schemas/plugins/nope", nil).Body, object{"message": "No plugin named 'nope'"})
 			},
 		},
 		{
-			Name:  "validation without a write",
-			Cites: "POST /schemas/plugins/validate says what a POST would say of the config, and checks neither references nor the key: what Observe reports",
+			Name:     "validation without a write",
+			Kong:     "POST /schemas/plugins/validate judges the config as POST does. It checks neither references nor keys.",
+			Operator: "The management policy Observe reports its result.",
 			Run: func(t *testing.T, a *Admin) {
 				svc, _ := a.Service(t, "s")
-				a.Must(t, 201, "POST", "/plugins", limit(svc))
+				a.Must(t, 201, "POST", "/plugins", rateLimiting(svc))
 				for _, scope := range []string{svc, a.ID()} {
-					is(t, scope, a.Must(t, 200, "POST", "/schemas/plugins/validate", limit(scope)).Body,
+					equal(t, scope, a.Must(t, 200, "POST", "/schemas/plugins/validate", rateLimiting(scope)).Body,
 						object{"message": "schema validation successful"})
 				}
-				bad := limit(svc, object{"config": object{"minute": "x"}})
-				is(t, "bad", a.Must(t, 400, "POST", "/schemas/plugins/validate", bad).Body, a.Must(t, 400, "POST", "/plugins", bad).Body)
+				bad := rateLimiting(svc, object{"config": object{"minute": "x"}})
+				equal(t, "bad", a.Must(t, 400, "POST", "/schemas/plugins/validate", bad).Body, a.Must(t, 400, "POST", "/plugins", bad).Body)
 			},
 		},
 		{
-			Name:  "validation is not a POST in everything",
-			Cites: "it takes the query for fields, resolves no names, and breaks with 500 on a deprecated field that a POST refuses with 400: its 500 says nothing about the gateway",
+			Name:     "validation differs from POST",
+			Kong:     "It reads the query as fields, resolves no names, and answers 500 to a deprecated field that POST refuses with 400.",
+			Operator: "Its 500 says nothing about the gateway.",
 			Run: func(t *testing.T, a *Admin) {
 				const path = "/schemas/plugins/validate"
 				svc, name := a.Service(t, "s")
-				is(t, "query", a.Must(t, 400, "POST", path+"?foo=1", limit(svc)).Body["fields"], object{"foo": "unknown field"})
-				is(t, "name", a.Must(t, 400, "POST", path, limit(svc, object{"service": object{"name": name}})).Body["fields"],
+				equal(t, "query", a.Must(t, 400, "POST", path+"?foo=1", rateLimiting(svc)).Body["fields"], object{"foo": "unknown field"})
+				equal(t, "name", a.Must(t, 400, "POST", path, rateLimiting(svc, object{"service": object{"name": name}})).Body["fields"],
 					object{"service": object{"id": "missing primary key"}})
-				twin := limit(svc, object{"config": object{"minute": 1, "redis_port": "x"}})
-				is(t, "POST", a.Must(t, 400, "POST", "/plugins", twin).Body["fields"], object{"redis_port": "expected an integer"})
+				twin := rateLimiting(svc, object{"config": object{"minute": 1, "redis_port": "x"}})
+				equal(t, "POST", a.Must(t, 400, "POST", "/plugins", twin).Body["fields"], object{"redis_port": "expected an integer"})
 				a.Must(t, 500, "POST", path, twin)
 			},
 		},

@@ -11,7 +11,7 @@ import (
 // Plugins are all plugins, in the order of their IDs.
 func (s *Server) Plugins() []map[string]any { return s.Entities("plugins") }
 
-// Plugin is the plugin with this ID or instance name; nil if there is none.
+// Plugin is the plugin with this ID or instance name, or nil.
 func (s *Server) Plugin(idOrName string) map[string]any { return s.Entity("plugins", idOrName) }
 
 // Entities are all rows of an entity ("plugins", "services", "routes",
@@ -27,7 +27,7 @@ func (s *Server) Entities(entity string) []map[string]any {
 	return out
 }
 
-// Entity is the row with this ID or name; nil if there is none.
+// Entity is the row with this ID or name in the default workspace, or nil.
 func (s *Server) Entity(entity, idOrName string) map[string]any {
 	s.db.mu.RLock()
 	defer s.db.mu.RUnlock()
@@ -50,9 +50,9 @@ func keyOf(idOrName string) key {
 	return key{name: idOrName}
 }
 
-// Seed creates an entity as a person would, whatever state the database and the
-// faults are in, and returns it. The body may hold any Go values that encode as
-// JSON. It panics when Kong would refuse.
+// Seed creates an entity and returns it, whatever the state of the database and the
+// faults. The body may have any Go values that encode as JSON. Seed panics if Kong
+// would refuse the body.
 func (s *Server) Seed(entity string, body map[string]any) map[string]any {
 	return s.SeedIn(defaultWorkspace, entity, body)
 }
@@ -63,21 +63,21 @@ func (s *Server) SeedIn(workspace, entity string, body map[string]any) map[strin
 	body = plain(body)
 	c := s.backdoor(workspace)
 	var e map[string]any
-	rep := s.behind(workspace, func(t *tx) *reply {
+	resp := s.backdoorTx(workspace, func(t *tx) *response {
 		resolved := t.resolveNames(k, body)
-		var rep *reply
-		if e, rep = s.validateInsert(k, resolved); rep != nil {
-			return rep
+		var resp *response
+		if e, resp = s.validateInsert(k, resolved); resp != nil {
+			return resp
 		}
-		c.stamp(k, e)
+		c.setStoreFields(k, e)
 		return t.insert(k, e)
 	})
-	mustNot(rep, "seed "+entity)
+	panicOnError(resp, "seed "+entity)
 	return cloneMap(e)
 }
 
-// EditPlugin changes a plugin as a PATCH by somebody else would. It panics when
-// there is no such plugin, or when Kong would refuse.
+// EditPlugin changes a plugin as a PATCH of another client does. It panics if there
+// is no such plugin, or if Kong would refuse the patch.
 func (s *Server) EditPlugin(idOrName string, patch map[string]any) map[string]any {
 	return s.Edit("plugins", idOrName, patch)
 }
@@ -87,14 +87,14 @@ func (s *Server) Edit(entity, idOrName string, patch map[string]any) map[string]
 	k := s.table(entity).kind
 	patch = plain(patch)
 	var e map[string]any
-	rep := s.behind(defaultWorkspace, func(t *tx) *reply {
+	resp := s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		current, found := t.get(k, t.workspace, keyOf(idOrName))
 		if !found {
 			return notFound()
 		}
-		var rep *reply
-		if e, rep = s.validateUpdate(k, current, t.resolveNames(k, patch)); rep != nil {
-			return rep
+		var resp *response
+		if e, resp = s.validateUpdate(k, current, t.resolveNames(k, patch)); resp != nil {
+			return resp
 		}
 		e["id"] = current["id"]
 		if e["created_at"] == nil {
@@ -103,37 +103,37 @@ func (s *Server) Edit(entity, idOrName string, patch map[string]any) map[string]
 		e["updated_at"] = seconds(s.cfg.clock())
 		return t.replace(k, e)
 	})
-	mustNot(rep, "edit "+entity+" "+idOrName)
+	panicOnError(resp, "edit "+entity+" "+idOrName)
 	return cloneMap(e)
 }
 
-// DeletePlugin deletes a plugin behind everybody's back, if it is there.
+// DeletePlugin deletes a plugin as another client does. A missing one is no error.
 func (s *Server) DeletePlugin(idOrName string) { s.Delete("plugins", idOrName) }
 
-// Delete deletes an entity, with what cascades from it, if it is there. It panics
-// when it is a service that has routes.
+// Delete is DeletePlugin for any entity. The deletion cascades. It panics for a
+// service that has routes.
 func (s *Server) Delete(entity, idOrName string) {
 	k := s.table(entity).kind
-	rep := s.behind(defaultWorkspace, func(t *tx) *reply {
+	resp := s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		e, found := t.get(k, t.workspace, keyOf(idOrName))
 		if !found {
 			return nil
 		}
 		return t.erase(k, str(e["id"]))
 	})
-	mustNot(rep, "delete "+entity+" "+idOrName)
+	panicOnError(resp, "delete "+entity+" "+idOrName)
 }
 
-// Truncate deletes everything: an empty database in place of the old one.
+// Truncate deletes all entities.
 func (s *Server) Truncate() {
-	mustNot(s.behind(defaultWorkspace, func(t *tx) *reply {
+	panicOnError(s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		t.restore(newStore(s.kinds))
 		return nil
 	}), "truncate")
 }
 
-// behind runs a statement of the back door.
-func (s *Server) behind(workspace string, fn func(*tx) *reply) *reply {
+// backdoorTx runs a statement with ActorBackdoor.
+func (s *Server) backdoorTx(workspace string, fn func(*tx) *response) *response {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
 	t := &tx{store: s.db.store, workspace: workspace}
@@ -155,8 +155,8 @@ func (s *Server) backdoor(workspace string) *call {
 	return &call{s: s, r: r, workspace: workspace}
 }
 
-// stamp fills in what the schema leaves to the store.
-func (c *call) stamp(k *kind, e map[string]any) {
+// setStoreFields sets the ID and the timestamps, which the schema leaves to the store.
+func (c *call) setStoreFields(k *kind, e map[string]any) {
 	now := seconds(c.s.cfg.clock())
 	if e["id"] == nil {
 		e["id"] = c.s.newID()
@@ -169,8 +169,8 @@ func (c *call) stamp(k *kind, e map[string]any) {
 	lowerReferences(k, e)
 }
 
-// resolveNames replaces references by name with references by ID where it can;
-// the schema refuses the others.
+// resolveNames replaces references by name with references by ID. Names of missing
+// entities stay, and the schema refuses them.
 func (t *tx) resolveNames(k *kind, body map[string]any) map[string]any {
 	body = cloneMap(body)
 	for _, ref := range k.foreign {
@@ -187,7 +187,7 @@ func (t *tx) resolveNames(k *kind, body map[string]any) map[string]any {
 	return body
 }
 
-// plain turns Go values into what JSON makes of them.
+// plain converts Go values to JSON values.
 func plain(body map[string]any) map[string]any {
 	var out map[string]any
 	b, err := json.Marshal(body)
@@ -200,8 +200,8 @@ func plain(body map[string]any) map[string]any {
 	return out
 }
 
-func mustNot(rep *reply, what string) {
-	if rep != nil {
-		panic(fmt.Sprintf("kongtest: %s: %d %s", what, rep.status, encode(rep.body)))
+func panicOnError(resp *response, what string) {
+	if resp != nil {
+		panic(fmt.Sprintf("kongtest: %s: %d %s", what, resp.status, encode(resp.body)))
 	}
 }

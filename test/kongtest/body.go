@@ -16,16 +16,16 @@ const (
 	typeMultipart = "multipart/form-data"
 )
 
-// maxBody is what nginx takes in front of the Admin API (10m).
+// maxBody is the limit of nginx in front of the Admin API (10m).
 const maxBody = 10 << 20
 
 func takesBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
-// checkContentType refuses bodies Kong does not read. It compares case-sensitively,
-// and a body without a type is refused, too (Kong 3.9.1, measured).
-func checkContentType(r *http.Request, body []byte) *reply {
+// checkContentType refuses bodies that Kong does not read: of an unknown type, of a
+// type in another case, and without a type (measured).
+func checkContentType(r *http.Request, body []byte) *response {
 	if !takesBody(r.Method) {
 		return nil
 	}
@@ -44,16 +44,16 @@ func checkContentType(r *http.Request, body []byte) *reply {
 	return unsupportedMediaType()
 }
 
-// parseBody reads the arguments of a write. Form arguments are still strings:
-// what they mean depends on the schema (see form.go).
-func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, form args, rep *reply) {
+// parseBody reads the arguments of a write. The arguments of a form are strings; the
+// schema decides their types (see form.go).
+func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, form args, resp *response) {
 	ct := r.Header.Get("Content-Type")
 	switch {
 	case !takesBody(r.Method) || ct == "":
 		return map[string]any{}, nil, nil
 	case strings.HasPrefix(ct, typeJSON):
-		post, rep = parseJSON(body)
-		return post, nil, rep
+		post, resp = parseJSON(body)
+		return post, nil, resp
 	case strings.HasPrefix(ct, typeForm):
 		form, more := parseArgs(string(body), limit)
 		if more && limit == maxEntityArgs {
@@ -65,9 +65,9 @@ func parseBody(r *http.Request, body []byte, limit int) (post map[string]any, fo
 	}
 }
 
-// parseJSON reads a JSON body. An array counts as an object without fields; other
-// values break Kong's handlers.
-func parseJSON(body []byte) (map[string]any, *reply) {
+// parseJSON reads a JSON body. An array is an object without fields. Other values
+// break Kong's handlers (500).
+func parseJSON(body []byte) (map[string]any, *response) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	var v any
 	if err := dec.Decode(&v); err != nil {

@@ -6,25 +6,26 @@ import (
 	"time"
 )
 
-// database is the store behind a lock, together with the ways it can fail.
+// database is the store, its lock, and its faults.
 type database struct {
-	mu      sync.RWMutex
-	store   *store
-	down    bool
-	frozen  chan struct{} // closed when the database answers again; nil when it does
-	locked  bool
-	waiting []*statement // held up by the lock, in order of arrival
-	late    []*statement // held back by a CommitLate fault
+	mu       sync.RWMutex
+	store    *store
+	down     bool
+	readOnly bool
+	frozen   chan struct{} // closed when the database answers again; nil while it answers
+	locked   bool
+	waiting  []*statement // that wait for the lock, in order of arrival
+	late     []*statement // that a CommitLate fault keeps, in order of arrival
 }
 
-// statement is a write on its way to the database.
+// statement is a write that the database has not run yet.
 type statement struct {
-	run  func() *reply // called with the database locked
-	done chan *reply   // buffered
+	run  func() *response // called with the database locked
+	done chan *response   // buffered
 }
 
-func newStatement(run func() *reply) *statement {
-	return &statement{run: run, done: make(chan *reply, 1)}
+func newStatement(run func() *response) *statement {
+	return &statement{run: run, done: make(chan *response, 1)}
 }
 
 // finish runs the statements in order.
@@ -34,9 +35,9 @@ func finish(list []*statement) {
 	}
 }
 
-// available answers 500 when the database is stopped, and does so after the
-// time-out when it is frozen.
-func (s *Server) available(ctx context.Context) *reply {
+// available answers 500 if the database is stopped, and after the time-out if it is
+// frozen.
+func (s *Server) available(ctx context.Context) *response {
 	s.db.mu.RLock()
 	down, frozen := s.db.down, s.db.frozen
 	s.db.mu.RUnlock()
@@ -64,9 +65,9 @@ func (s *Server) wait(ctx context.Context, c <-chan struct{}) bool {
 }
 
 // read runs fn with the database open for reading.
-func (s *Server) read(ctx context.Context, fn func(*store)) *reply {
-	if rep := s.available(ctx); rep != nil {
-		return rep
+func (s *Server) read(ctx context.Context, fn func(*store)) *response {
+	if resp := s.available(ctx); resp != nil {
+		return resp
 	}
 	s.db.mu.RLock()
 	defer s.db.mu.RUnlock()
@@ -74,16 +75,21 @@ func (s *Server) read(ctx context.Context, fn func(*store)) *reply {
 	return nil
 }
 
-// write runs one statement for a request. When the table is locked it waits for
-// the time-out and then answers 500, but the statement stays in the queue and is
-// run when the lock goes (Kong 3.9.1, measured).
-func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
-	if rep := s.available(c.ctx()); rep != nil {
-		return rep
+// write runs one statement for a request. If the tables are locked it answers 500
+// after the time-out. The statement stays in the queue, and the database runs it when
+// the lock goes (measured).
+func (s *Server) write(c *call, fn func(*tx) *response) *response {
+	if resp := s.available(c.ctx()); resp != nil {
+		return resp
 	}
 	st := newStatement(nil)
 	givenUp := false
-	st.run = func() *reply { return fn(s.transaction(c, givenUp)) }
+	st.run = func() *response {
+		if s.db.readOnly {
+			return unexpected()
+		}
+		return fn(s.transaction(c, givenUp))
+	}
 
 	s.db.mu.Lock()
 	switch {
@@ -92,7 +98,7 @@ func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
 		c.late.statement = st
 		s.db.late = append(s.db.late, st)
 		s.db.mu.Unlock()
-		return &reply{drop: true}
+		return &response{drop: true}
 	case !s.db.locked:
 		defer s.db.mu.Unlock()
 		return st.run()
@@ -103,8 +109,8 @@ func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
 	timer := time.NewTimer(s.cfg.dbTimeout)
 	defer timer.Stop()
 	select {
-	case rep := <-st.done:
-		return rep
+	case resp := <-st.done:
+		return resp
 	case <-timer.C:
 	case <-c.ctx().Done():
 	case <-s.closing:
@@ -115,7 +121,7 @@ func (s *Server) write(c *call, fn func(*tx) *reply) *reply {
 	return unexpected()
 }
 
-// transaction is the statement of a request; the database is locked.
+// transaction is the tx of a request. The caller holds the lock.
 func (s *Server) transaction(c *call, late bool) *tx {
 	return &tx{store: s.db.store, workspace: c.workspace,
 		record: func(kind, entity, id string, before, after map[string]any, cascade bool) {
@@ -126,9 +132,9 @@ func (s *Server) transaction(c *call, late bool) *tx {
 		}}
 }
 
-// SetDatabaseDown stops PostgreSQL, or starts it again: while it is stopped every
-// request that needs it answers 500 at once, GET /status says "reachable": false,
-// and whatever waited for a lock is lost.
+// SetDatabaseDown stops PostgreSQL, or starts it again. While it is stopped every
+// request that needs it is answered 500 immediately, and GET /status answers
+// "reachable": false. Writes that wait for a lock are lost.
 func (s *Server) SetDatabaseDown(down bool) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -141,8 +147,17 @@ func (s *Server) SetDatabaseDown(down bool) {
 	}
 }
 
-// SetDatabaseFrozen makes PostgreSQL stop answering: every request that needs it
-// waits for the time-out and answers 500, and nothing is applied afterwards.
+// SetDatabaseReadOnly makes PostgreSQL refuse writes, as a replica does before it is
+// promoted. Reads work, GET /status answers "reachable": true, and every write that
+// gets to the database is answered 500.
+func (s *Server) SetDatabaseReadOnly(readOnly bool) {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	s.db.readOnly = readOnly
+}
+
+// SetDatabaseFrozen makes PostgreSQL hang, or ends that. Every request that needs it
+// is answered 500 after the time-out. Nothing is applied later.
 func (s *Server) SetDatabaseFrozen(frozen bool) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -155,9 +170,9 @@ func (s *Server) SetDatabaseFrozen(frozen bool) {
 	}
 }
 
-// SetDatabaseLocked locks the tables for writing, or unlocks them. Reads go on.
-// A write waits for the time-out and answers 500, and is applied all the same,
-// in order of arrival, when the lock goes.
+// SetDatabaseLocked locks the tables for writing, or unlocks them. Reads work. A
+// write is answered 500 after the time-out, and is applied when the lock goes, in
+// order of arrival.
 func (s *Server) SetDatabaseLocked(locked bool) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -175,7 +190,7 @@ func (s *Server) DatabaseQueue() int {
 	return len(s.db.waiting)
 }
 
-// ReleaseLate commits what CommitLate faults held back, in order of arrival.
+// ReleaseLate commits the writes that CommitLate faults keep, in order of arrival.
 func (s *Server) ReleaseLate() {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
@@ -187,7 +202,7 @@ func (s *Server) ReleaseLate() {
 	s.db.late = nil
 }
 
-// releaseOne commits one statement that is still held back.
+// releaseOne commits one write if a CommitLate fault still keeps it.
 func (s *Server) releaseOne(st *statement) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()

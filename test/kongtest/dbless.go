@@ -16,7 +16,7 @@ const (
 	dblessWorkspaceID = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
 )
 
-// SetDBLess takes the database away, or brings it back. What is in it stays.
+// SetDBLess removes the database, or adds it again. The entities stay.
 func (s *Server) SetDBLess(dbless bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,25 +42,25 @@ func (s *Server) setHash(document []byte) {
 	s.configHash = hex.EncodeToString(sum[:])
 }
 
-func needsDBLess() *reply {
+func needsDBLess() *response {
 	return message(http.StatusBadRequest, "this endpoint is only available when Kong is configured to not use a database")
 }
 
 // getConfig answers GET /config: the declarative configuration as YAML.
-func getConfig(c *call) *reply {
+func getConfig(c *call) *response {
 	if !c.s.isDBLess() {
 		return needsDBLess()
 	}
 	doc := map[string]any{"_format_version": "3.0", "_transform": false}
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		for _, name := range kindNames {
 			if list := st.exported(name); len(list) > 0 {
 				doc[name] = list
 			}
 		}
 	})
-	if rep != nil {
-		return rep
+	if resp != nil {
+		return resp
 	}
 	text, err := yaml.Marshal(doc)
 	if err != nil {
@@ -69,7 +69,7 @@ func getConfig(c *call) *reply {
 	return ok(map[string]any{"config": string(text)})
 }
 
-// exported lists a kind's rows with references written as IDs.
+// exported lists the rows of a kind. References are plain IDs.
 func (t *store) exported(name string) []any {
 	var out []any
 	tab := t.tables[name]
@@ -88,8 +88,8 @@ func (t *store) exported(name string) []any {
 	return out
 }
 
-// postConfig answers POST /config: the document replaces everything there is.
-func postConfig(c *call) *reply {
+// postConfig answers POST /config: the document replaces all entities.
+func postConfig(c *call) *response {
 	if !c.s.isDBLess() {
 		return needsDBLess()
 	}
@@ -108,18 +108,18 @@ func postConfig(c *call) *reply {
 	if l.failed() {
 		return l.refuse()
 	}
-	rep := c.s.write(c, func(t *tx) *reply {
+	resp := c.s.write(c, func(t *tx) *response {
 		t.restore(l.store)
 		return nil
 	})
-	if rep != nil {
-		return rep
+	if resp != nil {
+		return resp
 	}
 	c.s.setHash(encode(doc))
 	return created(l.answer())
 }
 
-func invalidConfig(text string, fields map[string]any) *reply {
+func invalidConfig(text string, fields map[string]any) *response {
 	return failure(http.StatusBadRequest, 14, "invalid declarative configuration", text, fields)
 }
 
@@ -127,7 +127,7 @@ func invalidConfig(text string, fields map[string]any) *reply {
 type loader struct {
 	c         *call
 	store     *store
-	errors    map[string]map[int]any // kind -> position -> what is wrong
+	errors    map[string]map[int]any // by kind and position
 	flattened []any
 }
 
@@ -135,7 +135,7 @@ func newLoader(c *call) *loader {
 	return &loader{c: c, store: newStore(c.s.kinds), errors: map[string]map[int]any{}}
 }
 
-// load takes parents before the children nested in them, kind by kind.
+// load reads the kinds in order: parents before the children that are nested in them.
 func (l *loader) load(doc map[string]any) {
 	for _, name := range kindNames {
 		k := l.c.s.kinds[name]
@@ -175,7 +175,7 @@ func (l *loader) unnest(doc map[string]any, parent *kind, id string, body map[st
 	return doc
 }
 
-// add validates one entity and stores it; it returns its ID.
+// add validates and stores one entity and returns its ID.
 func (l *loader) add(k *kind, position int, raw map[string]any) string {
 	body := shallow(raw)
 	for _, name := range kindNames {
@@ -184,15 +184,15 @@ func (l *loader) add(k *kind, position int, raw map[string]any) string {
 	for _, ref := range k.foreign {
 		l.reference(ref, body)
 	}
-	e, rep := l.c.s.validateInsert(k, body)
-	if rep != nil {
-		l.fail(k, position, raw, rep)
+	e, resp := l.c.s.validateInsert(k, body)
+	if resp != nil {
+		l.fail(k, position, raw, resp)
 		return ""
 	}
 	if e["id"] == nil {
 		e["id"] = l.derivedID(k, e)
 	}
-	l.c.stamp(k, e)
+	l.c.setStoreFields(k, e)
 	id := str(e["id"])
 	if _, declared := l.store.tables[k.name].rows[id]; declared {
 		l.set(k.name, position, "uniqueness violation: '"+k.name+"' entity with primary key set to '"+id+"' already declared")
@@ -214,7 +214,7 @@ func (l *loader) reference(ref reference, body map[string]any) {
 	body[ref.field] = map[string]any{"id": name}
 }
 
-// derivedID is the same for the same keys, as in Kong.
+// derivedID is an ID made of the unique keys, as in Kong.
 func (l *loader) derivedID(k *kind, e map[string]any) string {
 	keys := k.uniqueKeys(l.c.workspace, e)
 	if len(keys) == 0 {
@@ -230,8 +230,8 @@ func (l *loader) set(kind string, position int, problem any) {
 	l.errors[kind][position] = problem
 }
 
-func (l *loader) fail(k *kind, position int, raw map[string]any, rep *reply) {
-	fields, _ := rep.body.(map[string]any)["fields"].(map[string]any)
+func (l *loader) fail(k *kind, position int, raw map[string]any, resp *response) {
+	fields, _ := resp.body.(map[string]any)["fields"].(map[string]any)
 	l.set(k.name, position, fields)
 	flat := map[string]any{"entity_type": k.name[:len(k.name)-1], "entity": raw, "errors": flattenErrors("", fields)}
 	for _, f := range []string{"name", "id", "tags"} {
@@ -261,12 +261,12 @@ func flattenErrors(prefix string, fields map[string]any) []any {
 
 func (l *loader) failed() bool { return len(l.errors) > 0 }
 
-// refuse answers with what is wrong, by position, or entity by entity on request.
-func (l *loader) refuse() *reply {
+// refuse answers the errors by position, or as a list with flatten_errors.
+func (l *loader) refuse() *response {
 	if flatten := l.c.query["flatten_errors"]; flatten != nil && flatten != "0" {
-		rep := l.invalid(map[string]any{})
-		rep.body.(map[string]any)["flattened_errors"] = l.flattened
-		return rep
+		resp := l.invalid(map[string]any{})
+		resp.body.(map[string]any)["flattened_errors"] = l.flattened
+		return resp
 	}
 	fields := map[string]any{}
 	for name, positions := range l.errors {
@@ -283,7 +283,7 @@ func (l *loader) refuse() *reply {
 	return l.invalid(fields)
 }
 
-func (l *loader) invalid(fields map[string]any) *reply {
+func (l *loader) invalid(fields map[string]any) *response {
 	return invalidConfig("declarative config is invalid: "+luaTable(fields), fields)
 }
 
@@ -296,9 +296,9 @@ func (l *loader) answer() map[string]any {
 		}
 		rows := map[string]any{}
 		for id, r := range tab.rows {
-			e := l.c.show(tab.kind, r.entity)
+			e := l.c.s.render(tab.kind, r.entity)
 			if name == "plugins" {
-				hideTwins(e)
+				hideDeprecated(e)
 			}
 			rows[id] = e
 		}
@@ -307,8 +307,8 @@ func (l *loader) answer() map[string]any {
 	return out
 }
 
-// hideTwins takes the deprecated twins out of a config: this answer lacks them.
-func hideTwins(e map[string]any) {
+// hideDeprecated removes deprecated fields from a config: this response lacks them.
+func hideDeprecated(e map[string]any) {
 	raw, _ := schema.PluginJSON(str(e["name"]))
 	config, _ := e["config"].(map[string]any)
 	known := map[string]bool{}

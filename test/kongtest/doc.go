@@ -1,12 +1,12 @@
 // Package kongtest is a stand-in for the Admin API of Kong Gateway 3.9.1
-// (community edition, DB mode), for tests that need to see what a client does
-// to Kong and to decide when Kong fails.
+// (community edition, DB mode). Tests use it to see the requests of a client and to
+// make Kong fail.
 //
-// Its behaviour follows what a real Kong 3.9.1 on PostgreSQL was measured to do:
-// status codes, bodies, unique and foreign keys, defaults, paging, and the ways
-// it fails. The recordings under testdata are replayed against it by the tests of
-// this package, and package contract holds a table of facts against both the
-// stand-in and, on request, a real gateway.
+// It behaves as a real Kong 3.9.1 on PostgreSQL was measured to behave: status
+// codes, bodies, unique and foreign keys, defaults, paging, and the ways in which it
+// fails. The tests of this package replay the recordings under testdata. Package
+// contract checks a table of facts against the stand-in and, on request, against a
+// real gateway.
 //
 //	srv := kongtest.Start(t)
 //	srv.Seed("services", map[string]any{"name": "payments", "url": "http://up:80"})

@@ -7,18 +7,18 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
 
-// defaultWorkspace is where everything lives unless the path names another.
+// defaultWorkspace is the workspace of a path without one.
 const defaultWorkspace = "default"
 
-// enterpriseFields are plugin fields that only Kong Enterprise knows. The schemas
-// are those of the community edition, so they are taken out before validation and
-// put back after it.
+// enterpriseFields are the plugin fields of Kong Enterprise. The schemas are those of
+// the community edition, so these fields are removed before validation and restored
+// after it.
 var enterpriseFields = []string{"consumer_group", "ordering"}
 
 type taken map[string]any
 
-// takeEnterpriseFields removes the Enterprise fields from body and returns them;
-// nil on a community edition, whose schema refuses them.
+// takeEnterpriseFields removes the Enterprise fields from body and returns them. It
+// does nothing for the community edition, whose schema refuses them.
 func (s *Server) takeEnterpriseFields(body map[string]any) taken {
 	if !s.cfg.enterprise {
 		return nil
@@ -33,8 +33,8 @@ func (s *Server) takeEnterpriseFields(body map[string]any) taken {
 	return out
 }
 
-// restore puts the fields into e; those that were not taken come from current, or
-// are null.
+// restore sets the fields in e. A field that was not taken comes from current, or is
+// null.
 func (x taken) restore(e, current map[string]any) {
 	if x == nil {
 		return
@@ -48,12 +48,12 @@ func (x taken) restore(e, current map[string]any) {
 	}
 }
 
-func insertConsumerGroup(body map[string]any) (map[string]any, *reply) {
+func insertConsumerGroup(body map[string]any) (map[string]any, *response) {
 	e := map[string]any{"name": nil, "tags": nil}
 	return updateConsumerGroup(e, body)
 }
 
-func updateConsumerGroup(current, patch map[string]any) (map[string]any, *reply) {
+func updateConsumerGroup(current, patch map[string]any) (map[string]any, *response) {
 	e := shallow(current)
 	bad := map[string]any{}
 	for f, v := range patch {
@@ -78,7 +78,7 @@ func (s *Server) workspaceNames() []string {
 }
 
 // getWorkspaces answers GET /workspaces.
-func getWorkspaces(c *call) *reply {
+func getWorkspaces(c *call) *response {
 	list := []any{}
 	for _, name := range c.s.workspaceNames() {
 		list = append(list, map[string]any{"name": name})
@@ -87,10 +87,10 @@ func getWorkspaces(c *call) *reply {
 }
 
 // getWorkspace answers GET /workspaces/{name}.
-func getWorkspace(c *call) *reply {
+func getWorkspace(c *call) *response {
 	name := unescape(c.params[0], false)
 	if !slices.Contains(c.s.workspaceNames(), name) {
 		return notFound()
 	}
-	return jsonReply(http.StatusOK, map[string]any{"name": name})
+	return jsonResponse(http.StatusOK, map[string]any{"name": name})
 }

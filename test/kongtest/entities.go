@@ -1,22 +1,21 @@
 package kongtest
 
 import (
-	"math/rand"
 	"net/http"
 	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
 
-// key is what a path segment names: an ID, or the value of the endpoint key.
+// key is the entity that a path segment names: by ID, or by the endpoint key.
 type key struct {
 	id   string // in lower case
 	name string
 	sent string // the ID as it was sent
 }
 
-// parseKey reads a path segment. A name that could not be one is 400 (code 10).
-func parseKey(k *kind, segment string) (key, *reply) {
+// parseKey reads a path segment. An invalid name is 400 (code 10).
+func parseKey(k *kind, segment string) (key, *response) {
 	s := unescape(segment, false)
 	if isUUID(s) {
 		return key{id: strings.ToLower(s), sent: s}, nil
@@ -43,103 +42,100 @@ func (t *store) get(k *kind, workspace string, by key) (map[string]any, bool) {
 	return r.entity, found
 }
 
-// lookup reads the row of a key; nil if there is none.
-func (c *call) lookup(k *kind, by key) (e map[string]any, rep *reply) {
-	rep = c.s.read(c.ctx(), func(st *store) { e, _ = st.get(k, c.workspace, by) })
-	return e, rep
+// lookup reads the row of a key, or nil.
+func (c *call) lookup(k *kind, by key) (e map[string]any, resp *response) {
+	resp = c.s.read(c.ctx(), func(st *store) { e, _ = st.get(k, c.workspace, by) })
+	return e, resp
 }
 
 // find reads the row that a path segment names, or answers 404.
-func (c *call) find(k *kind, segment string) (map[string]any, *reply) {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return nil, rep
+func (c *call) find(k *kind, segment string) (map[string]any, *response) {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return nil, resp
 	}
-	e, rep := c.lookup(k, by)
-	if rep == nil && e == nil {
-		rep = notFound()
+	e, resp := c.lookup(k, by)
+	if resp == nil && e == nil {
+		resp = notFound()
 	}
-	return e, rep
+	return e, resp
 }
 
-// show is an entity as Kong answers it: its own copy, sets in any order.
-func (c *call) show(k *kind, e map[string]any) map[string]any {
+// show is an entity as Kong answers it: a copy of its own, sets in the order of a
+// hash table.
+func (s *Server) render(k *kind, e map[string]any) map[string]any {
 	out := cloneMap(e)
-	shuffle(k, c.s.newRand(), out)
+	if k.name != "consumer_groups" { // which has no schema here
+		schema.Reorder(k.name, out, uint64(s.cfg.seed))
+	}
 	return out
 }
 
-func shuffle(k *kind, rnd *rand.Rand, e map[string]any) {
-	if k.name != "consumer_groups" { // which has no schema here
-		schema.Shuffle(k.name, e, rnd)
-	}
-}
-
 // getEntity answers GET /{kind}/{key}.
-func getEntity(c *call, k *kind, segment string) *reply {
-	e, rep := c.find(k, segment)
-	if rep != nil {
-		return rep
+func getEntity(c *call, k *kind, segment string) *response {
+	e, resp := c.find(k, segment)
+	if resp != nil {
+		return resp
 	}
-	return ok(c.show(k, e))
+	return ok(c.s.render(k, e))
 }
 
 // postEntity answers POST /{kind}.
-func postEntity(c *call, k *kind) *reply {
-	e, rep := c.prepare(k, "create")
-	if rep != nil {
-		return rep
+func postEntity(c *call, k *kind) *response {
+	e, resp := c.prepare(k, "create")
+	if resp != nil {
+		return resp
 	}
 	if e["id"] == nil {
 		e["id"] = c.s.newID()
 	}
-	rep = c.s.write(c, func(t *tx) *reply {
+	resp = c.s.write(c, func(t *tx) *response {
 		if c.nullID() {
 			return primaryKeyViolation(map[string]any{"id": nil})
 		}
 		return t.insert(k, e)
 	})
-	if rep != nil {
-		return rep
+	if resp != nil {
+		return resp
 	}
-	return created(c.show(k, e))
+	return created(c.s.render(k, e))
 }
 
-// nullID says whether the body has an ID of null. Kong makes none then, and
-// PostgreSQL wants one.
+// nullID reports whether the body has an ID of null. Kong generates no ID then, and
+// PostgreSQL refuses the row.
 func (c *call) nullID() bool {
 	id, sent := c.post["id"]
 	return sent && id == nil
 }
 
-// putEntity answers PUT /{kind}/{key}: create or replace, 200 either way. The key
-// of the path wins over the body, whose ID has to be one all the same.
-func putEntity(c *call, k *kind, segment string) *reply {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return rep
+// putEntity answers PUT /{kind}/{key}: create or replace, 200 in both cases. The key
+// of the path wins. An ID in the body has to be valid nevertheless.
+func putEntity(c *call, k *kind, segment string) *response {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return resp
 	}
 	c.decodeForm(k)
 	if by.id == "" {
 		c.post[k.endpointKey] = by.name
 		c.byName = true
 	}
-	e, rep := c.prepare(k, "create or update")
-	if rep != nil {
-		return rep
+	e, resp := c.prepare(k, "create or update")
+	if resp != nil {
+		return resp
 	}
 	if by.id != "" {
 		e["id"] = by.id
 	}
-	if rep := c.s.write(c, func(t *tx) *reply { return t.upsert(c, k, by, e) }); rep != nil {
-		return rep
+	if resp := c.s.write(c, func(t *tx) *response { return t.upsert(c, k, by, e) }); resp != nil {
+		return resp
 	}
-	return ok(c.show(k, e))
+	return ok(c.s.render(k, e))
 }
 
-// upsert inserts e, or replaces the row that by names; e gets that row's ID. A key
-// by name is what is said to be violated, whatever it was.
-func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *reply {
+// upsert inserts e, or replaces the row of the key; e gets the ID of that row. For a
+// key by name the error always names the endpoint key.
+func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *response {
 	if by.id != "" {
 		old, taken := t.tables[k.name].rows[by.id]
 		switch {
@@ -167,13 +163,12 @@ func (t *tx) upsert(c *call, k *kind, by key, e map[string]any) *reply {
 	return t.insert(k, e)
 }
 
-// prepare turns the body of a POST or PUT into the complete entity, without the
-// database seeing a write.
-func (c *call) prepare(k *kind, verb string) (map[string]any, *reply) {
+// prepare turns the body of a POST or PUT into the complete entity. It writes nothing.
+func (c *call) prepare(k *kind, verb string) (map[string]any, *response) {
 	c.decodeForm(k)
-	e, rep := c.complete(k, c.post)
-	if rep != nil {
-		return nil, rep
+	e, resp := c.complete(k, c.post)
+	if resp != nil {
+		return nil, resp
 	}
 	if c.s.isDBLess() {
 		return nil, withoutDatabase(verb, k.name)
@@ -181,25 +176,25 @@ func (c *call) prepare(k *kind, verb string) (map[string]any, *reply) {
 	return e, nil
 }
 
-// complete validates a body and fills in defaults and timestamps. created_at is
-// now unless it was sent; updated_at always is. A plugin that is addressed by its
-// instance name goes past the check of protocols, as it does in Kong.
-func (c *call) complete(k *kind, body map[string]any) (map[string]any, *reply) {
+// complete validates a body and sets defaults and timestamps. created_at is the
+// current time unless the body has it, updated_at always. For a plugin by instance
+// name Kong does not check protocols.
+func (c *call) complete(k *kind, body map[string]any) (map[string]any, *response) {
 	if !c.byName {
-		if rep := c.checkProtocols(k, body); rep != nil {
-			return nil, rep
+		if resp := c.checkProtocols(k, body); resp != nil {
+			return nil, resp
 		}
 	}
-	if rep := checkShorthands(k, body, false); rep != nil {
-		return nil, rep
+	if resp := checkShorthands(k, body, false); resp != nil {
+		return nil, resp
 	}
-	body, rep := c.resolve(k, body)
-	if rep != nil {
-		return nil, rep
+	body, resp := c.resolve(k, body)
+	if resp != nil {
+		return nil, resp
 	}
-	e, rep := c.s.validateInsert(k, body)
-	if rep != nil {
-		return nil, rep
+	e, resp := c.s.validateInsert(k, body)
+	if resp != nil {
+		return nil, resp
 	}
 	now := seconds(c.s.cfg.clock())
 	if e["created_at"] == nil {
@@ -209,7 +204,7 @@ func (c *call) complete(k *kind, body map[string]any) (map[string]any, *reply) {
 	return e, nil
 }
 
-// lowerReferences writes foreign IDs as PostgreSQL answers them.
+// lowerReferences puts the IDs of references in lower case, as PostgreSQL answers them.
 func lowerReferences(k *kind, e map[string]any) {
 	for _, ref := range k.foreign {
 		if id := refID(e[ref.field]); id != "" {
@@ -218,99 +213,97 @@ func lowerReferences(k *kind, e map[string]any) {
 	}
 }
 
-// patchEntity answers PATCH /{kind}/{key}: it reads the row, merges, and writes all
-// of it back, so that of two at once one may be lost, as in Kong.
-func patchEntity(c *call, k *kind, segment string) *reply {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return rep
+// patchEntity answers PATCH /{kind}/{key}. It reads the row, merges, and writes the
+// whole row. Of two concurrent requests one can be lost, as in Kong.
+func patchEntity(c *call, k *kind, segment string) *response {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return resp
 	}
-	current, rep := c.lookup(k, by)
-	if rep != nil {
-		return rep
+	current, resp := c.lookup(k, by)
+	if resp != nil {
+		return resp
 	}
 	c.decodePatch(k, current)
 	if current == nil {
 		return c.patchMissing(k, by)
 	}
-	e, rep := c.merge(k, by, current)
-	if rep != nil {
-		return rep
+	e, resp := c.merge(k, by, current)
+	if resp != nil {
+		return resp
 	}
 	if c.s.isDBLess() {
 		return withoutDatabase("update", k.name)
 	}
-	e, rep = c.update(k, by, current, e)
-	if rep != nil {
-		return rep
+	e, resp = c.update(k, by, current, e)
+	if resp != nil {
+		return resp
 	}
-	return ok(c.show(k, e))
+	return ok(c.s.render(k, e))
 }
 
-// patchMissing is the answer to a PATCH of nothing. Unless the body has the name
-// and the whole scope of a plugin, Kong looks the plugin up for them first, and
-// answers plainly.
-func (c *call) patchMissing(k *kind, by key) *reply {
+// patchMissing answers a PATCH of a row that does not exist. Without a name Kong
+// reads the plugin first, to know its schema, and answers the plain 404. With a name
+// the database answers.
+func (c *call) patchMissing(k *kind, by key) *response {
 	if k.name == "plugins" {
-		for _, f := range []string{"name", "route", "service", "consumer"} {
-			if _, sent := c.post[f]; !sent {
-				return notFound()
-			}
+		if _, sent := c.post["name"]; !sent {
+			return notFound()
 		}
 		if by.id != "" {
-			if rep := c.checkProtocols(k, c.post); rep != nil {
-				return rep
+			if resp := c.checkProtocols(k, c.post); resp != nil {
+				return resp
 			}
 		}
 	}
-	if rep := checkShorthands(k, c.post, true); rep != nil {
-		return rep
+	if resp := checkShorthands(k, c.post, true); resp != nil {
+		return resp
 	}
 	return noSuch(k, by)
 }
 
-func noSuch(k *kind, by key) *reply {
+func noSuch(k *kind, by key) *response {
 	if by.id == "" {
 		return noSuchKey(k.endpointKey, by.name)
 	}
 	return noSuchID(by.sent)
 }
 
-func (c *call) merge(k *kind, by key, current map[string]any) (map[string]any, *reply) {
+func (c *call) merge(k *kind, by key, current map[string]any) (map[string]any, *response) {
 	if by.id != "" {
-		if rep := c.checkPatchedProtocols(k, current); rep != nil {
-			return nil, rep
+		if resp := c.checkPatchedProtocols(k, current); resp != nil {
+			return nil, resp
 		}
 	}
-	if rep := checkShorthands(k, c.post, true); rep != nil {
-		return nil, rep
+	if resp := checkShorthands(k, c.post, true); resp != nil {
+		return nil, resp
 	}
-	patch, rep := c.resolve(k, c.post)
-	if rep != nil {
-		return nil, rep
+	patch, resp := c.resolve(k, c.post)
+	if resp != nil {
+		return nil, resp
 	}
-	e, rep := c.s.validateUpdate(k, current, patch)
-	if rep != nil {
-		return nil, rep
+	e, resp := c.s.validateUpdate(k, current, patch)
+	if resp != nil {
+		return nil, resp
 	}
 	if _, sent := c.post["created_at"]; !sent {
 		e["created_at"] = current["created_at"]
 	} else if e["created_at"] == nil {
-		e["created_at"] = nil // a null is stored, and shown
+		e["created_at"] = nil // Kong stores and answers the null
 	}
 	e["updated_at"] = seconds(c.s.cfg.clock())
 	return e, nil
 }
 
-// update writes a merged entity. A row that is addressed by ID is selected by the
-// ID in the body if there is one; null is the ID of none.
-func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]any, *reply) {
+// update writes a merged entity. For a key by ID the ID in the body, if there is one,
+// selects the row; null selects none.
+func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]any, *response) {
 	target := str(current["id"])
 	if sent, has := c.post["id"]; has && by.id != "" {
 		target = strings.ToLower(str(sent))
 	}
 	e["id"] = target
-	rep := c.s.write(c, func(t *tx) *reply {
+	resp := c.s.write(c, func(t *tx) *response {
 		if target == "" {
 			return noSuch(k, by)
 		}
@@ -319,18 +312,18 @@ func (c *call) update(k *kind, by key, current, e map[string]any) (map[string]an
 		}
 		return t.replace(k, e)
 	})
-	return e, rep
+	return e, resp
 }
 
-// deleteEntity answers DELETE /{kind}/{key}: 204 whether it was there or not.
-func deleteEntity(c *call, k *kind, segment string) *reply {
-	by, rep := parseKey(k, segment)
-	if rep != nil {
-		return rep
+// deleteEntity answers DELETE /{kind}/{key}: 204 for a missing entity, too.
+func deleteEntity(c *call, k *kind, segment string) *response {
+	by, resp := parseKey(k, segment)
+	if resp != nil {
+		return resp
 	}
-	e, rep := c.lookup(k, by)
-	if rep != nil {
-		return rep
+	e, resp := c.lookup(k, by)
+	if resp != nil {
+		return resp
 	}
 	if e == nil {
 		return noContent()
@@ -338,21 +331,21 @@ func deleteEntity(c *call, k *kind, segment string) *reply {
 	if c.s.isDBLess() {
 		return withoutDatabase("remove", k.name)
 	}
-	if rep := c.s.write(c, func(t *tx) *reply { return t.erase(k, str(e["id"])) }); rep != nil {
-		return rep
+	if resp := c.s.write(c, func(t *tx) *response { return t.erase(k, str(e["id"])) }); resp != nil {
+		return resp
 	}
-	return &reply{status: http.StatusNoContent}
+	return &response{status: http.StatusNoContent}
 }
 
-// resolve replaces references by name with references by ID, in a copy of the
-// body. An ID wins over a name; names that name nothing are 400 (code 13).
-func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *reply) {
+// resolve replaces references by name with references by ID, in a copy of the body.
+// An ID wins over a name. Names of missing entities are 400 (code 13).
+func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *response) {
 	body = shallow(body)
 	missing := map[string]map[string]string{}
 	entities := map[string]string{}
 	for _, ref := range k.foreign {
-		if rep := c.resolveOne(ref, body, missing); rep != nil {
-			return nil, rep
+		if resp := c.resolveOne(ref, body, missing); resp != nil {
+			return nil, resp
 		}
 		entities[ref.field] = ref.entity
 	}
@@ -362,10 +355,10 @@ func (c *call) resolve(k *kind, body map[string]any) (map[string]any, *reply) {
 	return body, nil
 }
 
-func (c *call) resolveOne(ref reference, body map[string]any, missing map[string]map[string]string) *reply {
+func (c *call) resolveOne(ref reference, body map[string]any, missing map[string]map[string]string) *response {
 	switch body[ref.field].(type) {
 	case nil, string, []any:
-		return nil // the schema deals with it
+		return nil // the schema checks it
 	case map[string]any:
 	default:
 		return unexpected()
@@ -384,8 +377,8 @@ func (c *call) resolveOne(ref reference, body map[string]any, missing map[string
 		}
 		var found record
 		var exists bool
-		if rep := c.s.read(c.ctx(), func(st *store) { found, exists = st.tables[parent.name].byKey(c.workspace, by, name) }); rep != nil {
-			return rep
+		if resp := c.s.read(c.ctx(), func(st *store) { found, exists = st.tables[parent.name].byKey(c.workspace, by, name) }); resp != nil {
+			return resp
 		}
 		if exists {
 			body[ref.field] = map[string]any{"id": found.entity["id"]}

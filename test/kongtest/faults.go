@@ -8,73 +8,98 @@ import (
 	"time"
 )
 
-// FaultKind is what a Fault does to a request.
+// FaultKind is the effect of a Fault on a request.
 type FaultKind int
 
 const (
-	// Answer answers Status, Header and Body without doing anything.
+	// Answer answers Status, Header and Body and does not handle the request.
 	Answer FaultKind = iota
-	// Delay waits before the request is handled as usual.
+	// Delay waits, then handles the request.
 	Delay
-	// DropBefore closes the connection without doing anything. Note that Go's
-	// transport repeats a GET whose reused connection was closed.
+	// DropBefore closes the connection and does not handle the request. Go's
+	// transport repeats a GET on a reused connection that was closed.
 	DropBefore
-	// DropAfter does what was asked, then closes the connection.
+	// DropAfter handles the request, then closes the connection.
 	DropAfter
-	// CommitLate takes the request as far as its write to the database, then
-	// answers Status, or closes the connection if Status is 0. The write is
-	// committed when ReleaseLate is called, or after Delay if that is set.
+	// CommitLate handles the request up to its write to the database, then answers
+	// Status, or closes the connection if Status is 0. ReleaseLate commits the
+	// write, or the server does after Delay if that is set.
 	CommitLate
-	// Truncate does what was asked, sends half of the body and closes the connection.
+	// Truncate handles the request, sends half of the body and closes the connection.
 	Truncate
-	// AnswerAfter does what was asked, then answers Status, Header and Body instead.
+	// AnswerAfter handles the request, then answers Status, Header and Body instead.
 	AnswerAfter
+	// EndlessList answers every list with a page of Rows generated rows and a next
+	// page. It does not affect other requests.
+	EndlessList
+	// GiantPage answers every list with one page of generated rows, of at least Bytes
+	// bytes. It does not affect other requests.
+	GiantPage
 )
 
-// Fault is something that goes wrong with requests of one method to one path
-// template. The first injected fault that matches and is not used up takes effect.
+// Fault is a failure of requests of one method to one path template. Of several
+// faults the first injected one that matches and is not used up takes effect.
 type Fault struct {
 	Method   string // empty: any
 	Template string // "/plugins/{id}"; empty: any
-	Skip     int    // let this many matching requests pass first
-	Times    int    // affect this many; 0 means every one
-	Kind     FaultKind
-	Status   int // of Answer, AnswerAfter, CommitLate; 0 is 500 (CommitLate: no answer)
-	Header   http.Header
-	Body     string // empty: {"message":"An unexpected error occurred"}
-	// Delay is waited before the request is handled; for DropAfter and AnswerAfter
-	// after it was handled; for CommitLate it is when the write is committed.
+	Skip     int    // number of matching requests that pass first
+	Times    int    // number of matching requests after those; 0 is all
+	// Share is the probability that the fault affects a request that Skip and Times
+	// select. It is drawn from the server's seed. 0 affects all of them.
+	Share  float64
+	Kind   FaultKind
+	Status int // of Answer, AnswerAfter, CommitLate; 0 is 500 (CommitLate: no answer)
+	Header http.Header
+	Body   string // empty: {"message":"An unexpected error occurred"}
+	// NotKong omits Kong's headers from Answer and AnswerAfter, as if a proxy in front
+	// of Kong answered.
+	NotKong bool
+	Rows    int   // of a page of EndlessList; 0 is as many as the client asks for
+	Bytes   int64 // of GiantPage
+	// Delay is the time to wait before the request is handled: before each page of a
+	// list. DropAfter and AnswerAfter wait after it is handled. CommitLate commits the
+	// write after it.
 	Delay time.Duration
-	// Before is called when the fault takes effect, before the request is handled:
-	// a place to change Kong between two requests of a client.
+	// Before is called when the fault takes effect, before the request is handled.
+	// It can change Kong between two requests of a client.
 	Before func(*http.Request)
 }
 
-type armed struct {
+// BackendUnavailable is the fault of a load balancer in front of Kong that has no
+// backend for a share of the requests. It answers 503 with an HTML page of its own.
+func BackendUnavailable(share float64) Fault {
+	return Fault{
+		Kind: Answer, Status: http.StatusServiceUnavailable, Share: share, NotKong: true,
+		Header: http.Header{"Content-Type": {"text/html"}, "Cache-Control": {"no-cache"}},
+		Body:   "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n",
+	}
+}
+
+type armedFault struct {
 	Fault
 	seen int
 }
 
 type faults struct {
 	mu   sync.Mutex
-	list []*armed
+	list []*armedFault
 }
 
-// Inject adds a fault; remove takes it away again.
+// Inject adds a fault. The result removes it.
 func (s *Server) Inject(f Fault) (remove func()) {
-	a := &armed{Fault: f}
+	a := &armedFault{Fault: f}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.list = append(s.faults.list, a)
 	return func() {
 		s.faults.mu.Lock()
 		defer s.faults.mu.Unlock()
-		s.faults.list = slices.DeleteFunc(s.faults.list, func(b *armed) bool { return a == b })
+		s.faults.list = slices.DeleteFunc(s.faults.list, func(b *armedFault) bool { return a == b })
 	}
 }
 
-// take returns the fault for a request, nil if there is none.
-func (f *faults) take(method, template string) *Fault {
+// match returns the fault for a request, or nil. draw is called for Fault.Share.
+func (f *faults) match(method, template string, draw func() float64) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var hit *Fault
@@ -82,7 +107,7 @@ func (f *faults) take(method, template string) *Fault {
 		if a.Method != "" && a.Method != method || a.Template != "" && a.Template != template {
 			continue
 		}
-		if hit == nil && a.due() {
+		if hit == nil && a.due() && (a.Share == 0 || draw() < a.Share) {
 			hit = &a.Fault
 		}
 		a.seen++
@@ -90,18 +115,18 @@ func (f *faults) take(method, template string) *Fault {
 	return hit
 }
 
-func (a *armed) due() bool {
+func (a *armedFault) due() bool {
 	n := a.seen - a.Skip
 	return n >= 0 && (a.Times == 0 || n < a.Times)
 }
 
-// lateness marks a call whose write is held back.
-type lateness struct{ statement *statement }
+// lateCommit marks a call whose write a CommitLate fault keeps.
+type lateCommit struct{ statement *statement }
 
-// answer handles the call, with its fault if it has one; cut says that the body
-// breaks off.
-func (s *Server) answer(c *call) (rep *reply, cut bool) {
-	f := s.faults.take(c.r.Method, c.template())
+// answer handles the call, with its fault if there is one. With cut the body is
+// truncated.
+func (s *Server) answer(c *call) (resp *response, cut bool) {
+	f := s.faults.match(c.r.Method, c.template(), s.draw)
 	if f == nil {
 		return s.handle(c), false
 	}
@@ -111,50 +136,66 @@ func (s *Server) answer(c *call) (rep *reply, cut bool) {
 	switch f.Kind {
 	case Answer:
 		s.pause(c, f.Delay)
-		return f.reply(), false
+		return f.response(), false
 	case DropBefore:
 		s.pause(c, f.Delay)
-		return &reply{drop: true}, false
+		return &response{drop: true}, false
 	case DropAfter:
 		s.handle(c)
 		s.pause(c, f.Delay)
-		return &reply{drop: true}, false
+		return &response{drop: true}, false
 	case AnswerAfter:
 		s.handle(c)
 		s.pause(c, f.Delay)
-		return f.reply(), false
+		return f.response(), false
 	case CommitLate:
 		return s.commitLate(c, f), false
+	case EndlessList, GiantPage:
+		s.pause(c, f.Delay)
+		return s.generatedList(c, f), false
 	default:
 		s.pause(c, f.Delay)
-		rep = s.handle(c)
-		return rep, f.Kind == Truncate && !rep.drop && (rep.body != nil || rep.raw != nil)
+		resp = s.handle(c)
+		return resp, f.Kind == Truncate && !resp.drop && (resp.body != nil || resp.raw != nil)
 	}
 }
 
-func (f *Fault) reply() *reply {
-	rep := unexpected()
-	if f.Status != 0 {
-		rep.status = f.Status
+// generatedList answers a list with generated rows, and handles other requests.
+func (s *Server) generatedList(c *call, f *Fault) *response {
+	k := c.listedKind()
+	switch {
+	case c.r.Method != http.MethodGet || k == nil:
+		return s.handle(c)
+	case f.Kind == GiantPage:
+		return c.giantPage(k, f.Bytes)
 	}
-	rep.header = f.Header
+	return c.endlessPage(k, f.Rows)
+}
+
+func (f *Fault) response() *response {
+	resp := unexpected()
+	resp.notKong = f.NotKong
+	if f.Status != 0 {
+		resp.status = f.Status
+	}
+	resp.header = f.Header
 	if f.Body != "" {
-		rep.body, rep.raw = nil, []byte(f.Body)
-		if !json.Valid(rep.raw) {
-			rep.contentType = "text/html; charset=UTF-8"
+		resp.body, resp.raw = nil, []byte(f.Body)
+		if !json.Valid(resp.raw) {
+			resp.contentType = "text/html; charset=UTF-8"
 		}
 	}
-	if rep.status == http.StatusNoContent || rep.status == http.StatusNotModified {
-		rep.body, rep.raw = nil, nil
+	if resp.status == http.StatusNoContent || resp.status == http.StatusNotModified {
+		resp.body, resp.raw = nil, nil
 	}
-	return rep
+	return resp
 }
 
-// commitLate takes the call to its write and leaves the write to be released.
-func (s *Server) commitLate(c *call, f *Fault) *reply {
-	c.late = &lateness{}
+// commitLate handles the call up to its write and keeps the write.
+func (s *Server) commitLate(c *call, f *Fault) *response {
+	c.late = &lateCommit{}
 	s.handle(c)
-	if st := c.late.statement; st != nil && f.Delay > 0 && s.enter() {
+	if st := c.late.statement; st != nil && f.Delay > 0 && s.beginWork() {
 		go func() {
 			defer s.work.Done()
 			timer := time.NewTimer(f.Delay)
@@ -167,12 +208,12 @@ func (s *Server) commitLate(c *call, f *Fault) *reply {
 		}()
 	}
 	if f.Status == 0 {
-		return &reply{drop: true}
+		return &response{drop: true}
 	}
-	return f.reply()
+	return f.response()
 }
 
-// pause waits, unless the client or the server goes away first.
+// pause waits until d has passed or the client or the server is gone.
 func (s *Server) pause(c *call, d time.Duration) {
 	if d <= 0 {
 		return

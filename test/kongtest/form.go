@@ -10,10 +10,10 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
 
-// decodeForm turns form arguments into the body they stand for, once.
+// decodeForm turns form arguments into a body. A second call does nothing.
 func (c *call) decodeForm(k *kind) { c.decodeWith(k, "") }
 
-// decodePatch is decodeForm for a PATCH, which need not name the plugin.
+// decodePatch is decodeForm for a PATCH, whose body need not have the plugin's name.
 func (c *call) decodePatch(k *kind, current map[string]any) {
 	c.decodeWith(k, str(current["name"]))
 }
@@ -38,7 +38,7 @@ func (c *call) decodeWith(k *kind, plugin string) {
 
 var indexed = regexp.MustCompile(`^(.+)\[(\d*)\]$`)
 
-// compareIndexed sorts names, and those with an index by its number.
+// compareIndexed orders names; names with an index by the index.
 func compareIndexed(a, b string) int {
 	m, n := indexed.FindStringSubmatch(a), indexed.FindStringSubmatch(b)
 	if m == nil || n == nil || m[1] != n[1] {
@@ -47,8 +47,9 @@ func compareIndexed(a, b string) int {
 	return cmp.Or(cmp.Compare(len(m[2]), len(n[2])), strings.Compare(m[2], n[2]))
 }
 
-// place stores a dotted name: "config.a" is a field of config, "tags[]" a list.
-func place(into map[string]any, names []string, value any) {
+// setPath stores a value under a dotted name: "config.a" is a field of config,
+// "tags[]" a list.
+func setPath(into map[string]any, names []string, value any) {
 	name := names[0]
 	if len(names) > 1 {
 		sub, isMap := into[name].(map[string]any)
@@ -56,7 +57,7 @@ func place(into map[string]any, names []string, value any) {
 			sub = map[string]any{}
 			into[name] = sub
 		}
-		place(sub, names[1:], value)
+		setPath(sub, names[1:], value)
 		return
 	}
 	m := indexed.FindStringSubmatch(name)
@@ -72,7 +73,7 @@ func place(into map[string]any, names []string, value any) {
 	into[m[1]] = append(list, value)
 }
 
-// inferRecord gives strings the types that the schema's fields have.
+// inferRecord converts strings to the types of the schema's fields.
 func inferRecord(record map[string]any, fields []any) {
 	for _, f := range fields {
 		one, _ := f.(map[string]any)

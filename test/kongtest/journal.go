@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// Who made a change.
+// Values of Change.Actor.
 const (
 	// ActorAPI marks a change made by a request to the Admin API.
 	ActorAPI = "api"
-	// ActorBackdoor marks a change made by a method of Server, behind the client's back.
+	// ActorBackdoor marks a change made by a method of Server, as by another client.
 	ActorBackdoor = "backdoor"
 )
 
-// Request is one request as the server saw it.
+// Request is one request that the server received.
 type Request struct {
 	Seq       int // position among all requests and changes
 	Time      time.Time
 	Method    string
 	Path      string // without query, as sent
-	Template  string // "/plugins/{id}"; empty for paths Kong does not know
+	Template  string // "/plugins/{id}"; empty for an unknown path
 	Query     string
 	Workspace string
 	UserAgent string
-	Status    int  // answered status; 0 while in flight, or when the connection was closed instead
+	Status    int  // of the response; 0 while in flight, and if the connection was closed instead
 	Done      bool // the request was answered, or its connection closed
 }
 
@@ -39,18 +39,18 @@ type Change struct {
 	Before    map[string]any // nil for a create
 	After     map[string]any // nil for a delete
 	Actor     string         // ActorAPI or ActorBackdoor
-	Request   int            // Seq of the request that caused it; 0 for the back door
-	Cascade   bool           // deleted because its service, route or consumer was
-	Late      bool           // committed after its request had been given up
+	Request   int            // Seq of the request that made it; 0 for ActorBackdoor
+	Cascade   bool           // deleted with its service, route or consumer
+	Late      bool           // committed after the response to its request
 }
 
-// Entries is a stretch of the journal.
+// Entries is a part of the journal.
 type Entries struct {
 	Requests []Request
 	Changes  []Change
 }
 
-// Writes are the changes made through the Admin API.
+// Writes are the changes with ActorAPI.
 func (e Entries) Writes() []Change { return apiOnly(e.Changes) }
 
 // Journal records every request and every committed change, in order.
@@ -64,15 +64,14 @@ type Journal struct {
 // Requests are all requests so far.
 func (j *Journal) Requests() []Request { return j.Since(0).Requests }
 
-// Changes are all committed changes so far, whoever made them.
+// Changes are all committed changes so far, with any actor.
 func (j *Journal) Changes() []Change { return j.Since(0).Changes }
 
-// Writes are all changes committed through the Admin API so far; changes through
-// the back door are left out.
+// Writes are all committed changes with ActorAPI so far.
 func (j *Journal) Writes() []Change { return apiOnly(j.Changes()) }
 
-// Count is the number of requests with this method and path template so far; an
-// empty string stands for any.
+// Count is the number of requests with this method and path template so far. An
+// empty string matches any.
 func (j *Journal) Count(method, template string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -86,14 +85,14 @@ func (j *Journal) Count(method, template string) int {
 	return n
 }
 
-// Mark is a point in the journal to hand to Since.
+// Mark is the current end of the journal, for Since.
 func (j *Journal) Mark() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.seq
 }
 
-// Since is what the journal holds after mark.
+// Since are the entries after mark.
 func (j *Journal) Since(mark int) Entries {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -107,7 +106,7 @@ func (j *Journal) Since(mark int) Entries {
 	return out
 }
 
-// Reset forgets everything; marks taken before stay valid.
+// Reset removes all entries. Earlier marks stay valid.
 func (j *Journal) Reset() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -124,7 +123,7 @@ func (j *Journal) begin(r Request) int {
 	return r.Seq
 }
 
-// finish records the answer to the request seq.
+// finish records the status of the request seq.
 func (j *Journal) finish(seq, status int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

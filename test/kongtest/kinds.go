@@ -13,27 +13,27 @@ type reference struct {
 	cascade bool   // deleting the parent deletes the child
 }
 
-// kind is what the generic endpoints need to know about an entity.
+// kind describes a kind of entity to the generic endpoints.
 type kind struct {
 	name        string
-	endpointKey string      // what a path segment that is not a UUID is looked up by
-	utf8Name    bool        // endpointKey is limited to name characters
-	uniques     []string    // unique fields, in the order PostgreSQL checks them
-	foreign     []reference // in the order PostgreSQL checks them
+	endpointKey string      // the field that a path segment names if it is not a UUID
+	utf8Name    bool        // endpointKey allows name characters only
+	uniques     []string    // unique fields, in the order of PostgreSQL's checks
+	foreign     []reference // in the order of PostgreSQL's checks
 	scope       []string    // fields of the composite unique key, if any
 
-	// strangers are references to entities that the stand-in never has any of.
-	strangers map[string]string
+	// unsupported are references to kinds that the stand-in does not have, by field.
+	unsupported map[string]string
 }
 
-// Order of entities whose keys are checked or listed; parents come first.
+// kindNames is the order of kinds: parents before children.
 var kindNames = []string{"services", "routes", "consumers", "plugins", "consumer_groups"}
 
 func newKinds(enterprise bool) map[string]*kind {
 	kinds := map[string]*kind{
 		"services": {
 			name: "services", endpointKey: "name", utf8Name: true, uniques: []string{"name"},
-			strangers: map[string]string{"client_certificate": "certificates"},
+			unsupported: map[string]string{"client_certificate": "certificates"},
 		},
 		"consumers": {name: "consumers", endpointKey: "username", uniques: []string{"username", "custom_id"}},
 		"routes": {
@@ -69,7 +69,7 @@ func isUUID(s string) bool { return uuidPattern.MatchString(s) }
 
 var namePattern = regexp.MustCompile(`^[0-9A-Za-z.\-_~\x{80}-\x{10FFFF}]+$`)
 
-// nameProblem says what is wrong with a value of a name field, "" if nothing.
+// nameProblem is Kong's error for the value of a name field, or "".
 func nameProblem(s string) string {
 	if i := invalidUTF8(s); i > 0 {
 		return "invalid utf-8 character sequence detected at position " + itoa(i)
@@ -80,7 +80,7 @@ func nameProblem(s string) string {
 	return ""
 }
 
-// tagProblem says what is wrong with a tag, "" if nothing.
+// tagProblem is Kong's error for a tag, or "".
 func tagProblem(s string) string {
 	if s == "" {
 		return "length must be at least 1"
@@ -95,7 +95,7 @@ func tagProblem(s string) string {
 	return ""
 }
 
-// invalidUTF8 is the 1-based position of the first invalid byte, 0 if there is none.
+// invalidUTF8 is the position of the first invalid byte, from 1; 0 if all are valid.
 func invalidUTF8(s string) int {
 	for i, r := range s {
 		if r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") {

@@ -5,11 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
-	"math/rand"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
 const (
@@ -17,25 +15,25 @@ const (
 	maxPageSize     = 1000
 )
 
-// page is what a list request asks for.
+// page are the arguments of a list.
 type page struct {
 	size   int
-	after  string // ID to continue behind
+	after  string // the page begins after this ID
 	filter tagFilter
 }
 
 // listEntities answers GET /{kind}.
-func listEntities(c *call, k *kind) *reply {
-	if rep, found := c.byCustomID(k); found {
-		return rep
+func listEntities(c *call, k *kind) *response {
+	if resp, found := c.byCustomID(k); found {
+		return resp
 	}
-	suffix, rep := nextSuffix(c.query)
-	if rep != nil {
-		return rep
+	suffix, resp := nextSuffix(c.query)
+	if resp != nil {
+		return resp
 	}
-	p, rep := c.page(k)
-	if rep != nil {
-		return rep
+	p, resp := c.page(k)
+	if resp != nil {
+		return resp
 	}
 	if c.s.isDBLess() && p.filter.tags != nil {
 		return unexpected()
@@ -43,21 +41,21 @@ func listEntities(c *call, k *kind) *reply {
 	return c.list(k, p, "/"+k.name, suffix, func(t *table) []string { return t.ids }, p.filter.accepts)
 }
 
-// listChildren answers GET /{parents}/{id}/{children}. Tags are checked but not
-// applied, and the size is missing from next (Kong 3.9.1, measured).
-func listChildren(c *call, n *nested, parentID string) *reply {
-	p, rep := c.page(n.child)
-	if rep != nil {
-		return rep
+// listChildren answers GET /{parents}/{id}/{children}. Kong checks tags but does not
+// filter by them, and next lacks the size (measured).
+func listChildren(c *call, n *nested, parentID string) *response {
+	p, resp := c.page(n.child)
+	if resp != nil {
+		return resp
 	}
 	path := "/" + n.parent.name + "/" + c.params[0] + "/" + n.child.name
 	of := func(t *table) []string { return t.refs[refKey(n.field, parentID)] }
 	return c.list(n.child, p, path, "", of, func(map[string]any) bool { return true })
 }
 
-// nextSuffix is what of the query goes into next. Kong breaks on arguments that
-// are not plain strings here.
-func nextSuffix(q args) (string, *reply) {
+// nextSuffix are the arguments of the query that next repeats. Arguments that are no
+// strings break Kong here (500).
+func nextSuffix(q args) (string, *response) {
 	suffix := ""
 	switch tags := q["tags"].(type) {
 	case string:
@@ -75,36 +73,36 @@ func nextSuffix(q args) (string, *reply) {
 	return suffix, nil
 }
 
-// page reads size, offset and tags in the order Kong does.
-func (c *call) page(k *kind) (page, *reply) {
-	filter, why, rep := parseTags(c.query["tags"])
-	if rep != nil {
-		return page{}, rep
+// page reads size, offset and tags in Kong's order.
+func (c *call) page(k *kind) (page, *response) {
+	filter, why, resp := parseTags(c.query["tags"])
+	if resp != nil {
+		return page{}, resp
 	}
-	size, rep := parseSize(c.query["size"])
-	if rep != nil {
-		return page{}, rep
+	size, resp := parseSize(c.query["size"])
+	if resp != nil {
+		return page{}, resp
 	}
 	offset, sent := c.query["offset"]
 	token, isString := offset.(string)
 	if sent && !isString {
 		return page{}, unexpected()
 	}
-	if size, rep = checkSize(size); rep != nil {
-		return page{}, rep
+	if size, resp = checkSize(size); resp != nil {
+		return page{}, resp
 	}
 	if why != "" {
 		return page{}, invalidTags(why)
 	}
 	p := page{size: int(size), filter: filter}
 	if sent {
-		p.after, rep = c.s.decodeOffset(k, token)
+		p.after, resp = c.s.decodeOffset(k, token)
 	}
-	return p, rep
+	return p, resp
 }
 
-// parseSize reads a number the way Lua does; NaN stands for none sent.
-func parseSize(v any) (float64, *reply) {
+// parseSize reads a number as Lua does; the default is defaultPageSize.
+func parseSize(v any) (float64, *response) {
 	if v == nil {
 		return defaultPageSize, nil
 	}
@@ -116,7 +114,7 @@ func parseSize(v any) (float64, *reply) {
 	return n, nil
 }
 
-func checkSize(n float64) (float64, *reply) {
+func checkSize(n float64) (float64, *response) {
 	if n != math.Floor(n) || n < 1 || n > maxPageSize {
 		return 0, invalidSize("size must be an integer between 1 and " + itoa(maxPageSize))
 	}
@@ -136,15 +134,15 @@ func luaNumber(s string) (float64, bool) {
 	return n, err == nil || math.IsInf(n, 0)
 }
 
-// list reads one page of the rows that of names and accept accepts.
-func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []string, accept func(map[string]any) bool) *reply {
+// list answers one page of the rows with the IDs of of that accept accepts.
+func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []string, accept func(map[string]any) bool) *response {
 	var rows []record
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		t := st.tables[k.name]
 		rows = t.after(of(t), p.after, c.workspace, p.size+1, accept)
 	})
-	if rep != nil {
-		return rep
+	if resp != nil {
+		return resp
 	}
 	rest := map[string]any{"next": nil}
 	if len(rows) > p.size {
@@ -153,43 +151,37 @@ func (c *call) list(k *kind, p page, path, suffix string, of func(*table) []stri
 		rest["offset"] = offset
 		rest["next"] = path + "?offset=" + escape(offset) + suffix
 	}
-	return &reply{status: http.StatusOK, raw: c.s.encodeList(k, rows, rest)}
+	return &response{status: http.StatusOK, raw: c.s.encodeList(k, rows, rest)}
 }
 
-// encodeList writes {"data":[rows],...rest}.
+// encodeList encodes {"data":[rows],...rest}.
 func (s *Server) encodeList(k *kind, rows []record, rest map[string]any) []byte {
-	rnd := s.newRand()
 	var b bytes.Buffer
 	b.WriteString(`{"data":[`)
 	for i, r := range rows {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.Write(encodeRow(k, r, rnd))
+		b.Write(s.encodeRow(k, r))
 	}
 	b.WriteString("],")
 	b.Write(encode(rest)[1:])
 	return b.Bytes()
 }
 
-// encodings are a row as JSON with its sets in some orders, made when first
-// needed: lists of a thousand rows would otherwise cost more than Kong takes.
-type encodings [3]atomic.Pointer[[]byte]
-
-func encodeRow(k *kind, r record, rnd *rand.Rand) []byte {
-	variant := &r.encoded[rnd.Intn(len(r.encoded))]
-	if b := variant.Load(); b != nil {
+// encodeRow is a row as JSON. It is encoded once: otherwise lists of a thousand rows
+// would take longer than Kong's.
+func (s *Server) encodeRow(k *kind, r record) []byte {
+	if b := r.encoded.Load(); b != nil {
 		return *b
 	}
-	e := cloneMap(r.entity)
-	shuffle(k, rnd, e)
-	b := encode(e)
-	variant.Store(&b)
+	b := encode(s.render(k, r.entity))
+	r.encoded.Store(&b)
 	return b
 }
 
-// encodeOffset is base64 of the JSON of the primary key; a Kong without a database
-// uses the key of its own storage.
+// encodeOffset is the primary key as JSON in base64. A Kong without a database uses
+// the key of its own storage.
 func (s *Server) encodeOffset(k *kind, id string) string {
 	if s.isDBLess() {
 		return base64.RawURLEncoding.EncodeToString([]byte(k.name + "|" + dblessWorkspaceID + "|*|" + id + "\x00"))
@@ -202,8 +194,8 @@ func encodeOffset(key ...any) string {
 	return base64.RawStdEncoding.EncodeToString(b)
 }
 
-// decodeOffset returns the ID to continue behind.
-func (s *Server) decodeOffset(k *kind, token string) (string, *reply) {
+// decodeOffset returns the ID after which the page begins.
+func (s *Server) decodeOffset(k *kind, token string) (string, *response) {
 	if s.isDBLess() {
 		b, err := base64.RawURLEncoding.DecodeString(token)
 		id, isOurs := strings.CutPrefix(string(b), k.name+"|"+dblessWorkspaceID+"|*|")
@@ -212,9 +204,9 @@ func (s *Server) decodeOffset(k *kind, token string) (string, *reply) {
 		}
 		return strings.TrimSuffix(id, "\x00"), nil
 	}
-	key, rep := decodeOffset(token)
-	if rep != nil {
-		return "", rep
+	key, resp := decodeOffset(token)
+	if resp != nil {
+		return "", resp
 	}
 	if len(key) == 0 || !isUUID(str(key[0])) {
 		return "", unexpected() // PostgreSQL refuses it
@@ -222,7 +214,7 @@ func (s *Server) decodeOffset(k *kind, token string) (string, *reply) {
 	return strings.ToLower(str(key[0])), nil
 }
 
-func decodeOffset(token string) ([]any, *reply) {
+func decodeOffset(token string) ([]any, *response) {
 	b, ok := luaBase64(token)
 	if !ok {
 		return nil, invalidOffset(token, "bad base64 encoding")
@@ -234,7 +226,7 @@ func decodeOffset(token string) ([]any, *reply) {
 	return key, nil
 }
 
-// luaBase64 decodes standard base64 with or without padding; "garbage" decodes, too.
+// luaBase64 decodes standard base64 with or without padding.
 func luaBase64(s string) ([]byte, bool) {
 	s = strings.TrimRight(s, "=")
 	if len(s)%4 == 1 {
@@ -244,8 +236,8 @@ func luaBase64(s string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// byCustomID answers GET /consumers?custom_id=x, the one filter by field Kong has.
-func (c *call) byCustomID(k *kind) (*reply, bool) {
+// byCustomID answers GET /consumers?custom_id=x, Kong's only filter by field.
+func (c *call) byCustomID(k *kind) (*response, bool) {
 	id, sent := c.query["custom_id"]
 	if k.name != "consumers" || !sent {
 		return nil, false
@@ -255,13 +247,13 @@ func (c *call) byCustomID(k *kind) (*reply, bool) {
 		return message(http.StatusBadRequest, "custom_id must be an unempty string"), true
 	}
 	data := []any{}
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		if r, found := st.tables[k.name].byKey(c.workspace, "custom_id", value); found {
-			data = append(data, c.show(k, r.entity))
+			data = append(data, c.s.render(k, r.entity))
 		}
 	})
-	if rep != nil {
-		return rep, true
+	if resp != nil {
+		return resp, true
 	}
 	return ok(map[string]any{"data": data, "next": nil}), true
 }

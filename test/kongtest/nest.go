@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// step is one part of the name of an argument: a field, or the place in a list.
+// step is one part of the name of an argument: a field, or an index of a list.
 type step struct {
 	field string
 	index int // from 1; 0 for a field
@@ -19,9 +19,9 @@ var (
 	brackets = regexp.MustCompile(`\[([^\]]*)\]`)
 )
 
-// steps reads a name as Kong reads those of a write: "a.b[2].c" and "a[b]", where what
-// is in brackets is a key unless it is empty or a number. A name that begins or ends
-// with a dot is taken for "name", whatever it is.
+// steps splits a name as Kong does for a write: "a.b[2].c" and "a[b]". Text in
+// brackets is a key unless it is empty or a number. Kong reads a name that begins or
+// ends with a dot as "name".
 func steps(name string) []step {
 	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") {
 		return []step{{field: "name"}}
@@ -43,7 +43,7 @@ func steps(name string) []step {
 	return out
 }
 
-// bracketed is what stands between two brackets; nothing is the first place.
+// bracketed is the step of a text in brackets. Empty brackets are index 1.
 func bracketed(key string) step {
 	if key == "" {
 		return step{index: 1}
@@ -54,7 +54,7 @@ func bracketed(key string) step {
 	return step{field: key}
 }
 
-// nest makes a body of arguments.
+// nest turns arguments into a body.
 func nest(a args) map[string]any {
 	root := &node{}
 	for _, name := range slices.Sorted(maps.Keys(a)) {
@@ -76,7 +76,7 @@ func nest(a args) map[string]any {
 	return body
 }
 
-// node is a value on its way to be one: a leaf, or what is under it by step.
+// node is a value under construction: a leaf, or nodes by step.
 type node struct {
 	leaf  any
 	under map[step]*node
@@ -96,7 +96,7 @@ func (n *node) put(path []step, value any) {
 	n.under[path[0]].put(path[1:], value)
 }
 
-// add gives a leaf its value. A second one, by another spelling of the name, makes a list.
+// add sets the value of a leaf. A second value, by another spelling, makes a list.
 func (n *node) add(value any) {
 	if n.leaf == nil {
 		n.leaf = value
@@ -105,7 +105,7 @@ func (n *node) add(value any) {
 	n.leaf = []any{n.leaf, value}
 }
 
-// value is a list if there are places under the node, in their order.
+// value is a list, in the order of the indexes, if the node has any.
 func (n *node) value() any {
 	if n.under == nil {
 		return n.leaf

@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// DefaultVersion is the Kong version the stand-in was measured against.
+// DefaultVersion is the version of the Kong that was measured.
 const DefaultVersion = "3.9.1"
 
 // DefaultDatabaseTimeout is how long Kong waits for PostgreSQL before it answers
@@ -26,6 +28,7 @@ type config struct {
 	tls        *tls.Config
 	token      *token
 	dbTimeout  time.Duration
+	limiter    *rate.Limiter
 	logf       func(format string, args ...any)
 }
 
@@ -53,11 +56,10 @@ func WithListen(addr string) Option { return func(c *config) { c.listen = addr }
 // WithVersion sets the version in GET / and in the Server header.
 func WithVersion(v string) Option { return func(c *config) { c.version = v } }
 
-// WithDBLess makes a Kong without a database: it can be read, and changed only
-// through POST /config.
+// WithDBLess makes a Kong without a database. Only POST /config changes it.
 func WithDBLess() Option { return func(c *config) { c.dbless = true } }
 
-// WithSeed fixes the generated IDs and the order in which sets are answered.
+// WithSeed sets the seed of generated IDs, of the order of sets and of Fault.Share.
 func WithSeed(seed int64) Option { return func(c *config) { c.seed = seed } }
 
 // WithClock sets the clock that timestamps come from.
@@ -75,15 +77,15 @@ func WithTLS(cert tls.Certificate, clientCAs ...*x509.CertPool) Option {
 	}
 }
 
-// WithToken asks for the header on every request, as Kong Enterprise does with
-// RBAC; without it the answer is 401 {"message":"Invalid RBAC credentials"}.
+// WithToken requires the header on every request, as Kong Enterprise does with
+// RBAC. Other requests are answered 401 {"message":"Invalid RBAC credentials"}.
 func WithToken(header, value string) Option {
 	return func(c *config) { c.token = &token{header, value} }
 }
 
 // WithEnterprise makes GET / report the enterprise edition, accepts the workspace
 // "default" in front of every path, and knows consumer groups and plugin ordering.
-// Enterprise behaviour follows Kong's documentation; it was not measured.
+// Enterprise behaviour follows Kong's documentation. It was not measured.
 func WithEnterprise() Option {
 	return func(c *config) {
 		c.enterprise = true
@@ -93,8 +95,8 @@ func WithEnterprise() Option {
 	}
 }
 
-// WithWorkspace adds workspaces (and implies WithEnterprise): /{name}/plugins and
-// so on are accepted, and each workspace has its own entities.
+// WithWorkspace adds workspaces and implies WithEnterprise. Each workspace has its
+// own entities, below /{name}/.
 func WithWorkspace(names ...string) Option {
 	return func(c *config) {
 		WithEnterprise()(c)
@@ -102,9 +104,9 @@ func WithWorkspace(names ...string) Option {
 	}
 }
 
-// WithDatabaseTimeout sets how long a request waits for a locked or frozen
-// database before it is answered 500. The default is what Kong does, five seconds.
+// WithDatabaseTimeout sets how long a request waits for a locked or frozen database
+// before it is answered 500. The default is Kong's, DefaultDatabaseTimeout.
 func WithDatabaseTimeout(d time.Duration) Option { return func(c *config) { c.dbTimeout = d } }
 
-// WithLog makes the server report every request through logf.
+// WithLog logs every request with logf.
 func WithLog(logf func(format string, args ...any)) Option { return func(c *config) { c.logf = logf } }

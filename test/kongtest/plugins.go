@@ -8,8 +8,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
 )
 
-// DisablePlugin makes a plugin one that is not installed: writes of it are refused
-// and its schema is gone. Rows of it stay.
+// DisablePlugin uninstalls a plugin: Kong refuses writes of it and has no schema for
+// it. Its rows stay.
 func (s *Server) DisablePlugin(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,8 +27,8 @@ func (s *Server) loadedPlugins() []string {
 	return slices.DeleteFunc(schema.Names(), s.isDisabled)
 }
 
-// validateInsert is the schema's verdict on the body of a POST or PUT.
-func (s *Server) validateInsert(k *kind, body map[string]any) (map[string]any, *reply) {
+// validateInsert validates the body of a POST or PUT and returns the entity.
+func (s *Server) validateInsert(k *kind, body map[string]any) (map[string]any, *response) {
 	switch k.name {
 	case "plugins":
 		return s.validatePlugin(body)
@@ -39,9 +39,9 @@ func (s *Server) validateInsert(k *kind, body map[string]any) (map[string]any, *
 	return e, violated(v)
 }
 
-func (s *Server) validatePlugin(body map[string]any) (map[string]any, *reply) {
-	if rep := s.checkPluginName(body["name"]); rep != nil {
-		return nil, rep
+func (s *Server) validatePlugin(body map[string]any) (map[string]any, *response) {
+	if resp := s.checkPluginName(body["name"]); resp != nil {
+		return nil, resp
 	}
 	if s.isDBLess() && countsInCluster(body) {
 		return nil, violated(&schema.Violation{Fields: map[string]any{
@@ -57,15 +57,15 @@ func (s *Server) validatePlugin(body map[string]any) (map[string]any, *reply) {
 	return e, nil
 }
 
-// countsInCluster says whether a plugin keeps its counters in the database, which is
-// no policy of a Kong that has none.
+// countsInCluster reports whether a plugin keeps counters in the database. A Kong
+// without one does not have that policy.
 func countsInCluster(body map[string]any) bool {
 	config, _ := body["config"].(map[string]any)
 	return config["policy"] == "cluster" && slices.Contains([]string{"rate-limiting", "response-ratelimiting"}, str(body["name"]))
 }
 
-// validateUpdate is the schema's verdict on a PATCH, and the row it makes.
-func (s *Server) validateUpdate(k *kind, current, patch map[string]any) (map[string]any, *reply) {
+// validateUpdate validates the body of a PATCH and returns the merged entity.
+func (s *Server) validateUpdate(k *kind, current, patch map[string]any) (map[string]any, *response) {
 	switch k.name {
 	case "plugins":
 		return s.validatePluginUpdate(current, patch)
@@ -76,10 +76,10 @@ func (s *Server) validateUpdate(k *kind, current, patch map[string]any) (map[str
 	return e, violated(v)
 }
 
-func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string]any, *reply) {
+func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string]any, *response) {
 	if _, sent := patch["name"]; sent {
-		if rep := s.checkPluginName(patch["name"]); rep != nil {
-			return nil, rep
+		if resp := s.checkPluginName(patch["name"]); resp != nil {
+			return nil, resp
 		}
 	}
 	extra := s.takeEnterpriseFields(patch)
@@ -93,9 +93,9 @@ func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string
 	return e, nil
 }
 
-// checkPluginName refuses plugins that are not installed; a name that is a number
-// or a boolean breaks Kong (500, measured).
-func (s *Server) checkPluginName(name any) *reply {
+// checkPluginName refuses plugins that are not installed. A number or a boolean breaks
+// Kong (500, measured).
+func (s *Server) checkPluginName(name any) *response {
 	switch n := name.(type) {
 	case float64, bool:
 		return unexpected()
@@ -109,7 +109,7 @@ func (s *Server) checkPluginName(name any) *reply {
 	return nil
 }
 
-func violated(v *schema.Violation) *reply {
+func violated(v *schema.Violation) *response {
 	switch {
 	case v == nil:
 		return nil
@@ -119,20 +119,20 @@ func violated(v *schema.Violation) *reply {
 	return schemaViolation(v.Message(), v.Fields)
 }
 
-// checkShorthands judges deprecated and shorthand fields, which Kong does before it
+// checkShorthands validates deprecated and shorthand fields. Kong does so before it
 // resolves references.
-func checkShorthands(k *kind, body map[string]any, patch bool) *reply {
+func checkShorthands(k *kind, body map[string]any, patch bool) *response {
 	if k.name == "consumer_groups" { // which has no schema here
 		return nil
 	}
 	return violated(schema.Shorthands(k.name, body, patch))
 }
 
-// checkProtocols refuses a plugin whose protocols, if they were sent, have nothing
-// in common with the route, or with any route of the service, that it is for. It
-// reads the request as it is: a route it cannot look up is nobody's business, but a
-// service it cannot look up, by its name or without a database, has no such route.
-func (c *call) checkProtocols(k *kind, body map[string]any) *reply {
+// checkProtocols refuses protocols of a plugin that the route of its scope, or every
+// route of the service of its scope, lacks. Kong checks the body as it was sent: a
+// route that it cannot look up passes. A service that it cannot look up (a name, or
+// no database) does not.
+func (c *call) checkProtocols(k *kind, body map[string]any) *response {
 	var protocols []any
 	switch p := body["protocols"].(type) {
 	case []any:
@@ -146,12 +146,12 @@ func (c *call) checkProtocols(k *kind, body map[string]any) *reply {
 	}
 	if isTable(body["route"]) {
 		route := c.routeOf(body["route"])
-		if route != nil && !common(protocols, route["protocols"]) {
+		if route != nil && !intersect(protocols, route["protocols"]) {
 			return protocolViolation("must match the associated route's protocols")
 		}
 		return nil
 	}
-	if isTable(body["service"]) && !c.serviceSpeaks(refID(body["service"]), protocols) {
+	if isTable(body["service"]) && !c.serviceHasProtocol(refID(body["service"]), protocols) {
 		return protocolViolation("must match the protocols of at least one route pointing to this Plugin's service")
 	}
 	return nil
@@ -165,55 +165,60 @@ func isTable(v any) bool {
 	return false
 }
 
-// routeOf is the route of a reference that is its ID and nothing else.
+// routeOf is the route of a reference with an ID and no other field, or nil.
 func (c *call) routeOf(reference any) map[string]any {
 	m, _ := reference.(map[string]any)
 	if len(m) != 1 || !isUUID(refID(m)) {
 		return nil
 	}
-	route, rep := c.lookup(c.s.kinds["routes"], key{id: strings.ToLower(refID(m))})
-	if rep != nil {
+	route, resp := c.lookup(c.s.kinds["routes"], key{id: strings.ToLower(refID(m))})
+	if resp != nil {
 		return nil
 	}
 	return route
 }
 
-// checkPatchedProtocols is checkProtocols for a PATCH. Kong fills in what the body
-// leaves out, so that it checks them also when nothing of it was sent.
-func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *reply {
-	merged := map[string]any{}
+// checkPatchedProtocols is checkProtocols for a PATCH. Kong checks only if the body
+// has protocols, service or route; it reads the others from the row.
+func (c *call) checkPatchedProtocols(k *kind, current map[string]any) *response {
+	merged, check := map[string]any{}, false
 	for _, f := range []string{"protocols", "service", "route"} {
 		v, sent := c.post[f]
 		if merged[f] = v; !sent {
 			merged[f] = current[f]
 		}
+		check = check || sent
+	}
+	if !check {
+		return nil
 	}
 	return c.checkProtocols(k, merged)
 }
 
-func protocolViolation(text string) *reply {
+func protocolViolation(text string) *response {
 	return violated(&schema.Violation{Fields: map[string]any{"protocols": text}})
 }
 
-// serviceSpeaks is true for a service without routes, and for one that is not there.
-func (c *call) serviceSpeaks(id string, protocols []any) bool {
+// serviceHasProtocol reports whether a route of the service has one of the protocols.
+// It is true for a service that is missing or has no routes.
+func (c *call) serviceHasProtocol(id string, protocols []any) bool {
 	if !isUUID(id) {
 		return false
 	}
 	routes, matches := 0, 0
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		t := st.tables["routes"]
 		for _, routeID := range t.refs[refKey("service", strings.ToLower(id))] {
 			routes++
-			if common(protocols, t.rows[routeID].entity["protocols"]) {
+			if intersect(protocols, t.rows[routeID].entity["protocols"]) {
 				matches++
 			}
 		}
 	})
-	return rep == nil && (routes == 0 || matches > 0)
+	return resp == nil && (routes == 0 || matches > 0)
 }
 
-func common(a []any, b any) bool {
+func intersect(a []any, b any) bool {
 	list, _ := b.([]any)
 	for _, p := range a {
 		for _, q := range list {

@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// args are query or form arguments as Kong sees them: a string, true for a name
-// without "=", or a []any when the name is repeated.
+// args are the arguments of a query or form: a string, true for a name without "=",
+// or a []any for a repeated name.
 type args map[string]any
 
-// How many arguments are read: by the endpoints of entities, which refuse more, and
-// by those of schemas, which do not miss them.
+// Numbers of arguments that Kong reads. Endpoints of entities refuse more, endpoints
+// of schemas ignore more.
 const (
 	maxEntityArgs = 1000
 	maxSchemaArgs = 100
 )
 
-// parseArgs reads up to limit arguments of a query string; more says whether there
-// are others.
+// parseArgs reads up to limit arguments of a query string. more reports whether it
+// has others.
 func parseArgs(raw string, limit int) (out args, more bool) {
 	out = args{}
 	n := 0
@@ -50,17 +50,17 @@ func (a args) add(name string, v any) {
 	}
 }
 
-// decoded puts "name[]" and "name[1]" together to lists, as Kong does with all
-// arguments but those of a validation.
+// decoded merges "name[]" and "name[1]" into lists. Kong does so except for
+// validations.
 func (a args) decoded() args {
 	out := args{}
 	for _, name := range slices.SortedFunc(maps.Keys(a), compareIndexed) {
-		place(out, []string{name}, a[name])
+		setPath(out, []string{name}, a[name])
 	}
 	return out
 }
 
-// unescape decodes percent escapes, leaving malformed ones as they are.
+// unescape decodes percent escapes. Malformed ones stay.
 func unescape(s string, plusIsSpace bool) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -92,7 +92,7 @@ func hexValue(c byte) byte {
 	}
 }
 
-// escape is nginx's ngx.escape_uri.
+// escape is ngx.escape_uri.
 func escape(s string) string {
 	const plain = "!'()*-._~"
 	const digits = "0123456789ABCDEF"

@@ -30,7 +30,6 @@ type exchange struct {
 
 // exempt names exchanges that are not compared, and why.
 var exempt = map[string]string{
-	"04_errors.json: path id bad percent":            "Go's HTTP server refuses a malformed escape before any handler sees it, and Go's client does not send one",
 	"08_dbless.json: POST /config duplicate plugins": "the message holds an ID that Kong derives from the keys in a way of its own",
 	"14_proxy_effects.json: key":                     "credentials are not plugins: the stand-in has none",
 }
@@ -182,10 +181,11 @@ func (r *replayer) send(e exchange) (*http.Response, []byte) {
 	if e.Body != nil {
 		body = strings.NewReader(*e.Body)
 	}
-	req, err := http.NewRequest(e.Method, r.srv.URL()+path, body)
+	req, err := http.NewRequest(e.Method, r.srv.URL(), body)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	req.URL.Opaque = path // as it is, with malformed escapes
 	if e.Type != "" {
 		req.Header.Set("Content-Type", e.Type)
 	}

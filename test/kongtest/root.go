@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"math/rand"
 	"net/http"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/schema"
@@ -12,7 +13,7 @@ import (
 //go:embed data/*.json
 var data embed.FS
 
-// document reads an embedded answer: what of it does not change.
+// document reads an embedded response: the part that never changes.
 func document(name string) map[string]any {
 	b, err := data.ReadFile("data/" + name + ".json")
 	var doc map[string]any
@@ -25,7 +26,8 @@ func document(name string) map[string]any {
 	return doc
 }
 
-// SetVersion changes the version that GET / and the Server header report: an upgrade.
+// SetVersion changes the version in GET / and in the Server header, as an upgrade
+// does.
 func (s *Server) SetVersion(version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,13 +43,13 @@ func (s *Server) fullVersion() string {
 	return s.version
 }
 
-// serverVersion is what follows "kong/" in the Server header.
+// serverVersion follows "kong/" in the Server header.
 func (s *Server) serverVersion() string { return s.fullVersion() }
 
-// getRoot answers GET /. It needs the database, for the plugins in use.
-func getRoot(c *call) *reply {
-	inUse, rep := c.pluginsInUse()
-	if rep != nil {
+// getRoot answers GET /. It reads the plugins in use from the database.
+func getRoot(c *call) *response {
+	inUse, resp := c.pluginsInUse()
+	if resp != nil {
 		return unexpectedHappened()
 	}
 	s := c.s
@@ -73,19 +75,19 @@ func getRoot(c *call) *reply {
 	return ok(doc)
 }
 
-// pluginsInUse are the names of plugins with at least one row.
-func (c *call) pluginsInUse() ([]string, *reply) {
+// pluginsInUse are the names of the plugins that have rows.
+func (c *call) pluginsInUse() ([]string, *response) {
 	names := map[string]bool{}
-	rep := c.s.read(c.ctx(), func(st *store) {
+	resp := c.s.read(c.ctx(), func(st *store) {
 		for _, r := range st.tables["plugins"].rows {
 			names[str(r.entity["name"])] = true
 		}
 	})
-	return sortedKeys(names), rep
+	return sortedKeys(names), resp
 }
 
-// getStatus answers GET /status: always 200, also without a reachable database.
-func getStatus(c *call) *reply {
+// getStatus answers GET /status. It is 200 also while the database is unreachable.
+func getStatus(c *call) *response {
 	doc := document("status")
 	if c.s.isDBLess() {
 		doc["configuration_hash"] = c.s.hash()
@@ -95,19 +97,21 @@ func getStatus(c *call) *reply {
 	return ok(doc)
 }
 
-func getEndpoints(*call) *reply {
+func getEndpoints(*call) *response {
 	return ok(document("endpoints"))
 }
 
 // getEnabled answers GET /plugins/enabled, in random order as Kong does.
-func getEnabled(c *call) *reply {
+func getEnabled(c *call) *response {
 	names := c.s.loadedPlugins()
-	c.s.newRand().Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	c.s.random(func(rnd *rand.Rand) {
+		rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	})
 	return ok(map[string]any{"enabled_plugins": names})
 }
 
-func getTimers(*call) *reply {
-	return jsonReply(http.StatusOK, map[string]any{
+func getTimers(*call) *response {
+	return jsonResponse(http.StatusOK, map[string]any{
 		"worker": map[string]any{"id": 0, "count": 2},
 		"stats": map[string]any{
 			"flamegraph": map[string]any{"running": "", "elapsed_time": "", "pending": ""},

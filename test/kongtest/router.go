@@ -3,25 +3,24 @@ package kongtest
 import "strings"
 
 // handler answers one request.
-type handler func(*call) *reply
+type handler func(*call) *response
 
 // endpoint is one path of the Admin API.
 type endpoint struct {
 	template string
 	segments []string
 	methods  map[string]handler
-	entity   bool // it is for an entity, or a collection of them
+	entity   bool // of an entity or a collection of entities
 }
 
-// router finds the endpoint of a path. Segments that are written out win over
-// parameters.
+// router finds the endpoint of a path. Literal segments win over parameters.
 type router struct{ endpoints []*endpoint }
 
 func (r *router) add(template string, methods map[string]handler) {
 	r.endpoints = append(r.endpoints, &endpoint{template: template, segments: segments(template), methods: methods})
 }
 
-// addEntity is add for an entity, or for a collection of them.
+// addEntity is add for an entity or a collection of entities.
 func (r *router) addEntity(template string, methods map[string]handler) {
 	r.add(template, methods)
 	r.endpoints[len(r.endpoints)-1].entity = true
@@ -31,8 +30,8 @@ func segments(path string) []string { return strings.Split(strings.TrimPrefix(pa
 
 func isParam(segment string) bool { return strings.HasPrefix(segment, "{") }
 
-// match returns the endpoint and the values of its parameters, still escaped. One
-// trailing slash is ignored, as in Kong.
+// match returns the endpoint and the values of its parameters, still escaped. It
+// ignores one trailing slash, as Kong does.
 func (r *router) match(path string) (*endpoint, []string) {
 	if len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
@@ -62,7 +61,7 @@ func (e *endpoint) matches(path []string) bool {
 	return true
 }
 
-// before says whether e is the more literal of two matching endpoints.
+// before reports whether e is the more literal of two matching endpoints.
 func (e *endpoint) before(other *endpoint) bool {
 	for i, s := range e.segments {
 		if isParam(s) != isParam(other.segments[i]) {
@@ -82,7 +81,7 @@ func (e *endpoint) params(path []string) []string {
 	return out
 }
 
-// allow is the value of the Allow header: GET brings HEAD, everything has OPTIONS.
+// allow is the value of the Allow header. GET implies HEAD. All have OPTIONS.
 func (e *endpoint) allow() string {
 	var list []string
 	for _, m := range []string{"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"} {

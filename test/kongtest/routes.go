@@ -13,7 +13,7 @@ const (
 	remove = http.MethodDelete
 )
 
-// routes registers every path the stand-in knows.
+// routes registers all endpoints.
 func (s *Server) routes() {
 	for _, name := range kindNames {
 		if k := s.kinds[name]; k != nil {
@@ -43,14 +43,14 @@ func (s *Server) routes() {
 // entityRoutes adds /{kind} and /{kind}/{id}.
 func (s *Server) entityRoutes(k *kind) {
 	s.router.addEntity("/"+k.name, map[string]handler{
-		get:  func(c *call) *reply { return listEntities(c, k) },
-		post: func(c *call) *reply { return postEntity(c, k) },
+		get:  func(c *call) *response { return listEntities(c, k) },
+		post: func(c *call) *response { return postEntity(c, k) },
 	})
 	s.router.addEntity("/"+k.name+"/{id}", map[string]handler{
-		get:    func(c *call) *reply { return getEntity(c, k, c.params[0]) },
-		put:    func(c *call) *reply { return putEntity(c, k, c.params[0]) },
-		patch:  func(c *call) *reply { return patchEntity(c, k, c.params[0]) },
-		remove: func(c *call) *reply { return deleteEntity(c, k, c.params[0]) },
+		get:    func(c *call) *response { return getEntity(c, k, c.params[0]) },
+		put:    func(c *call) *response { return putEntity(c, k, c.params[0]) },
+		patch:  func(c *call) *response { return patchEntity(c, k, c.params[0]) },
+		remove: func(c *call) *response { return deleteEntity(c, k, c.params[0]) },
 	})
 }
 
@@ -69,63 +69,62 @@ func (s *Server) foreignRoutes(child *kind) {
 	}
 }
 
-// staticRoutes adds what Kong has beside: collections that are empty here, and
-// fixed answers.
+// staticRoutes adds collections that are always empty and fixed responses.
 func (s *Server) staticRoutes() {
 	for _, name := range []string{"ca_certificates", "certificates", "key-sets", "keys", "snis", "targets", "upstreams", "vaults"} {
 		s.router.add("/"+name, map[string]handler{get: emptyList})
 	}
 	refuse := func(text string) map[string]handler {
-		return map[string]handler{get: func(*call) *reply { return message(http.StatusBadRequest, text) }}
+		return map[string]handler{get: func(*call) *response { return message(http.StatusBadRequest, text) }}
 	}
 	const controlPlane = "this endpoint is only available when Kong is configured to run as Control Plane for the cluster"
 	s.router.add("/clustering/data-planes", refuse(controlPlane))
 	s.router.add("/clustering/status", refuse(controlPlane))
 	s.router.add("/filter-chains", refuse("this endpoint is only available when wasm is enabled"))
 	s.router.add("/debug/node/log-level", map[string]handler{
-		get: func(*call) *reply { return message(http.StatusOK, "log level: notice") },
+		get: func(*call) *response { return message(http.StatusOK, "log level: notice") },
 	})
 	s.router.add("/timers", map[string]handler{get: getTimers})
 }
 
-func emptyList(c *call) *reply {
-	if rep := c.s.available(c.ctx()); rep != nil {
-		return rep
+func emptyList(c *call) *response {
+	if resp := c.s.available(c.ctx()); resp != nil {
+		return resp
 	}
 	return ok(map[string]any{"data": []any{}, "next": nil})
 }
 
-// nested serves children under a parent, and the parent of a child.
+// nested has the endpoints of children under a parent, and of the parent of a child.
 type nested struct {
 	parent, child *kind
 	field         string
 }
 
-func (n *nested) list(c *call) *reply {
-	p, rep := c.find(n.parent, c.params[0])
-	if rep != nil {
-		return rep
+func (n *nested) list(c *call) *response {
+	p, resp := c.find(n.parent, c.params[0])
+	if resp != nil {
+		return resp
 	}
 	return listChildren(c, n, str(p["id"]))
 }
 
-func (n *nested) post(c *call) *reply {
-	p, rep := c.find(n.parent, c.params[0])
-	if rep != nil {
-		return rep
+func (n *nested) post(c *call) *response {
+	p, resp := c.find(n.parent, c.params[0])
+	if resp != nil {
+		return resp
 	}
 	c.decodeForm(n.child)
 	c.post[n.field] = map[string]any{"id": p["id"]}
 	return postEntity(c, n.child)
 }
 
-// belongs answers 404 unless both exist and the child is the parent's.
-func (n *nested) belongs(c *call) (parent, child map[string]any, rep *reply) {
-	if parent, rep = c.find(n.parent, c.params[0]); rep != nil {
-		return nil, nil, rep
+// belongs answers 404 unless both exist and the child refers to the parent.
+func (n *nested) belongs(c *call) (parent, child map[string]any, resp *response) {
+	if parent, resp = c.find(n.parent, c.params[0]); resp != nil {
+		return nil, nil, resp
 	}
-	if child, rep = c.find(n.child, c.params[1]); rep != nil {
-		return nil, nil, rep
+	if child, resp = c.find(n.child, c.params[1]); resp != nil {
+		return nil, nil, resp
 	}
 	if refID(child[n.field]) != str(parent["id"]) {
 		return nil, nil, notFound()
@@ -133,29 +132,29 @@ func (n *nested) belongs(c *call) (parent, child map[string]any, rep *reply) {
 	return parent, child, nil
 }
 
-func (n *nested) get(c *call) *reply {
-	_, child, rep := n.belongs(c)
-	if rep != nil {
-		return rep
+func (n *nested) get(c *call) *response {
+	_, child, resp := n.belongs(c)
+	if resp != nil {
+		return resp
 	}
-	return ok(c.show(n.child, child))
+	return ok(c.s.render(n.child, child))
 }
 
 // put creates the child, or moves it to this parent.
-func (n *nested) put(c *call) *reply {
-	p, rep := c.find(n.parent, c.params[0])
-	if rep != nil {
-		return rep
+func (n *nested) put(c *call) *response {
+	p, resp := c.find(n.parent, c.params[0])
+	if resp != nil {
+		return resp
 	}
 	c.decodeForm(n.child)
 	c.post[n.field] = map[string]any{"id": p["id"]}
 	return putEntity(c, n.child, c.params[1])
 }
 
-func (n *nested) patch(c *call) *reply {
-	p, child, rep := n.belongs(c)
-	if rep != nil {
-		return rep
+func (n *nested) patch(c *call) *response {
+	p, child, resp := n.belongs(c)
+	if resp != nil {
+		return resp
 	}
 	c.decodePatch(n.child, child)
 	if _, sent := c.post[n.field]; !sent {
@@ -164,38 +163,38 @@ func (n *nested) patch(c *call) *reply {
 	return patchEntity(c, n.child, c.params[1])
 }
 
-func (n *nested) delete(c *call) *reply {
-	if _, _, rep := n.belongs(c); rep != nil {
-		return rep
+func (n *nested) delete(c *call) *response {
+	if _, _, resp := n.belongs(c); resp != nil {
+		return resp
 	}
 	return deleteEntity(c, n.child, c.params[1])
 }
 
-// parentID is the ID of the child's parent, "" for none.
-func (n *nested) parentID(c *call) (child map[string]any, id string, rep *reply) {
-	child, rep = c.find(n.child, c.params[0])
-	if rep != nil {
-		return nil, "", rep
+// parentID is the ID of the child's parent, or "".
+func (n *nested) parentID(c *call) (child map[string]any, id string, resp *response) {
+	child, resp = c.find(n.child, c.params[0])
+	if resp != nil {
+		return nil, "", resp
 	}
 	return child, refID(child[n.field]), nil
 }
 
-func (n *nested) getParent(c *call) *reply {
-	return n.withParent(c, func(id string) *reply { return getEntity(c, n.parent, id) })
+func (n *nested) getParent(c *call) *response {
+	return n.withParent(c, func(id string) *response { return getEntity(c, n.parent, id) })
 }
 
-func (n *nested) patchParent(c *call) *reply {
-	return n.withParent(c, func(id string) *reply { return patchEntity(c, n.parent, id) })
+func (n *nested) patchParent(c *call) *response {
+	return n.withParent(c, func(id string) *response { return patchEntity(c, n.parent, id) })
 }
 
-func (n *nested) deleteParent(c *call) *reply {
-	return n.withParent(c, func(string) *reply { return methodNotAllowed() })
+func (n *nested) deleteParent(c *call) *response {
+	return n.withParent(c, func(string) *response { return methodNotAllowed() })
 }
 
-func (n *nested) withParent(c *call, do func(id string) *reply) *reply {
-	_, id, rep := n.parentID(c)
-	if rep != nil {
-		return rep
+func (n *nested) withParent(c *call, do func(id string) *response) *response {
+	_, id, resp := n.parentID(c)
+	if resp != nil {
+		return resp
 	}
 	if id == "" {
 		return notFound()
@@ -203,11 +202,11 @@ func (n *nested) withParent(c *call, do func(id string) *reply) *reply {
 	return do(id)
 }
 
-// putParent replaces the parent, or makes one and attaches the child to it.
-func (n *nested) putParent(c *call) *reply {
-	child, id, rep := n.parentID(c)
-	if rep != nil {
-		return rep
+// putParent replaces the parent, or creates one and makes the child refer to it.
+func (n *nested) putParent(c *call) *response {
+	child, id, resp := n.parentID(c)
+	if resp != nil {
+		return resp
 	}
 	if id != "" {
 		return putEntity(c, n.parent, id)
@@ -219,8 +218,8 @@ func (n *nested) putParent(c *call) *reply {
 	attach := *c
 	attach.post = map[string]any{n.field: map[string]any{"id": answer.body.(map[string]any)["id"]}}
 	attach.form = nil
-	if rep := patchEntity(&attach, n.child, strings.ToLower(str(child["id"]))); rep.status != http.StatusOK {
-		return rep
+	if resp := patchEntity(&attach, n.child, strings.ToLower(str(child["id"]))); resp.status != http.StatusOK {
+		return resp
 	}
 	return answer
 }

@@ -10,15 +10,15 @@ import (
 )
 
 // getPluginSchema answers GET /schemas/plugins/{name}.
-func getPluginSchema(c *call) *reply {
-	raw, rep := c.pluginSchema()
-	if rep != nil {
-		return rep
+func getPluginSchema(c *call) *response {
+	raw, resp := c.pluginSchema()
+	if resp != nil {
+		return resp
 	}
 	return ok(raw)
 }
 
-func (c *call) pluginSchema() (json.RawMessage, *reply) {
+func (c *call) pluginSchema() (json.RawMessage, *response) {
 	name := unescape(c.params[0], false)
 	raw, found := schema.PluginJSON(name)
 	if !found || c.s.isDisabled(name) {
@@ -31,10 +31,10 @@ func (c *call) pluginSchema() (json.RawMessage, *reply) {
 }
 
 // getConfigSchema answers GET /plugins/schema/{name}: the fields of the config.
-func getConfigSchema(c *call) *reply {
-	raw, rep := c.pluginSchema()
-	if rep != nil {
-		return rep
+func getConfigSchema(c *call) *response {
+	raw, resp := c.pluginSchema()
+	if resp != nil {
+		return resp
 	}
 	fields := configFields(raw)
 	if fields == nil {
@@ -44,7 +44,7 @@ func getConfigSchema(c *call) *reply {
 }
 
 // getEntitySchema answers GET /schemas/{entity}.
-func getEntitySchema(c *call) *reply {
+func getEntitySchema(c *call) *response {
 	name := unescape(c.params[0], false)
 	raw, found := schema.EntityJSON(name)
 	if !found {
@@ -53,21 +53,21 @@ func getEntitySchema(c *call) *reply {
 	return ok(raw)
 }
 
-func noSuchEntity(name string) *reply {
+func noSuchEntity(name string) *response {
 	return message(http.StatusNotFound, "No entity named '"+name+"'")
 }
 
-// postValidatePlugin answers POST /schemas/plugins/validate. It needs no database:
-// neither references nor keys are looked at.
-func postValidatePlugin(c *call) *reply { return c.validate("plugins") }
+// postValidatePlugin answers POST /schemas/plugins/validate. It checks neither
+// references nor keys and needs no database.
+func postValidatePlugin(c *call) *response { return c.validate("plugins") }
 
 // postValidateEntity answers POST /schemas/{entity}/validate.
-func postValidateEntity(c *call) *reply { return c.validate(unescape(c.params[0], false)) }
+func postValidateEntity(c *call) *response { return c.validate(unescape(c.params[0], false)) }
 
-// validate judges the parameters of the request, all of them: the arguments of the
-// query are fields, too, a dotted name is a path in JSON as well, and what a form
-// says stays a text. A shorthand that is refused breaks Kong here.
-func (c *call) validate(entity string) *reply {
+// validate checks all parameters of the request as one entity. Arguments of the query
+// are fields, a dotted name is a path in JSON, too, and values of a form stay text.
+// An invalid shorthand breaks Kong here (500).
+func (c *call) validate(entity string) *response {
 	k := c.s.kinds[entity]
 	if _, known := schema.EntityJSON(entity); !known || k == nil {
 		return noSuchEntity(entity)
@@ -76,7 +76,7 @@ func (c *call) validate(entity string) *reply {
 	query, _ := parseArgs(c.r.URL.RawQuery, maxSchemaArgs)
 	for _, from := range []args{query, c.form} {
 		for _, name := range sortedKeys(from) {
-			place(params, strings.Split(name, "."), last(name, from[name]))
+			setPath(params, strings.Split(name, "."), last(name, from[name]))
 		}
 	}
 	for name, value := range undotted(c.post) {
@@ -85,13 +85,13 @@ func (c *call) validate(entity string) *reply {
 	if v := schema.Shorthands(entity, params, false); v != nil {
 		return unexpected()
 	}
-	if _, rep := c.s.validateInsert(k, params); rep != nil {
-		return rep
+	if _, resp := c.s.validateInsert(k, params); resp != nil {
+		return resp
 	}
 	return message(http.StatusOK, "schema validation successful")
 }
 
-// last is the value of an argument; of a repeated one the last, unless it is a list.
+// last is the value of an argument, the last one if the name is repeated and no list.
 func last(name string, value any) any {
 	list, repeated := value.([]any)
 	if !repeated || strings.HasSuffix(name, "[]") {
@@ -100,7 +100,7 @@ func last(name string, value any) any {
 	return list[len(list)-1]
 }
 
-// undotted takes names with dots apart, at every depth.
+// undotted expands dotted names at every depth.
 func undotted(body map[string]any) map[string]any {
 	out := map[string]any{}
 	for _, name := range sortedKeys(body) {
@@ -108,7 +108,7 @@ func undotted(body map[string]any) map[string]any {
 		if m, isMap := value.(map[string]any); isMap {
 			value = undotted(m)
 		}
-		place(out, strings.Split(name, "."), value)
+		setPath(out, strings.Split(name, "."), value)
 	}
 	return out
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 )
 
 // Server is a stand-in for Kong's Admin API. Make one with New or Start.
@@ -34,9 +35,9 @@ type Server struct {
 	listener net.Listener
 	url      string
 	closing  chan struct{}  // closed by Close
-	work     sync.WaitGroup // whatever runs; grows only under mu, before Close
+	work     sync.WaitGroup // goroutines and requests; grows only under mu, before Close
 
-	mu         sync.Mutex // guards what follows
+	mu         sync.Mutex // guards the fields below
 	closed     bool
 	rnd        *rand.Rand
 	dbless     bool
@@ -44,17 +45,18 @@ type Server struct {
 	workspaces map[string]bool
 	disabled   map[string]bool
 	configHash string
+	limiter    *rate.Limiter // nil: no limit
 }
 
-// New starts a server on a free port of 127.0.0.1, or where WithListen says. It
-// panics when it cannot listen.
+// New starts a server on a free port of 127.0.0.1, or on the address of WithListen.
+// It panics if it cannot listen.
 func New(opts ...Option) *Server {
 	s := &Server{cfg: newConfig(opts), closing: make(chan struct{}), disabled: map[string]bool{}}
 	s.kinds = newKinds(s.cfg.enterprise)
 	s.db.store = newStore(s.kinds)
 	s.rnd = rand.New(rand.NewSource(s.cfg.seed))
 	s.dbless, s.version = s.cfg.dbless, s.cfg.version
-	s.configHash = emptyConfigHash
+	s.configHash, s.limiter = emptyConfigHash, s.cfg.limiter
 	s.nodeID = s.newID()
 	s.workspaces = map[string]bool{}
 	if s.cfg.enterprise {
@@ -68,8 +70,8 @@ func New(opts ...Option) *Server {
 	return s
 }
 
-// Start is New for a test: the server is closed when the test ends, and a failing
-// test logs the seed.
+// Start is New for a test. The server is closed when the test ends. A failing test
+// logs the seed.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s := New(opts...)
@@ -92,12 +94,13 @@ func (s *Server) listen() {
 		s.url = "https://" + l.Addr().String()
 		l = tls.NewListener(l, s.cfg.tls)
 	}
+	l = nginxListener{l}
 	s.listener = l
 	s.http = &http.Server{Handler: s.Handler(), ErrorLog: log.New(io.Discard, "", 0)}
 	s.work.Go(func() { _ = s.http.Serve(l) }) // always ErrServerClosed
 }
 
-// URL is the base URL, without a slash at the end.
+// URL is the base URL, without a trailing slash.
 func (s *Server) URL() string { return s.url }
 
 // Handler serves the Admin API without a listener.
@@ -106,7 +109,8 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 // Journal is the record of all requests and changes.
 func (s *Server) Journal() *Journal { return &s.journal }
 
-// Close drops all connections and waits for everything the server runs.
+// Close drops all connections and waits for the requests and goroutines of the
+// server.
 func (s *Server) Close() {
 	s.mu.Lock()
 	first := !s.closed
@@ -119,8 +123,8 @@ func (s *Server) Close() {
 	s.work.Wait()
 }
 
-// enter counts a piece of work, unless the server is closed.
-func (s *Server) enter() bool {
+// beginWork adds to work, unless the server is closed.
+func (s *Server) beginWork() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -140,17 +144,17 @@ type call struct {
 	workspace string
 	params    []string // path parameters, still escaped
 	query     args
-	moreQuery bool // there is more in it than is read
+	moreQuery bool // the query has more arguments than Kong reads
 	post      map[string]any
 	form      args
-	byName    bool // PUT by the endpoint key
-	late      *lateness
+	byName    bool // a PUT by the endpoint key, not by ID
+	late      *lateCommit
 }
 
 func (c *call) ctx() context.Context { return c.r.Context() }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
+	if !s.beginWork() {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.work.Done()
@@ -162,17 +166,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		Time: s.cfg.clock(), Method: r.Method, Path: path, Template: c.template(),
 		Query: r.URL.RawQuery, Workspace: c.workspace, UserAgent: r.UserAgent(),
 	})
-	rep, cut := s.answer(c)
-	status := rep.status
-	if rep.drop {
+	resp, cut := rateLimited(), false
+	if s.withinRateLimit() {
+		resp, cut = s.answer(c)
+	}
+	status := resp.status
+	if resp.drop {
 		status = 0
 	}
 	s.journal.finish(c.seq, status)
 	s.cfg.logf("%s %s %d", r.Method, r.URL.RequestURI(), status)
-	s.send(w, c, rep, cut)
+	s.send(w, c, resp, cut)
 }
 
-// rawPath is the path as it was sent: Kong routes on the escaped form.
+// rawPath is the path as it was sent: Kong routes by the escaped form.
 func rawPath(r *http.Request) string {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
@@ -188,7 +195,7 @@ func (c *call) template() string {
 	return c.endpoint.template
 }
 
-// find resolves a path, with a workspace in front where there are any.
+// find returns the endpoint of a path. The path may begin with a workspace.
 func (s *Server) find(path string) (*endpoint, []string, string) {
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	s.mu.Lock()
@@ -202,12 +209,11 @@ func (s *Server) find(path string) (*endpoint, []string, string) {
 	return e, params, defaultWorkspace
 }
 
-// handle runs a request through the rules that come before any endpoint, then the
-// endpoint.
-func (s *Server) handle(c *call) *reply {
+// handle applies the rules for all endpoints, then calls the endpoint.
+func (s *Server) handle(c *call) *response {
 	body, err := io.ReadAll(c.r.Body)
 	if err != nil {
-		return &reply{drop: true}
+		return &response{drop: true}
 	}
 	if len(body) > maxBody {
 		return htmlPage(http.StatusRequestEntityTooLarge)
@@ -221,8 +227,8 @@ func (s *Server) handle(c *call) *reply {
 	if c.r.Method == http.MethodOptions {
 		return c.options()
 	}
-	if rep := checkContentType(c.r, body); rep != nil {
-		return rep
+	if resp := checkContentType(c.r, body); resp != nil {
+		return resp
 	}
 	method := c.r.Method
 	if method == http.MethodHead {
@@ -232,9 +238,9 @@ func (s *Server) handle(c *call) *reply {
 	if h == nil {
 		return methodNotAllowed()
 	}
-	var rep *reply
-	if c.post, c.form, rep = parseBody(c.r, body, c.maxArgs()); rep != nil {
-		return rep
+	var resp *response
+	if c.post, c.form, resp = parseBody(c.r, body, c.maxArgs()); resp != nil {
+		return resp
 	}
 	if c.moreQuery && c.maxArgs() == maxEntityArgs {
 		return tooManyArguments()
@@ -242,7 +248,7 @@ func (s *Server) handle(c *call) *reply {
 	return conditional(c.r, h(c))
 }
 
-// maxArgs is how many arguments the endpoint reads.
+// maxArgs is the number of arguments that the endpoint reads.
 func (c *call) maxArgs() int {
 	if c.endpoint.entity {
 		return maxEntityArgs
@@ -250,66 +256,79 @@ func (c *call) maxArgs() int {
 	return maxSchemaArgs
 }
 
-// conditional does what nginx makes of conditional headers, for an answer that has
-// neither ETag nor Last-Modified: 412 or 304 in place of a 200, with the write
-// done (Kong 3.9.1, measured).
-func conditional(r *http.Request, rep *reply) *reply {
-	if rep.status != http.StatusOK {
-		return rep
+// conditional applies conditional headers as nginx does to a response without ETag
+// and Last-Modified: 412 or 304 instead of 200, after the write (measured).
+func conditional(r *http.Request, resp *response) *response {
+	if resp.status != http.StatusOK {
+		return resp
 	}
 	match := r.Header.Get("If-Match")
 	switch {
 	case match != "" && match != "*", r.Header.Get("If-Unmodified-Since") != "":
 		return htmlPage(http.StatusPreconditionFailed)
 	case r.Header.Get("If-None-Match") == "*" && r.Header.Get("If-Modified-Since") == "":
-		return &reply{status: http.StatusNotModified}
+		return &response{status: http.StatusNotModified}
 	}
-	return rep
+	return resp
 }
 
-func (c *call) options() *reply {
+func (c *call) options() *response {
 	allow := c.endpoint.allow()
 	headers := c.r.Header.Get("Access-Control-Request-Headers")
 	if headers == "" {
 		headers = "Content-Type"
 	}
-	rep := noContent()
-	rep.header = http.Header{
+	resp := noContent()
+	resp.header = http.Header{
 		"Allow":                        {allow},
 		"Access-Control-Allow-Methods": {allow},
 		"Access-Control-Allow-Headers": {headers},
 	}
-	return rep
+	return resp
 }
 
-// send writes the answer; cut sends half of the body and closes the connection.
-func (s *Server) send(w http.ResponseWriter, c *call, rep *reply, cut bool) {
-	if rep.drop {
+// send writes the response. With cut it sends half of the body and closes the
+// connection.
+func (s *Server) send(w http.ResponseWriter, c *call, resp *response, cut bool) {
+	if resp.drop {
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
-	s.commonHeaders(h, c)
-	body := rep.raw
-	if rep.raw == nil && rep.body != nil {
-		body = encode(rep.body)
+	if !resp.notKong {
+		s.commonHeaders(h, c)
 	}
-	if body != nil {
-		h.Set("Content-Type", "application/json; charset=utf-8")
-		h.Set("Content-Length", itoa(len(body)))
+	body := resp.raw
+	if resp.raw == nil && resp.body != nil {
+		body = encode(resp.body)
 	}
-	if rep.contentType != "" {
-		h.Set("Content-Type", rep.contentType)
-	}
-	for name, values := range rep.header {
-		h[http.CanonicalHeaderKey(name)] = values
-	}
-	w.WriteHeader(rep.status)
+	resp.contentHeaders(h, body)
+	w.WriteHeader(resp.status)
 	if cut {
 		_, _ = w.Write(body[:len(body)/2]) // the connection is closed anyway
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = w.Write(body) // a client that went away is no concern of the server
+	if resp.stream != nil {
+		_ = resp.stream(w) // the client is gone
+		return
+	}
+	_, _ = w.Write(body) // it fails if the client is gone
+}
+
+// contentHeaders sets the headers of the body, then those of the response.
+func (resp *response) contentHeaders(h http.Header, body []byte) {
+	if body != nil || resp.stream != nil {
+		h.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	if body != nil {
+		h.Set("Content-Length", itoa(len(body)))
+	}
+	if resp.contentType != "" {
+		h.Set("Content-Type", resp.contentType)
+	}
+	for name, values := range resp.header {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
 }
 
 func (s *Server) commonHeaders(h http.Header, c *call) {
@@ -323,7 +342,7 @@ func (s *Server) commonHeaders(h http.Header, c *call) {
 	h.Set("Server", "kong/"+s.serverVersion())
 }
 
-// encode writes JSON as Kong does: slashes and angle brackets as they are.
+// encode writes JSON as Kong does, without escapes for slashes and angle brackets.
 func encode(v any) []byte {
 	if raw, isRaw := v.(json.RawMessage); isRaw {
 		return raw
@@ -338,19 +357,26 @@ func encode(v any) []byte {
 }
 
 // newID is a random version 4 UUID from the server's seed.
-func (s *Server) newID() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, err := uuid.NewRandomFromReader(s.rnd)
-	if err != nil {
-		panic(fmt.Sprintf("kongtest: %v", err)) // rand.Rand.Read never fails
-	}
-	return id.String()
+func (s *Server) newID() (id string) {
+	s.random(func(rnd *rand.Rand) {
+		u, err := uuid.NewRandomFromReader(rnd)
+		if err != nil {
+			panic(fmt.Sprintf("kongtest: %v", err)) // rand.Rand.Read never fails
+		}
+		id = u.String()
+	})
+	return id
 }
 
-// newRand is a source of randomness for one answer.
-func (s *Server) newRand() *rand.Rand {
+// draw is a random number in [0,1) from the server's seed.
+func (s *Server) draw() (n float64) {
+	s.random(func(rnd *rand.Rand) { n = rnd.Float64() })
+	return n
+}
+
+// random calls use with the server's random source.
+func (s *Server) random(use func(*rand.Rand)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return rand.New(rand.NewSource(s.rnd.Int63()))
+	use(s.rnd)
 }

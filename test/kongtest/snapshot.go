@@ -2,7 +2,7 @@ package kongtest
 
 import "reflect"
 
-// Snapshot is the database at one moment.
+// Snapshot is a backup of the database.
 type Snapshot struct{ store *store }
 
 // Snapshot takes a backup of the database.
@@ -12,18 +12,17 @@ func (s *Server) Snapshot() Snapshot {
 	return Snapshot{s.db.store.clone()}
 }
 
-// Restore puts a backup back. Every row it changes is in the journal, as the back
-// door's doing. A snapshot may be restored any number of times, but only into the
-// server it is from.
+// Restore restores a backup. The journal has each changed row with ActorBackdoor. A
+// snapshot can be restored several times, but only in the server that made it.
 func (s *Server) Restore(snap Snapshot) {
-	mustNot(s.behind(defaultWorkspace, func(t *tx) *reply {
+	panicOnError(s.backdoorTx(defaultWorkspace, func(t *tx) *response {
 		t.restore(snap.store)
 		return nil
 	}), "restore")
 }
 
-// restore makes the store equal to another, recording the differences: deletions
-// of children first, creations of parents first.
+// restore makes the store equal to another and records the differences. It deletes
+// children first and creates parents first.
 func (t *tx) restore(to *store) {
 	for i := len(kindNames) - 1; i >= 0; i-- {
 		t.restoreDeletions(kindNames[i], to)

@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
-// record is one row. The entity is never changed in place: a write replaces it, so
-// readers may keep it without a lock.
+// record is one row. A write replaces the entity and never changes it in place, so
+// readers use it without a lock.
 type record struct {
 	workspace string
 	entity    map[string]any
 	keys      []uniqueKey
-	encoded   *encodings
+	encoded   *atomic.Pointer[[]byte] // see encodeRow
 }
 
 // table holds the rows of one kind in the order of their IDs, with its unique keys.
@@ -45,8 +46,8 @@ func (t *table) clone() *table {
 	return out
 }
 
-// uniqueKey is one unique key of an entity: the index entry and what Kong says
-// about it when it is taken.
+// uniqueKey is one unique key of an entity: the entry of the index, and the fields
+// that Kong answers when another row has the key.
 type uniqueKey struct {
 	index  string
 	fields map[string]any
@@ -57,7 +58,7 @@ func indexKey(workspace, field string, value any) string {
 	return workspace + "|" + field + "|" + string(b)
 }
 
-// uniqueKeys lists the keys of e in the order PostgreSQL checks them.
+// uniqueKeys lists the keys of e in the order in which PostgreSQL checks them.
 func (k *kind) uniqueKeys(workspace string, e map[string]any) []uniqueKey {
 	var keys []uniqueKey
 	if k.scope != nil {
@@ -87,14 +88,14 @@ func (t *table) byKey(workspace, field, value string) (record, bool) {
 	return t.rows[id], found
 }
 
-// put inserts or replaces the row id, which takes the keys.
+// put inserts or replaces the row id with its keys.
 func (t *table) put(id, workspace string, e map[string]any, keys []uniqueKey) {
 	if old, exists := t.rows[id]; exists {
 		t.unindex(id, old)
 	} else {
 		t.ids = added(t.ids, id)
 	}
-	t.rows[id] = record{workspace, e, keys, &encodings{}}
+	t.rows[id] = record{workspace, e, keys, &atomic.Pointer[[]byte]{}}
 	for _, k := range keys {
 		t.keys[k.index] = id
 	}
@@ -158,8 +159,8 @@ func (t *table) after(ids []string, id, workspace string, limit int, accept func
 	return out
 }
 
-// store is the database: one table per kind. It is not safe for concurrent use;
-// database guards it.
+// store is the content of the database: one table per kind. It is not safe for
+// concurrent use; database has the lock.
 type store struct {
 	kinds  map[string]*kind
 	tables map[string]*table
@@ -181,7 +182,7 @@ func (t *store) clone() *store {
 	return out
 }
 
-// tx is one statement: who runs it, and where its changes are recorded.
+// tx is one statement in a workspace. It reports its changes to record.
 type tx struct {
 	*store
 	workspace string
@@ -190,7 +191,7 @@ type tx struct {
 
 // insert adds a new row, checking keys and references as PostgreSQL does: primary
 // key, unique keys, then foreign keys.
-func (t *tx) insert(k *kind, e map[string]any) *reply {
+func (t *tx) insert(k *kind, e map[string]any) *response {
 	if unstorable(e) {
 		return unexpected()
 	}
@@ -202,21 +203,21 @@ func (t *tx) insert(k *kind, e map[string]any) *reply {
 }
 
 // replace overwrites the row with e's ID.
-func (t *tx) replace(k *kind, e map[string]any) *reply {
+func (t *tx) replace(k *kind, e map[string]any) *response {
 	if unstorable(e) {
 		return unexpected()
 	}
 	return t.write(k, "update", e)
 }
 
-// write checks and stores a row. Keys and complaints have the IDs as the client
-// wrote them, because Kong makes them from the request: two plugins on one scope
-// that is spelled in different case are two to it. Columns of IDs are in lower case.
-func (t *tx) write(k *kind, change string, e map[string]any) *reply {
+// write checks and stores a row. Keys and errors have IDs as the client wrote them,
+// because Kong makes them from the request: one scope in upper and lower case is two
+// keys. Columns have IDs in lower case.
+func (t *tx) write(k *kind, change string, e map[string]any) *response {
 	id := strings.ToLower(str(e["id"]))
 	keys := k.uniqueKeys(t.workspace, e)
-	if rep := t.check(k, id, e, keys); rep != nil {
-		return rep
+	if resp := t.check(k, id, e, keys); resp != nil {
+		return resp
 	}
 	e["id"] = id
 	lowerReferences(k, e)
@@ -226,11 +227,11 @@ func (t *tx) write(k *kind, change string, e map[string]any) *reply {
 	return nil
 }
 
-// latestTime is the last second that a timestamp of PostgreSQL can hold.
+// latestTime is the last second of a PostgreSQL timestamp.
 const latestTime = 9224318015999
 
-// unstorable says whether PostgreSQL refuses the row for what is in it: a zero byte
-// in a text, or a time beyond its calendar.
+// unstorable reports whether PostgreSQL refuses the values of a row: a text with a
+// zero byte, or a time after latestTime.
 func unstorable(v any) bool {
 	switch x := v.(type) {
 	case string:
@@ -250,8 +251,8 @@ func unstorable(v any) bool {
 	return false
 }
 
-// check looks for a taken unique key, then for a reference to nothing.
-func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *reply {
+// check refuses a unique key of another row, then a reference to a missing row.
+func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *response {
 	for _, key := range keys {
 		if holder, taken := t.tables[k.name].keys[key.index]; taken && holder != id {
 			return uniqueViolation(key.fields)
@@ -266,7 +267,7 @@ func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *repl
 			return missingReference(ref.field, ref.entity, parent)
 		}
 	}
-	for field, entity := range k.strangers {
+	for field, entity := range k.unsupported {
 		if parent := refID(e[field]); parent != "" {
 			return missingReference(field, entity, parent)
 		}
@@ -274,8 +275,8 @@ func (t *tx) check(k *kind, id string, e map[string]any, keys []uniqueKey) *repl
 	return nil
 }
 
-// erase deletes a row and what cascades from it.
-func (t *tx) erase(k *kind, id string) *reply {
+// erase deletes a row and the rows that its deletion cascades to.
+func (t *tx) erase(k *kind, id string) *response {
 	r, exists := t.tables[k.name].rows[id]
 	if !exists {
 		return nil
@@ -289,7 +290,7 @@ func (t *tx) erase(k *kind, id string) *reply {
 	return nil
 }
 
-// restricted names a kind whose rows keep the row id from being deleted.
+// restricted is a kind with rows that prevent the deletion of row id, or "".
 func (t *tx) restricted(k *kind, id string) string {
 	for _, child := range t.children(k, id, false) {
 		return child.kind.name

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// tagFilter is the tags argument of a list: all of them, or any of them.
+// tagFilter is the tags argument of a list: all of the tags, or any of them.
 type tagFilter struct {
 	tags []string
 	any  bool
@@ -16,7 +16,7 @@ type tagFilter struct {
 
 const tagBytes = `[\x20-\x2B\x2D\x2E\x30-\x7E\x80-\xF4]`
 
-// The classes are of bytes: they match Latin-1 text, see latin1.
+// The expressions match bytes. Their input is the result of latin1.
 var (
 	tagsAll = regexp.MustCompile(`^(` + tagBytes + `+(,|$))+$`)
 	tagsAny = regexp.MustCompile(`^(` + tagBytes + `+(/|$))+$`)
@@ -24,9 +24,9 @@ var (
 
 const maxTags = 5
 
-// parseTags reads a tags argument; why is what is wrong with it. Without a value
-// ("?tags") Kong breaks.
-func parseTags(v any) (filter tagFilter, why string, rep *reply) {
+// parseTags reads a tags argument. why is Kong's error, or "". An argument without a
+// value ("?tags") breaks Kong (500).
+func parseTags(v any) (filter tagFilter, why string, resp *response) {
 	if list, repeated := v.([]any); repeated {
 		v = list[0]
 	}
@@ -53,8 +53,8 @@ func parseTags(v any) (filter tagFilter, why string, rep *reply) {
 	return filter, why, nil
 }
 
-// latin1 maps each byte to the code point of the same number, for regular
-// expressions over bytes.
+// latin1 maps each byte to the rune of the same number, for regular expressions
+// over bytes.
 func latin1(s string) string {
 	out := make([]rune, len(s))
 	for i := range len(s) {
@@ -88,14 +88,14 @@ func contains(list []any, s string) bool {
 // tagRow is one row of the tags table.
 type tagRow struct {
 	tag, entity, id string
-	ordinal         int // place among the tags of its entity, from 1
+	ordinal         int // index among the tags of its entity, from 1
 }
 
 func (r tagRow) compare(other tagRow) int {
 	return cmp.Or(cmp.Compare(r.id, other.id), cmp.Compare(r.ordinal, other.ordinal))
 }
 
-// tagRows lists tags in the order of their entities' IDs; only this tag, if given.
+// tagRows lists tags by the ID of their entity. With only it lists that tag.
 func (t *store) tagRows(workspace, only string) []tagRow {
 	var out []tagRow
 	for _, name := range kindNames {
@@ -121,10 +121,10 @@ func (t *store) tagRows(workspace, only string) []tagRow {
 }
 
 // getTags answers GET /tags.
-func getTags(c *call) *reply { return c.tags("", "/tags") }
+func getTags(c *call) *response { return c.tags("", "/tags") }
 
 // getTag answers GET /tags/{tag}.
-func getTag(c *call) *reply {
+func getTag(c *call) *response {
 	tag := unescape(c.params[0], false)
 	if why := tagProblem(tag); why != "" {
 		return invalidUnique("tag", why)
@@ -132,24 +132,24 @@ func getTag(c *call) *reply {
 	return c.tags(tag, "/tags/"+c.params[0])
 }
 
-func (c *call) tags(only, path string) *reply {
-	size, rep := parseSize(c.query["size"])
-	if rep != nil {
-		return rep
+func (c *call) tags(only, path string) *response {
+	size, resp := parseSize(c.query["size"])
+	if resp != nil {
+		return resp
 	}
-	if size, rep = checkSize(size); rep != nil {
-		return rep
+	if size, resp = checkSize(size); resp != nil {
+		return resp
 	}
-	after, rep := c.tagOffset()
-	if rep != nil {
-		return rep
+	after, resp := c.tagOffset()
+	if resp != nil {
+		return resp
 	}
 	if c.s.isDBLess() {
 		return unexpected()
 	}
 	var rows []tagRow
-	if rep := c.s.read(c.ctx(), func(st *store) { rows = st.tagRows(c.workspace, only) }); rep != nil {
-		return rep
+	if resp := c.s.read(c.ctx(), func(st *store) { rows = st.tagRows(c.workspace, only) }); resp != nil {
+		return resp
 	}
 	suffix := ""
 	if s := str(c.query["size"]); s != "" && only == "" {
@@ -158,7 +158,7 @@ func (c *call) tags(only, path string) *reply {
 	return tagPage(rowsAfter(rows, after), int(size), only, path, suffix)
 }
 
-func (c *call) tagOffset() (after *tagRow, rep *reply) {
+func (c *call) tagOffset() (after *tagRow, resp *response) {
 	v, sent := c.query["offset"]
 	if !sent {
 		return nil, nil
@@ -167,9 +167,9 @@ func (c *call) tagOffset() (after *tagRow, rep *reply) {
 	if !isString {
 		return nil, unexpected()
 	}
-	key, rep := decodeOffset(token)
-	if rep != nil {
-		return nil, rep
+	key, resp := decodeOffset(token)
+	if resp != nil {
+		return nil, resp
 	}
 	if len(key) == 0 || !isUUID(str(key[0])) {
 		return nil, unexpected()
@@ -194,7 +194,7 @@ func rowsAfter(rows []tagRow, after *tagRow) []tagRow {
 	return nil
 }
 
-func tagPage(rows []tagRow, size int, only, path, suffix string) *reply {
+func tagPage(rows []tagRow, size int, only, path, suffix string) *response {
 	body := map[string]any{"next": nil}
 	if len(rows) > size {
 		last := rows[size-1]

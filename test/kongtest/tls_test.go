@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -34,6 +36,21 @@ func TestTLS(t *testing.T) {
 	}
 	if got := status(mutual, cert); got != 200 {
 		t.Fatalf("with a client certificate: status %d", got)
+	}
+}
+
+// TestPlainHTTPToTLS: nginx says so.
+func TestPlainHTTPToTLS(t *testing.T) {
+	cert, _ := selfSigned(t)
+	s := Start(t, WithTLS(cert))
+	resp, err := client.Get("http" + strings.TrimPrefix(s.URL(), "https"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 400 || !strings.Contains(string(body), "The plain HTTP request was sent to HTTPS port") {
+		t.Errorf("status %d, %v: %s", resp.StatusCode, err, body)
 	}
 }
 

@@ -30,7 +30,7 @@ func clone(v any) any {
 	}
 }
 
-// cloneList keeps the difference between no list and an empty one.
+// cloneList copies a list deeply. nil stays nil.
 func cloneList(list []any) []any {
 	if list == nil {
 		return nil
@@ -42,7 +42,7 @@ func cloneList(list []any) []any {
 	return out
 }
 
-// shallow copies the top level, for entities that differ in a few fields.
+// shallow copies the top level of a map.
 func shallow(m map[string]any) map[string]any {
 	out := make(map[string]any, len(m)+3)
 	for k, v := range m {
@@ -56,11 +56,11 @@ func str(v any) string {
 	return s
 }
 
-// refID is the id in a foreign reference {"id": ...}, "" for none.
+// refID is the ID of a reference {"id": ...}, or "".
 func refID(v any) string {
 	m, _ := v.(map[string]any)
 	return str(m["id"])
 }
 
-// seconds is a timestamp as Kong answers it: whole seconds.
+// seconds is a timestamp in Kong's form: whole seconds since 1970.
 func seconds(t time.Time) float64 { return float64(t.Unix()) }

@@ -1,13 +1,15 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"hash/fnv"
 	"maps"
-	"math/rand"
 	"slices"
 )
 
-// Info is what GET / tells of a loaded plugin under plugins.available_on_server.
+// Info describes a loaded plugin in GET /, under plugins.available_on_server.
 type Info struct {
 	Priority int    `json:"priority"`
 	Version  string `json:"version"`
@@ -18,8 +20,7 @@ func Names() []string {
 	return slices.Sorted(maps.Keys(plugins()))
 }
 
-// Available returns priority and version of each loaded plugin, as GET / of
-// Kong 3.9.1 lists them under plugins.available_on_server.
+// Available returns the Info of each loaded plugin by name.
 func Available() map[string]Info {
 	out := map[string]Info{}
 	for name, p := range plugins() {
@@ -28,11 +29,11 @@ func Available() map[string]Info {
 	return out
 }
 
-// Version is the version of every bundled plugin: that of Kong itself.
+// Version is the version of every bundled plugin, which is Kong's.
 const Version = "3.9.1"
 
-// PluginJSON returns what GET /schemas/plugins/{name} answers:
-// {"fields":[...],"entity_checks":[...]}. It is false for a plugin that is not loaded.
+// PluginJSON returns the body of GET /schemas/plugins/{name}:
+// {"fields":[...],"entity_checks":[...]}. It returns false for an unknown plugin.
 func PluginJSON(name string) (json.RawMessage, bool) {
 	p, ok := plugins()[name]
 	if !ok {
@@ -41,8 +42,8 @@ func PluginJSON(name string) (json.RawMessage, bool) {
 	return p.public, true
 }
 
-// EntityJSON returns what GET /schemas/{entity} answers, for plugins, services,
-// routes and consumers; false for any other name.
+// EntityJSON returns the body of GET /schemas/{entity} for plugins, services, routes
+// and consumers. It returns false for any other name.
 func EntityJSON(entity string) (json.RawMessage, bool) {
 	e, ok := entities()[entity]
 	if !ok {
@@ -56,12 +57,11 @@ func EntityJSON(entity string) (json.RawMessage, bool) {
 // defaults filled, shorthands expanded and deprecated twins shown. The input is
 // not changed.
 //
-// What the store provides is left to it: id and created_at are in the result
-// only when the client gave them, updated_at never (Kong overwrites it), and
-// references have to be by ID.
+// The caller sets what Kong's store sets: the result has id and created_at only if
+// the input has them, and never updated_at. References have to be by ID.
 //
-// An entity that is not one of "plugins", "services", "routes" and "consumers"
-// is a mistake of the caller and panics.
+// Insert panics for an entity other than "plugins", "services", "routes" and
+// "consumers".
 func Insert(entity string, input map[string]any) (map[string]any, *Violation) {
 	rec := mustEntity(entity)
 	data := cloneMap(input)
@@ -75,8 +75,8 @@ func Insert(entity string, input map[string]any) (map[string]any, *Violation) {
 	return rec.read(data), nil
 }
 
-// Shorthands judges only the deprecated and shorthand fields of a body, which Kong
-// does before it resolves references and looks at anything else.
+// Shorthands validates the deprecated and shorthand fields of a body only. Kong does
+// so before it resolves references and validates the rest.
 func Shorthands(entity string, body map[string]any, patch bool) *Violation {
 	ctx := insert
 	if patch {
@@ -85,18 +85,17 @@ func Shorthands(entity string, body map[string]any, patch bool) *Violation {
 	return newViolation(mustEntity(entity).fill(cloneMap(body), ctx))
 }
 
-// Update validates the body of a PATCH against the entity as it is and returns
-// the entity as it becomes. Records merge deeply; arrays, sets, maps and
-// references are replaced; null sets null, and is refused where a value is
-// required. Neither argument is changed. As with Insert, updated_at is the
-// store's to set; id and created_at stay unless the patch has them.
+// Update validates the body of a PATCH and returns the merged entity. Records merge
+// deeply. Arrays, sets, maps and references are replaced. null sets null, and is
+// refused where a value is required. Neither argument is changed. As with Insert the
+// caller sets updated_at; id and created_at stay unless the patch has them.
 func Update(entity string, current, patch map[string]any) (map[string]any, *Violation) {
 	rec := mustEntity(entity)
 	data, old := cloneMap(patch), cloneMap(current)
 	delete(data, "updated_at")
 	delete(old, "updated_at")
-	rec.hideTwins(old)
-	// the Admin API fills in the name of the plugin before it looks at the body
+	rec.hideDeprecated(old)
+	// the Admin API sets the name of the plugin before it validates the body
 	if _, ok := data[rec.subKey]; !ok && entity == "plugins" {
 		data[rec.subKey] = old[rec.subKey]
 	}
@@ -110,10 +109,11 @@ func Update(entity string, current, patch map[string]any) (map[string]any, *Viol
 	return rec.read(merged), nil
 }
 
-// Shuffle puts the elements of every set of the entity in random order, in
-// place: Kong keeps sets in no stable order and answers them in any.
-func Shuffle(entity string, e map[string]any, rnd *rand.Rand) {
-	mustEntity(entity).shuffle(e, rnd)
+// Reorder changes the order of every set of the entity, in place. Kong answers a set
+// in the order of its hash table. Here that is never the order before, and it is the
+// same for the same elements and salt.
+func Reorder(entity string, e map[string]any, salt uint64) {
+	mustEntity(entity).reorder(e, salt)
 }
 
 func mustEntity(name string) *record {
@@ -124,10 +124,10 @@ func mustEntity(name string) *record {
 	return e.rec
 }
 
-// autoFields are set by the store when an entity is written.
+// autoFields are the fields that Kong's store sets.
 var autoFields = []string{"id", "created_at", "updated_at"}
 
-// dropAuto removes what the store sets: a null counts as not given.
+// dropAuto removes updated_at, and other auto fields that are null.
 func dropAuto(data map[string]any) {
 	delete(data, "updated_at")
 	for _, name := range autoFields {
@@ -137,9 +137,9 @@ func dropAuto(data map[string]any) {
 	}
 }
 
-// read turns a written entity into what a read shows of it.
+// read returns a written entity as a select returns it.
 func (r *record) read(data map[string]any) map[string]any {
-	// a written entity has no shorthand left that could be refused
+	// a written entity has no shorthands
 	_ = r.fill(data, selecting)
 	for _, name := range autoFields {
 		if data[name] == nil {
@@ -152,8 +152,8 @@ func (r *record) read(data map[string]any) map[string]any {
 	return data
 }
 
-// merge lays a patch over an entity, records field by field. As in Kong the
-// entity, not the patch, picks the subschema here.
+// merge applies a patch to an entity, records field by field. As in Kong the entity,
+// not the patch, selects the subschema.
 func (r *record) merge(top, bottom map[string]any) map[string]any {
 	out := map[string]any{}
 	for _, m := range []map[string]any{bottom, top} {
@@ -172,9 +172,9 @@ func (r *record) merge(top, bottom map[string]any) map[string]any {
 	return out
 }
 
-// hideTwins removes the deprecated twins that answers show, in every record:
-// Kong does not see them in what it reads before it writes.
-func (r *record) hideTwins(data map[string]any) {
+// hideDeprecated removes the deprecated fields that answers have, in every record.
+// The row that Kong reads before it writes does not have them.
+func (r *record) hideDeprecated(data map[string]any) {
 	for _, s := range r.shorthands {
 		delete(data, s.name)
 	}
@@ -182,37 +182,61 @@ func (r *record) hideTwins(data map[string]any) {
 	for _, nf := range r.fields {
 		f := r.resolve(nf.name, sub)
 		if inner, ok := data[nf.name].(map[string]any); ok && f.rec != nil {
-			f.rec.hideTwins(inner)
+			f.rec.hideDeprecated(inner)
 		}
 	}
 }
 
-func (r *record) shuffle(data map[string]any, rnd *rand.Rand) {
+func (r *record) reorder(data map[string]any, salt uint64) {
 	sub := r.sub(data)
 	for _, nf := range r.fields {
-		r.resolve(nf.name, sub).shuffle(data[nf.name], rnd)
+		r.resolve(nf.name, sub).reorder(data[nf.name], salt)
 	}
 }
 
-func (f *field) shuffle(v any, rnd *rand.Rand) {
+func (f *field) reorder(v any, salt uint64) {
 	switch t := v.(type) {
 	case []any:
 		if f.Type == "set" {
-			rnd.Shuffle(len(t), func(i, j int) { t[i], t[j] = t[j], t[i] })
+			hashOrder(t, salt)
 		}
 		for _, e := range t {
 			if f.Elements != nil {
-				f.Elements.shuffle(e, rnd)
+				f.Elements.reorder(e, salt)
 			}
 		}
 	case map[string]any:
 		for _, k := range sortedKeys(t) {
 			if f.Values != nil {
-				f.Values.shuffle(t[k], rnd)
+				f.Values.reorder(t[k], salt)
 			}
 		}
 		if f.rec != nil {
-			f.rec.shuffle(t, rnd)
+			f.rec.reorder(t, salt)
 		}
+	}
+}
+
+// hashOrder sorts a set by the hashes of its elements. A set that is sorted already is
+// rotated by one.
+func hashOrder(set []any, salt uint64) {
+	hashes := make(map[string]uint64, len(set))
+	key := func(e any) string {
+		b, _ := json.Marshal(e) // JSON values always encode
+		return string(b)
+	}
+	for _, e := range set {
+		k := key(e)
+		h := fnv.New64a()
+		_, _ = fmt.Fprintf(h, "%d %s", salt, k) // a hash takes everything
+		hashes[k] = h.Sum64()
+	}
+	byHash := func(a, b any) int { return cmp.Compare(hashes[key(a)], hashes[key(b)]) }
+	if !slices.IsSortedFunc(set, byHash) {
+		slices.SortStableFunc(set, byHash)
+		return
+	}
+	if len(set) > 1 {
+		copy(set, append(slices.Clone(set[1:]), set[0]))
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// check is one entity check: a rule that spans fields.
+// check is one entity check: a rule for several fields.
 type check struct {
 	name string
 	arg  checkArg
 
-	// fields the check reads; must holds those it cannot run without.
+	// fields are the fields that the check reads; must are those that it needs.
 	fields []string
 	must   []string
 
@@ -21,7 +21,7 @@ type check struct {
 	thenRequired               bool
 }
 
-// checkArg is the argument of any of Kong's checks; a plain list of names is in Names.
+// checkArg is the argument of any of Kong's checks. A plain list is in Names.
 type checkArg struct {
 	Names []string `json:"-"`
 
@@ -82,7 +82,7 @@ func (c *check) sources() []string {
 	return out
 }
 
-// refine prepares the fields that the conditions are laid over.
+// refine prepares the fields of the conditions.
 func (c *check) refine() error {
 	for _, m := range []struct {
 		raw  json.RawMessage
@@ -114,8 +114,9 @@ func (c *check) refine() error {
 	return nil
 }
 
-// speaksOfAbsence: these checks have something to say of an entity that has none of their fields.
-func (c *check) speaksOfAbsence() bool {
+// appliesWithoutFields reports whether the check applies to an entity without any of
+// its fields.
+func (c *check) appliesWithoutFields() bool {
 	switch c.name {
 	case "at_least_one_of", "conditional_at_least_one_of", "mutually_required", "mutually_exclusive_sets":
 		return true
@@ -123,9 +124,9 @@ func (c *check) speaksOfAbsence() bool {
 	return false
 }
 
-func (c *check) runsMissing() bool { return c.arg.RunMissing || c.speaksOfAbsence() }
+func (c *check) runsMissing() bool { return c.arg.RunMissing || c.appliesWithoutFields() }
 
-// runsInvalid says whether the check runs although a field has an error of its own.
+// runsInvalid reports whether the check runs if a field has an error of its own.
 func (c *check) runsInvalid() bool {
 	switch c.name {
 	case "at_least_one_of", "conditional_at_least_one_of", "only_one_of", "distinct", "conditional":
@@ -140,7 +141,7 @@ func (r *record) runChecks(data map[string]any, full bool, errs map[string]any) 
 	}
 }
 
-// run applies the check when it has what it needs, and adds to errs.
+// run applies the check if the entity has the fields that it needs. It adds to errs.
 func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	sub, missing, ok := c.gather(data, full, errs)
 	if !ok {
@@ -148,7 +149,7 @@ func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	}
 	if len(missing) > 0 {
 		for _, name := range missing {
-			blame(errs, name, "field required for entity check"+onUpdate(full, " when updating"))
+			addError(errs, name, "field required for entity check"+onUpdate(full, " when updating"))
 		}
 		return
 	}
@@ -158,8 +159,8 @@ func (c *check) run(data map[string]any, full bool, errs map[string]any) {
 	}
 }
 
-// gather projects the entity on the fields of the check; ok is false when the
-// check does not run at all.
+// gather returns the fields of the check, and the names of missing ones. ok is false
+// if the check does not run.
 func (c *check) gather(data map[string]any, full bool, errs map[string]any) (sub map[string]any, missing []string, ok bool) {
 	sub = map[string]any{}
 	allNil, allGood := true, true
@@ -187,7 +188,7 @@ func (c *check) gather(data map[string]any, full bool, errs map[string]any) (sub
 	if !allGood && !c.runsInvalid() {
 		return nil, nil, false
 	}
-	if allNil && !(full && c.speaksOfAbsence()) {
+	if allNil && !(full && c.appliesWithoutFields()) {
 		return nil, nil, false
 	}
 	return sub, missing, true
@@ -202,7 +203,7 @@ func (c *check) isReference(name string, v any) bool {
 	return f != nil && f.Type == "string" && f.Referenceable
 }
 
-// onUpdate returns the words Kong adds when a PATCH is judged.
+// onUpdate returns words that Kong adds to the errors of a PATCH.
 func onUpdate(full bool, words string) string {
 	if full {
 		return ""
@@ -210,28 +211,28 @@ func onUpdate(full bool, words string) string {
 	return words
 }
 
-// apply runs the rule itself; the message is empty when the entity passes.
+// apply applies the rule and returns an error message, or "".
 func (c *check) apply(sub map[string]any, full bool, errs map[string]any) string {
 	prefix := onUpdate(full, "when updating, ")
 	switch c.name {
 	case "at_least_one_of":
-		if len(given(sub, c.arg.Names)) == 0 {
+		if len(nonEmptyFields(sub, c.arg.Names)) == 0 {
 			return prefix + "at least one of these fields must be non-empty: " + quoted(c.arg.Names)
 		}
 	case "only_one_of":
-		if len(given(sub, c.arg.Names)) != 1 {
+		if len(nonEmptyFields(sub, c.arg.Names)) != 1 {
 			return "exactly one of these fields must be non-empty: " + quoted(c.arg.Names)
 		}
 	case "mutually_required":
-		if n := len(given(sub, c.arg.Names)); n > 0 && n < len(c.arg.Names) {
+		if n := len(nonEmptyFields(sub, c.arg.Names)); n > 0 && n < len(c.arg.Names) {
 			return "all or none of these fields must be set: " + quoted(c.arg.Names)
 		}
 	case "mutually_exclusive":
-		if len(given(sub, c.arg.Names)) > 1 {
+		if len(nonEmptyFields(sub, c.arg.Names)) > 1 {
 			return "only one or none of these fields must be set: " + quoted(c.arg.Names)
 		}
 	case "mutually_exclusive_sets":
-		a, b := given(sub, c.arg.Set1), given(sub, c.arg.Set2)
+		a, b := nonEmptyFields(sub, c.arg.Set1), nonEmptyFields(sub, c.arg.Set2)
 		if len(a) > 0 && len(b) > 0 {
 			return fmt.Sprintf("these sets are mutually exclusive: (%s), (%s)", quoted(a), quoted(b))
 		}
@@ -248,7 +249,7 @@ func (c *check) apply(sub map[string]any, full bool, errs map[string]any) string
 }
 
 // given returns the names of the fields that are not empty.
-func given(sub map[string]any, names []string) []string {
+func nonEmptyFields(sub map[string]any, names []string) []string {
 	var out []string
 	for _, n := range names {
 		if v, _ := getPath(sub, n); nonEmpty(v) {
@@ -264,7 +265,7 @@ func quoted(names []string) string {
 
 func (c *check) distinct(sub map[string]any) string {
 	var seen []any
-	for _, n := range given(sub, c.arg.Names) {
+	for _, n := range nonEmptyFields(sub, c.arg.Names) {
 		v, _ := getPath(sub, n)
 		for _, s := range seen {
 			if equal(s, v) {
@@ -276,8 +277,8 @@ func (c *check) distinct(sub map[string]any) string {
 	return ""
 }
 
-// conditional: when one field has a certain value, another must fit too. What
-// is wrong with that other field is noted at it as well.
+// conditional checks a field if another one matches. An error is reported twice: for
+// the entity and for the field.
 func (c *check) conditional(sub, errs map[string]any) string {
 	v, present := getPath(sub, c.arg.IfField)
 	if !present || c.ifMatch.validate(v) != nil {
@@ -286,14 +287,14 @@ func (c *check) conditional(sub, errs map[string]any) string {
 	then, _ := getPath(sub, c.arg.ThenField)
 	msg := fmt.Sprintf("failed conditional validation given value of field '%s'", c.arg.IfField)
 	if c.thenRequired && then == nil {
-		blame(errs, c.arg.ThenField, errRequired)
+		addError(errs, c.arg.ThenField, errRequired)
 		return msg
 	}
 	err := c.thenMatch.validate(then)
 	if err == nil {
 		return ""
 	}
-	blame(errs, c.arg.ThenField, err)
+	addError(errs, c.arg.ThenField, err)
 	if c.arg.ThenErr != "" {
 		return strings.ReplaceAll(c.arg.ThenErr, "%s", c.arg.IfField)
 	}
@@ -312,7 +313,7 @@ func (c *check) conditionalOneOf(sub map[string]any, prefix string) string {
 		}
 		names, own = c.arg.ElseOneOf, c.arg.ElseErr
 	}
-	if len(given(sub, names)) > 0 {
+	if len(nonEmptyFields(sub, names)) > 0 {
 		return ""
 	}
 	if own != "" {

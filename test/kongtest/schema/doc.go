@@ -1,17 +1,16 @@
-// Package schema holds Kong's entity schemas and the rules Kong applies to
-// them: what a write may contain, which defaults it gets, how a PATCH merges,
-// and the exact words of every refusal. It is a port of the behaviour of
-// kong.db.schema as measured on Kong Gateway 3.9.1 (community edition).
+// Package schema has Kong's entity schemas and applies their rules: which values a
+// write may have, which defaults it gets, how a PATCH merges, and the exact messages
+// of errors. It behaves as kong.db.schema of Kong Gateway 3.9.1 (community edition)
+// was measured to behave.
 //
-// The schemas themselves are data: entities/*.json and plugins/*.json have the
-// form in which Kong answers GET /schemas/... Where Kong has a Lua function,
-// which its own answer leaves out, the files name a Go function in an attribute
-// that starts with "x-"; those attributes are not answered either.
+// The schemas are data: entities/*.json and plugins/*.json have the form in which
+// Kong answers GET /schemas/... Kong's answer omits Lua functions. In their place the
+// files name a Go function in an attribute that begins with "x-". Answers of this
+// package omit these attributes, too.
 //
-// A write goes through the same four steps as in Kong: fill (defaults and
-// shorthands), validate (fields, then entity checks), read (what the row looks
-// like when it is selected again), answer. An absent key and a null are
-// different things all along: absent takes the default, null stays null.
+// A write takes three steps, as in Kong: fill (defaults and shorthands), validate
+// (fields, then entity checks), and read (the row as a later select returns it). An
+// absent key differs from null: absent gets the default, null stays null.
 //
 // Values are those of encoding/json: map[string]any, []any, string, bool,
 // float64 and nil. Whole floats print without a fraction, as Kong prints them.

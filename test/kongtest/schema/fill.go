@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// context says what an entity is filled for.
+// context is the purpose of fill.
 type context int
 
 const (
@@ -16,11 +16,10 @@ const (
 	selecting
 )
 
-// fill completes a table for a write or a read: shorthands become the fields
-// they stand for, absent fields get their defaults (null where there is none;
-// nothing on update). The data is changed in place. Errors are those of
-// shorthand fields; Kong puts them at the top of the entity wherever the
-// shorthand stands, so they are returned bare.
+// fill completes a table for a write or a read. It replaces shorthands with their
+// targets, and sets absent fields to their default, or to null; an update sets none.
+// It changes the data in place. The errors are those of shorthand fields. Kong puts
+// them at the top of the entity, whatever the depth of the shorthand.
 func (r *record) fill(data map[string]any, ctx context) map[string]any {
 	if errs := r.expandShorthands(data, ctx); errs != nil {
 		return errs
@@ -46,7 +45,7 @@ func (r *record) fill(data map[string]any, ctx context) map[string]any {
 	return nil
 }
 
-// adjust completes one value and what is inside it.
+// adjust completes one value, at every depth.
 func (f *field) adjust(value any, present bool, ctx context) (any, bool, map[string]any) {
 	if ctx == selecting && present && value == nil && f.Required {
 		v, ok := f.missing()
@@ -76,6 +75,9 @@ func (f *field) adjustRecord(value any, present bool, ctx context) (any, bool, m
 		return value, present, nil
 	}
 	table, ok := asTable(value)
+	if _, isNumber := value.(float64); f.Indexed && (isNumber || value == true) {
+		return nil, false, map[string]any{brokenMark: true}
+	}
 	if !ok {
 		return value, present, nil
 	}
@@ -83,8 +85,8 @@ func (f *field) adjustRecord(value any, present bool, ctx context) (any, bool, m
 	return table, present, errs
 }
 
-// adjustElements completes the elements of an array, a set or a map; a set
-// loses its duplicates.
+// adjustElements completes the elements of an array, a set or a map. It removes the
+// duplicates of a set.
 func (f *field) adjustElements(value any, ctx context) (any, map[string]any) {
 	switch f.Type {
 	case "array", "set":
@@ -127,7 +129,7 @@ func (f *field) adjustMap(value any, ctx context) (any, map[string]any) {
 	return m, nil
 }
 
-// distinct drops repeated scalars; tables are never the same to Kong.
+// distinct removes repeated scalars. To Kong two tables always differ.
 func distinct(list []any) []any {
 	out := make([]any, 0, len(list))
 	seen := map[any]bool{}
@@ -145,9 +147,9 @@ func distinct(list []any) []any {
 	return out
 }
 
-// missing returns what an absent field becomes: its default, null when it may
-// be null, a record of defaults when it must be there; or nothing, to be
-// refused later.
+// missing returns the value of an absent field: its default; null if it is optional;
+// a record of defaults if it is required. Otherwise it returns false, and validation
+// refuses the entity.
 func (f *field) missing() (any, bool) {
 	switch {
 	case f.Default.set:
@@ -158,20 +160,20 @@ func (f *field) missing() (any, bool) {
 		return nil, true
 	case f.Type == "record" && !f.Abstract && f.rec != nil:
 		m := map[string]any{}
-		// a shorthand is never among the defaults, so nothing can be refused
+		// defaults have no shorthands, so there are no errors
 		_ = f.rec.fill(m, insert)
 		return m, true
 	}
 	return nil, false
 }
 
-// prune drops what no row shows: keys that are no fields, and empty strings
-// where a string may not be empty, which read as null.
+// prune removes keys that are no fields, and sets empty strings to null where a string
+// may not be empty.
 func (r *record) prune(data map[string]any) {
 	for k, v := range data {
 		f := r.byName[k]
 		if f == nil {
-			if !r.twin(k) {
+			if !r.isDeprecated(k) {
 				delete(data, k)
 			}
 			continue
@@ -182,8 +184,8 @@ func (r *record) prune(data map[string]any) {
 	}
 }
 
-// twin says whether the name is a deprecated field that answers still show.
-func (r *record) twin(name string) bool {
+// isDeprecated reports whether the name is a deprecated field that answers have.
+func (r *record) isDeprecated(name string) bool {
 	for _, s := range r.shorthands {
 		if s.name == name {
 			return len(s.Deprecation.ReplacedWith) > 0
@@ -192,12 +194,15 @@ func (r *record) twin(name string) bool {
 	return false
 }
 
-// expandShorthands replaces shorthand fields by what they stand for; when
-// reading it adds the deprecated twins of new fields.
+// expandShorthands replaces shorthand fields with their targets. For a read it adds
+// the deprecated fields.
 func (r *record) expandShorthands(data map[string]any, ctx context) map[string]any {
 	errs := map[string]any{}
 	for _, s := range r.shorthands {
 		if value, ok := data[s.name]; ok {
+			if !s.replaceable(data) {
+				return map[string]any{brokenMark: true}
+			}
 			if err := s.expand(s.name, value, data); err != nil {
 				errs[s.name] = err
 				continue
@@ -213,9 +218,9 @@ func (r *record) expandShorthands(data map[string]any, ctx context) map[string]a
 	return errs
 }
 
-// expand puts one shorthand's value where it belongs. Of a deprecated field and
-// its replacement the replacement wins, and the two must not contradict each
-// other; any other shorthand wins over the fields it sets.
+// expand sets the targets of one shorthand. The replacement of a deprecated field wins
+// over that field, and the two must not differ. Any other shorthand wins over its
+// targets.
 func (f *field) expand(name string, value any, data map[string]any) any {
 	if err := f.validate(value); err != nil {
 		return err
@@ -225,7 +230,7 @@ func (f *field) expand(name string, value any, data map[string]any) any {
 	}
 	delete(data, name)
 	deprecated := f.Deprecation.Message != ""
-	for k, v := range f.spread(value) {
+	for k, v := range f.expansion(value) {
 		old, has := data[k]
 		inner, isTable := v.(map[string]any)
 		switch {
@@ -238,6 +243,17 @@ func (f *field) expand(name string, value any, data map[string]any) any {
 		}
 	}
 	return nil
+}
+
+// replaceable reports whether Kong can look up the replacements of a deprecated field.
+// A number in their path breaks Kong.
+func (f *field) replaceable(data map[string]any) bool {
+	for _, target := range f.Deprecation.ReplacedWith {
+		if !indexable(data, strings.Join(target.Path, ".")) {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *field) contradiction(name string, value any, data map[string]any) string {
@@ -255,8 +271,8 @@ func (f *field) contradiction(name string, value any, data map[string]any) strin
 	return ""
 }
 
-// spread returns the fields a shorthand's value stands for.
-func (f *field) spread(value any) map[string]any {
+// expansion returns the targets of a shorthand with their values.
+func (f *field) expansion(value any) map[string]any {
 	if f.Shorthand != "" {
 		return shorthandFuncs[f.Shorthand](value)
 	}
@@ -278,7 +294,7 @@ func tableOrEmpty(v any) map[string]any {
 	return map[string]any{}
 }
 
-// overlay merges two tables deeply; top wins except where it is null.
+// overlay merges two tables deeply. top wins except where it is null.
 func overlay(bottom, top map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range bottom {
@@ -297,8 +313,8 @@ func overlay(bottom, top map[string]any) map[string]any {
 	return out
 }
 
-// randomString draws a secret of letters and digits from n random bytes, as Kong
-// makes those it fills in: 24 bytes for a token, 33 for a session secret.
+// randomString is a secret of letters and digits from n random bytes. Kong uses 24
+// bytes for a token and 33 for a session secret.
 func randomString(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b)

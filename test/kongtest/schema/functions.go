@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// validatorFuncs are Kong's custom validators, by the name the schema files use.
-// They return what is wrong, or "".
+// validatorFuncs are Kong's custom validators, by their name in the schema files.
+// They return an error message, or "".
 var validatorFuncs = map[string]func(any) string{
 	"tag":           onString(checkTag),
 	"utf8_name":     onString(checkUTF8Name),
@@ -32,7 +32,7 @@ var validatorFuncs = map[string]func(any) string{
 	"static_tags":    checkStaticTags,
 	"pre_function":   onString(checkLua("error parsing pre-function")),
 	"post_function":  onString(checkLua("error parsing post-function")),
-	"lua_code":       onString(checkLua("Error parsing function")),
+	"lua_code":       onString(checkLua("Error parsing function: " + sandboxPath + ":144")),
 	"name_and_value": onString(checkNameAndValue),
 
 	"rate_limits":           onTable(checkRateLimits),
@@ -42,7 +42,8 @@ var validatorFuncs = map[string]func(any) string{
 	"oauth2_flows":          onTable(checkOAuth2Flows),
 }
 
-// entityFuncs are Kong's custom entity checks; they see the fields they name.
+// entityFuncs are Kong's custom entity checks. They get the fields that the check
+// names.
 var entityFuncs = map[string]func(map[string]any) string{
 	"proxy_cache_dictionary": checkProxyCacheDictionary,
 	"aws_proxy_url":          checkAWSProxyURL,
@@ -50,7 +51,7 @@ var entityFuncs = map[string]func(map[string]any) string{
 	"router_expression":      checkRouterExpression,
 }
 
-// shorthandFuncs are the shorthands that are more than another name of a field.
+// shorthandFuncs are the shorthands that convert their value.
 var shorthandFuncs = map[string]func(any) map[string]any{
 	"service_url":       spreadServiceURL,
 	"session_same_site": spreadSameSite,
@@ -76,7 +77,7 @@ func onTable(check func(map[string]any) string) func(any) string {
 	}
 }
 
-// invalidUTF8 says where a text stops being one.
+// invalidUTF8 is the error for text that is not UTF-8, or "".
 func invalidUTF8(s string) string {
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -112,7 +113,7 @@ func checkUTF8Name(s string) string {
 	return ""
 }
 
-// reservedPath is what a path may be made of: RFC 3986.
+// reservedPath matches the characters that a path may have (RFC 3986).
 var reservedPath = regexp.MustCompile(`^/[A-Za-z0-9.\-_~/%:@!$&'()*+,;=]*$`)
 
 func checkPath(s string) string {
@@ -122,8 +123,8 @@ func checkPath(s string) string {
 	return checkEncoding(s)
 }
 
-// checkEncoding complains of a "%" that begins no escape, in the words that are
-// left when the escapes are blanked out.
+// checkEncoding refuses a "%" that begins no escape. Kong replaces valid escapes with
+// underscores first, and its message shows the result.
 func checkEncoding(s string) string {
 	s = percentEncoded.ReplaceAllString(s, "___")
 	if i := strings.IndexByte(s, '%'); i >= 0 {

@@ -10,8 +10,8 @@ import (
 
 const invalidPort = "invalid port number"
 
-// hostKind tells an address from a name by exclusion, as Kong does: more than one
-// colon is IPv6, only digits and dots are IPv4, everything else is a name.
+// hostKind is the kind of a host, as Kong decides it: more than one colon is IPv6, only
+// digits and dots are IPv4, anything else is a name.
 func hostKind(s string) string {
 	switch {
 	case strings.Count(s, ":") > 1:
@@ -22,8 +22,7 @@ func hostKind(s string) string {
 	return "name"
 }
 
-// readHost takes a name or an address, with a port or without; why is what is
-// wrong with it.
+// readHost reads a name or an address with an optional port. why is the error, or "".
 func readHost(s string) (kind string, hasPort bool, why string) {
 	kind = hostKind(s)
 	switch kind {
@@ -77,8 +76,8 @@ func readIPv6(s string) (hasPort bool, why string) {
 	return port != "", ""
 }
 
-// readName takes a host name. Its labels do not end in a dash and are not empty,
-// but for the last.
+// readName reads a host name. A label may not end in a dash, and only the last may be
+// empty.
 func readName(s string) (hasPort bool, why string) {
 	name := s
 	if m := namePort.FindStringSubmatch(s); m != nil {
@@ -109,7 +108,7 @@ func checkPort(digits string) string {
 	return ""
 }
 
-// plainHost wants a host without a port; its kind is empty when it is not one.
+// plainHost reads a host without a port. kind is "" if it is invalid.
 func plainHost(s string) (kind, why string) {
 	kind, hasPort, why := readHost(s)
 	switch {
@@ -128,7 +127,7 @@ func checkHost(s string) string {
 	return why
 }
 
-// checkSNI wants a name.
+// checkSNI requires a name.
 func checkSNI(s string) string {
 	kind, why := plainHost(s)
 	if kind == "ipv4" || kind == "ipv6" {
@@ -151,8 +150,8 @@ func checkWildcardHost(s string) string {
 	return checkSNI(s)
 }
 
-// checkRouterHost is for a route's hosts, which may have a port. The schema has
-// looked at the wildcard already.
+// checkRouterHost checks a host of a route, which may have a port. The schema checks
+// the wildcard before.
 func checkRouterHost(s string) string {
 	_, _, why := readHost(strings.ReplaceAll(s, "*", "abc"))
 	return why

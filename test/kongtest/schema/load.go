@@ -12,21 +12,21 @@ import (
 //go:embed plugins/*.json entities/*.json routes/*.json
 var files embed.FS
 
-// loaded is a schema with the JSON that Kong answers for it.
+// loaded is a schema and the JSON that Kong answers for it.
 type loaded struct {
 	rec      *record
 	public   json.RawMessage
 	priority int
-	// protocols are those a subschema of routes is for.
+	// protocols select this subschema of routes.
 	protocols []string
 }
 
-// processSecret stands in the files for a default that Kong draws once, when it
-// loads the schema.
+// processSecret is a placeholder in the files for a default that Kong generates once,
+// when it loads the schema.
 const processSecret = "@process-secret"
 
-// schemas is everything there is, parsed when first used. The files are part of
-// the program: one that does not parse is a bug, and panics.
+// schemas are all schemas, parsed at first use. It panics for an invalid file, since
+// the files are part of the program.
 var schemas = sync.OnceValue(func() (all struct{ entities, plugins map[string]loaded }) {
 	all.entities = load("entities", nil)
 	all.plugins = load("plugins", all.entities["plugins"].rec)
@@ -85,8 +85,8 @@ func parse(b []byte, base *record) (loaded, error) {
 	return loaded{rec: rec, public: public, priority: head.Priority, protocols: head.Protocols}, err
 }
 
-// publish drops the attributes that stand for what Kong does not show, and the
-// shorthands of an entity: of those only the ones in a record are shown.
+// publish removes the attributes that Kong does not answer, and the shorthands of an
+// entity. Kong answers the shorthands of records only.
 func publish(b []byte) (json.RawMessage, error) {
 	v := map[string]any{}
 	if err := json.Unmarshal(b, &v); err != nil {

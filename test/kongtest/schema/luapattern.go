@@ -2,9 +2,9 @@ package schema
 
 import "strings"
 
-// luaMatch reports whether s has a match for a Lua pattern, the notation of
-// "match" and its relatives in Kong's schemas. Captures are matched through but
-// not kept, and there are no back references: no schema of Kong has one.
+// luaMatch reports whether s matches a Lua pattern, the notation of "match" and similar
+// attributes in Kong's schemas. It does not keep captures and does not support back
+// references, which no schema has.
 func luaMatch(s, pattern string) bool {
 	if rest, ok := strings.CutPrefix(pattern, "^"); ok {
 		return matchHere(s, rest)
@@ -41,8 +41,7 @@ func matchHere(s, p string) bool {
 	return s != "" && matchOne(s[0], item) && matchHere(s[1:], rest)
 }
 
-// matchRepeat matches at least least repetitions; whether greedy or not makes
-// no difference to whether there is a match.
+// matchRepeat matches at least least repetitions. Greedy or not, the result is the same.
 func matchRepeat(s, item, rest string, least int) bool {
 	for n := 0; ; n++ {
 		if n >= least && matchHere(s[n:], rest) {
@@ -54,7 +53,7 @@ func matchRepeat(s, item, rest string, least int) bool {
 	}
 }
 
-// splitItem cuts the first single-character class from a pattern.
+// splitItem splits the first single-character class off a pattern.
 func splitItem(p string) (item, rest string) {
 	n := 1
 	switch p[0] {
@@ -66,7 +65,7 @@ func splitItem(p string) (item, rest string) {
 	return p[:n], p[n:]
 }
 
-// setEnd finds the end of a [set]; a "]" that comes first is an element.
+// setEnd is the end of a [set]. A "]" at its beginning is an element.
 func setEnd(p string) int {
 	i := 1
 	if i < len(p) && p[i] == '^' {
@@ -120,8 +119,8 @@ func matchSet(c byte, set string) bool {
 	return negated
 }
 
-// matchClass knows %a and its like; an upper-case letter is the complement, and
-// anything else stands for itself.
+// matchClass matches %a and other classes. An upper-case letter is the complement; any
+// other character matches itself.
 func matchClass(c, class byte) bool {
 	in, known := false, true
 	switch class | 0x20 {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// checkLimitsOrder: the limit of a longer period may not be lower. The two
-// plugins that have limits begin the sentence differently.
+// checkLimitsOrder refuses a limit that is lower than that of a shorter period. the is
+// the first word of the message, which differs between the two plugins with limits.
 func checkLimitsOrder(the string) func(map[string]any) string {
 	periods := []string{"second", "minute", "hour", "day", "month", "year"}
 	return func(config map[string]any) string {
@@ -28,10 +28,10 @@ func checkLimitsOrder(the string) func(map[string]any) string {
 	}
 }
 
-// syncRateRealtime means that counters are not kept back at all.
+// syncRateRealtime synchronizes counters immediately.
 const syncRateRealtime = -1.0
 
-// checkRateLimits: counters may be kept back for a while only where Redis has them.
+// checkRateLimits refuses a sync_rate without the policy redis.
 func checkRateLimits(config map[string]any) string {
 	if why := checkLimitsOrder("The")(config); why != "" {
 		return why
@@ -47,7 +47,7 @@ func checkRateLimits(config map[string]any) string {
 	return ""
 }
 
-// checkRequestTermination: a response is either a message, a body, or an echo.
+// checkRequestTermination requires that a response is a message, a body or an echo.
 func checkRequestTermination(config map[string]any) string {
 	message, contentType, body := nonEmpty(config["message"]), nonEmpty(config["content_type"]), nonEmpty(config["body"])
 	switch {
@@ -61,7 +61,7 @@ func checkRequestTermination(config map[string]any) string {
 	return ""
 }
 
-// checkHTTPLogAuth: credentials come from the URL or from a header, not both.
+// checkHTTPLogAuth refuses credentials in both the URL and a header.
 func checkHTTPLogAuth(config map[string]any) string {
 	endpoint, _ := config["http_endpoint"].(string)
 	headers, _ := config["headers"].(map[string]any)
@@ -123,8 +123,7 @@ func checkAWSProxyURL(entity map[string]any) string {
 	return ""
 }
 
-// checkTransformedHeader and checkRenamedHeader: the transformers take headers
-// as "name" or "name:value", and as "old:new".
+// checkTransformedHeader checks a header of a transformer: "name" or "name:value".
 func checkTransformedHeader(s string) string { return checkHeaderPair(s, false) }
 
 func checkRenamedHeader(s string) string { return checkHeaderPair(s, true) }
@@ -142,14 +141,14 @@ func checkHeaderPair(s string, valueToo bool) string {
 	return ""
 }
 
-// cutColons cuts around any number of colons. What begins with one has no name.
+// cutColons cuts around the first colons. Text that begins with one has no name.
 func cutColons(s string) (name, value string) {
 	name, value, _ = strings.Cut(s, ":")
 	return name, strings.TrimLeft(value, ":")
 }
 
-// checkNameAndValue wants "name:value"; without a name Kong breaks on it. The
-// template that the value may be is not looked into.
+// checkNameAndValue requires "name:value". A missing name breaks Kong (500). A
+// template in the value is not checked.
 func checkNameAndValue(s string) string {
 	name, value := cutColons(s)
 	switch {
@@ -161,7 +160,7 @@ func checkNameAndValue(s string) string {
 	return ""
 }
 
-// checkOrigin: an origin of cors is "*", a plain string or a regular expression.
+// checkOrigin requires "*" or a regular expression, which a plain origin is, too.
 func checkOrigin(s string) string {
 	if s == "*" || regexProblem(s) == "" {
 		return ""
@@ -193,7 +192,7 @@ func checkACMENamespace(s string) string {
 	return ""
 }
 
-// checkStaticTags: each tag of zipkin may be set once.
+// checkStaticTags refuses a tag that is set twice.
 func checkStaticTags(v any) string {
 	list, _ := v.([]any)
 	seen := map[any]bool{}
@@ -208,7 +207,7 @@ func checkStaticTags(v any) string {
 	return ""
 }
 
-// spreadSameSite renames session's cookie_samesite, whose "off" is "Lax" now.
+// spreadSameSite renames cookie_samesite of session. "off" becomes "Lax".
 func spreadSameSite(v any) map[string]any {
 	if v == "off" {
 		v = "Lax"

@@ -16,9 +16,8 @@ var (
 	}
 )
 
-// pretty prints a table as Penlight's pretty.write does with its default
-// indentation: the sequence part first, then names sorted, then what comes
-// after a hole with its index.
+// pretty formats a table as Penlight's pretty.write does with its default indentation:
+// the sequence, then names in order, then elements after a hole with their index.
 func pretty(v any, indent string) string {
 	inner := indent + "  "
 	var lines []string
@@ -57,8 +56,7 @@ func prettyKey(k string) string {
 	return "[" + quote(k) + "]"
 }
 
-// quote writes a Lua string: %q, or long brackets when it has a line break or
-// brackets of its own.
+// quote formats a Lua string: %q, or long brackets if it has a line break or brackets.
 func quote(s string) string {
 	signs, has := longest(s + "]")
 	if !strings.Contains(s, "\r") && (has || strings.Contains(s, "\n")) {

@@ -2,9 +2,8 @@ package schema
 
 import "strings"
 
-// regexProblem says why PCRE does not compile an expression, in the words of nginx;
-// "" if it does. It looks at how parentheses, classes and quantifiers are put
-// together, and takes whatever else there is for good.
+// regexProblem is nginx's message for an expression that PCRE does not compile, or "".
+// It checks parentheses, classes and quantifiers, and accepts the rest.
 func regexProblem(s string) string {
 	r := regexReader{s: s}
 	r.read()
@@ -18,14 +17,14 @@ func regexProblem(s string) string {
 	return why
 }
 
-// regexReader goes through an expression once, up to the first problem.
+// regexReader reads an expression up to the first problem.
 type regexReader struct {
 	s       string
 	at      int // of the problem, when there is one
 	depth   int // of open parentheses
 	problem string
-	// repeatable says whether what is before may have a quantifier, quantified
-	// whether it has one, which may still be made lazy or possessive.
+	// repeatable reports whether the last item may have a quantifier. quantified
+	// reports whether it has one, which may still become lazy or possessive.
 	repeatable, quantified bool
 }
 
@@ -51,7 +50,7 @@ func (r *regexReader) read() {
 	}
 }
 
-// item goes past something that may be repeated.
+// item skips an item that may be repeated.
 func (r *regexReader) item(size int) {
 	r.at += size
 	r.repeatable, r.quantified = true, false
@@ -65,7 +64,7 @@ func (r *regexReader) escape() {
 	r.item(2)
 }
 
-// class goes past [...]. A bracket that comes first is one of the characters.
+// class skips [...]. A bracket at its beginning is one of its characters.
 func (r *regexReader) class() {
 	i := r.at + 1
 	for _, first := range "^]" {
@@ -91,7 +90,7 @@ func (r *regexReader) class() {
 	r.item(i + 1 - r.at)
 }
 
-// open goes past "|", or "(" with the "?" or "*" that makes it a special group.
+// open skips "|", or "(" with the "?" or "*" of a special group.
 func (r *regexReader) open(c byte) {
 	r.at++
 	r.repeatable, r.quantified = false, false

@@ -43,22 +43,25 @@ type field struct {
 	Contains   optional     `json:"contains"`
 	Exclusive  [][]string   `json:"mutually_exclusive_subsets"`
 
-	// Validator and Path stand for Lua functions: a custom validator, and where
-	// a shorthand puts its value when no deprecation says so.
+	// Validator, Shorthand and Path replace Lua functions: a custom validator, a
+	// conversion of a shorthand, and the target of a shorthand without a deprecation.
 	Validator string   `json:"x-validator"`
 	Shorthand string   `json:"x-shorthand"`
 	Path      []string `json:"x-path"`
-	rec       *record
-	raw       map[string]json.RawMessage
+	// Indexed is set where Kong reads a field of the record before it checks that the
+	// value is a record. A number or true breaks Kong (500).
+	Indexed bool `json:"x-indexed"`
+	rec     *record
+	raw     map[string]json.RawMessage
 }
 
-// optional tells an attribute that is null from one that is not there.
+// optional is an attribute that can be null or absent.
 type optional struct {
 	set   bool
 	value any
 }
 
-// UnmarshalJSON implements json.Unmarshaler; it is called for null too.
+// UnmarshalJSON implements json.Unmarshaler. It is called for null, too.
 func (o *optional) UnmarshalJSON(b []byte) error {
 	o.set = true
 	return json.Unmarshal(b, &o.value)
@@ -86,16 +89,16 @@ type namedField struct {
 	*field
 }
 
-// record is a list of fields with the checks that span them: an entity, or the
-// inside of a field of type record.
+// record is a list of fields and of checks across them: an entity, or a field of type
+// record.
 type record struct {
 	fields     []namedField
 	byName     map[string]*field
 	shorthands []namedField
 	checks     []check
 
-	// subKey names the field whose value picks the subschema that overrides
-	// fields and adds checks: "name" for plugins, "protocols" for routes.
+	// subKey is the field that selects the subschema: "name" for plugins, "protocols"
+	// for routes. A subschema overrides fields and adds checks.
 	subKey string
 	subErr string
 	subs   map[string]*record
@@ -108,8 +111,8 @@ type definition struct {
 	EntityChecks    []map[string]json.RawMessage `json:"entity_checks"`
 }
 
-// UnmarshalJSON implements json.Unmarshaler: attributes, and for a record the
-// fields inside it.
+// UnmarshalJSON implements json.Unmarshaler. It reads the attributes and the fields of
+// a record.
 func (f *field) UnmarshalJSON(b []byte) error {
 	type plain field
 	if err := json.Unmarshal(b, (*plain)(f)); err != nil {
@@ -127,7 +130,7 @@ func (f *field) UnmarshalJSON(b []byte) error {
 }
 
 // parseRecord reads a schema: {"fields": [...], "shorthand_fields": [...],
-// "entity_checks": [...]}. The checks of a subschema may speak of fields of its base.
+// "entity_checks": [...]}. Checks of a subschema may name fields of its base.
 func parseRecord(b []byte, base *record) (*record, error) {
 	var d definition
 	if err := json.Unmarshal(b, &d); err != nil {
@@ -179,8 +182,8 @@ func (r *record) lookup(path string) *field {
 	return f.rec.lookup(tail)
 }
 
-// refine returns the field with some attributes replaced, as Kong lays the
-// match of a conditional check over the field it is about.
+// refine returns the field with the attributes of match, as Kong does for the match of
+// a conditional check.
 func (f *field) refine(match json.RawMessage) (*field, error) {
 	attrs := map[string]json.RawMessage{}
 	if f != nil {
@@ -206,7 +209,7 @@ func (f *field) refine(match json.RawMessage) (*field, error) {
 	return out, json.Unmarshal(b, out)
 }
 
-// sub returns the subschema that the entity's key picks, or nil.
+// sub returns the subschema of the entity, or nil.
 func (r *record) sub(entity map[string]any) *record {
 	if r.subKey == "" {
 		return nil
@@ -224,7 +227,7 @@ func (r *record) sub(entity map[string]any) *record {
 	return nil
 }
 
-// resolve returns the definition of a field, the subschema's before the record's own.
+// resolve returns the definition of a field. That of the subschema wins.
 func (r *record) resolve(name string, sub *record) *field {
 	f := r.byName[name]
 	if f != nil && sub != nil && sub.byName[name] != nil {

@@ -9,8 +9,8 @@ import (
 
 var schemeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+.\-]*$`)
 
-// splitURL reads a URL as LuaSocket does: whatever comes before the first colon may
-// be a scheme, anything without "//" has no host, and what follows a ";" is no path.
+// splitURL reads a URL as LuaSocket does: the text before the first colon may be a
+// scheme, a URL without "//" has no host, and the path ends at a ";".
 func splitURL(s string) (scheme, host, port, path string) {
 	s, _, _ = strings.Cut(s, "#")
 	if before, after, ok := strings.Cut(s, ":"); ok && schemeName.MatchString(before) {
@@ -49,9 +49,9 @@ func checkURL(s string) string {
 	return ""
 }
 
-// spreadServiceURL takes a service's url apart; a scheme that is not there follows
-// from the port, and the port from the scheme. Kong prints whatever it is given
-// before it reads it, so that a null is a URL, too, and a bad one.
+// spreadServiceURL splits the url of a service. A missing scheme follows from the port,
+// a missing port from the scheme. Kong formats any value as text first, so null is an
+// invalid URL.
 func spreadServiceURL(v any) map[string]any {
 	s, ok := v.(string)
 	if !ok {
@@ -87,7 +87,7 @@ func servicePort(scheme, port string) any {
 	return 80.0
 }
 
-// checkRouterPath takes a plain path in its normal form, or "~" and a regular
+// checkRouterPath requires a plain path in its normal form, or "~" and a regular
 // expression. A plain path may have any characters.
 func checkRouterPath(s string) string {
 	if reservedPath.MatchString(s) {
@@ -107,9 +107,9 @@ func checkRouterPath(s string) string {
 	return ""
 }
 
-// strangeToRouter are what PCRE reads in an expression and the router, which is
-// written in Rust, does not.
-var strangeToRouter = []struct {
+// unsupportedByRouter are features of PCRE that the router, which is written in Rust,
+// lacks.
+var unsupportedByRouter = []struct {
 	pattern *regexp.Regexp
 	why     string
 }{
@@ -117,14 +117,14 @@ var strangeToRouter = []struct {
 	{regexp.MustCompile(`^(?:\\[^1-9]|[^\\])*?\\[1-9]`), "backreferences are not supported"},
 }
 
-// checkRouterExpression has the router compile what a route matches by. Where Kong
-// prints the whole expression with the error in it, this has the error alone.
+// checkRouterExpression compiles the paths of a route as the router does. Kong's message
+// also has the whole expression.
 func checkRouterExpression(route map[string]any) string {
 	paths, _ := route["paths"].([]any)
 	for _, p := range paths {
 		s, _ := p.(string)
 		re, isRegex := strings.CutPrefix(s, "~")
-		for _, strange := range strangeToRouter {
+		for _, strange := range unsupportedByRouter {
 			if isRegex && strange.pattern.MatchString(re) {
 				return "Router Expression failed validation: " + strange.why
 			}
@@ -135,7 +135,7 @@ func checkRouterExpression(route map[string]any) string {
 
 var percentEncoded = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
-// normalPath decodes what need not be encoded and removes dot segments.
+// normalPath decodes needless escapes and removes dot segments.
 func normalPath(s string) string {
 	s = percentEncoded.ReplaceAllStringFunc(s, func(m string) string {
 		n, _ := strconv.ParseUint(m[1:], 16, 8) // two hexadecimal digits
@@ -147,10 +147,10 @@ func normalPath(s string) string {
 	if !strings.Contains(s, ".") {
 		return s
 	}
-	return withoutDots(s)
+	return removeDotSegments(s)
 }
 
-func withoutDots(s string) string {
+func removeDotSegments(s string) string {
 	segments := strings.Split(strings.TrimPrefix(s, "/"), "/")
 	var out []string
 	for i, segment := range segments {

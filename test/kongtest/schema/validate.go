@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Kong's words for what is wrong.
+// Kong's error messages.
 const (
 	errRequired  = "required field missing"
 	errUnknown   = "unknown field"
@@ -18,9 +18,9 @@ var typeErrors = map[string]string{
 	"integer": "expected an integer", "function": "expected a function",
 }
 
-// validateAll checks a filled table: each field, then what is required, then
-// the checks that span fields. full demands a complete entity; it is false for
-// an update. The result is empty when all is well.
+// validateAll checks a filled table: each field, then required fields, then the checks
+// across fields. full requires a complete entity; it is false for an update. The
+// result has the errors by field.
 func (r *record) validateAll(data map[string]any, full bool) map[string]any {
 	sub := r.sub(data)
 	if r.subKey != "" && sub == nil {
@@ -40,7 +40,7 @@ func (r *record) validateAll(data map[string]any, full bool) map[string]any {
 	return errs
 }
 
-// subMissing refuses an entity whose subschema is unknown; Kong looks no further then.
+// subMissing is the only error of an entity with an unknown subschema.
 func (r *record) subMissing(key any) map[string]any {
 	if key == nil {
 		return map[string]any{r.subKey: errRequired}
@@ -48,7 +48,7 @@ func (r *record) subMissing(key any) map[string]any {
 	return map[string]any{r.subKey: strings.ReplaceAll(r.subErr, "%s", firstOf(key))}
 }
 
-// firstOf prints a key, or the first of a list of them.
+// firstOf formats a key, or the first of a list of keys.
 func firstOf(key any) string {
 	switch t := key.(type) {
 	case []any:
@@ -77,14 +77,14 @@ func (r *record) validateFields(data map[string]any, sub *record) map[string]any
 	return errs
 }
 
-// validate checks one value, and what is inside it; nil, a message, or a table
-// of messages.
+// validate checks one value at every depth. It returns nil, a message, or a table of
+// messages.
 func (f *field) validate(v any) any {
 	if v == nil {
 		return f.validateNull()
 	}
 	if f.Eq.set && f.Eq.value == nil {
-		return f.or("value must be null")
+		return f.errorOr("value must be null")
 	}
 	if f.Abstract {
 		return "error in schema definition: abstract field was not specialized"
@@ -101,12 +101,12 @@ func (f *field) validate(v any) any {
 	case brokenMark:
 		return map[string]any{brokenMark: true}
 	default:
-		return f.or(msg)
+		return f.errorOr(msg)
 	}
 }
 
-// or returns the field's own message when it has one.
-func (f *field) or(msg string) string {
+// errorOr returns the field's own message, or msg if it has none.
+func (f *field) errorOr(msg string) string {
 	if f.Err != "" {
 		return f.Err
 	}
@@ -116,7 +116,7 @@ func (f *field) or(msg string) string {
 func (f *field) validateNull() any {
 	switch {
 	case f.Ne.set && f.Ne.value == nil:
-		return f.or("value must not be null")
+		return f.errorOr("value must not be null")
 	case f.Eq.set && f.Eq.value != nil:
 		return "value must be " + luaString(f.Eq.value)
 	case f.Required:
@@ -125,7 +125,7 @@ func (f *field) validateNull() any {
 	return nil
 }
 
-// isReference tells a vault reference, which Kong stores as it is.
+// isReference reports whether s is a vault reference. Kong stores those unchecked.
 func isReference(s string) bool {
 	return strings.HasPrefix(s, "{vault://") && strings.HasSuffix(s, "}")
 }
@@ -172,8 +172,8 @@ func scalarFits(kind string, v any) bool {
 	return ok
 }
 
-// need checks a value that may not be null, as the elements of an array may not.
-func (f *field) need(v any) any {
+// validateRequired checks a value that may not be null, such as an element of an array.
+func (f *field) validateRequired(v any) any {
 	if v == nil {
 		if err := f.validateNull(); err != nil {
 			return err
@@ -186,7 +186,7 @@ func (f *field) need(v any) any {
 func (f *field) validateElements(list []any) any {
 	errs := map[string]any{}
 	for i, e := range list {
-		if err := f.Elements.need(e); err != nil {
+		if err := f.Elements.validateRequired(e); err != nil {
 			errs[indexKey(i)] = err
 		}
 	}
@@ -198,17 +198,17 @@ func (f *field) validateElements(list []any) any {
 
 func (f *field) validateMap(table map[string]any) any {
 	for _, k := range sortedKeys(table) {
-		if err := f.Keys.need(mapKey(k)); err != nil {
+		if err := f.Keys.validateRequired(mapKey(k)); err != nil {
 			return err
 		}
-		if err := f.Values.need(table[k]); err != nil {
+		if err := f.Values.validateRequired(table[k]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// mapKey gives the index of an array that stands in for a map back its number.
+// mapKey is the key of a map. The keys of an array in place of a map are numbers.
 func mapKey(k string) any {
 	if strings.HasPrefix(k, indexMark) {
 		return float64(0)
@@ -216,8 +216,7 @@ func mapKey(k string) any {
 	return k
 }
 
-// validateRecord checks the inside of a record as if it were inserted, so that
-// what a default provides is not missed.
+// validateRecord checks the fields of a record as for an insert: defaults count.
 func (f *field) validateRecord(table map[string]any) any {
 	if f.rec == nil {
 		return nil
@@ -233,8 +232,8 @@ func (f *field) validateRecord(table map[string]any) any {
 	return errs
 }
 
-// validateForeign checks a reference: {"id": uuid}. The store has replaced what it
-// could resolve by then.
+// validateForeign checks a reference: {"id": uuid}. The caller has replaced references
+// by name.
 func validateForeign(entity string, v any) any {
 	table, isTable := asTable(v)
 	if !isTable {
@@ -253,8 +252,8 @@ func validateForeign(entity string, v any) any {
 
 var primaryKey = field{Type: "string", UUID: true}
 
-// wrongReference tells what is wrong with a reference that names nothing: what
-// its fields would be refused for as an entity, or else the missing id.
+// wrongReference are the errors of a reference without a valid ID: those that its
+// fields have as an entity, or else the missing ID.
 func wrongReference(entity string, table map[string]any) map[string]any {
 	if target, known := entities()[entity]; known {
 		if errs := target.rec.validateAll(table, false); len(errs) > 0 {

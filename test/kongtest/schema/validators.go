@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// runValidators applies the attributes that restrict a value, in Kong's order;
-// the first complaint counts.
+// runValidators applies the attributes that restrict a value, in Kong's order. It
+// returns the first error message, or "".
 func (f *field) runValidators(v any) string {
 	for _, run := range []func(*field, any) string{
 		(*field).checkEquality, (*field).checkNumber, (*field).checkFormat, (*field).checkLength,
@@ -144,8 +144,8 @@ func (f *field) checkElements(v any) string {
 	return f.checkExclusive(list)
 }
 
-// checkExclusive wants all elements in one of the subsets; those hit are told
-// in the order of the elements.
+// checkExclusive requires that all elements are in one of the subsets. The message
+// lists the subsets in the order of the elements.
 func (f *field) checkExclusive(list []any) string {
 	var hit []string
 	for _, e := range list {

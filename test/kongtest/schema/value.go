@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// In Lua an array and an object are both tables. Where Kong takes one for the
-// other, an array is turned into a table whose keys carry this mark, so that
-// they match no field name and can be told apart from the string "1".
+// In Lua an array and an object are both tables, and Kong accepts an array where it
+// expects a record. indexMark is the first character of the keys of such an array, so
+// that they match no field name and differ from the string "1".
 const indexMark = "\x00"
 
 func indexKey(i int) string { return indexMark + strconv.Itoa(i+1) }
@@ -31,8 +31,8 @@ func asTable(v any) (map[string]any, bool) {
 	return nil, false
 }
 
-// asList returns the value as a sequence: an array, or an empty object, which
-// is the same thing to Kong.
+// asList returns the value as a list: an array, or an empty object, which Kong does
+// not distinguish from an empty array.
 func asList(v any) ([]any, bool) {
 	switch t := v.(type) {
 	case []any:
@@ -45,7 +45,7 @@ func asList(v any) ([]any, bool) {
 	return nil, false
 }
 
-// clone copies a value deeply and brings Go's number types to float64.
+// clone copies a value deeply. It converts Go's number types to float64.
 func clone(v any) any {
 	switch t := v.(type) {
 	case map[string]any:
@@ -90,7 +90,8 @@ func cloneMap(m map[string]any) map[string]any {
 	return out
 }
 
-// rounded keeps the fourteen digits of a number that Kong writes to its database.
+// rounded rounds numbers to 14 digits, as Kong does when it writes them to its
+// database.
 func rounded(v any) any {
 	switch t := v.(type) {
 	case map[string]any:
@@ -110,7 +111,7 @@ func rounded(v any) any {
 	return v
 }
 
-// getPath follows a dotted path; false when some part of it is absent.
+// getPath returns the value at a dotted path. It returns false if a part is absent.
 func getPath(m map[string]any, path string) (any, bool) {
 	head, tail, nested := strings.Cut(path, ".")
 	v, ok := m[head]
@@ -124,8 +125,8 @@ func getPath(m map[string]any, path string) (any, bool) {
 	return getPath(inner, tail)
 }
 
-// setPath writes at a dotted path, making tables on the way. What stands in the
-// way and is no table is replaced.
+// setPath sets the value at a dotted path. It creates tables on the way and replaces
+// values that are no tables.
 func setPath(m map[string]any, path string, v any) {
 	head, tail, nested := strings.Cut(path, ".")
 	if !nested {
@@ -140,8 +141,8 @@ func setPath(m map[string]any, path string, v any) {
 	setPath(inner, tail, v)
 }
 
-// indexable says whether Kong's own code can follow a dotted path. A number or a
-// boolean on the way breaks it; a string does not, and has no fields.
+// indexable reports whether Kong can follow a dotted path. A number or a boolean on
+// the way breaks Kong. A string does not; it has no fields.
 func indexable(m map[string]any, path string) bool {
 	head, tail, nested := strings.Cut(path, ".")
 	if !nested {
@@ -156,7 +157,7 @@ func indexable(m map[string]any, path string) bool {
 	return true
 }
 
-// nonEmpty is Kong's notion of a value that counts as given.
+// nonEmpty reports whether Kong regards the value as set.
 func nonEmpty(v any) bool {
 	switch t := v.(type) {
 	case nil:
@@ -175,7 +176,7 @@ func sortedKeys(m map[string]any) []string {
 	return slices.SortedFunc(maps.Keys(m), compareKeys)
 }
 
-// compareKeys sorts indexes by number, before names.
+// compareKeys orders indexes by number, before names.
 func compareKeys(a, b string) int {
 	ai, aIndex := strings.CutPrefix(a, indexMark)
 	bi, bIndex := strings.CutPrefix(b, indexMark)
@@ -187,7 +188,7 @@ func compareKeys(a, b string) int {
 
 func equal(a, b any) bool { return reflect.DeepEqual(a, b) }
 
-// luaString prints a scalar as Lua's tostring does.
+// luaString formats a scalar as Lua's tostring does.
 func luaString(v any) string {
 	switch t := v.(type) {
 	case nil:
@@ -202,7 +203,7 @@ func luaString(v any) string {
 	return "table"
 }
 
-// luaNumber prints a number with C's %.14g.
+// luaNumber formats a number as C's %.14g does.
 func luaNumber(f float64) string {
 	s := strconv.FormatFloat(f, 'g', 14, 64)
 	mantissa, exp, ok := strings.Cut(s, "e")

@@ -7,22 +7,22 @@ import (
 
 // Violation is Kong's refusal of an entity, code 2 "schema violation".
 type Violation struct {
-	// Fields tells what is wrong, nested as Kong nests it: a string for a
-	// field, a map for a record, a list with nil holes for the elements of an
-	// array; the key "@entity" holds a list of messages of checks that span fields.
+	// Fields are the errors, nested as Kong nests them: a string for a field, a map
+	// for a record, a list with nil for the valid elements of an array. The key
+	// "@entity" has a list of the messages of entity checks.
 	Fields map[string]any
 
-	// Broken is set when Kong's own code fails on the entity, which it answers
-	// with 500 and no reason: a check that looks inside a number, or that wants to
-	// add to an error that is a text already.
+	// Broken is set if Kong's code fails on the entity. Kong answers 500 without a
+	// reason: a check that reads a field of a number, or that adds an error below a
+	// field that has a message already.
 	Broken bool
 }
 
 // brokenMark among collected errors makes the violation a broken one.
 const brokenMark = "\x00broken"
 
-// blame notes what is wrong with a field. It does not fit where there is a text.
-func blame(errs map[string]any, path string, what any) {
+// addError sets the error at a dotted path. Below a message it breaks Kong.
+func addError(errs map[string]any, path string, what any) {
 	head, tail, nested := strings.Cut(path, ".")
 	if !nested {
 		errs[head] = what
@@ -38,7 +38,7 @@ func blame(errs map[string]any, path string, what any) {
 		inner = map[string]any{}
 		errs[head] = inner
 	}
-	blame(inner, tail, what)
+	addError(inner, tail, what)
 }
 
 func broken(err any) bool {
@@ -51,9 +51,9 @@ func broken(err any) bool {
 	return false
 }
 
-// Message is the one-line form in Kong's answer: "schema violation (a.b: text)"
-// or "N schema violations (a; b; c)", checks first, then fields by name, and
-// what is nested deeper printed as a Lua table, as Kong 3.9.1 does.
+// Message is Kong's message: "schema violation (a.b: text)" or "N schema violations
+// (a; b; c)". Entity checks come first, then fields by name. Errors that are nested
+// deeper are formatted as a Lua table.
 func (v *Violation) Message() string {
 	if v.Broken {
 		return "broken"
@@ -88,7 +88,7 @@ func (v *Violation) fieldParts() []string {
 	return parts
 }
 
-// partsOf prints the errors of one top-level field.
+// partsOf formats the errors of one top-level field.
 func partsOf(name string, err any) []string {
 	var parts []string
 	switch t := err.(type) {
@@ -116,7 +116,7 @@ func leaf(err any) string {
 	return luaString(err)
 }
 
-// newViolation turns collected errors into a violation; nil when there are none.
+// newViolation returns the violation of the errors, nil if there are none.
 func newViolation(errs map[string]any) *Violation {
 	if len(errs) == 0 {
 		return nil
@@ -131,7 +131,7 @@ func newViolation(errs map[string]any) *Violation {
 	return &Violation{Fields: fields}
 }
 
-// unmark turns tables of errors keyed by index into lists with holes.
+// unmark converts tables of errors by index to lists with nil for valid elements.
 func unmark(err any) any {
 	m, ok := err.(map[string]any)
 	if !ok {

@@ -50,6 +50,8 @@ func options(args []string, stderr io.Writer) ([]kongtest.Option, error) {
 	listen := fs.String("listen", "127.0.0.1:8001", "loopback `address` to listen on")
 	dbless := fs.Bool("db-less", false, "be a Kong without a database")
 	version := fs.String("version-string", kongtest.DefaultVersion, "`version` to report")
+	perSecond := fs.Float64("rate-limit", 0, "`requests` a second to let through; more are answered 429 (0: no limit)")
+	burst := fs.Int("rate-burst", 5, "`requests` that may come at once under --rate-limit")
 	verbose := fs.Bool("v", false, "report every request on standard error")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -57,10 +59,13 @@ func options(args []string, stderr io.Writer) ([]kongtest.Option, error) {
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
+	if *perSecond < 0 || *burst < 1 {
+		return nil, errors.New("--rate-limit must not be negative, and --rate-burst at least 1")
+	}
 	if err := loopback(*listen); err != nil {
 		return nil, err
 	}
-	opts := []kongtest.Option{kongtest.WithListen(*listen), kongtest.WithVersion(*version)}
+	opts := []kongtest.Option{kongtest.WithListen(*listen), kongtest.WithVersion(*version), kongtest.WithRateLimit(*perSecond, *burst)}
 	if *dbless {
 		opts = append(opts, kongtest.WithDBLess())
 	}
@@ -70,19 +75,20 @@ func options(args []string, stderr io.Writer) ([]kongtest.Option, error) {
 	return opts, nil
 }
 
-// loopback refuses addresses that others can reach: there is no protection here.
+// loopback refuses addresses that other machines can reach: the stand-in has no
+// access control.
 func loopback(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return err
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("--listen %s: not a loopback address", addr)
+		return fmt.Errorf("--listen %s: not a loopback address; use 127.0.0.1 or localhost", addr)
 	}
 	return nil
 }
 
-// start turns New's panic, which is about the address, into an error.
+// start is New with an error instead of a panic.
 func start(opts []kongtest.Option) (srv *kongtest.Server, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,34 @@ func TestServesUntilStopped(t *testing.T) {
 	}
 }
 
+func TestRateLimit(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	out := make(lines)
+	code := make(chan int)
+	go func() {
+		code <- run(ctx, []string{"--listen", "127.0.0.1:0", "--rate-limit", "0.001", "--rate-burst", "2"}, out, io.Discard)
+	}()
+	url := <-out
+	var statuses []int
+	for range 3 {
+		resp, err := http.Get(url + "/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		statuses = append(statuses, resp.StatusCode)
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(statuses, []int{200, 200, 429}) {
+		t.Errorf("statuses %v", statuses)
+	}
+	cancel()
+	if c := <-code; c != 0 {
+		t.Errorf("exit code %d", c)
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -65,6 +94,8 @@ func TestRefuses(t *testing.T) {
 		{[]string{"--listen", "8001"}, 2, "missing port"},
 		{[]string{"extra"}, 2, "unexpected argument"},
 		{[]string{"--nope"}, 2, "flag provided but not defined"},
+		{[]string{"--rate-limit", "-1"}, 2, "--rate-limit must not be negative"},
+		{[]string{"--rate-limit", "1", "--rate-burst", "0"}, 2, "--rate-burst at least 1"},
 		{[]string{"--listen", taken}, 1, "address already in use"},
 		{[]string{"-h"}, 0, "loopback address"},
 	} {
