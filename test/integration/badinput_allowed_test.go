@@ -9,32 +9,33 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// tenantEnv is a story with a second namespace, whose bindings want the first one's gateway.
+// tenantEnv is an environment with a second namespace. Its bindings refer to the gateway in the
+// first one.
 type tenantEnv struct {
 	*testEnv
-	tenant string
+	tenantNamespace string
 }
 
 func newTenantEnv() tenantEnv {
 	GinkgoHelper()
 	env := newEnvWithoutOperator()
-	timed := tenantEnv{env, env.newNamespace(nil)}
+	tenant := tenantEnv{env, env.newNamespace(nil)}
 	env.startOperator()
 	env.waitForGateway()
-	return timed
+	return tenant
 }
 
-// tenantBinding is a binding of the tenant, not yet created.
-func (timed tenantEnv) tenantBinding(edit ...func(*v1alpha1.PluginBinding)) *v1alpha1.PluginBinding {
-	binding := timed.binding("limit", edit...)
-	binding.Namespace, binding.Spec.GatewayRef.Namespace = timed.tenant, timed.namespace
+// tenantBinding returns a binding in the tenant's namespace. It does not create it.
+func (tenant tenantEnv) tenantBinding(edit ...func(*v1alpha1.PluginBinding)) *v1alpha1.PluginBinding {
+	binding := tenant.binding("limit", edit...)
+	binding.Namespace, binding.Spec.GatewayRef.Namespace = tenant.tenantNamespace, tenant.namespace
 	return binding
 }
 
 // allowBindings sets the gateway's allowedBindings.
-func (timed tenantEnv) allowBindings(allowed *v1alpha1.AllowedBindings) {
+func (tenant tenantEnv) allowBindings(allowed *v1alpha1.AllowedBindings) {
 	GinkgoHelper()
-	change(timed.testEnv, timed.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Spec.AllowedBindings = allowed })
+	change(tenant.testEnv, tenant.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Spec.AllowedBindings = allowed })
 }
 
 func namespacesFrom(namespaces v1alpha1.FromNamespaces) *v1alpha1.BindingNamespaces {
@@ -48,62 +49,62 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 	}
 
 	It("is another namespace's binding, until the gateway allows all", func() {
-		timed := newTenantEnv()
-		unchanged := timed.snapshotKong()
-		binding := timed.tenantBinding()
-		timed.create(binding)
-		timed.expectCondition(binding, notAllowed("KongGateway "+timed.namespace+"/kong does not allow bindings from namespace "+timed.tenant, "see its spec.allowedBindings.namespaces"))
+		tenant := newTenantEnv()
+		unchanged := tenant.snapshotKong()
+		binding := tenant.tenantBinding()
+		tenant.create(binding)
+		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong does not allow bindings from namespace "+tenant.tenantNamespace, "see its spec.allowedBindings.namespaces"))
 		Expect(binding.Finalizers).To(BeEmpty(), "nothing to clean up after")
-		timed.expectNoStatusWrite(binding)
+		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
-		timed.waitUntilReady(binding)
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
+		tenant.waitUntilReady(binding)
 	})
 
 	It("is a binding of a namespace that the selector does not select, until it is labelled", func() {
-		timed := newTenantEnv()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: &v1alpha1.BindingNamespaces{
+		tenant := newTenantEnv()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: &v1alpha1.BindingNamespaces{
 			From:     v1alpha1.NamespacesFromSelector,
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"kong": "shared"}},
 		}})
-		unchanged := timed.snapshotKong()
-		binding := timed.tenantBinding()
-		timed.create(binding)
-		timed.expectCondition(binding, notAllowed("does not allow bindings from namespace "+timed.tenant, "spec.allowedBindings.namespaces"))
-		timed.expectNoStatusWrite(binding)
+		unchanged := tenant.snapshotKong()
+		binding := tenant.tenantBinding()
+		tenant.create(binding)
+		tenant.expectCondition(binding, notAllowed("does not allow bindings from namespace "+tenant.tenantNamespace, "spec.allowedBindings.namespaces"))
+		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
-		change(timed.testEnv, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: timed.tenant}}, func(namespace *corev1.Namespace) {
+		change(tenant.testEnv, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant.tenantNamespace}}, func(namespace *corev1.Namespace) {
 			namespace.Labels["kong"] = "shared"
 		})
-		timed.waitUntilReady(binding)
+		tenant.waitUntilReady(binding)
 	})
 
 	It("is a binding that it allowed before: its plugin stays as it was", func() {
-		timed := newTenantEnv()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
-		binding := timed.createReady(timed.tenantBinding())
-		unchanged := timed.snapshotKong()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: namespacesFrom(v1alpha1.NamespacesFromSame)})
-		timed.expectCondition(binding, notAllowed("does not allow bindings from namespace "+timed.tenant, "plugin "+string(binding.Status.PluginID)+" stays in Kong as it last was"))
-		timed.expectNoStatusWrite(binding)
+		tenant := newTenantEnv()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
+		binding := tenant.createReady(tenant.tenantBinding())
+		unchanged := tenant.snapshotKong()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: namespacesFrom(v1alpha1.NamespacesFromSame)})
+		tenant.expectCondition(binding, notAllowed("does not allow bindings from namespace "+tenant.tenantNamespace, "plugin "+string(binding.Status.PluginID)+" stays in Kong as it last was"))
+		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
-		Expect(k8s.Delete(timed.ctx, binding)).To(Succeed())
-		timed.waitUntilGone(binding)
-		Expect(timed.kong.Plugins()).To(BeEmpty())
+		Expect(k8s.Delete(tenant.ctx, binding)).To(Succeed())
+		tenant.waitUntilGone(binding)
+		Expect(tenant.kong.Plugins()).To(BeEmpty())
 	})
 
 	DescribeTable("is a plugin from another namespace",
 		func(allowed *v1alpha1.AllowedPlugins, edit ...func(*v1alpha1.PluginBinding)) {
-			timed := newTenantEnv()
-			timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, Plugins: allowed})
-			unchanged := timed.snapshotKong()
-			binding := timed.tenantBinding(edit...)
-			timed.create(binding)
-			timed.expectCondition(binding, notAllowed("KongGateway "+timed.namespace+"/kong does not allow the plugin "+string(binding.Spec.Plugin)+" from other namespaces", "see its spec.allowedBindings.plugins"))
-			timed.expectNoStatusWrite(binding)
+			tenant := newTenantEnv()
+			tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, Plugins: allowed})
+			unchanged := tenant.snapshotKong()
+			binding := tenant.tenantBinding(edit...)
+			tenant.create(binding)
+			tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong does not allow the plugin "+string(binding.Spec.Plugin)+" from other namespaces", "see its spec.allowedBindings.plugins"))
+			tenant.expectNoStatusWrite(binding)
 			unchanged()
 		},
 		Entry("that is not among those it allows", &v1alpha1.AllowedPlugins{Allow: []v1alpha1.PluginName{"key-auth", "cors"}}),
@@ -114,9 +115,9 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 	)
 
 	It("is not a plugin that runs code and is allowed by name", func() {
-		timed := newTenantEnv()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, Plugins: &v1alpha1.AllowedPlugins{Allow: []v1alpha1.PluginName{"pre-function"}}})
-		timed.createReady(timed.tenantBinding(withPlugin("pre-function", `{"access": ["return 1"]}`)))
+		tenant := newTenantEnv()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, Plugins: &v1alpha1.AllowedPlugins{Allow: []v1alpha1.PluginName{"pre-function"}}})
+		tenant.createReady(tenant.tenantBinding(withPlugin("pre-function", `{"access": ["return 1"]}`)))
 	})
 
 	It("is not a plugin that runs code in the gateway's own namespace", func() {
@@ -125,50 +126,50 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 	})
 
 	It("does not hold up the deletion of the gateway", func() {
-		timed := newTenantEnv()
-		binding := timed.tenantBinding()
-		timed.create(binding)
-		timed.expectCondition(binding, notAllowed("KongGateway "+timed.namespace+"/kong does not allow bindings"))
-		gw := timed.gateway("kong")
-		Expect(k8s.Delete(timed.ctx, gw)).To(Succeed())
-		timed.waitUntilGone(gw)
-		timed.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotFound})
+		tenant := newTenantEnv()
+		binding := tenant.tenantBinding()
+		tenant.create(binding)
+		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong does not allow bindings"))
+		gw := tenant.gateway("kong")
+		Expect(k8s.Delete(tenant.ctx, gw)).To(Succeed())
+		tenant.waitUntilGone(gw)
+		tenant.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotFound})
 	})
 
 	It("is code in the config of a plugin that is not allowed by name", func() {
 		const code = `{"path": "/tmp/log", "custom_fields_by_lua": {"x": "return 1"}}`
-		timed := newTenantEnv()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
-		unchanged := timed.snapshotKong()
-		binding := timed.tenantBinding(withPlugin("file-log", code))
-		timed.create(binding)
-		timed.expectCondition(binding, notAllowed("KongGateway "+timed.namespace+"/kong does not allow config.custom_fields_by_lua, which is code, from other namespaces", "have the plugin file-log allowed by name"))
-		timed.expectNoStatusWrite(binding)
+		tenant := newTenantEnv()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
+		unchanged := tenant.snapshotKong()
+		binding := tenant.tenantBinding(withPlugin("file-log", code))
+		tenant.create(binding)
+		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong does not allow config.custom_fields_by_lua, which is code, from other namespaces", "have the plugin file-log allowed by name"))
+		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, Plugins: &v1alpha1.AllowedPlugins{Allow: []v1alpha1.PluginName{"file-log"}}})
-		timed.waitUntilReady(binding)
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, Plugins: &v1alpha1.AllowedPlugins{Allow: []v1alpha1.PluginName{"file-log"}}})
+		tenant.waitUntilReady(binding)
 	})
 
 	It("is not code in the gateway's own namespace, nor a plugin that could have some", func() {
 		env := newTestEnv()
 		env.createReady(env.binding("code", withPlugin("file-log", `{"path": "/tmp/log", "custom_fields_by_lua": {"x": "return 1"}}`)))
-		timed := newTenantEnv()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
-		timed.createReady(timed.tenantBinding(withPlugin("file-log", `{"path": "/tmp/log", "custom_fields_by_lua": {}}`)))
+		tenant := newTenantEnv()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
+		tenant.createReady(tenant.tenantBinding(withPlugin("file-log", `{"path": "/tmp/log", "custom_fields_by_lua": {}}`)))
 	})
 
 	It("is a plugin for everyone's traffic from another namespace, until the gateway allows that", func() {
-		timed := newTenantEnv()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
-		unchanged := timed.snapshotKong()
-		binding := timed.tenantBinding(withScope(nil))
-		timed.create(binding)
-		timed.expectCondition(binding, notAllowed("KongGateway "+timed.namespace+"/kong does not allow plugins without a scope from other namespaces", "set spec.scope, or its spec.allowedBindings.globalScope"))
-		timed.expectNoStatusWrite(binding)
+		tenant := newTenantEnv()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all})
+		unchanged := tenant.snapshotKong()
+		binding := tenant.tenantBinding(withScope(nil))
+		tenant.create(binding)
+		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong does not allow plugins without a scope from other namespaces", "set spec.scope, or its spec.allowedBindings.globalScope"))
+		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, GlobalScope: true})
-		timed.waitUntilReady(binding)
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, GlobalScope: true})
+		tenant.waitUntilReady(binding)
 	})
 })

@@ -20,7 +20,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// createWithOddGateway makes the KongGateway odd, as edited, and a binding to it.
+// createWithOddGateway creates a KongGateway with an unusual spec, and a binding to it.
 func (env *testEnv) createWithOddGateway(edit func(*v1alpha1.KongGateway)) (*v1alpha1.KongGateway, *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	gw := env.gateway("odd")
@@ -30,12 +30,13 @@ func (env *testEnv) createWithOddGateway(edit func(*v1alpha1.KongGateway)) (*v1a
 	return gw, binding
 }
 
-// withAdminURL is a KongGateway with another adminURL.
+// withAdminURL sets the adminURL of a KongGateway.
 func withAdminURL(url string) func(*v1alpha1.KongGateway) {
 	return func(gw *v1alpha1.KongGateway) { gw.Spec.AdminURL = url }
 }
 
-// expectUnusableGateway checks a gateway that does not answer as it should, and what its binding says.
+// expectUnusableGateway checks the conditions of an unusable gateway and of its binding. The
+// gateway may recover by itself.
 func (env *testEnv) expectUnusableGateway(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want conditionMatch) {
 	GinkgoHelper()
 	env.expectGatewayCondition(gw, want)
@@ -48,7 +49,7 @@ func (env *testEnv) expectUnusableGateway(gw *v1alpha1.KongGateway, binding *v1a
 	env.expectNoGatewayStatusWrite(gw)
 }
 
-// expectRejectedGateway is unusable for a gateway that can never be used as it is.
+// expectRejectedGateway is expectUnusableGateway for a gateway whose spec or Kong must change.
 func (env *testEnv) expectRejectedGateway(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want conditionMatch) {
 	GinkgoHelper()
 	env.expectGatewayCondition(gw, want)
@@ -59,7 +60,7 @@ func (env *testEnv) expectRejectedGateway(gw *v1alpha1.KongGateway, binding *v1a
 	env.expectNoGatewayStatusWrite(gw)
 }
 
-// forbidSecrets stands in for an API server whose rules do not let the operator read Secrets.
+// forbidSecrets is an API server that does not permit the operator to read Secrets.
 type forbidSecrets struct{ client.Reader }
 
 func (r forbidSecrets) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {

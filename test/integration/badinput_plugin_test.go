@@ -9,7 +9,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// plantedSecret must not be seen anywhere but in its Secret.
+// plantedSecret must appear in its Secret only.
 const plantedSecret = "planted-9f8e7d6c5b"
 
 var _ = Describe("Bad input: the plugin and its config", func() {
@@ -42,7 +42,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 		})
 		Expect(binding.Status.PluginID).To(BeEmpty())
 		env.expectNoStatusWrite(binding)
-		Expect(env.countEvents(binding, v1alpha1.ReasonRejected)).To(Equal(1))
+		Expect(env.eventNotes(binding, v1alpha1.ReasonRejected)).To(HaveLen(1))
 		unchanged()
 
 		change(env, binding, withPlugin("rate-limiting", `{"minute": 5, "policy": "local"}`))

@@ -7,7 +7,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// withCA is a KongGateway whose authority is in the Secret ca.
+// withCA makes a KongGateway trust the authority in the Secret ca.
 func withCA(edit ...func(*v1alpha1.GatewayTLS)) func(*v1alpha1.KongGateway) {
 	return func(gw *v1alpha1.KongGateway) {
 		gw.Spec.TLS = &v1alpha1.GatewayTLS{CASecretRef: &v1alpha1.CASecretRef{Name: "ca"}}
@@ -31,7 +31,7 @@ var _ = Describe("Bad input: the gateway's certificates", func() {
 	failed := func(says ...string) conditionMatch {
 		return conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonTLSFailed, contains: append(says, "check spec.tls")}
 	}
-	// over is a story with a Kong that serves https for the hosts.
+	// over creates an environment with a Kong that serves HTTPS for the hosts.
 	over := func(ours authority, hosts ...string) *testEnv {
 		certificate, _ := ours.issue(hosts...)
 		env := newEnvWithoutOperator(kongtest.WithTLS(certificate))

@@ -110,8 +110,7 @@ var _ = Describe("managementPolicy Observe, in sync", func() {
 	})
 })
 
-// A backup that was restored without status is looked at under Observe before anything is
-// trusted to it.
+// After a restore without status, a user first lets the operator observe only.
 var _ = Describe("A plugin of a restored binding that only observes", func() {
 	It("is left too when that binding is deleted, although its ID was not recorded again", func() {
 		env := newTestEnv()

@@ -19,7 +19,7 @@ var _ = Describe("A value from a Secret", func() {
 			withPlugin("rate-limiting", `{"minute": 5, "policy": "redis", "redis": {"host": "redis.orders"}}`),
 			withConfigPatch("/redis/password", "redis", "password"),
 			func(b *v1alpha1.PluginBinding) { b.Spec.DeletionPolicy = v1alpha1.OrphanPlugin }))
-		Expect(env.kongPlugin(binding)["config"].(map[string]any)["redis"]).To(HaveKeyWithValue("password", plantedSecret), "or the story tells nothing")
+		Expect(env.kongPlugin(binding)["config"].(map[string]any)["redis"]).To(HaveKeyWithValue("password", plantedSecret), "or the spec proves nothing")
 
 		mend := env.refusePuts(http.StatusBadRequest, fmt.Sprintf(
 			`{"message":"schema violation (config.redis.password: %[1]s is too short)","fields":{"config":{"redis":{"password":"%[1]s is too short"}}},"name":"schema violation","code":2}`, plantedSecret))

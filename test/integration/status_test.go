@@ -12,8 +12,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// dropConnections has every connection to Kong cut, and waits until the gateway is known not to
-// answer. Somebody has to look for that: the binding does.
+// dropConnections closes every connection to Kong, and waits until the gateway is unreachable.
+// A failed reconcile of the binding makes the operator probe it.
 func (env *testEnv) dropConnections(binding *v1alpha1.PluginBinding) (mend func()) {
 	GinkgoHelper()
 	mend = env.kong.Inject(kongtest.Fault{Kind: kongtest.DropBefore})
