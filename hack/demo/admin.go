@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// userAgent tells the demo's own requests from the operator's.
+// userAgent distinguishes the demo's requests from the operator's.
 const userAgent = "kong-plugin-operator-demo"
 
 // errNotFound is Kong's 404.
@@ -43,7 +43,7 @@ func (e entity) tags() []string {
 	return tags
 }
 
-// tagValue is the value of the tag prefix:value.
+// tagValue returns the value of the tag prefix:value.
 func (e entity) tagValue(prefix string) string {
 	for _, tag := range e.tags() {
 		if value, found := strings.CutPrefix(tag, prefix+":"); found {
@@ -53,8 +53,8 @@ func (e entity) tagValue(prefix string) string {
 	return ""
 }
 
-// canonical is the entity as text that is equal for equal entities: Kong answers the
-// elements of a set in random order.
+// canonical returns a text that is equal for equal entities. Kong returns the elements of a set
+// in random order.
 func (e entity) canonical() string {
 	text, err := json.Marshal(ordered(map[string]any(e)))
 	if err != nil {
@@ -80,7 +80,7 @@ func ordered(v any) any {
 	}
 }
 
-// admin speaks to an Admin API as a person with curl would.
+// admin is a client of the Admin API, like a person with curl.
 type admin struct {
 	url  string
 	http *http.Client
@@ -90,7 +90,7 @@ func newAdmin(base string) *admin {
 	return &admin{url: strings.TrimRight(base, "/"), http: &http.Client{Timeout: 10 * time.Second}}
 }
 
-// do sends a request and reads the answer into out, unless that is nil.
+// do sends a request and decodes the response into out, unless out is nil.
 func (a *admin) do(ctx context.Context, method, path string, body, out any) error {
 	sent, err := json.Marshal(body)
 	if err != nil {
@@ -141,7 +141,7 @@ func (a *admin) get(ctx context.Context, path string) (entity, error) {
 	return e, err
 }
 
-// list reads all pages of a list, of what bears all the tags.
+// list reads all pages of a list of the entities that have all these tags.
 func (a *admin) list(ctx context.Context, path string, tags ...string) ([]entity, error) {
 	query := url.Values{"size": {"1000"}}
 	if len(tags) > 0 {
@@ -164,7 +164,7 @@ func (a *admin) list(ctx context.Context, path string, tags ...string) ([]entity
 	}
 }
 
-// withoutTimestamps is the entity without the times of its writes.
+// withoutTimestamps returns the entity without created_at and updated_at.
 func (e entity) withoutTimestamps() entity {
 	out := maps.Clone(e)
 	delete(out, "created_at")

@@ -16,7 +16,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// list lists bindings, and notes the plugin IDs that are new.
+// list lists bindings, and remembers the plugin IDs that are new.
 func (s *walkthrough) list(ctx context.Context, opts ...client.ListOption) ([]v1alpha1.PluginBinding, error) {
 	bindings, err := s.cluster.bindings(ctx, opts...)
 	for i := range bindings {
@@ -30,7 +30,7 @@ func (s *walkthrough) list(ctx context.Context, opts ...client.ListOption) ([]v1
 
 func hasID(b *v1alpha1.PluginBinding) bool { return b.Status.PluginID != "" }
 
-// ready reports whether the binding is Ready, as far as its present spec goes.
+// ready reports whether the current generation of the binding is Ready.
 func ready(b *v1alpha1.PluginBinding) bool {
 	condition := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
 	return condition != nil && condition.Status == metav1.ConditionTrue && condition.ObservedGeneration == b.Generation
@@ -46,8 +46,8 @@ func count(bindings []v1alpha1.PluginBinding, is func(*v1alpha1.PluginBinding) b
 	return n
 }
 
-// allBindingsReady complains of bindings that are not Ready, except the one that is
-// not meant to be.
+// allBindingsReady returns an error for bindings that are not Ready. The binding with the
+// conflict does not count.
 func (s *walkthrough) allBindingsReady(ctx context.Context) error {
 	bindings, err := s.list(ctx)
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *walkthrough) allBindingsReady(ctx context.Context) error {
 	return nil
 }
 
-// readySummary is what the summary condition says.
+// readySummary returns the reason and message of Ready.
 func readySummary(b *v1alpha1.PluginBinding) string {
 	condition := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionReady)
 	if condition == nil {
@@ -77,8 +77,8 @@ func readySummary(b *v1alpha1.PluginBinding) string {
 	return fmt.Sprintf("(%s: %s)", condition.Reason, condition.Message)
 }
 
-// idsMatchKong complains of bindings whose plugin in Kong, found by its instance name, has
-// another ID than their status.
+// idsMatchKong returns an error for bindings whose status has another ID than their plugin in
+// Kong. It finds the plugin by its instance name.
 func (s *walkthrough) idsMatchKong(ctx context.Context, bindings []v1alpha1.PluginBinding) error {
 	var errs []error
 	for i := range bindings {
@@ -99,8 +99,7 @@ func (s *walkthrough) instanceName(b *v1alpha1.PluginBinding) string {
 	return identity.Binding{Cluster: s.kong.clusterID, Namespace: b.Namespace, Name: b.Name}.InstanceName()
 }
 
-// cartPlugins are the IDs of the plugins that Kong has for the ten bindings, by the name
-// of the binding.
+// cartPlugins returns the IDs of the plugins in Kong by the name of their binding.
 func (s *walkthrough) cartPlugins(ctx context.Context) (map[string]string, error) {
 	plugins, err := s.kong.owned(ctx, cartNamespace)
 	ids := make(map[string]string, len(plugins))
@@ -110,7 +109,7 @@ func (s *walkthrough) cartPlugins(ctx context.Context) (map[string]string, error
 	return ids, err
 }
 
-// recorded are the IDs that the statuses of the ten bindings hold, by name.
+// recorded returns the plugin IDs in the status of the ten bindings, by name.
 func (s *walkthrough) recorded(ctx context.Context) (map[string]string, error) {
 	bindings, err := s.list(ctx, client.InNamespace(cartNamespace))
 	ids := map[string]string{}
@@ -122,8 +121,8 @@ func (s *walkthrough) recorded(ctx context.Context) (map[string]string, error) {
 	return ids, err
 }
 
-// onePluginEach complains unless Kong has one plugin for each of the ten bindings, on a
-// route of its own.
+// onePluginEach checks that Kong has one plugin for each of the ten bindings, each on a route
+// of its own.
 func (s *walkthrough) onePluginEach(ctx context.Context) error {
 	plugins, err := s.kong.owned(ctx, cartNamespace)
 	if err != nil {
@@ -135,13 +134,13 @@ func (s *walkthrough) onePluginEach(ctx context.Context) error {
 		names[plugin.tagValue("k8s-name")], routes[entity(route).id()] = true, true
 	}
 	if len(plugins) != cartCount || len(names) != cartCount || len(routes) != cartCount {
-		return fmt.Errorf("%d plugins are in Kong, for %d bindings on %d routes", len(plugins), len(names), len(routes))
+		return fmt.Errorf("Kong has %d plugins, for %d bindings on %d routes", len(plugins), len(names), len(routes))
 	}
 	return nil
 }
 
-// idsUnchanged complains of plugins that are no longer under the ID they had, or whose
-// binding holds another one.
+// idsUnchanged returns an error for plugins that have another ID than before, or whose binding
+// records another one.
 func (s *walkthrough) idsUnchanged(ctx context.Context, had map[string]string) error {
 	inKong, err := s.cartPlugins(ctx)
 	if err != nil {
@@ -151,13 +150,13 @@ func (s *walkthrough) idsUnchanged(ctx context.Context, had map[string]string) e
 	errs := []error{err}
 	for _, name := range slices.Sorted(maps.Keys(had)) {
 		if id := had[name]; inKong[name] != id || recorded[name] != id {
-			errs = append(errs, fmt.Errorf("%s had %s; now Kong has %q and the status %q", name, id, inKong[name], recorded[name]))
+			errs = append(errs, fmt.Errorf("%s had %s; now Kong has %q and the status has %q", name, id, inKong[name], recorded[name]))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// unrecorded are the names whose plugin is in Kong and whose status has no ID.
+// unrecorded returns the names of bindings with a plugin in Kong and no ID in their status.
 func unrecorded(inKong, recorded map[string]string) []string {
 	var names []string
 	for name := range inKong {
@@ -169,7 +168,7 @@ func unrecorded(inKong, recorded map[string]string) []string {
 	return names
 }
 
-// recovered complains of bindings that do not say that their ID was found in Kong.
+// recovered checks that the bindings report that their ID was found in Kong.
 func (s *walkthrough) recovered(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
@@ -182,7 +181,7 @@ func (s *walkthrough) recovered(ctx context.Context, names []string) error {
 	return errors.Join(errs...)
 }
 
-// pluginOf is the plugin of a binding, with the ID in the binding's status.
+// pluginOf returns the plugin of a binding and its recorded ID.
 func (s *walkthrough) pluginOf(ctx context.Context, key client.ObjectKey) (string, entity, error) {
 	b, err := s.cluster.binding(ctx, key)
 	if err != nil {
@@ -195,19 +194,19 @@ func (s *walkthrough) pluginOf(ctx context.Context, key client.ObjectKey) (strin
 	return string(b.Status.PluginID), plugin, err
 }
 
-// pluginEquals complains when the plugin of that ID is not what it was, its times apart.
+// pluginEquals checks that the plugin with that ID is what it was, apart from timestamps.
 func (s *walkthrough) pluginEquals(ctx context.Context, id string, was entity) error {
 	is, err := s.kong.get(ctx, "/plugins/"+id)
 	if err != nil {
 		return err
 	}
 	if is, was := is.withoutTimestamps().canonical(), was.withoutTimestamps().canonical(); is != was {
-		return fmt.Errorf("it was %s\n and is %s", was, is)
+		return fmt.Errorf("the plugin was %s\nand is %s", was, is)
 	}
 	return nil
 }
 
-// conflictReported complains unless the binding reports the conflict with that plugin.
+// conflictReported checks that the binding reports the conflict with that plugin.
 func (s *walkthrough) conflictReported(ctx context.Context, key client.ObjectKey, pluginID string) error {
 	b, err := s.cluster.binding(ctx, key)
 	if err != nil {
@@ -216,23 +215,23 @@ func (s *walkthrough) conflictReported(ctx context.Context, key client.ObjectKey
 	condition := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionProgrammed)
 	switch {
 	case condition == nil:
-		return errors.New("there is no condition Programmed")
+		return errors.New("there is no Programmed condition")
 	case condition.Status != metav1.ConditionFalse || condition.Reason != v1alpha1.ReasonConflict || !strings.Contains(condition.Message, pluginID):
-		return fmt.Errorf("the condition Programmed is %s, its reason %s, its message: %s", condition.Status, condition.Reason, condition.Message)
+		return fmt.Errorf("Programmed is %s, reason %s: %s", condition.Status, condition.Reason, condition.Message)
 	case hasID(b):
 		return fmt.Errorf("status.pluginID is %s", b.Status.PluginID)
 	}
 	return nil
 }
 
-// pluginUnchanged says how the plugin differs from what it was, and what else was written.
+// pluginUnchanged checks that the plugin is what it was, and that nothing else was written.
 func (s *walkthrough) pluginUnchanged(ctx context.Context, was entity, watched func(context.Context) (observation, error)) error {
 	is, err := s.kong.get(ctx, "/plugins/"+was.id())
 	if err != nil {
 		return err
 	}
 	if is.canonical() != was.canonical() {
-		return fmt.Errorf("it was %s\n and is %s", was.canonical(), is.canonical())
+		return fmt.Errorf("the plugin was %s\nand is %s", was.canonical(), is.canonical())
 	}
 	seen, err := watched(ctx)
 	if err != nil {
@@ -241,7 +240,7 @@ func (s *walkthrough) pluginUnchanged(ctx context.Context, was entity, watched f
 	return seen.anyWrite()
 }
 
-// idsNeverChanged complains of bindings with another ID than they first had.
+// idsNeverChanged returns an error for bindings with another ID than their first one.
 func (s *walkthrough) idsNeverChanged(bindings []v1alpha1.PluginBinding) error {
 	now := map[client.ObjectKey]string{}
 	for i := range bindings {
@@ -256,13 +255,13 @@ func (s *walkthrough) idsNeverChanged(bindings []v1alpha1.PluginBinding) error {
 	return errors.Join(errs...)
 }
 
-// expectError complains unless err is the expected one.
+// expectError returns an error unless err is the expected one.
 func expectError(expected, err error) error {
 	switch {
 	case errors.Is(err, expected):
 		return nil
 	case err == nil:
-		return errors.New("it is there")
+		return errors.New("it still exists")
 	default:
 		return err
 	}

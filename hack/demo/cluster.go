@@ -32,7 +32,7 @@ func newCluster(dir string) *cluster {
 		kubeconfig: filepath.Join(dir, "kubeconfig"),
 		cache:      filepath.Join(dir, "kubectl-cache"),
 		env: &envtest.Environment{
-			// Whatever the environment says: never the cluster of the user's kubeconfig.
+			// Never use the cluster of the user's kubeconfig, whatever the environment says.
 			UseExistingCluster:       new(false),
 			CRDDirectoryPaths:        []string{filepath.Join("config", "crd", "bases")},
 			ErrorIfCRDPathMissing:    true,
@@ -79,7 +79,7 @@ func (c *cluster) kubectl(ctx context.Context, stdin string, args ...string) (st
 	return stdout.String(), nil
 }
 
-// bindings are all PluginBindings, or those of a namespace.
+// bindings lists all PluginBindings, or those of a namespace.
 func (c *cluster) bindings(ctx context.Context, opts ...client.ListOption) ([]v1alpha1.PluginBinding, error) {
 	var list v1alpha1.PluginBindingList
 	err := c.List(ctx, &list, opts...)

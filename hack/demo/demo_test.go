@@ -39,7 +39,7 @@ func parse(t *testing.T, text string) entity {
 	return e
 }
 
-func TestCanonicalIgnoresTheOrderOfSetsAndNothingElse(t *testing.T) {
+func TestCanonicalIgnoresOnlyTheOrderOfSets(t *testing.T) {
 	one := parse(t, `{"id":"1","protocols":["http","https"],"config":{"minute":5,"list":[{"a":1},{"b":2}]}}`)
 	same := parse(t, `{"config":{"list":[{"b":2},{"a":1}],"minute":5},"protocols":["https","http"],"id":"1"}`)
 	other := parse(t, `{"id":"1","protocols":["http","https"],"config":{"minute":6,"list":[{"a":1},{"b":2}]}}`)
@@ -51,7 +51,7 @@ func TestCanonicalIgnoresTheOrderOfSetsAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestDifferenceTellsWhatBecameOfPlugins(t *testing.T) {
+func TestDifferenceListsChangedPlugins(t *testing.T) {
 	before := map[string]entity{"a": {"id": "a", "updated_at": 1.0}, "b": {"id": "b"}, "c": {"id": "c"}}
 	after := map[string]entity{"a": {"id": "a", "updated_at": 2.0}, "b": {"id": "b"}, "d": {"id": "d"}}
 	got := map[string]string{}
@@ -63,7 +63,7 @@ func TestDifferenceTellsWhatBecameOfPlugins(t *testing.T) {
 	}
 }
 
-func TestTellerCountsClaims(t *testing.T) {
+func TestPrinterCountsChecks(t *testing.T) {
 	var out strings.Builder
 	tell := &printer{out: &out, failureContext: func() string { return "the last line" }}
 	tell.checkf(nil, "this holds")
@@ -77,8 +77,8 @@ func TestTellerCountsClaims(t *testing.T) {
 	}
 }
 
-// The stand-in tells the demo's own requests from the operator's.
-func TestStandInWatchesTheOperator(t *testing.T) {
+// The stand-in distinguishes the demo's requests from the operator's.
+func TestStandInObservesTheOperator(t *testing.T) {
 	s := newStandIn()
 	defer s.shutdown()
 	demo := newAdmin(s.URL())

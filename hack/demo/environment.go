@@ -11,25 +11,25 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// teardownTimeout is how long taking everything down may take, part by part.
+// teardownTimeout is the timeout for each part of the teardown.
 const teardownTimeout = 30 * time.Second
 
-// environment is what the story plays on: a cluster, a Kong, and the operator between them.
+// environment is what the demo runs in: a cluster, a Kong, and the operator between them.
 type environment struct {
 	options
 	out      *printer
-	dir      string // everything that is written down is in here, and goes with it
+	dir      string // all files; removed at the end
 	cluster  *cluster
 	kong     *kong
 	operator *operator
 }
 
-// setUp starts everything. After an error, tearDown clears away what was started.
+// setUp starts everything. After an error, tearDown stops what was started.
 func (s *environment) setUp(ctx context.Context) error {
 	if err := s.checkFiles(); err != nil {
 		return err
 	}
-	s.out.line(s.out.paint(bold, "The operator at work. What bears a ✓ was checked."))
+	s.out.line(s.out.paint(bold, "The operator at work. A ✓ marks a check that passed."))
 	s.out.line("")
 	if err := s.makeDir(); err != nil {
 		return err
@@ -61,8 +61,8 @@ func (s *environment) checkFiles() error {
 	}
 	for path, hint := range map[string]string{
 		"config/crd/bases": "run this from the root of the repository",
-		s.manager:          "`make build` makes it",
-		filepath.Join(s.assets, "kube-apiserver"): "KUBEBUILDER_ASSETS is to be the directory that hack/envtest.sh prints",
+		s.manager:          "run `make build`",
+		filepath.Join(s.assets, "kube-apiserver"): "set KUBEBUILDER_ASSETS to the directory that hack/envtest.sh prints",
 	} {
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("%s is missing: %s", path, hint)
@@ -71,7 +71,7 @@ func (s *environment) checkFiles() error {
 	return nil
 }
 
-// makeDir makes the directory, and has the API server's and etcd's in it too.
+// makeDir creates the directory. The API server and etcd keep their data in it too.
 func (s *environment) makeDir() error {
 	dir, err := os.MkdirTemp("", "kong-plugin-operator-demo-")
 	if err != nil {
@@ -81,8 +81,8 @@ func (s *environment) makeDir() error {
 	return os.Setenv("TMPDIR", dir)
 }
 
-// tearDown stops what runs and removes what was made, last things first. Its context is
-// not the story's, which may have been cancelled.
+// tearDown stops and removes everything, in reverse order. It takes a context that an interrupt
+// does not cancel.
 func (s *environment) tearDown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, teardownTimeout)
 	defer cancel()
@@ -102,8 +102,7 @@ func (s *environment) tearDown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// eventually looks until check has nothing to complain about, and returns its last
-// complaint if that does not come within the time.
+// eventually calls check until it returns nil. After the timeout it returns the last error.
 func (s *environment) eventually(ctx context.Context, within time.Duration, check func(context.Context) error) error {
 	return s.eventuallyEvery(ctx, 100*time.Millisecond, within, check)
 }

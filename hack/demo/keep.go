@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// keep applies the samples and leaves everything running until somebody ends it.
+// keep applies the samples and leaves everything running until the user stops it.
 func keep(ctx context.Context, s *environment) error {
 	t := newWalkthrough(s)
-	s.out.step("Bindings become plugins, and show their IDs")
+	s.out.step("The operator creates the plugins of bindings and records their IDs")
 	if err := t.applyBindings(ctx); err != nil {
 		return err
 	}
-	s.out.step("Now you")
+	s.out.step("Your turn")
 	s.out.sayf("%s", s.guide())
 	select {
 	case <-ctx.Done():
@@ -23,9 +23,9 @@ func keep(ctx context.Context, s *environment) error {
 	}
 }
 
-// guide says how to use what is running.
+// guide explains how to use what is running.
 func (s *environment) guide() string {
-	return fmt.Sprintf(`Everything stays up until Ctrl-C, and then goes, with what is in it.
+	return fmt.Sprintf(`Everything keeps running until Ctrl-C, and is then removed.
 The operator's log: %[1]s
 
 In another terminal:
@@ -41,12 +41,12 @@ In another terminal:
   # change a binding: the plugin changes, its ID does not
   kubectl patch pluginbinding -n kong-demo orders-rate-limit --type=merge -p '{"spec":{"config":{"minute":30}}}'
 
-  # delete the plugin behind the operator's back: within ten seconds it is back under its ID
+  # delete the plugin in Kong: within ten seconds it is back with the same ID
   ID=$(kubectl get pluginbinding -n kong-demo orders-rate-limit -o jsonpath={.status.pluginID})
   curl -i -X DELETE $KONG/plugins/$ID
   curl -s $KONG/plugins/$ID
 
-  # delete the binding: its plugin goes with it
+  # delete the binding: the operator deletes its plugin
   kubectl delete pluginbinding -n kong-demo orders-rate-limit
 `, s.operator.logFile, s.cluster.kubeconfig, s.assets, s.kong.url)
 }

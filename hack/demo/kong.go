@@ -18,28 +18,29 @@ type kong struct {
 	observer
 	clusterID string
 	version   string
-	created   []string        // paths of the entities the demo made, in that order
-	existing  map[string]bool // IDs of the plugins that were there before it
+	created   []string        // paths of the entities that the demo created, in order
+	existing  map[string]bool // IDs of the plugins that existed before
 }
 
-// observer is what only the side of Kong can do or tell.
+// observer covers the differences between the stand-in and a real Kong.
 type observer interface {
-	// name says what kind of Kong this is.
+	// name describes this kind of Kong.
 	name() string
-	// stall makes creates hang, so that the operator can be killed amid them, and says
-	// after how many to do it. The requests that hang are given up with undo.
+	// stallCreates makes creates hang, so that the operator can be killed during them. It
+	// returns how many plugins Kong has by then. undo releases the requests.
 	stallCreates() (after int, undo func())
-	// watch begins to watch the operator. What it returns tells what was seen since.
+	// watch starts to observe the operator. The function that it returns reports what was
+	// observed since.
 	watch(ctx context.Context) (func(ctx context.Context) (observation, error), error)
-	// conflicts is how often the operator was answered 409 so far; -1 if nobody knows.
+	// conflicts returns how often Kong has answered 409 to the operator, or -1 if unknown.
 	conflicts() int
-	// keepsPlugins says whether this Kong lives on after the demo.
+	// persistent reports whether this Kong outlives the demo.
 	persistent() bool
 	shutdown()
 }
 
-// openKong starts the stand-in, or looks at the real gateway, and puts the services,
-// routes and consumers there that the samples speak of.
+// openKong starts the stand-in, or checks the real gateway. It creates the services, routes and
+// consumers of the samples.
 func openKong(ctx context.Context, o options) (*kong, error) {
 	k := &kong{existing: map[string]bool{}}
 	if o.kongURL == "" {
@@ -47,8 +48,8 @@ func openKong(ctx context.Context, o options) (*kong, error) {
 		k.admin, k.observer, k.clusterID = newAdmin(standIn.URL()), standIn, "demo"
 	} else {
 		k.admin = newAdmin(o.kongURL)
-		// A name of its own: the next demo on this Kong must not take this one's plugins
-		// for its own.
+		// A cluster ID of its own. Otherwise the next demo on this Kong would take over the
+		// plugins of this one.
 		k.observer, k.clusterID = realGateway{k.admin}, "demo-"+strings.ToLower(rand.Text()[:8])
 	}
 	if err := k.inspect(ctx, o.force); err != nil {
@@ -63,7 +64,7 @@ func openKong(ctx context.Context, o options) (*kong, error) {
 
 func (k *kong) String() string { return fmt.Sprintf("%s (%s, version %s)", k.url, k.name(), k.version) }
 
-// inspect refuses a Kong that the demo cannot or should not use.
+// inspect rejects a Kong that the demo cannot or should not use.
 func (k *kong) inspect(ctx context.Context, force bool) error {
 	root, err := k.get(ctx, "/")
 	if err != nil {
@@ -71,7 +72,7 @@ func (k *kong) inspect(ctx context.Context, force bool) error {
 	}
 	configuration, _ := root["configuration"].(map[string]any)
 	if database := entity(configuration).text("database"); database == "" || database == "off" {
-		return fmt.Errorf("%s is no Kong in DB mode (database %q)", k.url, database)
+		return fmt.Errorf("%s is not a Kong with a database (database %q)", k.url, database)
 	}
 	k.version = root.text("version")
 	var found []string
@@ -90,18 +91,18 @@ func (k *kong) inspect(ctx context.Context, force bool) error {
 		}
 	}
 	if len(found) > 0 && !force {
-		return fmt.Errorf("%s is not empty (%s). The demo adds a global plugin and others; take a Kong that nobody uses, or set DEMO_FORCE=1",
+		return fmt.Errorf("%s is not empty (%s). The demo adds plugins, also a global one. Use a Kong that nobody else uses, or set DEMO_FORCE=1",
 			k.url, strings.Join(found, ", "))
 	}
 	return nil
 }
 
-// cartCount is the number of routes /cart/..., each of which gets a binding.
+// cartCount is the number of routes /cart/... . Each of them gets a binding.
 const cartCount = 10
 
 func cartName(i int) string { return fmt.Sprintf("cart-%02d", i) }
 
-// seed puts there what other people manage in Kong.
+// seed creates the entities that other people manage in Kong.
 func (k *kong) seed(ctx context.Context) error {
 	for _, service := range []string{"orders", "payments", "cart"} {
 		if err := k.ensure(ctx, "services", service, entity{"name": service, "url": "http://" + service + ".internal:8080"}); err != nil {
@@ -129,7 +130,7 @@ func (k *kong) seed(ctx context.Context) error {
 	return nil
 }
 
-// ensure makes an entity unless it is there.
+// ensure creates an entity unless it exists.
 func (k *kong) ensure(ctx context.Context, kind, name string, body entity) error {
 	_, err := k.get(ctx, "/"+kind+"/"+name)
 	if !errors.Is(err, errNotFound) {
@@ -139,7 +140,7 @@ func (k *kong) ensure(ctx context.Context, kind, name string, body entity) error
 	return err
 }
 
-// create makes an entity, to be removed at the end.
+// create creates an entity. The demo removes it at the end.
 func (k *kong) create(ctx context.Context, kind string, body entity) (entity, error) {
 	var made entity
 	if err := k.do(ctx, http.MethodPost, "/"+kind, body, &made); err != nil {
@@ -149,7 +150,7 @@ func (k *kong) create(ctx context.Context, kind string, body entity) (entity, er
 	return made, nil
 }
 
-// owned are the plugins of this demo's bindings, or of those in one namespace.
+// owned returns the plugins of this demo's bindings, or of those in some namespaces.
 func (k *kong) owned(ctx context.Context, namespaces ...string) ([]entity, error) {
 	tags := identity.ClusterTags(k.clusterID)
 	for _, namespace := range namespaces {
@@ -158,7 +159,7 @@ func (k *kong) owned(ctx context.Context, namespaces ...string) ([]entity, error
 	return k.list(ctx, "/plugins", tags...)
 }
 
-// close removes what the demo made from a Kong that lives on.
+// close removes what the demo created from a Kong that outlives it.
 func (k *kong) close(ctx context.Context) error {
 	defer k.shutdown()
 	if !k.persistent() {

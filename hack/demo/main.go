@@ -1,9 +1,8 @@
-// Command demo shows the operator at work, with nothing but this checkout: it starts a
-// Kubernetes API server and a stand-in for Kong's Admin API (or uses a real gateway),
-// runs the operator's binary between the two, and tells what becomes of the plugins
-// while the operator is killed, Kong is changed behind its back, and the operator is
-// upgraded. It exits with 1 when something did not happen as told, and leaves nothing
-// behind.
+// Command demo shows the operator at work, with nothing but this checkout. It starts a
+// Kubernetes API server and a stand-in for Kong's Admin API (or uses a real gateway), and runs
+// the operator's binary between the two. It shows what happens to the plugins while the
+// operator is killed, somebody changes Kong directly, and the operator is upgraded. It exits
+// with 1 if a check fails, and leaves nothing behind.
 //
 // Run it with make demo; make run is the same with --keep.
 package main
@@ -51,7 +50,7 @@ func usage() {
 
 Environment:
   KUBEBUILDER_ASSETS  directory with etcd, kube-apiserver and kubectl (make sets it)
-  KONG_ADMIN_URL      Admin API of a real Kong to use instead of the stand-in; it has to be empty
+  KONG_ADMIN_URL      Admin API of a real Kong to use instead of the stand-in; it must be empty
   DEMO_FORCE=1        use that Kong although it is not empty
   NO_COLOR            no colours
 
@@ -80,14 +79,14 @@ func run(o options) int {
 	return 0
 }
 
-// runDemo sets the stage, plays on it and clears it away, whatever happens.
+// runDemo sets up the environment, runs the demo in it and tears it down.
 func runDemo(ctx context.Context, o options, tell *printer) (err error) {
 	s := &environment{options: o, out: tell}
 	defer func() { err = errors.Join(err, s.tearDown(context.WithoutCancel(ctx))) }()
 	if err := runIn(ctx, s); ctx.Err() == nil {
 		return err
 	} else if err != nil {
-		return errors.New("interrupted") // whatever was under way failed because of that
+		return errors.New("interrupted") // the interrupt caused the error
 	}
 	return nil
 }
@@ -107,10 +106,10 @@ func runIn(ctx context.Context, s *environment) error {
 	return nil
 }
 
-// untilStopped is done when somebody wants the demo to end. A reader of its output that
-// goes away counts (a write to a closed pipe would end the process at once, and leave
-// an API server behind), and so does the end of whoever started it: go run does not
-// pass a SIGTERM on.
+// untilStopped returns a context that ends when the demo should stop. Besides signals there are
+// two such events. One is that the reader of the output goes away: a write to a closed pipe
+// would end the process immediately and leave an API server behind. The other is the end of the
+// parent process: go run does not forward SIGTERM.
 func untilStopped() (context.Context, context.CancelFunc) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE}
 	if !signal.Ignored(syscall.SIGHUP) {

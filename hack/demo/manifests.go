@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	// cartNamespace is where the story's own bindings are.
+	// cartNamespace is the namespace of the bindings that the demo adds to the samples.
 	cartNamespace = "cart"
-	// handMade is the binding whose place a plugin made by hand has taken.
+	// conflictBinding is the binding in whose place somebody has created a plugin.
 	conflictBinding = "cart-service"
 )
 
-// cartManifest is the namespace of a team that may use the samples' gateway, and a
+// cartManifest declares the namespace of a team that may use the samples' gateway, and a
 // binding for each of its routes.
 func cartManifest() string {
 	var b strings.Builder
@@ -29,7 +29,7 @@ metadata:
 	return b.String()
 }
 
-// rateLimit is a binding of a rate limit of 100 a minute.
+// rateLimit declares a binding with a rate limit of 100 a minute.
 func rateLimit(name, kind, scope string) string {
 	return fmt.Sprintf(`apiVersion: kong.pluginbinding.io/v1alpha1
 kind: PluginBinding

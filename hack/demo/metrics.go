@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// fetch reads a page that is there for machines: metrics, or readiness.
+// fetch reads a page: metrics, or readiness.
 func fetch(ctx context.Context, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -27,12 +27,12 @@ func fetch(ctx context.Context, url string) (string, error) {
 	return string(page), err
 }
 
-// samples are the values of one metric in Prometheus' text format, by their labels.
+// samples returns the values of one metric in Prometheus' text format, by their labels.
 func samples(page, metric string) map[string]float64 {
 	found := map[string]float64{}
 	for line := range strings.Lines(page) {
 		rest, isIt := strings.CutPrefix(strings.TrimSpace(line), metric)
-		// Values hold no blank, labels may.
+		// A value contains no blank, but labels may.
 		cut := strings.LastIndexByte(rest, ' ')
 		if !isIt || cut < 0 || rest[0] != '{' && rest[0] != ' ' {
 			continue
@@ -44,7 +44,7 @@ func samples(page, metric string) map[string]float64 {
 	return found
 }
 
-// sum adds up the values whose labels have one of the texts in them, or all values.
+// sum adds the values whose labels contain one of the texts, or all values.
 func sum(values map[string]float64, having ...string) float64 {
 	total := 0.0
 	for labels, value := range values {
@@ -59,8 +59,8 @@ func sum(values map[string]float64, having ...string) float64 {
 	return total
 }
 
-// writeRequests is how many requests to change a binding, a gateway or an event the API
-// server has had, whether or not something changed by them.
+// writeRequests returns how many write requests for bindings, gateways and events the API
+// server has had, whether or not they changed anything.
 func (c *cluster) writeRequests(ctx context.Context) (int, error) {
 	page, err := c.kubectl(ctx, "", "get", "--raw", "/metrics")
 	if err != nil {
@@ -77,11 +77,11 @@ func (c *cluster) writeRequests(ctx context.Context) (int, error) {
 	return int(sum(writes, `group="kong.pluginbinding.io"`, `resource="events"`)), nil
 }
 
-// activity is what the operator's own metrics tell about how busy it is.
+// activity is what the operator's metrics say about its work.
 type activity struct {
-	reconciles int     // of the reconcilers so far
-	queued     int     // objects in their queues
-	lastResync float64 // when the last sweep ended, in seconds since 1970; 0 before the first
+	reconciles int     // so far
+	queued     int     // objects in the queues
+	lastResync float64 // end of the last resync, in seconds since 1970; 0 before the first
 }
 
 func (o *operator) activity(ctx context.Context) (activity, error) {

@@ -9,27 +9,28 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// observation is what was seen of the operator in Kong.
+// observation is what was observed of the operator in Kong.
 type observation struct {
 	changes []change
-	// Requests, where they can be seen; writes count whether or not they changed something.
+	// Requests are known for the stand-in only. Writes count whether or not they changed
+	// anything.
 	requests      bool
 	reads, writes int
 }
 
 func (s observation) String() string {
 	if !s.requests {
-		return "every plugin is as it was, updated_at included"
+		return "every plugin is unchanged, including updated_at"
 	}
-	return fmt.Sprintf("%d requests to read, %d to write", s.reads, s.writes)
+	return fmt.Sprintf("%d read requests, %d write requests", s.reads, s.writes)
 }
 
-// anyWrite complains of writes.
+// anyWrite returns an error if there were writes.
 func (s observation) anyWrite() error {
 	if len(s.changes) == 0 && s.writes == 0 {
 		return nil
 	}
-	return fmt.Errorf("requests to write: %d; changes: %v", s.writes, s.changes)
+	return fmt.Errorf("write requests: %d; changes: %v", s.writes, s.changes)
 }
 
 // change is one change of a plugin.
@@ -61,9 +62,9 @@ func (standIn) name() string     { return "a stand-in for the Admin API" }
 func (standIn) persistent() bool { return false }
 func (s standIn) shutdown()      { s.Close() }
 
-// stallCreates lets five creates pass. The sixth is committed and its answer never arrives,
-// which is the worst moment to die: Kong has a plugin whose ID nobody wrote down. The
-// others never get to the database.
+// stallCreates lets five creates pass. The stand-in commits the sixth and never answers. That
+// is the worst moment to die: Kong has a plugin whose ID nobody recorded. The others never
+// reach the database.
 func (s standIn) stallCreates() (after int, undo func()) {
 	const answered = 5
 	forEver := time.Hour // until the client is gone
@@ -78,7 +79,7 @@ func (s standIn) stallCreates() (after int, undo func()) {
 	return answered + 1, func() { lost(); dropped() }
 }
 
-// conflicts counts what Kong answers when a write would break a unique key.
+// conflicts counts the 409 responses, which Kong gives when a write would violate a unique key.
 func (s standIn) conflicts() int {
 	n := 0
 	for _, r := range s.Journal().Requests() {
@@ -123,7 +124,7 @@ func (s standIn) since(mark int) observation {
 	return seen
 }
 
-// realGateway is a real Kong: what the operator did is seen by comparing all plugins.
+// realGateway is a real Kong. Comparing all plugins shows what the operator did.
 type realGateway struct{ *admin }
 
 func (realGateway) name() string     { return "the gateway of KONG_ADMIN_URL" }

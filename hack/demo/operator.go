@@ -31,8 +31,8 @@ func newOperator(binary, kubeconfig, clusterID, logFile string) *operator {
 	return &operator{
 		binary:  binary,
 		logFile: logFile,
-		// One replica: whoever is killed leaves a lease behind that the next one would
-		// wait for.
+		// One replica without leader election. A killed replica would leave its lease behind,
+		// and the next one would wait for it.
 		args: []string{"--kubeconfig=" + kubeconfig, "--cluster-id=" + clusterID, "--leader-elect=false", "--metrics-secure=false"},
 	}
 }
@@ -41,7 +41,7 @@ func (o *operator) String() string {
 	return fmt.Sprintf("%s %s (pid %d)", o.binary, o.args[1], o.cmd.Process.Pid)
 }
 
-// start starts the process and waits until it says that it is ready.
+// start starts the process and waits until it is ready.
 func (o *operator) start(ctx context.Context) error {
 	metrics, health, err := twoFreePorts(ctx)
 	if err != nil {
@@ -53,12 +53,12 @@ func (o *operator) start(ctx context.Context) error {
 	}
 	defer log.Close()
 	o.metrics, o.ready = "http://"+metrics+"/metrics", "http://"+health+"/readyz"
-	// It is stopped with a signal, and waited for, not with a context.
+	// A signal stops the process, not the context.
 	o.cmd = exec.CommandContext(context.WithoutCancel(ctx), o.binary, append([]string{
 		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
 	}, o.args...)...)
 	o.cmd.Stdout, o.cmd.Stderr = log, log
-	// Ctrl-C is for the demo alone, which then stops the operator.
+	// Ctrl-C goes to the demo only, which then stops the operator.
 	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	o.exitExpected = false
 	if err := o.cmd.Start(); err != nil {
@@ -69,7 +69,7 @@ func (o *operator) start(ctx context.Context) error {
 	return o.becomeReady(ctx)
 }
 
-// await notes the end of the process, whenever it comes.
+// await records the end of the process.
 func (o *operator) await() {
 	cmd, exited := o.cmd, make(chan struct{})
 	o.exited = exited
@@ -93,20 +93,20 @@ func (o *operator) becomeReady(ctx context.Context) error {
 	return nil
 }
 
-// unexpectedExit says so when the process ended and nobody had asked it to.
+// unexpectedExit returns an error if the process ended by itself.
 func (o *operator) unexpectedExit() error {
 	if o == nil || o.cmd == nil || o.exitExpected {
 		return nil
 	}
 	select {
 	case <-o.exited:
-		return fmt.Errorf("the operator ended by itself: %s", o.cmd.ProcessState)
+		return fmt.Errorf("the operator exited unexpectedly: %s", o.cmd.ProcessState)
 	default:
 		return nil
 	}
 }
 
-// kill ends the process as a node loss would.
+// kill ends the process as the loss of its node would.
 func (o *operator) kill() error {
 	o.exitExpected = true
 	if err := o.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -133,7 +133,7 @@ func (o *operator) stop() error {
 	select {
 	case <-o.exited:
 		if o.exitErr != nil {
-			return fmt.Errorf("the operator, told to stop, ended with: %w", o.exitErr)
+			return fmt.Errorf("after SIGTERM the operator ended with: %w", o.exitErr)
 		}
 		return nil
 	case <-time.After(teardownTimeout):
@@ -141,7 +141,7 @@ func (o *operator) stop() error {
 	}
 }
 
-// tail is the end of the log.
+// tail returns the end of the log.
 func (o *operator) tail() string {
 	const lines = 15
 	log, err := os.ReadFile(o.logFile)
@@ -157,7 +157,7 @@ func (o *operator) tail() string {
 	return strings.Join(told[max(0, len(told)-lines):], "\n")
 }
 
-// twoFreePorts are two addresses of 127.0.0.1 where nobody listens now.
+// twoFreePorts returns two free addresses of 127.0.0.1.
 func twoFreePorts(ctx context.Context) (one, other string, err error) {
 	var config net.ListenConfig
 	first, err := config.Listen(ctx, "tcp", "127.0.0.1:0")

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// printer writes the story down and counts which of its claims held.
+// printer prints the demo and counts its checks.
 type printer struct {
 	out    io.Writer
 	colour bool
 	steps  int
 	passed int
 	failed int
-	// evidence is shown under a claim that did not hold.
+	// failureContext is printed below a failed check.
 	failureContext func() string
 }
 
@@ -39,7 +39,7 @@ func (t *printer) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// line writes one line. That the reader may have gone away is dealt with by SIGPIPE.
+// line prints one line. A closed output raises SIGPIPE, which untilStopped handles.
 func (t *printer) line(text string) { _, _ = fmt.Fprintln(t.out, text) }
 
 // step begins a numbered step.
@@ -49,18 +49,18 @@ func (t *printer) step(title string) {
 	t.line(t.paint(bold, fmt.Sprintf("%d. %s", t.steps, title)))
 }
 
-// sayf tells what happens.
+// sayf prints what happens.
 func (t *printer) sayf(format string, args ...any) {
 	t.line(indent("   ", fmt.Sprintf(format, args...)))
 }
 
-// command shows what a person would have typed.
+// command prints what a person would have typed.
 func (t *printer) command(text string) { t.line(t.paint(faint, indent("   ", "$ "+text))) }
 
-// output shows what a command answered.
+// output prints the output of a command.
 func (t *printer) output(text string) { t.line(indent("     ", text)) }
 
-// checkf notes whether something is as told; err says what is the case instead.
+// checkf prints the result of a check. err says what differs.
 func (t *printer) checkf(err error, format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	if err == nil {
@@ -82,7 +82,7 @@ func (t *printer) summary(took time.Duration) {
 		colour = red
 	}
 	t.line("")
-	t.line(t.paint(colour, fmt.Sprintf("%d claims held, %d did not; %s in all", t.passed, t.failed, seconds(took))))
+	t.line(t.paint(colour, fmt.Sprintf("%d checks passed, %d failed; %s in total", t.passed, t.failed, seconds(took))))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// applyBindings applies the samples and checks what became of them.
+// applyBindings applies the samples and checks the result.
 func (s *walkthrough) applyBindings(ctx context.Context) error {
 	s.out.sayf("Kong has the services orders and payments with a route each, and two consumers.")
 	if err := s.applySamples(ctx); err != nil {
@@ -25,11 +25,11 @@ func (s *walkthrough) applyBindings(ctx context.Context) error {
 		return listed
 	}
 	s.out.checkf(err, "%d of %d bindings are Ready, after %s", count(bindings, ready), len(bindings), seconds(s.now().Sub(began)))
-	s.out.checkf(s.idsMatchKong(ctx, bindings), "each status.pluginID is the ID that Kong gave to the plugin of that binding")
+	s.out.checkf(s.idsMatchKong(ctx, bindings), "each status.pluginID is the ID that Kong assigned to the plugin of that binding")
 	return nil
 }
 
-// crashOperator kills the operator in the middle of creating plugins.
+// crashOperator kills the operator while it creates plugins.
 func (s *walkthrough) crashOperator(ctx context.Context) error {
 	watched, err := s.kong.watch(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *walkthrough) crashOperator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.out.sayf("kill -9, in the middle: Kong has %d of the ten plugins, and %d of their IDs are recorded.", len(inKong), len(recorded))
+	s.out.sayf("kill -9 meanwhile: Kong has %d of the ten plugins, and the statuses record %d of their IDs.", len(inKong), len(recorded))
 
 	began := s.now()
 	if err := s.operator.start(ctx); err != nil {
@@ -53,15 +53,15 @@ func (s *walkthrough) crashOperator(ctx context.Context) error {
 	err = s.eventually(ctx, readyTimeout, s.allBindingsReady)
 	s.out.checkf(err, "all ten are Ready, %s after the start", seconds(s.now().Sub(began)))
 	s.out.checkf(s.onePluginEach(ctx), "Kong has exactly ten plugins for them, one on each route")
-	s.out.checkf(s.idsUnchanged(ctx, inKong), "the %d plugins from before the kill are there under the same IDs, and their bindings know them", len(inKong))
+	s.out.checkf(s.idsUnchanged(ctx, inKong), "the %d plugins from before the kill have the same IDs, and their bindings record them", len(inKong))
 	if lost := unrecorded(inKong, recorded); len(lost) > 0 {
-		s.out.checkf(s.recovered(ctx, lost), "what was not recorded was found again by its marks (%s)", strings.Join(lost, ", "))
+		s.out.checkf(s.recovered(ctx, lost), "the operator found the plugins without a recorded ID by their ownership tags (%s)", strings.Join(lost, ", "))
 	}
 	return s.checkOneCreateEach(ctx, watched)
 }
 
-// killAmidCreates applies ten bindings, kills the operator when Kong has some of their
-// plugins, and returns the IDs of those by the name of the binding.
+// killAmidCreates applies ten bindings and kills the operator when Kong has some of their
+// plugins. It returns their IDs by the name of the binding.
 func (s *walkthrough) killAmidCreates(ctx context.Context) (map[string]string, error) {
 	after, undo := s.kong.stallCreates()
 	defer undo()
@@ -74,7 +74,7 @@ func (s *walkthrough) killAmidCreates(ctx context.Context) (map[string]string, e
 	failed := s.eventuallyEvery(ctx, 5*time.Millisecond, readyTimeout, func(ctx context.Context) error {
 		inKong, err := s.cartPlugins(ctx)
 		if err == nil && len(inKong) < after {
-			err = fmt.Errorf("%d plugins of the ten are in Kong", len(inKong))
+			err = fmt.Errorf("Kong has %d of the ten plugins", len(inKong))
 		}
 		return err
 	})
@@ -85,7 +85,8 @@ func (s *walkthrough) killAmidCreates(ctx context.Context) (map[string]string, e
 	return s.cartPlugins(ctx)
 }
 
-// checkOneCreateEach claims what only a Kong with a journal can show.
+// checkOneCreateEach checks what was observed in Kong: one create for each binding, and no
+// delete.
 func (s *walkthrough) checkOneCreateEach(ctx context.Context, watched func(context.Context) (observation, error)) error {
 	seen, err := watched(ctx)
 	if err != nil {
@@ -101,9 +102,9 @@ func (s *walkthrough) checkOneCreateEach(ctx context.Context, watched func(conte
 		}
 	}
 	if n := len(seen.of("delete")); n != 0 || len(creates) != cartCount {
-		err = errors.Join(err, fmt.Errorf("plugins of %d bindings were created, %d deleted", len(creates), n))
+		err = errors.Join(err, fmt.Errorf("plugins of %d bindings were created, and %d plugins were deleted", len(creates), n))
 	}
-	s.out.checkf(err, "in all this Kong saw %d plugins created, one for each binding, and %d deleted", len(seen.of("create")), len(seen.of("delete")))
+	s.out.checkf(err, "during all this Kong created %d plugins, one for each binding, and deleted %d", len(seen.of("create")), len(seen.of("delete")))
 	return nil
 }
 
@@ -123,13 +124,13 @@ func (s *walkthrough) restorePlugin(ctx context.Context) error {
 		return err
 	}
 	err = s.eventually(ctx, resyncTimeout, func(ctx context.Context) error { return s.pluginEquals(ctx, id, was) })
-	s.out.checkf(err, "%s is back under the same ID, as it was, after %s", id, seconds(s.now().Sub(began)))
-	s.out.checkf(s.eventually(ctx, resyncTimeout, s.allBindingsReady), "its binding is Ready and names that ID")
-	s.out.checkf(s.onePluginEach(ctx), "there are ten plugins still, one on each route")
+	s.out.checkf(err, "plugin %s is back with the same ID and config, after %s", id, seconds(s.now().Sub(began)))
+	s.out.checkf(s.eventually(ctx, resyncTimeout, s.allBindingsReady), "its binding is Ready and records that ID")
+	s.out.checkf(s.onePluginEach(ctx), "Kong still has ten plugins, one on each route")
 	return nil
 }
 
-// correctDrift changes the config of a plugin by hand and waits for it to be put right.
+// correctDrift changes the config of a plugin by hand and waits until the operator corrects it.
 func (s *walkthrough) correctDrift(ctx context.Context) error {
 	key := client.ObjectKey{Namespace: cartNamespace, Name: cartName(4)}
 	id, was, err := s.pluginOf(ctx, key)
@@ -146,7 +147,7 @@ func (s *walkthrough) correctDrift(ctx context.Context) error {
 		return err
 	}
 	err = s.eventually(ctx, resyncTimeout, func(ctx context.Context) error { return s.pluginEquals(ctx, id, was) })
-	s.out.checkf(err, "config.minute is %v again, under the same ID, after %s", was.config()["minute"], seconds(s.now().Sub(began)))
+	s.out.checkf(err, "config.minute is %v again, with the same ID, after %s", was.config()["minute"], seconds(s.now().Sub(began)))
 	var fields []string
 	err = s.eventually(ctx, resyncTimeout, func(ctx context.Context) error {
 		b, err := s.cluster.binding(ctx, key)
@@ -158,14 +159,14 @@ func (s *walkthrough) correctDrift(ctx context.Context) error {
 		}
 		return err
 	})
-	s.out.checkf(err, "status.lastDrift says what it was: %s", strings.Join(fields, ", "))
+	s.out.checkf(err, "status.lastDrift names the changed fields: %s", strings.Join(fields, ", "))
 	return nil
 }
 
-// reportConflict lets somebody make the plugin of a binding by hand, differently, before the
-// binding is there.
+// reportConflict creates a different plugin by hand in the place of a binding, and then the
+// binding.
 func (s *walkthrough) reportConflict(ctx context.Context) error {
-	s.out.command("curl $KONG/services/cart/plugins -d name=rate-limiting -d config.minute=7   # somebody, by hand")
+	s.out.command("curl $KONG/services/cart/plugins -d name=rate-limiting -d config.minute=7   # by hand")
 	made, err := s.kong.create(ctx, "plugins", entity{
 		"name": "rate-limiting", "service": entity{"name": "cart"}, "config": entity{"minute": 7, "policy": "local"},
 	})
@@ -186,14 +187,14 @@ func (s *walkthrough) reportConflict(ctx context.Context) error {
 	s.show(ctx, "get", "pluginbinding", "-n", key.Namespace, key.Name, "-o",
 		`jsonpath={.status.conditions[?(@.type=="Programmed")].message}`)
 	s.out.checkf(err, "the condition Programmed is False, its reason Conflict, its message names %s", made.id())
-	s.out.checkf(s.pluginUnchanged(ctx, made, watched), "the plugin made by hand is as it was, and nothing was written to Kong")
+	s.out.checkf(s.pluginUnchanged(ctx, made, watched), "the plugin that was created by hand is unchanged, and the operator wrote nothing to Kong")
 	return nil
 }
 
-// upgradeOperator restarts the operator as a rolling update does, and counts what that does.
+// upgradeOperator restarts the operator as a rolling update does, and counts the writes.
 func (s *walkthrough) upgradeOperator(ctx context.Context) error {
 	if err := s.waitUntilSettled(ctx); err != nil {
-		return fmt.Errorf("nothing should have been left to do: %w", err)
+		return fmt.Errorf("the operator should have had nothing left to do: %w", err)
 	}
 	before, err := s.count(ctx)
 	if err != nil {
@@ -204,14 +205,14 @@ func (s *walkthrough) upgradeOperator(ctx context.Context) error {
 		return err
 	}
 	began := s.now()
-	s.out.checkf(s.operator.stop(), "told to stop, the operator ends by itself, after %s", seconds(s.now().Sub(began)))
+	s.out.checkf(s.operator.stop(), "after SIGTERM the operator exits by itself, after %s", seconds(s.now().Sub(began)))
 	began = s.now()
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
-	s.out.sayf("Started again, pid %d; now it looks at everything, and once more at its next sweep.", s.operator.cmd.Process.Pid)
+	s.out.sayf("Started again, pid %d. It now reconciles everything, and once more at its next resync.", s.operator.cmd.Process.Pid)
 	err = s.waitForFullResync(ctx, before.objects)
-	s.out.checkf(err, "it has looked at all %d objects, and swept Kong twice, after %s", before.objects, seconds(s.now().Sub(began)))
+	s.out.checkf(err, "it has reconciled all %d objects and resynced twice, after %s", before.objects, seconds(s.now().Sub(began)))
 	return s.checkNoWrites(ctx, before, watched)
 }
 
@@ -225,7 +226,7 @@ func (s *walkthrough) checkNoWrites(ctx context.Context, before counts, watched 
 		return err
 	}
 	s.out.checkf(seen.anyWrite(), "writes in Kong: %d (%s)", len(seen.changes), seen)
-	s.out.checkf(after.differenceTo(before), "writes in Kubernetes: %d (requests; %d bindings and gateways and %d events are as they were)",
+	s.out.checkf(after.differenceTo(before), "writes in Kubernetes: %d requests (%d bindings and gateways and %d events are unchanged)",
 		after.writes-before.writes, after.objects, len(after.versions)-after.objects)
 	return nil
 }
@@ -244,8 +245,8 @@ func (s *walkthrough) deleteBindings(ctx context.Context) error {
 	return s.removeNamespace(ctx, "shop")
 }
 
-// removeNamespace deletes a namespace. There is no controller of namespaces in this
-// cluster, so the demo does that controller's part as well.
+// removeNamespace deletes a namespace. This cluster has no namespace controller, so the demo
+// does its part.
 func (s *walkthrough) removeNamespace(ctx context.Context, namespace string) error {
 	for key := range s.ids {
 		if key.Namespace == namespace {
@@ -263,11 +264,11 @@ func (s *walkthrough) removeNamespace(ctx context.Context, namespace string) err
 	}
 	finalized := fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q},"spec":{}}`, namespace)
 	_, err := s.cluster.kubectl(ctx, finalized, "replace", "--raw", "/api/v1/namespaces/"+namespace+"/finalize", "-f", "-")
-	s.out.checkf(err, "nothing in the namespace held it up: it is gone")
+	s.out.checkf(err, "nothing blocks the deletion of the namespace: it is gone")
 	left, err := s.kong.owned(ctx, namespace)
 	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("%d plugins of it are in Kong", len(left))
+		err = fmt.Errorf("Kong has %d plugins of this namespace", len(left))
 	}
-	s.out.checkf(err, "and Kong has no plugin of its bindings")
+	s.out.checkf(err, "Kong has no plugin of its bindings")
 	return nil
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// quietPeriod is how long nothing has to happen before things count as settled.
+// quietPeriod is how long nothing may change before everything counts as settled.
 const quietPeriod = 2 * time.Second
 
-// counts is what the API server holds, and how often somebody wanted to change it.
+// counts is what the API server holds, and how many write requests it has had.
 type counts struct {
 	versions map[string]string // resource versions of all bindings, gateways and events
 	objects  int               // bindings and gateways
@@ -54,7 +54,7 @@ func (c counts) add(kind string, o client.Object) {
 	c.versions[kind+" "+o.GetNamespace()+"/"+o.GetName()] = o.GetResourceVersion()
 }
 
-// differenceTo complains of everything that is not as before.
+// differenceTo returns an error for everything that has changed.
 func (c counts) differenceTo(before counts) error {
 	var errs []error
 	for name, version := range c.versions {
@@ -68,13 +68,13 @@ func (c counts) differenceTo(before counts) error {
 		}
 	}
 	if c.writes != before.writes {
-		errs = append(errs, fmt.Errorf("the API server had %d requests to write", c.writes-before.writes))
+		errs = append(errs, fmt.Errorf("the API server had %d write requests", c.writes-before.writes))
 	}
 	return errors.Join(errs...)
 }
 
-// waitUntilSettled waits until the gateway's status speaks of a Kong in which nothing differs, and
-// until nothing has been written for a while.
+// waitUntilSettled waits until the gateway's status reports no difference in Kong, and until
+// nothing has been written for a while.
 func (s *walkthrough) waitUntilSettled(ctx context.Context) error {
 	last, since := counts{}, s.now()
 	return s.eventually(ctx, readyTimeout, func(ctx context.Context) error {
@@ -90,14 +90,14 @@ func (s *walkthrough) waitUntilSettled(ctx context.Context) error {
 			return changed
 		}
 		if s.now().Sub(since) < quietPeriod {
-			return errors.New("there was a change a moment ago")
+			return errors.New("the last change was a moment ago")
 		}
 		return nil
 	})
 }
 
-// inSync complains while the last sweep still speaks of a difference: the sweep after it
-// has to write that there is none.
+// inSync returns an error while the last resync reports a difference. The next resync then has
+// to write the status.
 func (s *walkthrough) inSync(ctx context.Context) error {
 	if err := s.allBindingsReady(ctx); err != nil {
 		return err
@@ -110,15 +110,15 @@ func (s *walkthrough) inSync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sweep := gateway.Status.LastResync
-	if sweep == nil || sweep.Changed != 0 || sweep.Orphaned != 0 || int(sweep.Plugins) != len(plugins) {
-		return fmt.Errorf("the gateway's last sweep was %+v, with %d plugins in Kong", sweep, len(plugins))
+	last := gateway.Status.LastResync
+	if last == nil || last.Changed != 0 || last.Orphaned != 0 || int(last.Plugins) != len(plugins) {
+		return fmt.Errorf("the gateway's last resync was %+v, with %d plugins in Kong", last, len(plugins))
 	}
 	return nil
 }
 
-// waitForFullResync waits until the operator has been through all objects and has swept Kong
-// twice since it started.
+// waitForFullResync waits until the operator has reconciled all objects and has resynced twice
+// since it started.
 func (s *walkthrough) waitForFullResync(ctx context.Context, objects int) error {
 	var first float64
 	return s.eventually(ctx, readyTimeout, func(ctx context.Context) error {
@@ -130,7 +130,7 @@ func (s *walkthrough) waitForFullResync(ctx context.Context, objects int) error 
 			first = is.lastResync
 		}
 		if is.reconciles < objects || is.queued > 0 || is.lastResync == first {
-			return fmt.Errorf("%d passes for %d objects, %d waiting, first sweep at %.3f, last at %.3f",
+			return fmt.Errorf("%d reconciles for %d objects, %d queued, first resync at %.3f, last at %.3f",
 				is.reconciles, objects, is.queued, first, is.lastResync)
 		}
 		return nil

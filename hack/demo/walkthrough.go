@@ -11,20 +11,20 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// Bounds for what usually takes a moment. A change in Kong is found at the latest by the
-// sweep, which the samples' gateway makes every ten seconds.
+// Timeouts for what usually takes a moment. The operator finds a change in Kong at the next
+// resync, which the samples' gateway makes every ten seconds.
 const (
 	readyTimeout  = 60 * time.Second
 	resyncTimeout = 30 * time.Second
 )
 
-// sampleURL is the Admin API in the samples.
+// sampleURL is the adminURL in the samples.
 const sampleURL = "http://127.0.0.1:8001"
 
-// walkthrough is the demo proper: chapters that build on each other.
+// walkthrough is the demo itself: steps that build on each other.
 type walkthrough struct {
 	*environment
-	// ids are the plugin IDs as they were first seen in a status.
+	// ids holds the first plugin ID in the status of each binding.
 	ids map[client.ObjectKey]string
 	now func() time.Time
 }
@@ -33,21 +33,21 @@ func newWalkthrough(s *environment) *walkthrough {
 	return &walkthrough{environment: s, ids: map[client.ObjectKey]string{}, now: time.Now}
 }
 
-// run goes through the chapters. One that cannot be told to its end counts as a
-// claim that did not hold, and the next one begins.
+// run runs the steps. A step that cannot finish counts as a failed check, and the next step
+// begins.
 func (s *walkthrough) run(ctx context.Context) error {
 	for _, chapter := range []struct {
 		title string
 		tell  func(context.Context) error
 	}{
-		{"Bindings become plugins, and show their IDs", s.applyBindings},
+		{"The operator creates the plugins of bindings and records their IDs", s.applyBindings},
 		{"The operator is killed while it creates ten more", s.crashOperator},
-		{"A plugin is deleted in Kong, behind the operator's back", s.restorePlugin},
-		{"A plugin is edited by hand", s.correctDrift},
-		{"A plugin made by hand has the place of a binding", s.reportConflict},
+		{"Somebody deletes a plugin in Kong", s.restorePlugin},
+		{"Somebody edits a plugin in Kong", s.correctDrift},
+		{"A plugin created by hand conflicts with a binding", s.reportConflict},
 		{"The operator is upgraded while everything is in sync", s.upgradeOperator},
 		{"A binding is deleted, and a namespace with a binding in it", s.deleteBindings},
-		{"How it ends", s.checkEndState},
+		{"The end state", s.checkEndState},
 	} {
 		s.out.step(chapter.title)
 		err := chapter.tell(ctx)
@@ -55,7 +55,7 @@ func (s *walkthrough) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			s.out.checkf(err, "this part can be told to its end")
+			s.out.checkf(err, "this step finishes")
 		}
 	}
 	return nil
@@ -68,33 +68,33 @@ func (s *environment) applySamples(ctx context.Context) error {
 		return err
 	}
 	if !strings.Contains(manifest, sampleURL) {
-		return fmt.Errorf("config/samples does not speak of %s", sampleURL)
+		return fmt.Errorf("config/samples does not contain the URL %s", sampleURL)
 	}
 	s.out.command("kubectl apply -k config/samples")
 	_, err = s.cluster.kubectl(ctx, strings.ReplaceAll(manifest, sampleURL, s.kong.url), "apply", "-f", "-")
 	return err
 }
 
-// checkEndState shows what there is, and claims what has to be true of the whole story.
+// checkEndState shows all bindings, and checks what must be true of the whole demo.
 func (s *walkthrough) checkEndState(ctx context.Context) error {
 	s.show(ctx, "get", "pluginbindings", "-A")
 	bindings, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
-	s.out.checkf(s.idsNeverChanged(bindings), "every binding has the plugin ID that its status first showed")
+	s.out.checkf(s.idsNeverChanged(bindings), "every binding has the plugin ID that its status first recorded")
 	plugins, err := s.kong.owned(ctx)
 	if err == nil && len(plugins) != count(bindings, hasID) {
-		err = fmt.Errorf("%d plugins are in Kong, and %d bindings have an ID", len(plugins), count(bindings, hasID))
+		err = fmt.Errorf("Kong has %d plugins, and %d bindings have an ID", len(plugins), count(bindings, hasID))
 	}
-	s.out.checkf(err, "Kong has %d plugins of the operator, one for each binding that is Ready", len(plugins))
+	s.out.checkf(err, "Kong has %d plugins of the operator, one for each Ready binding", len(plugins))
 	if n := s.kong.conflicts(); n >= 0 {
-		s.out.checkf(expectZero(n), "Kong never had to answer 409 (duplicate key) to the operator")
+		s.out.checkf(expectZero(n), "Kong never answered 409 (duplicate key) to the operator")
 	}
 	return nil
 }
 
-// requestReconcile asks the operator to look at a binding now, instead of at its next sweep.
+// requestReconcile requests a reconcile of a binding before the next resync.
 func (s *walkthrough) requestReconcile(ctx context.Context, key client.ObjectKey) error {
 	at := s.now().UTC().Format(time.RFC3339)
 	s.show(ctx, "annotate", "pluginbinding", "-n", key.Namespace, key.Name, "--overwrite",
@@ -102,7 +102,7 @@ func (s *walkthrough) requestReconcile(ctx context.Context, key client.ObjectKey
 	return ctx.Err()
 }
 
-// show runs kubectl and shows what was typed and answered.
+// show runs kubectl and prints the command and its output.
 func (s *environment) show(ctx context.Context, args ...string) {
 	s.out.command("kubectl " + quoted(args))
 	answer, err := s.cluster.kubectl(ctx, "", args...)

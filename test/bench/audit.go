@@ -8,10 +8,9 @@ import (
 	"os"
 )
 
-// The API server's audit log has one line per request. It is the exact count, also of
-// writes that change nothing and of events, which neither resource versions nor managed
-// fields show. The operator gets a user of its own, so that the policy leaves out
-// everybody else.
+// The API server's audit log has one line per request. So it counts exactly, including writes
+// that change nothing and events, which neither resource versions nor managed fields show. The
+// operator has a user of its own, and the policy omits all others.
 const operatorUser = "kong-plugin-operator"
 
 const auditPolicy = `apiVersion: audit.k8s.io/v1
@@ -23,7 +22,7 @@ rules:
 - level: None
 `
 
-// auditLog reads what was added to the log.
+// auditLog reads what was appended to the log.
 type auditLog struct {
 	path   string
 	offset int64
@@ -41,7 +40,7 @@ type auditLine struct {
 }
 
 // next counts the operator's requests since the last call by verb and resource, reads and
-// writes apart. Watches count when they end.
+// writes separately. A watch counts when it ends.
 func (a *auditLog) next() (reads, writes map[string]int, err error) {
 	reads, writes = map[string]int{}, map[string]int{}
 	file, err := os.Open(a.path)

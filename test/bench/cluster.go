@@ -27,10 +27,11 @@ import (
 const (
 	namespace   = "bench"
 	gatewayName = "kong"
-	// loaders is how many requests of the bench itself the API server has at a time.
+	// apiServerConcurrency is how many requests the bench itself sends to the API server at a
+	// time.
 	apiServerConcurrency = 16
-	// resync is the shortest that a KongGateway takes: the bench waits for several sweeps.
-	// A sweep that takes long makes the operator wait longer.
+	// resyncInterval is the shortest that a KongGateway permits, because the bench waits for
+	// several resyncs. After a long resync the operator waits longer.
 	resyncInterval = "10s"
 )
 
@@ -49,7 +50,7 @@ func startCluster(o options, dir string) (*cluster, error) {
 		kubeconfig: filepath.Join(dir, "kubeconfig"),
 		audit:      auditLog{path: filepath.Join(dir, "audit.log")},
 		env: &envtest.Environment{
-			// Whatever the environment says: never the cluster of the user's kubeconfig.
+			// Never use the cluster of the user's kubeconfig, whatever the environment says.
 			UseExistingCluster:       new(false),
 			BinaryAssetsDirectory:    o.assets,
 			CRDDirectoryPaths:        []string{filepath.Join("config", "crd", "bases")},
@@ -79,7 +80,7 @@ func startCluster(o options, dir string) (*cluster, error) {
 
 func (c *cluster) stop() error { return c.env.Stop() }
 
-// connect makes the bench's client and the operator's kubeconfig.
+// connect creates the bench's client and the operator's kubeconfig.
 func (c *cluster) connect(config *rest.Config) error {
 	user, err := c.env.AddUser(envtest.User{Name: operatorUser, Groups: []string{"system:masters"}}, nil)
 	if err != nil {
@@ -109,12 +110,12 @@ func (c *cluster) connect(config *rest.Config) error {
 	return err
 }
 
-// profile is a profile of the API server's use of the processor.
+// profile fetches a CPU profile of the API server.
 func (c *cluster) profile(ctx context.Context, seconds int) ([]byte, error) {
 	return c.raw.Get().AbsPath("/debug/pprof/profile").Param("seconds", strconv.Itoa(seconds)).DoRaw(ctx)
 }
 
-// seed makes the namespace and the gateway.
+// seed creates the namespace and the gateway.
 func (c *cluster) seed(ctx context.Context, adminURL string) error {
 	if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		return err
@@ -125,7 +126,7 @@ func (c *cluster) seed(ctx context.Context, adminURL string) error {
 	})
 }
 
-// load makes all bindings.
+// load creates all bindings.
 func (c *cluster) load(ctx context.Context, plugins []pluginSpec) error {
 	return inParallel(ctx, apiServerConcurrency, len(plugins), func(ctx context.Context, i int) error {
 		binding, err := plugins[i].binding()
@@ -136,7 +137,7 @@ func (c *cluster) load(ctx context.Context, plugins []pluginSpec) error {
 	})
 }
 
-// inParallel does something for each number below n.
+// inParallel calls a function for each number below n.
 func inParallel(ctx context.Context, workers, n int, do func(context.Context, int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
@@ -149,8 +150,7 @@ func inParallel(ctx context.Context, workers, n int, do func(context.Context, in
 	return group.Wait()
 }
 
-// tag gives a binding other tags, which is a change of its plugin in Kong that any kind of
-// plugin takes.
+// tag changes the tags of a binding. Every plugin has tags in Kong, so that changes any plugin.
 func (c *cluster) tag(ctx context.Context, name, tag string) error {
 	patch := fmt.Appendf(nil, `{"spec":{"tags":[%q]}}`, tag)
 	return c.Patch(ctx, bindingNamed(name), client.RawPatch("application/merge-patch+json", patch))
@@ -171,7 +171,7 @@ func (c *cluster) bindings(ctx context.Context) ([]v1alpha1.PluginBinding, error
 	return list.Items, err
 }
 
-// pluginSpec is one plugin of the bench: as a binding, and as the bare client posts it.
+// pluginSpec is one plugin of the bench, for its binding and for the bare client.
 type pluginSpec struct {
 	name   string // of the binding
 	plugin string
@@ -180,8 +180,8 @@ type pluginSpec struct {
 	config map[string]any
 }
 
-// pluginKinds are the plugins on each service and on each route. Each kind costs the operator
-// one request for its schema after a start.
+// pluginKinds lists the plugins on each service and on each route. After a start the operator
+// requests the schema of each kind once.
 var pluginKinds = []struct {
 	plugin string
 	config map[string]any
@@ -196,10 +196,10 @@ var pluginKinds = []struct {
 	{"key-auth", map[string]any{"key_names": []string{"apikey"}}},
 }
 
-// minBindings is the plugins of one service and one route.
+// minBindings is the number of plugins on one service and one route.
 var minBindings = 2 * len(pluginKinds)
 
-// pluginSpecs are n plugins, each of another kind or on another entity.
+// pluginSpecs returns n plugins. No two of them have the same kind and entity.
 func pluginSpecs(n int) []pluginSpec {
 	all := make([]pluginSpec, n)
 	for i := range all {

@@ -19,7 +19,7 @@ import (
 func TestClassify(t *testing.T) {
 	for _, tc := range []struct {
 		url, kind string
-		sweep     bool
+		resync    bool
 	}{
 		{"/", "/", true},
 		{"/status", "/status", true},
@@ -34,14 +34,14 @@ func TestClassify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kind, sweep := classify(u); kind != tc.kind || sweep != tc.sweep {
-			t.Errorf("%s: %q, sweep %t", tc.url, kind, sweep)
+		if kind, resync := classify(u); kind != tc.kind || resync != tc.resync {
+			t.Errorf("%s: %q, resync %t", tc.url, kind, resync)
 		}
 	}
 }
 
-// The proxy counts what it passes on, tells of the write that is awaited, and answers
-// nothing while it is away.
+// The proxy counts the requests that it forwards, reports the awaited write, and responds to
+// nothing while it is unreachable.
 func TestProxy(t *testing.T) {
 	p, client := proxyTo(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
@@ -67,7 +67,7 @@ func TestProxy(t *testing.T) {
 	mark := p.mark()
 	p.setUnreachable(true)
 	if _, err := client.Get(p.url + "/"); err == nil {
-		t.Error("an answer from a gateway that is away")
+		t.Error("a response during an outage")
 	}
 	p.setUnreachable(false)
 	send(t, client, http.MethodDelete, p.url+"/plugins/x", "")
@@ -87,7 +87,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// counted waits for the exchanges so far: the last counts when its answer has gone out.
+// counted waits for the exchanges so far. The last one counts when its response was sent.
 func counted(t *testing.T, p *proxy, want int) {
 	t.Helper()
 	if err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
@@ -157,7 +157,7 @@ func TestAuditLog(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"patch pluginbindings/status": 1}, writes); diff != "" {
 		t.Error(diff)
 	}
-	// The line that was not complete counts when it is.
+	// A partial line counts when it is complete.
 	if _, writes = counts(patch[20:]); writes["patch pluginbindings/status"] != 1 {
 		t.Errorf("the rest of a line: %v", writes)
 	}
@@ -200,7 +200,7 @@ func TestUsageOfThisProcess(t *testing.T) {
 	}
 }
 
-// The stand-in's answers are held back as long as Kong's take.
+// The stand-in's responses take as long as Kong's.
 func TestPace(t *testing.T) {
 	upstream := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "500000")

@@ -15,13 +15,13 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// environment is what one size is measured on: everything new, so that no size profits or
-// suffers from the one before it.
+// environment is what one size is measured in. Everything in it is new, so that no size affects
+// the next one.
 type environment struct {
 	options
 	n        int
 	plugins  []pluginSpec
-	dir      string // everything that is written down is in here, and goes with it
+	dir      string // all files; removed at the end
 	tmp      string // TMPDIR as it was
 	cluster  *cluster
 	kong     *kong
@@ -31,7 +31,7 @@ type environment struct {
 	measured *measurement
 }
 
-// measure takes one size through all phases.
+// measure runs all phases for one size.
 func measure(ctx context.Context, o options, n int) (m *measurement, err error) {
 	s := &environment{options: o, n: n, plugins: pluginSpecs(n), ids: map[string]string{}, measured: &measurement{N: n}}
 	defer func() { err = errors.Join(err, s.tearDown(context.WithoutCancel(ctx))) }()
@@ -92,7 +92,7 @@ func (s *environment) setUp(ctx context.Context) error {
 	return s.cluster.seed(ctx, s.proxy.url)
 }
 
-// tearDown stops what runs and removes what was made, last things first.
+// tearDown stops and removes everything, in reverse order.
 func (s *environment) tearDown(ctx context.Context) error {
 	var errs []error
 	errs = append(errs, s.operator.stop())
@@ -108,7 +108,7 @@ func (s *environment) tearDown(ctx context.Context) error {
 	return errors.Join(append(errs, os.Setenv("TMPDIR", s.tmp), os.RemoveAll(s.dir))...)
 }
 
-// runPhase runs one phase and counts what it cost.
+// runPhase runs one phase and measures its cost.
 func (s *environment) runPhase(ctx context.Context, name string, run func(context.Context, *phase) error) error {
 	fmt.Fprintf(os.Stderr, "%s  %d bindings: %s\n", time.Now().Format(time.TimeOnly), s.n, name)
 	if _, _, err := s.cluster.audit.next(); err != nil {
@@ -147,7 +147,7 @@ func (s *environment) runPhase(ctx context.Context, name string, run func(contex
 	return nil
 }
 
-// benchProcesses are the processes of the bench beside the operator and the API server.
+// benchProcesses returns the bench's processes besides the operator and the API server.
 func (s *environment) benchProcesses() []int {
 	pids := []int{os.Getpid()}
 	if s.kong.process != nil {
@@ -156,12 +156,12 @@ func (s *environment) benchProcesses() []int {
 	return pids
 }
 
-// fail notes a result that may not be, whatever the times are.
+// fail records a wrong result. Wrong results do not depend on times.
 func (s *environment) fail(format string, args ...any) {
 	s.measured.Wrong = append(s.measured.Wrong, fmt.Sprintf(format, args...))
 }
 
-// verify looks at every binding: it is in force as declared, under the ID it had before.
+// verify checks that every binding is ready, with the same plugin ID as before.
 func (s *environment) verify(ctx context.Context, when string) error {
 	bindings, err := s.cluster.bindings(ctx)
 	if err != nil {
@@ -190,10 +190,10 @@ func (s *environment) verify(ctx context.Context, when string) error {
 		s.ids[b.Name] = id
 	}
 	if unready > 0 {
-		s.fail("%s: %d bindings are not in force", when, unready)
+		s.fail("%s: %d bindings are not ready", when, unready)
 	}
 	if moved > 0 {
-		s.fail("%s: %d bindings have another plugin ID than before", when, moved)
+		s.fail("%s: the plugin IDs of %d bindings changed", when, moved)
 	}
 	held, err := s.kong.owned(ctx)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// resyncTail is how long after its last request a sweep may still keep the operator busy.
+// resyncTail is how long a resync may still keep the operator busy after its last request.
 const resyncTail = time.Second
 
-// idle watches the operator for some sweeps while there is nothing to do.
+// idle observes the operator for some resyncs while there is nothing to do.
 func (s *environment) idle(ctx context.Context, p *phase) error {
 	mark := s.proxy.mark()
 	begun := make(chan struct{}, 16)
@@ -46,26 +46,26 @@ func (s *environment) idle(ctx context.Context, p *phase) error {
 	p.summarizeIdle(s.proxy.since(mark), <-samples, began, ended)
 	for _, e := range s.proxy.since(mark) {
 		if e.isWrite() {
-			s.fail("idle: Kong was written to: %s %s", e.method, e.kind)
+			s.fail("idle: write to Kong: %s %s", e.method, e.kind)
 		}
 	}
 	return s.verify(ctx, p.Name)
 }
 
-// waitForResync waits until a sweep begins.
+// waitForResync waits until a resync begins.
 func waitForResync(ctx context.Context, begun <-chan struct{}) error {
 	const longest = 10 * patience
 	select {
 	case <-begun:
 		return nil
 	case <-time.After(longest):
-		return fmt.Errorf("no sweep in %s", longest)
+		return fmt.Errorf("no resync within %s", longest)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// waitForResyncEnd waits until the sweep under way has ended.
+// waitForResyncEnd waits until the current resync has ended.
 func (s *environment) waitForResyncEnd(ctx context.Context) error {
 	calm, last := time.Now(), s.proxy.mark()
 	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
@@ -76,13 +76,13 @@ func (s *environment) waitForResyncEnd(ctx context.Context) error {
 	})
 }
 
-// cpuSample is how much a process had used at a time, in seconds.
+// cpuSample is the CPU time that a process had used at a time, in seconds.
 type cpuSample struct {
 	at  time.Time
 	cpu float64
 }
 
-// sampleCPU looks at the operator's use of the processor until the context ends.
+// sampleCPU samples the operator's CPU time until the context ends.
 func sampleCPU(ctx context.Context, o *operator) <-chan []cpuSample {
 	out := make(chan []cpuSample, 1)
 	pid, spent := o.cmd.Process.Pid, o.endedCPU
@@ -101,41 +101,41 @@ func sampleCPU(ctx context.Context, o *operator) <-chan []cpuSample {
 	return out
 }
 
-// timeRange is a time from one moment to another.
+// timeRange includes both of its ends.
 type timeRange struct{ from, to time.Time }
 
 func (s timeRange) contains(t time.Time) bool { return !t.Before(s.from) && !t.After(s.to) }
 
-// resyncsIn finds when the operator swept: from the probe before a list of plugins to the
-// last page. Probes without lists, between the sweeps, are none.
+// resyncsIn returns the times of the operator's resyncs. A resync lasts from the probe before a
+// list of plugins to the last page. A probe without a list is not part of a resync.
 func resyncsIn(exchanges []exchange) []timeRange {
 	sorted := slices.Clone(exchanges)
 	slices.SortFunc(sorted, func(a, b exchange) int { return a.began.Compare(b.began) })
-	var sweeps []timeRange
+	var resyncs []timeRange
 	var probed time.Time
 	for _, e := range sorted {
 		switch {
 		case e.kind == "/":
 			probed = e.began
 		case e.firstPage:
-			sweeps = append(sweeps, timeRange{probed, e.ended})
-		case e.kind == "/plugins" && len(sweeps) > 0:
-			sweeps[len(sweeps)-1].to = e.ended
+			resyncs = append(resyncs, timeRange{probed, e.ended})
+		case e.kind == "/plugins" && len(resyncs) > 0:
+			resyncs[len(resyncs)-1].to = e.ended
 		}
 	}
-	return sweeps
+	return resyncs
 }
 
-// summarizeIdle divides what was used into sweeps and the time between them.
+// summarizeIdle divides the cost into that of resyncs and that of the time between them.
 func (p *phase) summarizeIdle(exchanges []exchange, samples []cpuSample, began, ended time.Time) {
-	// The sweep that begins at the end is outside.
+	// The resync that begins at the end does not count.
 	whole := timeRange{began.Add(-resyncTail), ended.Add(-resyncTail)}
-	var sweeps []timeRange
+	var resyncs []timeRange
 	var took time.Duration
-	for _, sweep := range resyncsIn(exchanges) {
-		if whole.contains(sweep.from) {
-			sweeps = append(sweeps, sweep)
-			took += sweep.to.Sub(sweep.from)
+	for _, resync := range resyncsIn(exchanges) {
+		if whole.contains(resync.from) {
+			resyncs = append(resyncs, resync)
+			took += resync.to.Sub(resync.from)
 		}
 	}
 	reads, probes, others := 0, 0, 0
@@ -144,34 +144,35 @@ func (p *phase) summarizeIdle(exchanges []exchange, samples []cpuSample, began, 
 		case !whole.contains(e.began):
 		case !e.resync:
 			others++
-		case slices.ContainsFunc(sweeps, func(s timeRange) bool { return s.contains(e.began) }):
+		case slices.ContainsFunc(resyncs, func(s timeRange) bool { return s.contains(e.began) }):
 			reads++
 		default:
 			probes++
 		}
 	}
-	n := float64(max(len(sweeps), 1))
-	p.Figures[figSweeps] = float64(len(sweeps))
+	n := float64(max(len(resyncs), 1))
+	p.Figures[figSweeps] = float64(len(resyncs))
 	p.Figures[figSweepReads] = float64(reads) / n
 	p.Figures[figSweepTook] = float64(took.Milliseconds()) / n
 	p.Figures[figBetween] = float64(probes)
 	p.Figures[figPerBinding] = float64(others)
-	busy, idle, between := splitCPU(samples, sweeps, whole)
+	busy, idle, between := splitCPU(samples, resyncs, whole)
 	p.Figures[figSweepCPU] = 1000 * busy / n
 	p.Figures[figIdlePercent] = 100 * idle / max(between.Seconds(), 1e-9)
 }
 
-// splitCPU adds up what was used during sweeps and between them, and the time between.
-func splitCPU(samples []cpuSample, sweeps []timeRange, whole timeRange) (busy, idle float64, between time.Duration) {
+// splitCPU returns the CPU time used during resyncs and between them, and the length of the
+// time between them.
+func splitCPU(samples []cpuSample, resyncs []timeRange, whole timeRange) (busy, idle float64, between time.Duration) {
 	for i := 1; i < len(samples); i++ {
 		from, to := samples[i-1], samples[i]
 		if !whole.contains(from.at) || !whole.contains(to.at) {
 			continue
 		}
-		swept := slices.ContainsFunc(sweeps, func(s timeRange) bool {
+		inResync := slices.ContainsFunc(resyncs, func(s timeRange) bool {
 			return timeRange{s.from, s.to.Add(resyncTail)}.contains(to.at)
 		})
-		if swept {
+		if inResync {
 			busy += to.cpu - from.cpu
 		} else {
 			idle += to.cpu - from.cpu

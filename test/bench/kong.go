@@ -22,11 +22,11 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 )
 
-// kongConcurrency is how many requests the bare client has under way at a time: as many as the
-// operator by default.
+// kongConcurrency is how many requests the bare client sends at a time: as many as the operator
+// by default.
 const kongConcurrency = 8
 
-// kong is the Kong of the bench: the stand-in in a process of its own, or a real one.
+// kong is the Kong of the bench: the stand-in in a process of its own, or a real Kong.
 type kong struct {
 	url         string
 	description string // kind and version
@@ -35,13 +35,13 @@ type kong struct {
 	client      *http.Client
 
 	mu      sync.Mutex
-	created []string // paths of what the bench made, in that order
+	created []string // paths of what the bench created, in order
 }
 
 func openKong(ctx context.Context, o options) (*kong, error) {
 	k := &kong{
 		url:       strings.TrimRight(o.kongURL, "/"),
-		clusterID: "bench-" + strings.ToLower(rand.Text()[:8]), // nobody else's plugins bear it
+		clusterID: "bench-" + strings.ToLower(rand.Text()[:8]), // no other plugin has it in its tags
 		client:    &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	if k.url == "" {
@@ -72,7 +72,7 @@ func (k *kong) startStandIn(ctx context.Context, o options) error {
 	return err
 }
 
-// inspect refuses a Kong that the bench cannot or should not use.
+// inspect rejects a Kong that the bench cannot or should not use.
 func (k *kong) inspect(ctx context.Context, o options) error {
 	var root struct {
 		Version       string `json:"version"`
@@ -84,7 +84,7 @@ func (k *kong) inspect(ctx context.Context, o options) error {
 		return fmt.Errorf("%s does not answer as a Kong Admin API: %w", k.url, err)
 	}
 	if root.Configuration.Database == "" || root.Configuration.Database == "off" {
-		return fmt.Errorf("%s is no Kong in DB mode", k.url)
+		return fmt.Errorf("%s is not a Kong with a database", k.url)
 	}
 	k.description = "Kong " + root.Version
 	if k.process != nil {
@@ -99,13 +99,13 @@ func (k *kong) inspect(ctx context.Context, o options) error {
 			return err
 		}
 		if len(list) > 0 && !o.force {
-			return fmt.Errorf("%s has %s. The bench writes thousands of plugins; take a Kong that nobody uses, or set BENCH_FORCE=1", k.url, kind)
+			return fmt.Errorf("%s has %s. The bench creates thousands of plugins. Use a Kong that nobody else uses, or set BENCH_FORCE=1", k.url, kind)
 		}
 	}
 	return nil
 }
 
-// seed makes the services and routes that the specimens name.
+// seed creates the services and routes of the plugins.
 func (k *kong) seed(ctx context.Context, plugins []pluginSpec) error {
 	pairs := (len(plugins) + minBindings - 1) / minBindings
 	if err := inParallel(ctx, kongConcurrency, pairs, func(ctx context.Context, i int) error {
@@ -122,7 +122,7 @@ func (k *kong) seed(ctx context.Context, plugins []pluginSpec) error {
 	})
 }
 
-// create makes something, to be removed at the end.
+// create creates an entity. The bench removes it at the end.
 func (k *kong) create(ctx context.Context, kind string, body map[string]any) error {
 	var made struct {
 		ID string `json:"id"`
@@ -136,8 +136,8 @@ func (k *kong) create(ctx context.Context, kind string, body map[string]any) err
 	return nil
 }
 
-// bareRate is how many plugins per second a plain HTTP client makes of this Admin API,
-// through the same proxy. They are removed again.
+// bareRate measures how many plugins per second a plain HTTP client creates through the same
+// proxy. It removes them again.
 func (k *kong) bareRate(ctx context.Context, through string, plugins []pluginSpec) (float64, error) {
 	bare := &kong{url: through, client: k.client}
 	began := time.Now()
@@ -156,7 +156,7 @@ func (k *kong) bareRate(ctx context.Context, through string, plugins []pluginSpe
 	return rate, errors.Join(err, removed)
 }
 
-// owned are the IDs of the plugins of the bench's bindings.
+// owned returns the IDs of the plugins of the bench's bindings.
 func (k *kong) owned(ctx context.Context) ([]string, error) {
 	return k.list(ctx, "plugins", url.Values{"tags": {strings.Join(identity.ClusterTags(k.clusterID), ",")}})
 }
@@ -188,7 +188,7 @@ func (k *kong) list(ctx context.Context, kind string, query url.Values) ([]strin
 	}
 }
 
-// do sends a request past the proxy and reads the answer into out, unless that is nil.
+// do sends a request without the proxy, and decodes the response into out, unless out is nil.
 func (k *kong) do(ctx context.Context, method, path string, body, out any) error {
 	var sent io.Reader = http.NoBody
 	if body != nil {
@@ -220,7 +220,7 @@ func (k *kong) do(ctx context.Context, method, path string, body, out any) error
 	return json.Unmarshal(text, out)
 }
 
-// close stops the stand-in, or removes from a real Kong what the bench made.
+// close stops the stand-in, or removes what the bench created in a real Kong.
 func (k *kong) close(ctx context.Context) error {
 	if k.process != nil {
 		err := k.process.Process.Signal(syscall.SIGTERM)

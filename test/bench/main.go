@@ -1,8 +1,8 @@
-// Command bench measures the operator: its real binary between a real Kubernetes API
-// server and a Kong, with 100, 1,000 and 10,000 bindings on one gateway. It prints a
-// table, says for each target whether it was reached, writes all figures to a JSON file,
-// and compares them with an earlier one. Times never make it fail; wrong results do: a
-// write where there should be none, an ID that changed, a binding that is not in force.
+// Command bench measures the operator. It runs the real binary between a real Kubernetes API
+// server and a Kong, with 100, 1,000 and 10,000 bindings on one gateway. It prints a table,
+// says for each target whether it was reached, writes all figures to a JSON file, and compares
+// them with an earlier file. Slow results never make it fail. Wrong results do: an unexpected
+// write, a changed plugin ID, a binding that is not ready.
 //
 // Run it with make bench.
 package main
@@ -23,7 +23,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// options come from the environment, which reaches through make.
+// options come from the environment, because make passes that on.
 type options struct {
 	sizes    []int         // how many bindings, run by run
 	out      string        // the JSON file
@@ -35,30 +35,30 @@ type options struct {
 	kongURL  string        // a real Admin API instead of the stand-in
 	force    bool          // use that Admin API although it is not empty
 	pace     bool          // let the stand-in take as long for an answer as Kong does
-	resyncs  int           // how many sweeps the idle operator is watched for
-	outage   time.Duration // how long the gateway is away
+	resyncs  int           // observed while the operator is idle
+	outage   time.Duration // of the gateway
 	profiles string        // a directory for profiles of the operator; empty: none
 }
 
-// storedResult is the result that the documentation tells of.
+// storedResult is the result that the documentation shows.
 const storedResult = "docs/performance.json"
 
 const usageText = `Usage: make bench, from the root of the repository.
        go run ./test/bench --project docs/performance.json
-           calculates from that file what a million bindings on a hundred gateways cost
+           projects the cost of a million bindings on a hundred gateways from that file
 
 Environment:
   BENCH_N          how many bindings, separated by blanks ("100 1000 10000")
   BENCH_OUT        the JSON file with all figures (dist/bench.json)
   BENCH_BASE       an earlier JSON file to compare with (docs/performance.json)
-  BENCH_PACE       "kong": the stand-in for Kong takes about as long for an answer as
-                   Kong does; "none": it answers as fast as it can ("kong")
-  BENCH_SWEEPS     for how many sweeps the idle operator is watched (3)
-  BENCH_OUTAGE     how long the gateway is away (60s)
+  BENCH_PACE       "kong": the stand-in responds about as fast as Kong does;
+                   "none": it responds as fast as it can ("kong")
+  BENCH_SWEEPS     for how many resyncs the idle operator is observed (3)
+  BENCH_OUTAGE     how long the gateway is unreachable (60s)
   BENCH_PROFILES   a directory for pprof profiles of the operator (none)
   BENCH_FLAGS      further flags of the operator
-  KONG_ADMIN_URL   Admin API of a real Kong to use instead of the stand-in; it has to be empty
-  BENCH_FORCE=1    use that Kong although it is not empty; only what the bench made is removed
+  KONG_ADMIN_URL   Admin API of a real Kong to use instead of the stand-in; it must be empty
+  BENCH_FORCE=1    use that Kong although it is not empty; the bench removes only what it created
   KUBEBUILDER_ASSETS, BENCH_MANAGER, BENCH_KONGTEST
                    where the binaries are; make sets them
 `
@@ -141,8 +141,8 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	return o, errors.Join(errs...)
 }
 
-// run measures size by size, writes everything down after each, and says at the end what
-// was wrong.
+// run measures one size after the other, writes the figures after each, and returns all wrong
+// results at the end.
 func run(ctx context.Context, o options) error {
 	base, err := readResult(o.base)
 	if o.base == storedResult && errors.Is(err, os.ErrNotExist) {
@@ -155,7 +155,7 @@ func run(ctx context.Context, o options) error {
 	var wrong []error
 	for _, n := range o.sizes {
 		measured, failed := measure(ctx, o, n)
-		// What was measured before something failed is not lost.
+		// Keep the figures from before a failure.
 		all.add(measured)
 		report(os.Stdout, measured)
 		if err := errors.Join(failed, all.write(o.out)); err != nil {

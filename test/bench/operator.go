@@ -40,8 +40,8 @@ func newOperator(o options, c *cluster, k *kong, dir string, bindings int) *oper
 		logFile:  filepath.Join(dir, "manager.log"),
 		profiles: o.profiles,
 		bindings: bindings,
-		// One replica, as fast after a restart as after a hand-over: the lease of one that
-		// was stopped is given up.
+		// One replica without leader election. It starts as fast as after a hand-over, because
+		// a replica that stops releases its lease.
 		args: append([]string{
 			"--kubeconfig=" + c.kubeconfig, "--cluster-id=" + k.clusterID,
 			"--leader-elect=false", "--metrics-secure=false", "--health-probe-bind-address=0",
@@ -49,7 +49,7 @@ func newOperator(o options, c *cluster, k *kong, dir string, bindings int) *oper
 	}
 }
 
-// start starts the process and does not wait for anything.
+// start starts the process. It does not wait until the operator is ready.
 func (o *operator) start(ctx context.Context) error {
 	ports, err := freePorts(ctx, 2)
 	if err != nil {
@@ -100,23 +100,23 @@ func (o *operator) stop() error {
 	state := o.cmd.ProcessState
 	o.cmd = nil
 	if !state.Success() {
-		return fmt.Errorf("the operator, told to stop, ended with %s", state)
+		return fmt.Errorf("after SIGTERM the operator ended with %s", state)
 	}
 	return nil
 }
 
-// checkAlive says why the process ended, if it did.
+// checkAlive returns an error if the process has ended.
 func (o *operator) checkAlive() error {
 	select {
 	case <-o.exited:
 		log, _ := os.ReadFile(o.logFile)
-		return fmt.Errorf("the operator ended by itself: %s; its log ends with\n%s", o.cmd.ProcessState, log[max(0, len(log)-2000):])
+		return fmt.Errorf("the operator exited unexpectedly: %s; its log ends with\n%s", o.cmd.ProcessState, log[max(0, len(log)-2000):])
 	default:
 		return nil
 	}
 }
 
-// cpu is what all its processes so far have used, in seconds.
+// cpu returns the CPU time of all processes of the operator so far, in seconds.
 func (o *operator) cpu() (float64, error) {
 	if o.cmd == nil {
 		return o.endedCPU, nil
@@ -126,11 +126,11 @@ func (o *operator) cpu() (float64, error) {
 	return o.endedCPU + u.cpu, err
 }
 
-// activity is what the operator's own metrics tell about how busy it is.
+// activity is what the operator's metrics say about its work.
 type activity struct {
-	reconciles float64 // over bindings so far
-	busy       float64 // objects in the queues, and passes under way
-	lastResync float64 // when the last sweep ended, in seconds since 1970; 0 before the first
+	reconciles float64 // of bindings so far
+	busy       float64 // objects in the queues, and reconciles under way
+	lastResync float64 // end of the last resync, in seconds since 1970; 0 before the first
 	ready      float64 // bindings
 }
 
@@ -150,19 +150,20 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 	}, nil
 }
 
-// pollInterval is how often the operator is asked for its metrics while something is awaited.
-// That makes it count all its bindings, which takes time and memory.
+// pollInterval is how often the bench asks for metrics. For each request the operator counts
+// all bindings, which takes time and memory.
 func (o *operator) pollInterval() time.Duration {
 	return 100*time.Millisecond + time.Duration(o.bindings)*40*time.Microsecond
 }
 
-// idlePolls is in how many looks in a row nothing has to happen for the operator to be quiet.
+// idlePolls is the number of consecutive polls without activity after which the operator counts
+// as idle.
 const idlePolls = 2
 
-// waitUntilIdle waits until all that the operator had to do after a sweep at or after a moment is
-// done, and at least so many passes over bindings were made, and returns since when.
-// It has no metric for "every binding is known to be in sync"; this is the same from outside.
-func (o *operator) waitUntilIdle(ctx context.Context, within time.Duration, swept time.Time, passes int) (time.Time, error) {
+// waitUntilIdle waits until the operator has finished a resync at or after a time, has
+// reconciled at least so many bindings, and is idle. It returns since when. The operator has no
+// metric for "every binding is in sync". This is the same, seen from outside.
+func (o *operator) waitUntilIdle(ctx context.Context, within time.Duration, resyncedAt time.Time, reconciles int) (time.Time, error) {
 	var (
 		since time.Time
 		calm  int
@@ -173,7 +174,7 @@ func (o *operator) waitUntilIdle(ctx context.Context, within time.Duration, swep
 		if err != nil {
 			return false, err
 		}
-		if now.lastResync < float64(swept.Unix()) || now.lastResync == 0 || now.busy > 0 || now.reconciles < float64(passes) || now.reconciles != last.reconciles {
+		if now.lastResync < float64(resyncedAt.Unix()) || now.lastResync == 0 || now.busy > 0 || now.reconciles < float64(reconciles) || now.reconciles != last.reconciles {
 			calm, since = 0, time.Now()
 		}
 		last = now
@@ -181,12 +182,13 @@ func (o *operator) waitUntilIdle(ctx context.Context, within time.Duration, swep
 		return calm >= idlePolls, nil
 	})
 	if err != nil {
-		return since, fmt.Errorf("the operator did not come to rest within %s (%+v): %w", within, last, err)
+		return since, fmt.Errorf("the operator did not become idle within %s (%+v): %w", within, last, err)
 	}
 	return since, nil
 }
 
-// profile fetches a profile of the operator: of the processor for so many seconds, or of the heap.
+// profile fetches a profile of the operator: a CPU profile over so many seconds, or a heap
+// profile.
 func (o *operator) profile(ctx context.Context, kind string, seconds int) ([]byte, error) {
 	url := o.pprof + kind
 	if seconds > 0 {
@@ -196,7 +198,7 @@ func (o *operator) profile(ctx context.Context, kind string, seconds int) ([]byt
 	return []byte(page), err
 }
 
-// fetch reads a page that is there for machines.
+// fetch reads a page: metrics, or a profile.
 func fetch(ctx context.Context, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -214,7 +216,7 @@ func fetch(ctx context.Context, url string) (string, error) {
 	return string(page), err
 }
 
-// sum adds up the values of a metric whose labels have a text in them.
+// sum adds the values of a metric whose labels contain a text.
 func sum(page, metric, having string) float64 {
 	total := 0.0
 	for line := range strings.Lines(page) {
@@ -230,7 +232,7 @@ func sum(page, metric, having string) float64 {
 	return total
 }
 
-// freePorts are addresses of 127.0.0.1 where nobody listens now.
+// freePorts returns n free addresses of 127.0.0.1.
 func freePorts(ctx context.Context, n int) ([]string, error) {
 	var (
 		addresses []string

@@ -14,7 +14,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// Names of the phases, in their order.
+// Names of the phases, in order. Stored results contain them.
 const (
 	phaseBare    = "bare client"
 	phaseLoad    = "load into the API server"
@@ -29,7 +29,8 @@ const (
 	phaseDelete  = "deletion of all"
 )
 
-// Names of figures beside those that every phase has.
+// Names of the figures that only some phases have. Stored results contain them. A sweep is a
+// resync.
 const (
 	figRate        = "per second"
 	figShare       = "share of bare client, %"
@@ -57,11 +58,11 @@ const (
 	figAway        = "away, s"
 )
 
-// bareSample bounds how many plugins the bare client makes.
+// bareSample is the maximum number of plugins that the bare client creates.
 const bareSample = 2000
 
-// patience is how long to wait for something that takes a moment, and for something that
-// has to be done for every binding.
+// patience is the timeout for one operation. patienceForAll is the timeout for an operation on
+// every binding.
 const patience = 90 * time.Second
 
 func (s *environment) patienceForAll() time.Duration {
@@ -81,8 +82,8 @@ func (s *environment) load(ctx context.Context, p *phase) error {
 	return err
 }
 
-// create starts the operator and waits until every plugin is in Kong and every status says
-// so. The rate is Kong's: from the first POST to the end of the last.
+// create starts the operator and waits until every plugin is in Kong and every binding is
+// ready. The rate is measured in Kong, from the first POST to the end of the last one.
 func (s *environment) create(ctx context.Context, p *phase) error {
 	mark, began := s.proxy.mark(), time.Now()
 	if err := s.operator.start(ctx); err != nil {
@@ -90,7 +91,7 @@ func (s *environment) create(ctx context.Context, p *phase) error {
 	}
 	profiled := s.profileWrites(ctx, "create", http.MethodPost)
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, s.patienceForAll(), true, func(ctx context.Context) (bool, error) {
-		// The operator counts its bindings when it is asked for metrics: not before the end.
+		// A request for metrics makes the operator count its bindings. So ask only at the end.
 		if n, _, _ := writesIn(s.proxy.since(mark), http.MethodPost); n < s.n {
 			return false, s.operator.checkAlive()
 		}
@@ -116,8 +117,8 @@ func (s *environment) create(ctx context.Context, p *phase) error {
 	return s.verify(ctx, p.Name)
 }
 
-// restart stops the operator and starts it again, until all is known to be in sync. The
-// first time it may write what its last sweep before had not yet seen.
+// restart restarts the operator and waits until it has found everything in sync. The first time
+// it may write what its last resync had not yet seen.
 func (s *environment) restart(ctx context.Context, p *phase) error {
 	if err := s.operator.stop(); err != nil {
 		return err
@@ -142,14 +143,14 @@ func (s *environment) restartInSync(ctx context.Context, p *phase) error {
 	s.profileHeap(ctx, "restart")
 	for _, e := range s.proxy.since(mark) {
 		if e.isWrite() {
-			s.fail("restart in sync: Kong was written to: %s %s", e.method, e.kind)
+			s.fail("restart in sync: write to Kong: %s %s", e.method, e.kind)
 		}
 	}
 	return s.verify(ctx, p.Name)
 }
 
-// change changes one binding after the other while nothing else is to be done, each twice:
-// the second time the sweep's picture of it is older than the operator's own write.
+// change changes one binding after the other while nothing else is to be done. It changes each
+// twice: the second time the snapshot is older than the operator's own write.
 func (s *environment) change(ctx context.Context, p *phase) error {
 	const changes = 20
 	var took []time.Duration
@@ -174,8 +175,8 @@ func (s *environment) change(ctx context.Context, p *phase) error {
 	return s.verify(ctx, p.Name)
 }
 
-// changeOne changes a binding, and returns how long that took to be in Kong, when the
-// status tells of it.
+// changeOne changes a binding and waits until it is ready. It returns the time until Kong had
+// the change.
 func (s *environment) changeOne(ctx context.Context, name, tag string) (time.Duration, error) {
 	found, began := s.proxy.awaitWrite(`"`+tag+`"`), time.Now()
 	if err := s.cluster.tag(ctx, name, tag); err != nil {
@@ -198,7 +199,7 @@ func (s *environment) waitUntilReady(ctx context.Context, name string) error {
 	})
 }
 
-// bindingRequests counts the requests that are not part of a sweep.
+// bindingRequests counts the requests that are not part of a resync.
 func bindingRequests(exchanges []exchange) int {
 	n := 0
 	for _, e := range exchanges {
@@ -209,8 +210,8 @@ func bindingRequests(exchanges []exchange) int {
 	return n
 }
 
-// fullQueue changes all bindings while the operator is down, and then one after the other
-// while its queue is full of them.
+// fullQueue changes all bindings while the operator is down. Then it changes single bindings
+// while the operator's queue is full.
 func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 	if err := s.operator.stop(); err != nil {
 		return err
@@ -240,7 +241,8 @@ func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 	return s.verify(ctx, p.Name)
 }
 
-// changesDuringQueue changes bindings between the first tenth of the queue and its last fifth.
+// changesDuringQueue changes bindings after the first tenth of the queue and before the last
+// fifth.
 func (s *environment) changesDuringQueue(ctx context.Context, mark int) ([]time.Duration, error) {
 	const most = 20
 	put := func() int {
@@ -250,14 +252,14 @@ func (s *environment) changesDuringQueue(ctx context.Context, mark int) ([]time.
 	if err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		return put() >= s.n/10, s.operator.checkAlive()
 	}); err != nil {
-		return nil, fmt.Errorf("the operator did not begin with the queue: %w", err)
+		return nil, fmt.Errorf("the operator did not start to work on the queue: %w", err)
 	}
 	var took []time.Duration
 	for i := range most {
 		if put() > s.n*4/5 {
 			break
 		}
-		// From the end: the operator was told of the others before.
+		// From the end: the operator has received the others before.
 		latency, err := s.changeOne(ctx, s.plugins[s.n-1-i*s.n/most/2].name, fmt.Sprintf("amid-%d", i))
 		if err != nil {
 			return nil, err
@@ -267,8 +269,7 @@ func (s *environment) changesDuringQueue(ctx context.Context, mark int) ([]time.
 	return took, nil
 }
 
-// drift changes plugins in Kong behind the operator's back and waits until all are as
-// declared again.
+// drift changes plugins in Kong and waits until the operator has corrected them.
 func (s *environment) drift(ctx context.Context, p *phase) error {
 	drifted := max(s.n/100, 1)
 	var ids []string
@@ -285,7 +286,7 @@ func (s *environment) drift(ctx context.Context, p *phase) error {
 		n, _, _ := writesIn(s.proxy.since(mark), http.MethodPut)
 		return n >= drifted, s.operator.checkAlive()
 	}); err != nil {
-		return fmt.Errorf("the drift was not repaired: %w", err)
+		return fmt.Errorf("the drift was not corrected: %w", err)
 	}
 	exchanges := s.proxy.since(mark)
 	_, first, last := writesIn(exchanges, http.MethodPut)
@@ -307,7 +308,7 @@ func (s *environment) drift(ctx context.Context, p *phase) error {
 	return s.verify(ctx, p.Name)
 }
 
-// lastProbe is when the last sweep before a moment began.
+// lastProbe returns the begin of the last resync before a time.
 func lastProbe(exchanges []exchange, before time.Time) time.Time {
 	var at time.Time
 	for _, e := range exchanges {
@@ -318,7 +319,7 @@ func lastProbe(exchanges []exchange, before time.Time) time.Time {
 	return at
 }
 
-// outagePhase takes the gateway away and changes a binding meanwhile, whose change has to
+// outagePhase makes the gateway unreachable and changes a binding meanwhile. The change must
 // reach Kong afterwards.
 func (s *environment) outagePhase(ctx context.Context, p *phase) error {
 	if _, _, err := s.cluster.audit.next(); err != nil {
@@ -361,12 +362,12 @@ func (s *environment) outagePhase(ctx context.Context, p *phase) error {
 	select {
 	case <-found:
 	default:
-		s.fail("outage: the change made meanwhile did not reach Kong")
+		s.fail("outage: the change during the outage did not reach Kong")
 	}
 	return s.verify(ctx, p.Name)
 }
 
-// delete deletes all bindings. The rate is Kong's.
+// delete deletes all bindings. The rate is measured in Kong.
 func (s *environment) delete(ctx context.Context, p *phase) error {
 	mark, began := s.proxy.mark(), time.Now()
 	if err := inParallel(ctx, apiServerConcurrency, s.n, func(ctx context.Context, i int) error {
@@ -382,19 +383,19 @@ func (s *environment) delete(ctx context.Context, p *phase) error {
 		}
 		return err == nil && len(left.Items) == 0, err
 	}); err != nil {
-		return fmt.Errorf("not all bindings went: %w", err)
+		return fmt.Errorf("not all bindings were deleted: %w", err)
 	}
 	p.Seconds = time.Since(began).Seconds()
 	n, first, last := writesIn(s.proxy.since(mark), http.MethodDelete)
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
 	left, err := s.kong.owned(ctx)
 	if len(left) > 0 {
-		s.fail("deletion: %d plugins are left in Kong", len(left))
+		s.fail("deletion: Kong still has %d plugins", len(left))
 	}
 	return err
 }
 
-// recordLatencies notes how long changes took.
+// recordLatencies records how long changes took.
 func (p *phase) recordLatencies(took []time.Duration) {
 	slices.Sort(took)
 	p.Figures[figChanges] = float64(len(took))

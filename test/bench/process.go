@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// usage is what a process has used. Without /proc it is not known while the process runs.
+// usage is what a process has used. Without /proc it is unknown while the process runs.
 type usage struct {
 	cpu  float64 // seconds
 	peak float64 // MiB of resident memory
 }
 
-// clockTicks per second is 100 on every Linux that Go runs on.
+// clockTicks per second: 100 on every Linux that Go runs on.
 const clockTicks = 100
 
-// usageOf reads what a process used so far.
+// usageOf returns what a process has used so far.
 func usageOf(pid int) (usage, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, os.ErrNotExist) && runtime.GOOS != "linux" {
@@ -29,7 +29,7 @@ func usageOf(pid int) (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	// The name of the command, in parentheses, may hold blanks.
+	// The name of the command, in parentheses, may contain blanks.
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	const utime, stime = 11, 12
 	var u usage
@@ -44,7 +44,7 @@ func usageOf(pid int) (usage, error) {
 	return u, err
 }
 
-// statusMiB is one of the sizes in /proc/<pid>/status.
+// statusMiB reads one of the sizes in /proc/<pid>/status.
 func statusMiB(pid int, name string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -59,8 +59,8 @@ func statusMiB(pid int, name string) (float64, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, name)
 }
 
-// childrenNamed are the processes of that name that this one started. The API server and
-// etcd are envtest's, which does not say which they are.
+// childrenNamed returns the child processes with that name. envtest does not say which
+// processes the API server and etcd are.
 func childrenNamed(name string) []int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // no error: the pattern is good
 	var pids []int
@@ -81,7 +81,7 @@ func childrenNamed(name string) []int {
 	return pids
 }
 
-// cpuOf is what processes used so far, in seconds; 0 where that is not known.
+// cpuOf returns the CPU time of processes so far, in seconds, or 0 if unknown.
 func cpuOf(pids []int) float64 {
 	sum := 0.0
 	for _, pid := range pids {
@@ -92,16 +92,15 @@ func cpuOf(pids []int) float64 {
 	return sum
 }
 
-// machineCPU is how long the processors of this machine have worked so far, all together, in
-// seconds; 0 where that is not known.
+// machineCPU returns the CPU time of the whole machine so far, in seconds, or 0 if unknown.
 func machineCPU() float64 {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
 	}
 	line, _, _ := strings.Cut(string(stat), "\n")
-	// cpu, user, nice, system, idle, iowait, irq, softirq: what comes after is counted in
-	// these already.
+	// cpu, user, nice, system, idle, iowait, irq, softirq. The fields after these are included
+	// in them.
 	fields := strings.Fields(line)
 	sum := 0.0
 	for _, i := range []int{1, 2, 3, 6, 7} {
@@ -113,9 +112,9 @@ func machineCPU() float64 {
 	return sum
 }
 
-// finalCPU is how long a process that has ended used processors, in seconds. The most memory
-// that the kernel tells of such a process is not its own: it counts that of the bench, which
-// it was a copy of before it became another program.
+// finalCPU returns the CPU time of a process that has ended, in seconds. The kernel's peak
+// memory of such a process is useless: it includes that of the bench, of which the process was
+// a copy before it executed another program.
 func finalCPU(cmd *exec.Cmd) float64 {
 	return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 }

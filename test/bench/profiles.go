@@ -10,11 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// profileSeconds is how long the processor is watched.
+// profileSeconds is the length of a CPU profile.
 const profileSeconds = 8
 
-// keepProfile writes a profile into the directory for them, if there is one. That it cannot
-// be had does not stop the bench.
+// keepProfile writes a profile, if there is a directory for profiles. A failure does not stop
+// the bench.
 func (s *environment) keepProfile(name string, take func() ([]byte, error)) {
 	if s.profiles == "" {
 		return
@@ -35,8 +35,8 @@ func (s *environment) profileHeap(ctx context.Context, name string) {
 	s.keepProfile(name+"-heap", func() ([]byte, error) { return s.operator.profile(ctx, "heap", 0) })
 }
 
-// profileWrites watches the operator and the API server once a tenth of the plugins has
-// been written. The returned function waits for the end.
+// profileWrites profiles the operator and the API server once a tenth of the plugins has been
+// written. The returned function waits for the end.
 func (s *environment) profileWrites(ctx context.Context, name, method string) (finish func()) {
 	if s.profiles == "" {
 		return func() {}
@@ -60,7 +60,7 @@ func (s *environment) waitUntilWritten(ctx context.Context, mark int, method str
 	})
 }
 
-// profileResync watches the operator from one sweep on for longer than to the next.
+// profileResync profiles the operator from one resync on, for longer than until the next one.
 func (s *environment) profileResync(ctx context.Context) (finish func()) {
 	return inBackground(func() {
 		s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })

@@ -7,62 +7,62 @@ import (
 	"math"
 )
 
-// fleet is what the paper calculates with beside what was measured.
+// fleet is the input of the projection besides the measured figures.
 type fleet struct {
 	bindings, gateways float64
 	resync             float64 // seconds
 	podMiB             float64 // memory limit of the operator's pod
 }
 
-// millionBindings bindings on a hundred gateways, and the defaults of KongGateway and config/manager.
+// millionBindings on a hundred gateways, with the defaults of KongGateway and config/manager.
 var millionBindings = fleet{bindings: 1e6, gateways: 100, resync: 60, podMiB: 512}
 
-// memoryUtilization is how much of its memory limit an operator is planned to use.
+// memoryUtilization is the planned share of the memory limit.
 const memoryUtilization = 0.8
 
-// leaseRenewals per second of one lease (cmd/manager).
+// leaseRenewals is the number of renewals of one lease per second (cmd/manager).
 const leaseRenewals = 0.5
 
-// project calculates on paper what a fleet costs, from what was measured for the two largest sizes.
+// project calculates the cost of a fleet from the figures of the two largest sizes.
 func project(out io.Writer, r *result, f fleet) error {
 	if len(r.Runs) < 2 {
-		return errors.New("two sizes have to be measured, so that what grows can be told from what does not")
+		return errors.New("measure at least two sizes: only then the growing costs are known")
 	}
 	small, large := r.Runs[len(r.Runs)-2], r.Runs[len(r.Runs)-1]
 	n, grown := float64(large.N), float64(large.N-small.N)
 	if grown <= 0 || large.phase(phaseDelete).Seconds == 0 {
-		return errors.New("the last size has to be the largest, and measured to its end")
+		return errors.New("the last size must be the largest, and its measurement must be complete")
 	}
-	// Unit costs: by the binding, what the larger size needs more than the smaller one.
+	// Cost per binding: what the larger size needs more than the smaller one.
 	each := func(of func(*measurement) float64) float64 { return max(0, (of(large)-of(small))/grown) }
 	memory := each(func(m *measurement) float64 { return m.PeakMiB })
 	base := large.PeakMiB - memory*n
-	sweepTime := large.figure(phaseIdle, figSweepTook) / 1000 / n
-	sweepCPU := large.figure(phaseIdle, figSweepCPU) / 1000 / n
+	resyncTime := large.figure(phaseIdle, figSweepTook) / 1000 / n
+	resyncCPU := large.figure(phaseIdle, figSweepCPU) / 1000 / n
 	restartCPU := each(func(m *measurement) float64 { return m.phase(phaseRestart).CPUSeconds })
 	creationCPU := large.phase(phaseCreate).ServerCPUSeconds / n
 
 	perGateway := f.bindings / f.gateways
 	reads := float64(readsAllowed(int(perGateway)) - extraReads + 1) // the pages and the probe
-	interval := max(f.resync, resyncIntervalFactor*sweepTime*perGateway)
+	interval := max(f.resync, resyncIntervalFactor*resyncTime*perGateway)
 	shards := math.Ceil(f.bindings * memory / (memoryUtilization*f.podMiB - base))
 	perShard := f.bindings / shards
 
 	fmt.Fprintf(out, "| %.0f bindings on %.0f gateways | from | |\n|---|---|---|\n", f.bindings, f.gateways)
 	for _, row := range []struct{ what, from, is string }{
 		{"bindings per gateway", "bindings / gateways", fmt.Sprintf("%.0f", perGateway)},
-		{"reads of one sweep", "the probe + pages of 1,000 plugins, services and routes", fmt.Sprintf("%.0f", reads)},
-		{"a sweep takes", fmt.Sprintf("%.3f ms a binding", 1000*sweepTime), fmt.Sprintf("%.1f s", sweepTime*perGateway)},
-		{"a sweep comes every", "`resyncInterval`, or 50 times what it takes", fmt.Sprintf("%.0f s", interval)},
+		{"reads of one resync", "the probe + pages of 1,000 plugins, services and routes", fmt.Sprintf("%.0f", reads)},
+		{"a resync takes", fmt.Sprintf("%.3f ms a binding", 1000*resyncTime), fmt.Sprintf("%.1f s", resyncTime*perGateway)},
+		{"a resync comes every", "`resyncInterval`, or 50 times what it takes", fmt.Sprintf("%.0f s", interval)},
 		{"requests to one Kong, in sync", "reads / interval", fmt.Sprintf("%.2f/s", reads/interval)},
 		{"requests to all Kongs, in sync", "times gateways", fmt.Sprintf("%.0f/s", f.gateways*reads/interval)},
 		{"writes, in sync", "measured", fmt.Sprintf("%d", large.phase(phaseIdle).KongWrites+large.phase(phaseIdle).KubernetesWrites)},
-		{"processor, in sync", fmt.Sprintf("%.3f ms a binding and sweep", 1000*sweepCPU), fmt.Sprintf("%.1f cores", f.bindings*sweepCPU/interval)},
-		{"memory of one operator", fmt.Sprintf("%.0f MiB + %.1f KiB a binding", base, 1024*memory), fmt.Sprintf("%.1f GiB if there were but one", (base+f.bindings*memory)/1024)},
+		{"processor, in sync", fmt.Sprintf("%.3f ms a binding and resync", 1000*resyncCPU), fmt.Sprintf("%.1f cores", f.bindings*resyncCPU/interval)},
+		{"memory of one operator", fmt.Sprintf("%.0f MiB + %.1f KiB a binding", base, 1024*memory), fmt.Sprintf("%.1f GiB if there were only one", (base+f.bindings*memory)/1024)},
 		{"operators (shards)", fmt.Sprintf("%.0f MiB each, four fifths of it used", f.podMiB), fmt.Sprintf("%.0f, of %.0f bindings", shards, perShard)},
 		{"leases", "one a shard", fmt.Sprintf("%.0f, renewed %.0f times a second together", shards, shards*leaseRenewals)},
 		{"restart of one shard, in sync: processor", fmt.Sprintf("%.2f ms a binding", 1000*restartCPU), fmt.Sprintf("%.0f s", restartCPU*perShard)},
-		{"the same: requests to Kong", "gateways of the shard x (one sweep + schemas)", fmt.Sprintf("%.0f", math.Ceil(f.gateways/shards)*(reads+float64(len(pluginKinds))))},
+		{"the same: requests to Kong", "gateways of the shard x (one resync + schemas)", fmt.Sprintf("%.0f", math.Ceil(f.gateways/shards)*(reads+float64(len(pluginKinds))))},
 		{"bindings in etcd", fmt.Sprintf("%d bytes each", large.BindingBytes), fmt.Sprintf("%.1f GiB", f.bindings*float64(large.BindingBytes)/(1<<30))},
 		{"first creation: the API server's processor", fmt.Sprintf("%.1f ms a binding", 1000*creationCPU), fmt.Sprintf("%.1f core hours", f.bindings*creationCPU/3600)},
 	} {
@@ -71,5 +71,5 @@ func project(out io.Writer, r *result, f fleet) error {
 	return nil
 }
 
-// resyncIntervalFactor is how many times as long as a sweep takes the operator waits for the next.
+// resyncIntervalFactor times the duration of a resync is the least pause before the next one.
 const resyncIntervalFactor = 50

@@ -14,23 +14,23 @@ import (
 	"time"
 )
 
-// exchange is one request of the operator and its answer.
+// exchange is one request of the operator and its response.
 type exchange struct {
 	method string
 	kind   string // the path with {id} for what differs, such as /plugins/{id}
-	resync bool   // a part of what the operator asks once per gateway, whatever the number of bindings
-	// firstPage of the list of plugins, with which a sweep's pages of them begin.
+	resync bool   // part of what the operator requests once per gateway, for any number of bindings
+	// firstPage: the first page of the list of plugins, with which a resync begins.
 	firstPage bool
 	began     time.Time
 	ended     time.Time
-	status    int // 0 when the gateway was away
+	status    int // 0 during an outage
 }
 
 func (e exchange) isWrite() bool { return e.method != http.MethodGet }
 
-// proxy stands between the operator and Kong, counts what passes, and can be away. A real
-// Kong is watched and taken away like the stand-in this way. The bare client goes through
-// it too, so that it costs both the same.
+// proxy stands between the operator and Kong. It counts the requests and can become
+// unreachable. So the bench observes a real Kong like the stand-in, and can simulate its
+// outage. The bare client uses the proxy too, so that it costs both the same.
 type proxy struct {
 	url     string
 	server  *http.Server
@@ -58,7 +58,7 @@ func startProxy(upstream string, pace bool) (*proxy, error) {
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = target.Host },
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
-		ErrorLog:  log.New(io.Discard, "", 0), // of requests that the operator gave up
+		ErrorLog:  log.New(io.Discard, "", 0), // of requests that the operator cancelled
 	}
 	if pace {
 		p.forward.ModifyResponse = delayLikeKong
@@ -68,9 +68,9 @@ func startProxy(upstream string, pace bool) (*proxy, error) {
 	return p, nil
 }
 
-// delayLikeKong delays an answer of the stand-in by what Kong 3.9.1 with PostgreSQL took on a
-// two-core machine: a write 15 ms, as with eight of them at a time; a read 5 ms, and a page
-// of a thousand rows, which are 0.9 MB, 60 ms.
+// delayLikeKong delays a response of the stand-in by the time that Kong 3.9.1 with PostgreSQL
+// took on a two-core machine: 15 ms for a write with eight of them at a time, 5 ms for a read,
+// and 60 ms for a page of a thousand rows (0.9 MB).
 func delayLikeKong(res *http.Response) error {
 	const write, read, perMegabyte = 15 * time.Millisecond, 5 * time.Millisecond, 60 * time.Millisecond
 	pause := write
@@ -88,28 +88,28 @@ func delayLikeKong(res *http.Response) error {
 
 func (p *proxy) close() { _ = p.server.Close() }
 
-// ServeHTTP passes a request on.
+// ServeHTTP forwards a request.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := exchange{method: r.Method, began: time.Now()}
 	e.kind, e.resync = classify(r.URL)
 	p.mu.Lock()
-	away, swept := p.unreachable, p.onResync
+	unreachable, onResync := p.unreachable, p.onResync
 	p.mu.Unlock()
 	e.firstPage = e.kind == "/plugins" && !e.isWrite() && !r.URL.Query().Has("offset")
-	if e.firstPage && swept != nil {
-		swept()
+	if e.firstPage && onResync != nil {
+		onResync()
 	}
-	if away {
+	if unreachable {
 		p.record(e, nil)
 		panic(http.ErrAbortHandler) // closes the connection without an answer
 	}
 	var sent []byte
 	if e.isWrite() {
-		sent, _ = io.ReadAll(r.Body) // what broke off is Kong's to refuse
+		sent, _ = io.ReadAll(r.Body) // Kong rejects a truncated body
 		r.Body = io.NopCloser(bytes.NewReader(sent))
 	}
 	answered := &statusWriter{ResponseWriter: w}
-	defer func() { // also when the operator hung up, which ends in a panic
+	defer func() { // also after a panic, when the operator has closed the connection
 		e.status = answered.status
 		p.record(e, sent)
 	}()
@@ -132,7 +132,8 @@ func (p *proxy) record(e exchange, sent []byte) {
 	}
 }
 
-// awaitWrite tells when a write with this text in its body was answered.
+// awaitWrite returns a channel that receives the time of the response to a write with this text
+// in its body.
 func (p *proxy) awaitWrite(text string) <-chan time.Time {
 	found := make(chan time.Time, 1)
 	p.mu.Lock()
@@ -141,14 +142,14 @@ func (p *proxy) awaitWrite(text string) <-chan time.Time {
 	return found
 }
 
-// setUnreachable makes the gateway go, and come back. It closes idle connections, as a gateway
-// does that goes: Go's transport would repeat a request on each of them.
-func (p *proxy) setUnreachable(away bool) {
+// setUnreachable starts or ends an outage. It closes idle connections, as a real outage does.
+// Go's transport would repeat a request on each of them.
+func (p *proxy) setUnreachable(unreachable bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unreachable = away
+	p.unreachable = unreachable
 	for conn := range p.idle {
-		if away {
+		if unreachable {
 			_ = conn.Close()
 		}
 	}
@@ -164,29 +165,29 @@ func (p *proxy) connState(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// setOnResync has something called when the operator begins to list its plugins.
+// setOnResync sets a function to be called when the operator begins to list its plugins.
 func (p *proxy) setOnResync(call func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.onResync = call
 }
 
-// mark is where exchanges end now.
+// mark returns a position for since.
 func (p *proxy) mark() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.exchanges)
 }
 
-// since are the exchanges that ended after a mark.
+// since returns the exchanges that ended after a mark.
 func (p *proxy) since(mark int) []exchange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]exchange(nil), p.exchanges[mark:]...)
 }
 
-// classify names what is asked, and says whether it is a part of a sweep.
-func classify(u *url.URL) (kind string, sweep bool) {
+// classify names a request, and reports whether it is part of a resync.
+func classify(u *url.URL) (kind string, resync bool) {
 	segments := strings.Split(strings.Trim(u.Path, "/"), "/")
 	switch {
 	case u.Path == "/" || u.Path == "/status":
@@ -205,7 +206,7 @@ func classify(u *url.URL) (kind string, sweep bool) {
 	}
 }
 
-// statusWriter remembers the status.
+// statusWriter records the status.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -216,5 +217,6 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController through, which the reverse proxy flushes with.
+// Unwrap lets http.ResponseController reach the original writer. The reverse proxy needs that
+// to flush.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 )
 
-// report prints what was measured for one size.
+// report prints the figures of one size.
 func report(out io.Writer, m *measurement) {
 	fmt.Fprintf(out, "\n%d bindings on one gateway (%s)\n\n", m.N, m.Kong)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -32,14 +32,15 @@ func report(out io.Writer, m *measurement) {
 	}
 	w.Flush()
 	if busiest := m.peakOthersPercent(); busiest > maxOthersPercent {
-		fmt.Fprintf(out, "Other processes used up to %.0f%% of a core meanwhile: the times are too long by that.\n", busiest)
+		fmt.Fprintf(out, "Other processes used up to %.0f%% of a core meanwhile, so the times are too long.\n", busiest)
 	}
 	for _, text := range m.Wrong {
 		fmt.Fprintln(out, "WRONG:", text)
 	}
 }
 
-// maxOthersPercent is how much of a core others may use before times are worth little, in percent.
+// maxOthersPercent is the share of a core that other processes may use before the times become
+// unreliable, in percent.
 const maxOthersPercent = 20
 
 func (m *measurement) peakOthersPercent() float64 {
@@ -58,7 +59,7 @@ func otherFigures(p *phase) string {
 	return strings.Join(parts, "; ")
 }
 
-// number writes a figure with as many places as matter.
+// number formats a figure with two decimals, or none if it is large or integral.
 func number(value float64) string {
 	if math.Abs(value) >= 100 || value == math.Trunc(value) {
 		return strconv.FormatFloat(value, 'f', 0, 64)
@@ -66,12 +67,12 @@ func number(value float64) string {
 	return strconv.FormatFloat(value, 'f', 2, 64)
 }
 
-// compare prints what became more or less since an earlier result, as ratios.
+// compare prints the figures that differ from an earlier result, as ratios.
 func compare(out io.Writer, base, now *result) {
 	if base == nil {
 		return
 	}
-	fmt.Fprintf(out, "\nCompared with %s: the figure then, now, and their ratio\n\n", base.Time.Format("2006-01-02 15:04"))
+	fmt.Fprintf(out, "\nCompared with %s: the figure then and now, and their ratio\n\n", base.Time.Format("2006-01-02 15:04"))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "bindings\tphase\tfigure\tthen\tnow\tratio")
 	for _, m := range now.Runs {
@@ -100,7 +101,7 @@ func ratio(is, was float64) string {
 	return fmt.Sprintf("%.2f", is/was)
 }
 
-// all figures of a phase by their names.
+// all returns all figures of a phase by name.
 func (p *phase) all() map[string]float64 {
 	all := map[string]float64{
 		"seconds": p.Seconds, "Kong reads": float64(p.KongReads), "Kong writes": float64(p.KongWrites),

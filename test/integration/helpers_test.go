@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
-	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
 func jsonOf(text string) *apiextensionsv1.JSON {
@@ -31,9 +36,9 @@ func stringsOf(value any) []string {
 
 func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromObject(object) }
 
-// normalizingDialer dials a Kong that keeps one minute more than it is given: a config that it
-// changes in a way no comparison foresees.
-type normalizingDialer struct{ connection.AdminAPIClients }
+// normalizingDialer connects to a Kong that stores one minute more than it is given. No
+// comparison of schemas foresees such a change.
+type normalizingDialer struct{ controllers.PoolDialer }
 
 func useNormalizingDialer(o *controllers.Options) {
 	o.Clients = normalizingDialer{connection.AdminAPIClients{Registry: adminapi.NewRegistry(nil, nil)}}
@@ -63,4 +68,44 @@ func (timed normalizingTransport) RoundTrip(r *http.Request) (*http.Response, er
 	r = r.Clone(r.Context())
 	r.Body, r.ContentLength, r.GetBody = io.NopCloser(bytes.NewReader(raw)), int64(len(raw)), nil
 	return timed.next.RoundTrip(r)
+}
+
+// refusePuts makes Kong answer every PUT of a plugin with a status and a body.
+func (env *testEnv) refusePuts(status int, body string) (mend func()) {
+	return env.kong.Inject(kongtest.Fault{
+		Method: http.MethodPut, Template: "/plugins/{id}", Kind: kongtest.Answer, Status: status, Body: body,
+	})
+}
+
+const (
+	bodyDenied          = `{"message":"you do not have permission to update this resource"}`
+	bodyUnexpectedError = `{"message":"An unexpected error occurred"}`
+	bodyInvalid         = `{"message":"schema violation (config.minute: is odd)","fields":{"config":{"minute":"is odd"}},"name":"schema violation","code":2}`
+)
+
+// serveReadOnly serves instead of a Kong. The spec fails if any request but a GET arrives.
+func serveReadOnly(handler http.HandlerFunc) (url string) {
+	var written atomic.Pointer[string]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			line := r.Method + " " + r.URL.Path
+			written.Store(&line)
+		}
+		handler(w, r)
+	}))
+	DeferCleanup(func() {
+		server.Close()
+		Expect(written.Load()).To(BeNil(), "a request that could have changed something")
+	})
+	return server.URL
+}
+
+// closedPort is an address on which nothing listens.
+func closedPort() string {
+	GinkgoHelper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	address := listener.Addr().String()
+	Expect(listener.Close()).To(Succeed())
+	return address
 }

@@ -15,9 +15,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// metric sums the values of the operator's metric over all series that have the labels, given
-// as name and value in turn. A histogram counts its observations. A series that there is
-// not is 0.
+// metric sums a metric of the operator over all series that have the labels, which are names
+// and values in turn. A histogram counts its observations. A missing series is 0.
 func (env *testEnv) metric(name string, labels ...string) float64 {
 	GinkgoHelper()
 	families, err := env.operator.registry.Gather()
@@ -49,7 +48,7 @@ func hasLabels(sample *dto.Metric, labels []string) bool {
 	return true
 }
 
-// documentedMetrics are the names in the table of docs/operations.md.
+// documentedMetrics returns the names in the table of docs/operations.md.
 func documentedMetrics() []string {
 	GinkgoHelper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))

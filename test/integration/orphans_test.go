@@ -16,7 +16,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// stubAPIReader stands in for the API server where the operator asks it for one binding itself.
+// stubAPIReader responds to the operator's uncached reads of one binding.
 type stubAPIReader struct {
 	client.Reader
 	key     client.ObjectKey
@@ -141,7 +141,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		env.create(binding)
 		timed := env.withFakeClock(removing)
 		first := string(timed.waitUntilReady(binding).Status.PluginID)
-		// As it stays from a binding of that name whose finalizer was taken off by force.
+		// Such a plugin remains when somebody removes the finalizer of a binding.
 		second := abandon(env, env.namespace, "limit")
 		gw := timed.resync(2 * time.Minute)
 		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))

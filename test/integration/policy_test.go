@@ -18,7 +18,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// seedUnowned makes a plugin on the service orders that carries no ownership tags, as a person with
+// seedUnowned creates a plugin on the service orders without ownership tags, as a person with
 // curl would. fields replaces its defaults: rate-limiting with 100 requests a minute.
 func (env *testEnv) seedUnowned(fields map[string]any) map[string]any {
 	body := map[string]any{
@@ -29,7 +29,7 @@ func (env *testEnv) seedUnowned(fields map[string]any) map[string]any {
 	return env.kong.Seed("plugins", body)
 }
 
-// perMinute is what a rate-limiting plugin of so many requests a minute has beside the defaults.
+// perMinute returns the fields of a rate-limiting plugin with that limit, for seedUnowned.
 func perMinute(minute int, tags ...any) map[string]any {
 	fields := map[string]any{"config": map[string]any{"minute": minute, "policy": "local"}}
 	if len(tags) > 0 {
@@ -38,7 +38,7 @@ func perMinute(minute int, tags ...any) map[string]any {
 	return fields
 }
 
-// pluginsJSON is everything about every plugin, to compare byte for byte.
+// pluginsJSON returns all plugins as JSON.
 func (env *testEnv) pluginsJSON() string {
 	GinkgoHelper()
 	rows, err := json.Marshal(env.kong.Plugins())
@@ -465,7 +465,7 @@ var _ = Describe("A gateway", func() {
 	})
 })
 
-// The operator may only be as quick as its clock: a story that needs no waiting.
+// Nothing may happen because the clock jumps.
 var _ = Describe("Time", func() {
 	It("that jumps changes nothing in Kong", func() {
 		env := newEnvWithoutOperator()

