@@ -64,7 +64,7 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 
 	It("is a binding of a namespace that the selector does not select, until it is labelled", func() {
 		tenant := newTenantEnv()
-		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: &v1alpha1.BindingNamespaces{
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: &v1alpha1.AllowedNamespaces{
 			From:     v1alpha1.NamespacesFromSelector,
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"kong": "shared"}},
 		}})
@@ -169,7 +169,7 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
-		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, GlobalScope: true})
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, GlobalScope: v1alpha1.GlobalScopeAllowed})
 		tenant.waitUntilReady(binding)
 	})
 })

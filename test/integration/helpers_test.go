@@ -16,6 +16,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -38,7 +39,7 @@ func keyOf(object client.Object) client.ObjectKey { return client.ObjectKeyFromO
 
 // normalizingDialer connects to a Kong that stores one minute more than it is given. No
 // comparison of schemas foresees such a change.
-type normalizingDialer struct{ controllers.PoolDialer }
+type normalizingDialer struct{ connection.AdminAPIClients }
 
 func useNormalizingDialer(o *controllers.Options) {
 	o.Clients = normalizingDialer{connection.AdminAPIClients{Registry: adminapi.NewRegistry(nil, nil)}}
