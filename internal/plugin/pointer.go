@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// put sets the value at a JSON pointer (RFC 6901) in the config, in place. Objects on
-// the way are made when they are missing; an index replaces an element that is there;
-// "-" appends, and makes the array when there is none. It returns what stands in the
-// way, or "".
+// put sets the value at a JSON pointer (RFC 6901) in the config, in place. It creates missing
+// objects on the way. An index replaces an existing element. "-" appends, and creates a
+// missing array. put returns the problem if it cannot set the value, and "" otherwise.
 func put(config map[string]any, pointer string, value any) string {
 	tokens, problem := parsePointer(pointer)
 	if problem != "" {

@@ -5,38 +5,40 @@ import (
 	"slices"
 )
 
-// Carry returns want as it has to be written over have: with the same ID and the same
-// CreatedAt, and with those values that Kong made itself and would make anew, such as
-// the secret of a session plugin that declares none: a new one would log everybody out.
-// Neither argument is changed; the result shares with them what is the same.
-func PreserveServerFields(want, have Plugin, s *Schema) Plugin {
-	out := want
-	out.ID = have.ID
-	out.CreatedAt = have.CreatedAt
-	if s != nil && want.Name == have.Name {
-		out.Config = s.config.carry(want.Config, have.Config)
+// PreserveServerFields returns the desired plugin as a PUT over the live one has to send
+// it: with the live ID and CreatedAt, and with the values that Kong generated and would
+// generate anew, such as the secret of a session plugin that declares none. A new secret
+// would end all sessions. Neither argument is changed; the result shares with them what is
+// the same.
+func PreserveServerFields(desired, live Plugin, s *Schema) Plugin {
+	out := desired
+	out.ID = live.ID
+	out.CreatedAt = live.CreatedAt
+	if s != nil && desired.Name == live.Name {
+		out.Config = s.config.preserve(desired.Config, live.Config)
 	}
 	return out
 }
 
-// carry returns the record with the generated values of have where none is declared.
-func (r *record) carry(want, have map[string]any) map[string]any {
+// preserve returns the desired record with the generated values of the live one where the
+// desired one declares none.
+func (r *record) preserve(desired, live map[string]any) map[string]any {
 	if !r.generates {
-		return want
+		return desired
 	}
-	// What a deprecated twin declares is declared: Kong refuses both together.
-	declared := r.translate(want, have)
-	out := maps.Clone(want)
+	// A field that is declared by its deprecated name is declared: Kong refuses both together.
+	declared := r.translate(desired, live)
+	out := maps.Clone(desired)
 	for _, name := range r.names {
-		value, ok := want[name]
+		value, ok := desired[name]
 		if ok {
-			out[name] = r.fields[name].carryInto(value, have[name])
+			out[name] = r.fields[name].preserveInside(value, live[name])
 			continue
 		}
 		if _, ok := declared[name]; ok {
 			continue
 		}
-		if value, ok := r.fields[name].carried(have[name]); ok {
+		if value, ok := r.fields[name].generatedValue(live[name]); ok {
 			if out == nil {
 				out = map[string]any{}
 			}
@@ -46,53 +48,53 @@ func (r *record) carry(want, have map[string]any) map[string]any {
 	return out
 }
 
-// carried returns what has to be written for a field that is not declared.
-func (f *field) carried(held any) (any, bool) {
+// generatedValue returns what a write has to send for a field that is not declared.
+func (f *field) generatedValue(live any) (any, bool) {
 	if f.generated {
-		return held, made(held)
+		return live, isGeneratedValue(live)
 	}
 	if f.record == nil || !f.required || f.hasDefault {
-		// Written in part, it would lose its default.
+		// A record that is sent in part loses its default.
 		return nil, false
 	}
-	h, _ := asMap(held)
-	inner := f.record.carry(nil, h)
+	l, _ := asMap(live)
+	inner := f.record.preserve(nil, l)
 	return inner, len(inner) > 0
 }
 
-// carryInto returns a declared value with the generated values inside it. Elements of
-// arrays are paired by their place, those of sets not at all: they have none.
-func (f *field) carryInto(want, held any) any {
+// preserveInside returns a declared value with the generated values inside it. Elements of
+// arrays pair by their index. Elements of sets have no pair, and stay as declared.
+func (f *field) preserveInside(desired, live any) any {
 	if !f.generates() {
-		return want
+		return desired
 	}
-	switch w := want.(type) {
+	switch d := desired.(type) {
 	case map[string]any:
-		h, _ := held.(map[string]any)
+		l, _ := live.(map[string]any)
 		if f.record != nil {
-			return f.record.carry(w, h)
+			return f.record.preserve(d, l)
 		}
 		if f.kind == kindMap {
-			out := maps.Clone(w)
-			for key, value := range w {
-				out[key] = f.values.carryInto(value, h[key])
+			out := maps.Clone(d)
+			for key, value := range d {
+				out[key] = f.values.preserveInside(value, l[key])
 			}
 			return out
 		}
 	case []any:
-		h, _ := held.([]any)
-		if f.kind == kindArray && len(w) == len(h) {
-			out := slices.Clone(w)
-			for i, value := range w {
-				out[i] = f.elements.carryInto(value, h[i])
+		l, _ := live.([]any)
+		if f.kind == kindArray && len(d) == len(l) {
+			out := slices.Clone(d)
+			for i, value := range d {
+				out[i] = f.elements.preserveInside(value, l[i])
 			}
 			return out
 		}
 	}
-	return want
+	return desired
 }
 
-// generates says whether there is a generated field in this one.
+// generates reports whether the field contains a generated field.
 func (f *field) generates() bool {
 	switch {
 	case f == nil:
@@ -103,8 +105,9 @@ func (f *field) generates() bool {
 	return f.elements.generates() || f.values.generates()
 }
 
-// made says whether Kong may have made the value: a key, a secret, an ID, a time.
-func made(v any) bool {
+// isGeneratedValue reports whether Kong may have generated the value: a key, a secret, an
+// ID or a time.
+func isGeneratedValue(v any) bool {
 	if _, ok := number(v); ok {
 		return true
 	}

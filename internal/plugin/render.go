@@ -19,33 +19,33 @@ import (
 type Inputs struct {
 	// Spec of the binding; never nil.
 	Spec *v1alpha1.PluginBindingSpec
-	// Scope that the names in the spec resolved to.
+	// Scope that the names in the spec resolve to.
 	Scope Scope
-	// InstanceName that the plugin gets, the spec's own or one made for the binding.
+	// InstanceName of the plugin: the spec's own, or one made for the binding.
 	InstanceName string
-	// OwnerTags say whose the plugin is; they come before the user's.
+	// OwnershipTags say who owns the plugin. They come before the user's tags.
 	OwnershipTags []string
-	// Secret returns what a key of a Secret in the binding's namespace holds. It is
-	// called only for what the spec refers to, and may be nil when that is nothing.
+	// Secret returns the value of a key of a Secret in the binding's namespace. Render calls
+	// it for the keys that the spec refers to. It may be nil if there are none.
 	Secret func(v1alpha1.SecretKeyRef) ([]byte, error)
 }
 
-// Rendered is the plugin that should be, and what must never be shown of it.
+// Rendered is the desired plugin, and the redactor for every message about it.
 type Rendered struct {
 	Plugin   Plugin
 	Redactor *Redactor
 }
 
-// ConfigError says that the config of a plugin cannot be put together. Only another
-// spec or another Secret helps. It never holds a value, of a Secret or of the spec.
+// ConfigError says why the config of a plugin cannot be rendered. Only a change of the spec
+// or of a Secret helps. It never contains a value of the spec or of a Secret.
 type ConfigError struct {
 	// Field of the binding, such as spec.configPatches[2].
 	Field string
-	// Secret that the value came from, zero when it is in the spec itself.
+	// Secret that holds the value, zero if the spec itself does.
 	Secret v1alpha1.SecretKeyRef
 	// Path of a patch, empty elsewhere.
 	Path string
-	// Line in the value at which reading it failed, 0 when not known.
+	// Line of the value at which the problem is, counted from 1; 0 when not known.
 	Line int
 	// Problem in a few words.
 	Problem string
@@ -68,10 +68,9 @@ func (e *ConfigError) Error() string {
 	return b.String()
 }
 
-// Render makes the plugin that a binding declares. It returns a *ConfigError when the
-// config cannot be put together, and the error of Inputs.Secret, wrapped, when a Secret
-// cannot be had. No error text holds a value from a Secret, unless one of Inputs.Secret
-// does.
+// Render returns the plugin that a binding declares. It returns a *ConfigError if the
+// config cannot be rendered, and wraps the error of Inputs.Secret if a Secret cannot be
+// read. No error text contains a value from a Secret, unless that of Inputs.Secret does.
 func Render(in Inputs) (Rendered, error) {
 	redactor := &Redactor{}
 	config, err := renderConfig(in, redactor)
@@ -94,7 +93,7 @@ func Render(in Inputs) (Rendered, error) {
 	}, nil
 }
 
-// renderConfig puts the config together: the base, then the patches in their order.
+// renderConfig applies the patches, in their order, to the base.
 func renderConfig(in Inputs, redactor *Redactor) (map[string]any, error) {
 	config, err := baseConfig(in, redactor)
 	if err != nil {
@@ -117,7 +116,7 @@ func renderConfig(in Inputs, redactor *Redactor) (map[string]any, error) {
 	return config, nil
 }
 
-// baseConfig is the config before its patches: from the spec, from a Secret, or empty.
+// baseConfig returns the config before its patches: from the spec, from a Secret, or empty.
 func baseConfig(in Inputs, redactor *Redactor) (map[string]any, error) {
 	spec := in.Spec
 	switch {
@@ -154,7 +153,7 @@ func secretConfig(in Inputs, redactor *Redactor) (map[string]any, error) {
 			return nil, because(fault, "is not valid YAML or JSON")
 		}
 	}
-	redactor.hide(value)
+	redactor.addSecret(value)
 	return object(value, fault)
 }
 
@@ -172,20 +171,20 @@ func patchValue(in Inputs, patch v1alpha1.ConfigPatch, fault ConfigError, redact
 			return nil, because(fault, "is not valid JSON")
 		}
 		if _, ok := value.(float64); ok {
-			redactor.hide(string(bytes.TrimSpace(raw)))
+			redactor.addSecret(string(bytes.TrimSpace(raw)))
 		}
 	case v1alpha1.FormatString, "":
 	default:
 		return nil, because(fault, "has an unknown format")
 	}
-	redactor.hide(value)
+	redactor.addSecret(value)
 	if !storable(value) {
 		return nil, because(fault, problemNUL)
 	}
 	return value, nil
 }
 
-// secretBytes looks a key of a Secret up.
+// secretBytes reads a key of a Secret.
 func secretBytes(in Inputs, ref v1alpha1.SecretKeyRef, fault ConfigError) ([]byte, error) {
 	raw, err := in.Secret(ref)
 	if err != nil {
