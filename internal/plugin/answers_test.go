@@ -411,7 +411,8 @@ func TestAnswersToDeprecatedFields(t *testing.T) {
 				t.Fatal("Kong refuses it")
 			}
 			if tt.edit != "" {
-				put(have, tt.edit, tt.to)
+				tokens, _ := parsePointer(tt.edit)
+				putAt(have, tokens, tt.to)
 			}
 			got := Differences(Plugin{Config: config}, Plugin{Config: have}, schemaOf(t, tt.plugin))
 			if !slices.Equal(got, tt.want) {

@@ -66,6 +66,9 @@ type deprecatedField struct {
 // ParseSchema reads the answer to GET /schemas/plugins/{name}. It fails if that is not the
 // schema of a plugin. It ignores attributes that it does not know.
 func ParseSchema(raw []byte) (*Schema, error) {
+	if err := checkSchemaSize(raw); err != nil {
+		return nil, fmt.Errorf("reading the plugin's schema: %w", err)
+	}
 	var top fieldJSON
 	if err := json.Unmarshal(raw, &top); err != nil {
 		return nil, fmt.Errorf("reading the plugin's schema: %w", err)
