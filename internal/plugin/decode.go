@@ -20,8 +20,11 @@ const (
 	problemMergeKey    = "holds a YAML merge key (<<), which is not supported; write the merged keys out"
 	problemSelfAlias   = "holds a YAML alias inside the value that it stands for"
 	problemComplexKey  = "holds a YAML key that is not a string, a number or a boolean"
+	problemDirectives  = "holds more than 100 YAML tag directives (%TAG), which is the maximum"
 	problemSameJSONKey = "holds two YAML keys that are the same in JSON, such as yes and true; remove one of them"
 )
+
+const maxTagDirectives = 100
 
 // decodeConfig decodes a JSON or YAML text. It checks the bounds before it decodes, and
 // takes the size from the budget.
@@ -110,6 +113,10 @@ func decodeYAML(raw []byte, b *budget) (any, *problem) {
 	}
 	if mostYAMLNodes(raw) > 2*maxConfigNodes {
 		return nil, &problem{text: problemTooMany}
+	}
+	// The parser compares each tag directive with all others.
+	if bytes.Count(raw, []byte("%TAG")) > maxTagDirectives {
+		return nil, &problem{text: problemDirectives}
 	}
 	root, p := parseYAML(raw)
 	if p != nil || root == nil {
