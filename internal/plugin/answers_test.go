@@ -139,7 +139,7 @@ func TestRecordedAnswersAreInSync(t *testing.T) {
 				t.Errorf("not its own equal: %v", got)
 			}
 			if got := Differences(PreserveServerFields(want, have, s), have, s); len(got) > 0 {
-				t.Errorf("after Carry: %v", got)
+				t.Errorf("after PreserveServerFields: %v", got)
 			}
 		})
 	}
@@ -201,7 +201,7 @@ type leaf struct {
 	set   func(any)
 }
 
-// leaves returns every scalar, null and empty list below a record, twins left out.
+// leaves returns every scalar, null and empty list below a record, deprecated ones left out.
 func leaves(r *record, path string, values map[string]any) []leaf {
 	var out []leaf
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -293,7 +293,7 @@ func TestDeclaredPartsAreInSync(t *testing.T) {
 		answer := x.Answer.Config
 		config := maps.Clone(x.Request.Config)
 		for _, key := range slices.Sorted(maps.Keys(answer)) {
-			if _, known := s.config.fields[key]; !known && rapid.Bool().Draw(t, "no twin") {
+			if _, known := s.config.fields[key]; !known && rapid.Bool().Draw(t, "no deprecated field") {
 				continue
 			}
 			if answer[key] != nil && rapid.Bool().Draw(t, key) {
@@ -331,7 +331,7 @@ func TestAnswersToDeprecatedFields(t *testing.T) {
 		edit: "/redis/host", to: "b",
 		want: []string{"config.redis.host"},
 	}, {
-		reason: "the twin in the answer is not looked at",
+		reason: "the deprecated field in the answer is not looked at",
 		plugin: "rate-limiting", config: `{"minute":5,"policy":"redis","redis_host":"a"}`,
 		edit: "/redis_host", to: "b",
 	}, {
@@ -411,7 +411,8 @@ func TestAnswersToDeprecatedFields(t *testing.T) {
 				t.Fatal("Kong refuses it")
 			}
 			if tt.edit != "" {
-				put(have, tt.edit, tt.to)
+				tokens, _ := parsePointer(tt.edit)
+				putAt(have, tokens, tt.to)
 			}
 			got := Differences(Plugin{Config: config}, Plugin{Config: have}, schemaOf(t, tt.plugin))
 			if !slices.Equal(got, tt.want) {

@@ -1,9 +1,8 @@
 package plugin
 
-// Body returns the JSON body of a POST or PUT of the plugin. What is not set is left
-// out, since Kong's community edition refuses fields of the enterprise edition even
-// when they are null; id and updated_at are never in it. It shares slices and maps with
-// the plugin.
+// Body returns the JSON body of a POST or PUT of the plugin. It omits what is not set,
+// because Kong's community edition refuses fields of the enterprise edition even when they
+// are null. It never contains id and updated_at. It shares slices and maps with the plugin.
 func Body(p Plugin) map[string]any {
 	body := map[string]any{
 		"name":    p.Name,
@@ -26,17 +25,17 @@ func Body(p Plugin) map[string]any {
 	if p.CreatedAt != 0 {
 		body["created_at"] = p.CreatedAt
 	}
-	for _, part := range []struct{ field, id, by, name string }{
+	for _, dimension := range []struct{ field, id, nameField, name string }{
 		{"service", p.Scope.ServiceID, "name", p.ScopeNames.Service},
 		{"route", p.Scope.RouteID, "name", p.ScopeNames.Route},
 		{"consumer", p.Scope.ConsumerID, "username", p.ScopeNames.Consumer},
 		{"consumer_group", p.Scope.ConsumerGroupID, "name", p.ScopeNames.ConsumerGroup},
 	} {
 		switch {
-		case part.name != "":
-			body[part.field] = map[string]any{part.by: part.name}
-		case part.id != "":
-			body[part.field] = map[string]any{"id": part.id}
+		case dimension.name != "":
+			body[dimension.field] = map[string]any{dimension.nameField: dimension.name}
+		case dimension.id != "":
+			body[dimension.field] = map[string]any{"id": dimension.id}
 		}
 	}
 	return body

@@ -118,7 +118,7 @@ func TestDifferencesInConfig(t *testing.T) {
 		{"the same, another value", `{"other_shape":["a"]}`, `{"other_shape":["b"],"string":"B"}`, []string{"config.other_shape"}},
 		{"one that led nowhere has to turn up somewhere", `{"to_nowhere":"a"}`, `{"string":"a"}`, nil},
 		{"it does not", `{"to_nowhere":"a"}`, `{}`, []string{"config.to_nowhere"}},
-		{"twins that nobody declared", `{}`, `{"old":"x","other_shape":["a"]}`, nil},
+		{"deprecated fields that nobody declared", `{}`, `{"old":"x","other_shape":["a"]}`, nil},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			var want, have map[string]any
@@ -231,20 +231,20 @@ func TestNumbersOfOtherDecoders(t *testing.T) {
 	}
 }
 
-// hasTwins says whether a record has deprecated fields, at whatever depth.
-func hasTwins(r *record) bool {
-	if len(r.twins) > 0 {
+// hasDeprecated says whether a record has deprecated fields, at whatever depth.
+func hasDeprecated(r *record) bool {
+	if len(r.deprecated) > 0 {
 		return true
 	}
 	var inField func(f *field) bool
 	inField = func(f *field) bool {
-		return f != nil && (f.record != nil && hasTwins(f.record) || inField(f.elements) || inField(f.values))
+		return f != nil && (f.record != nil && hasDeprecated(f.record) || inField(f.elements) || inField(f.values))
 	}
 	return slices.ContainsFunc(r.names, func(name string) bool { return inField(r.fields[name]) })
 }
 
 // checkReflexive compares any two configs, both ways, and each with itself. A plugin is
-// its own equal unless a deprecated field is declared: answers show its successor too.
+// its own equal unless a deprecated field is declared: answers show its replacement too.
 func checkReflexive(t *testing.T, s *Schema, raw ...[]byte) {
 	t.Helper()
 	var plugins []Plugin
@@ -255,7 +255,7 @@ func checkReflexive(t *testing.T, s *Schema, raw ...[]byte) {
 		}
 	}
 	for _, a := range plugins {
-		if got := Differences(a, a, s); len(got) > 0 && (s == nil || !hasTwins(s.config)) {
+		if got := Differences(a, a, s); len(got) > 0 && (s == nil || !hasDeprecated(s.config)) {
 			t.Fatalf("%v is not its own equal: %v", a.Config, got)
 		}
 		for _, b := range plugins {
@@ -264,7 +264,7 @@ func checkReflexive(t *testing.T, s *Schema, raw ...[]byte) {
 				t.Fatalf("not sorted and unique: %v", diff)
 			}
 			if got := Differences(PreserveServerFields(a, b, s), b, s); !slices.Equal(got, diff) {
-				t.Fatalf("%v before Carry, %v after", diff, got)
+				t.Fatalf("%v before PreserveServerFields, %v after", diff, got)
 			}
 		}
 	}
@@ -275,11 +275,11 @@ func FuzzDifferences(f *testing.F) {
 	f.Add([]byte(`{"old":"x","records":[{"a":1}],"map":{"a":["b"]}}`), []byte(`{"other_shape":["x"],"to_nowhere":"x"}`))
 	f.Add([]byte(`{"required":{"b":[{}]},"json":[1,2,{"a":[]}]}`), []byte(`{"records":[[],{},null,1]}`))
 	s := parsed(f, []byte(kitchen))
-	noTwins := parsed(f, []byte(strings.ReplaceAll(kitchen, "shorthand_fields", "none")))
+	noDeprecated := parsed(f, []byte(strings.ReplaceAll(kitchen, "shorthand_fields", "none")))
 	makes := parsed(f, []byte(maker))
 	f.Fuzz(func(t *testing.T, want, have []byte) {
 		checkReflexive(t, s, want, have)
-		checkReflexive(t, noTwins, want, have)
+		checkReflexive(t, noDeprecated, want, have)
 		checkReflexive(t, makes, want, have)
 		checkReflexive(t, nil, want, have)
 	})

@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// seed makes fingerprints of this process alone: they are compared with each other and
-// never leave it, so that nothing can be learnt from one about a config.
+// seed makes fingerprints meaningful in this process only. They reveal nothing about a
+// config.
 var seed = maphash.MakeSeed()
 
-// Fingerprint is the same for two answers of Kong that show an untouched plugin, whatever
-// the order of its sets, and almost certainly different for one that was written to in
-// between. It is never 0. It means nothing in another process.
+// Fingerprint identifies the state of a live plugin. It is the same for two answers of Kong
+// that show an unchanged plugin, whatever the order of its sets, and almost certainly
+// another one after a write. It is never 0. It means nothing in another process.
 func Fingerprint(p Plugin) uint64 {
 	var hash maphash.Hash
 	hash.SetSeed(seed)
@@ -20,14 +20,14 @@ func Fingerprint(p Plugin) uint64 {
 	p.Tags = slices.Sorted(slices.Values(p.Tags))
 	config := unordered(p.Config)
 	p.Config = nil
-	// json writes the keys of maps in order; what it decoded it can encode.
+	// json writes the keys of maps in order, and encodes whatever it decoded.
 	_ = json.NewEncoder(&hash).Encode(p)
 	_ = json.NewEncoder(&hash).Encode(config)
 	return max(hash.Sum64(), 1)
 }
 
-// unordered returns a value whose lists are sorted: which of them are sets the schema
-// would tell, and a changed order of one that is not comes with another update time.
+// unordered returns a value whose lists are sorted. Only the schema tells which lists are
+// sets; a list that is not a set changes its order only with a new UpdatedAt.
 func unordered(value any) any {
 	switch v := value.(type) {
 	case map[string]any:

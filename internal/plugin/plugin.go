@@ -1,6 +1,8 @@
-// Package plugin says what a Kong plugin is to the operator: the one that should be,
-// made from a binding, its Secrets and its resolved scope, and the comparison of it
-// with the one that is. It does no I/O.
+// Package plugin holds what a Kong plugin is to the operator: the desired plugin, made from
+// a binding, its Secrets and its resolved scope; its comparison with the live one; and what
+// may be shown of it. Everything here is a pure function of its arguments.
+// It may import the API types, apimachinery, YAML and JSON.
+// Clients, controllers, clocks and I/O of any kind must never come in.
 package plugin
 
 // Scope is what a plugin applies to, by the IDs of entities in Kong. An empty ID means
@@ -13,7 +15,8 @@ type Scope struct {
 	ConsumerGroupID string
 }
 
-// Names of the entities of a scope. An empty one is not known, or not declared.
+// ScopeNames are the names of the entities of a scope. An empty one is not known, or not
+// declared.
 type ScopeNames struct {
 	Service       string
 	Route         string
@@ -21,8 +24,8 @@ type ScopeNames struct {
 	ConsumerGroup string
 }
 
-// Plugin is one plugin entity of Kong, in the operator's words: as it should be (from
-// Render; ID, CreatedAt and UpdatedAt empty) or as Kong answers it.
+// Plugin is one plugin entity of Kong: a desired one (from Render; ID, CreatedAt and
+// UpdatedAt are empty), or a live one, as Kong answers it.
 type Plugin struct {
 	// ID that Kong assigned, a UUID in lower case.
 	ID string
@@ -31,18 +34,17 @@ type Plugin struct {
 	// InstanceName is unique in the workspace.
 	InstanceName string
 	Scope        Scope
-	// Named are the names by which the scope was declared. A write sends them instead of the
-	// IDs, so that Kong resolves them when it writes, and not when they were last looked at.
+	// ScopeNames are the names that the scope was declared with. A write sends them instead
+	// of the IDs, so that Kong resolves them at the time of the write.
 	ScopeNames ScopeNames
 	Enabled    bool
-	// Protocols, a set. Nil in a plugin that should be means Kong's default for it.
+	// Protocols, a set. In a desired plugin nil means Kong's default.
 	Protocols []string
 	// Tags, a set.
 	Tags []string
 	// Ordering by "before" or "after", then by phase. Nil means none.
 	Ordering map[string]map[string][]string
-	// Config as decoded by encoding/json. In a plugin that should be it holds only what
-	// was declared.
+	// Config as encoding/json decodes it. In a desired plugin it holds only declared fields.
 	Config map[string]any
 	// CreatedAt and UpdatedAt are in seconds since 1970, 0 when not known.
 	CreatedAt int64

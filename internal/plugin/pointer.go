@@ -6,21 +6,9 @@ import (
 	"strings"
 )
 
-// put sets the value at a JSON pointer (RFC 6901) in the config, in place. Objects on
-// the way are made when they are missing; an index replaces an element that is there;
-// "-" appends, and makes the array when there is none. It returns what stands in the
-// way, or "".
-func put(config map[string]any, pointer string, value any) string {
-	tokens, problem := parsePointer(pointer)
-	if problem != "" {
-		return problem
-	}
-	_, problem = putAt(config, tokens, value)
-	return problem
-}
-
 var unescapeToken = strings.NewReplacer("~1", "/", "~0", "~")
 
+// parsePointer returns the tokens of a JSON pointer, or the problem with it.
 func parsePointer(pointer string) ([]string, string) {
 	if !strings.HasPrefix(pointer, "/") {
 		return nil, "path is not a JSON pointer: it has to start with '/'"
@@ -36,7 +24,9 @@ func parsePointer(pointer string) ([]string, string) {
 	return tokens, ""
 }
 
-// putAt returns the node with the value set below it.
+// putAt sets the value at a JSON pointer (RFC 6901) in the node, in place, and returns the
+// node. It creates missing objects on the way. An index replaces an existing element. "-"
+// appends, and creates a missing array. If it cannot set the value, putAt returns the problem.
 func putAt(node any, tokens []string, value any) (any, string) {
 	if len(tokens) == 0 {
 		return value, ""
@@ -82,7 +72,7 @@ func putInArray(n []any, tokens []string, value any) (any, string) {
 	return n, problem
 }
 
-// kindOf names the JSON kind of a scalar.
+// kindOf returns the JSON kind of a scalar.
 func kindOf(v any) string {
 	switch v.(type) {
 	case string:

@@ -14,16 +14,16 @@ import (
 	"unicode/utf8"
 )
 
-// redacted stands where a value from a Secret was.
+// redacted replaces a value from a Secret.
 const redacted = "[redacted]"
 
-// shortest is the number of characters from which on a value is hidden wherever it
-// stands. A shorter one is hidden only as a whole token: a port 80 must not eat the
-// middle of every ID.
-const shortest = 4
+// minRedactLen is the length, in characters, from which a value is hidden wherever it stands.
+// A shorter one is hidden only as a whole token, so that a port 80 does not hide the middle of
+// an ID.
+const minRedactLen = 4
 
 // Redactor hides values that came from Secrets. Nil hides nothing. It is safe for
-// concurrent use, and prints as a mark, not as what it hides.
+// concurrent use. It prints as "[redacted]", never as what it hides.
 type Redactor struct {
 	values []string
 	// keys of objects that came from Secrets, hidden unless the plugin has such fields.
@@ -61,9 +61,9 @@ func (r *Redactor) String() string { return redacted }
 // GoString implements fmt.GoStringer.
 func (r *Redactor) GoString() string { return redacted }
 
-// hide adds every string and number inside the value. It is not safe for concurrent
-// use, and not to be called after Redact.
-func (r *Redactor) hide(value any) {
+// addSecret adds every string and number inside the value. It is not safe for concurrent
+// use, and must not be called after Redact.
+func (r *Redactor) addSecret(value any) {
 	switch v := value.(type) {
 	case string:
 		r.values = append(r.values, v)
@@ -76,7 +76,7 @@ func (r *Redactor) hide(value any) {
 		}
 	case []any:
 		for _, e := range v {
-			r.hide(e)
+			r.addSecret(e)
 		}
 	case map[string]any:
 		for key, e := range v {
@@ -84,43 +84,44 @@ func (r *Redactor) hide(value any) {
 				r.keys = map[string]bool{}
 			}
 			r.keys[key] = true
-			r.hide(e)
+			r.addSecret(e)
 		}
 	}
 }
 
-// Know says which fields the plugin has: their names are no secrets, wherever they were
-// read. It is not safe for concurrent use, and not to be called after Redact.
+// AllowFieldNames shows the names of the plugin's own fields, which are not secret even if
+// a Secret contains them. It is not safe for concurrent use, and must not be called after
+// Redact.
 func (r *Redactor) AllowFieldNames(s *Schema) {
 	if r != nil && s != nil {
-		s.config.forget(r.keys)
+		s.config.removeKeys(r.keys)
 	}
 }
 
-// forget takes the names of all fields in the record out of the set.
-func (r *record) forget(names map[string]bool) {
+// removeKeys removes the names of all fields in the record from the set.
+func (r *record) removeKeys(names map[string]bool) {
 	for name, f := range r.fields {
 		delete(names, name)
-		f.forget(names)
+		f.removeKeys(names)
 	}
-	for _, t := range r.twins {
-		delete(names, t.name)
+	for _, d := range r.deprecated {
+		delete(names, d.name)
 	}
 }
 
-func (f *field) forget(names map[string]bool) {
+func (f *field) removeKeys(names map[string]bool) {
 	if f == nil {
 		return
 	}
 	if f.record != nil {
-		f.record.forget(names)
+		f.record.removeKeys(names)
 	}
-	f.elements.forget(names)
-	f.values.forget(names)
+	f.elements.removeKeys(names)
+	f.values.removeKeys(names)
 }
 
-// RedactPath returns the path of a field with "[redacted]" in place of every name in it
-// that is known from a Secret alone.
+// RedactPath returns the path of a field with "[redacted]" in place of every name that only
+// a Secret contains.
 func (r *Redactor) RedactPath(path string) string {
 	if r == nil || len(r.keys) == 0 {
 		return path
@@ -140,19 +141,19 @@ func (r *Redactor) RedactPath(path string) string {
 	return strings.Join(segments, ".")
 }
 
-// HideAll is the redactor for a config of which nobody knows any more what came from a
-// Secret: it hides every value.
+// RedactAll returns the redactor for a config whose Secrets are not known. It hides every
+// value.
 func RedactAll(config map[string]any) *Redactor {
 	r := &Redactor{}
 	for _, value := range config {
-		r.hide(value)
+		r.addSecret(value)
 	}
 	r.keys = nil
 	return r
 }
 
-// compile works out every form of every value, when the first text is to be redacted:
-// most plugins are rendered and never talked about.
+// compile computes every form of every value when Redact is first called. Most plugins are
+// rendered and appear in no message.
 func (r *Redactor) compile() {
 	seen := map[string]bool{}
 	for _, value := range slices.Concat(r.values, slices.Sorted(maps.Keys(r.keys))) {
@@ -161,7 +162,7 @@ func (r *Redactor) compile() {
 				continue
 			}
 			seen[part] = true
-			token := utf8.RuneCountInString(part) < shortest
+			token := utf8.RuneCountInString(part) < minRedactLen
 			for _, form := range forms(part) {
 				r.patterns = append(r.patterns, pattern{text: form, token: token})
 			}
@@ -179,7 +180,7 @@ func parts(value string) []string {
 		for line := range strings.Lines(value) {
 			line = strings.TrimRight(line, "\r\n")
 			for _, l := range []string{line, strings.TrimSpace(line)} {
-				if utf8.RuneCountInString(l) >= shortest {
+				if utf8.RuneCountInString(l) >= minRedactLen {
 					out = append(out, l)
 				}
 			}
@@ -189,7 +190,7 @@ func parts(value string) []string {
 		out = append(out, inOneLine(part))
 	}
 	return slices.DeleteFunc(out, func(part string) bool {
-		return utf8.RuneCountInString(part) < shortest && !strings.ContainsFunc(part, isWord)
+		return utf8.RuneCountInString(part) < minRedactLen && !strings.ContainsFunc(part, isWord)
 	})
 }
 
@@ -268,7 +269,7 @@ func (p pattern) cutOff(s string, found []span) []span {
 	if !short || p.token {
 		return found
 	}
-	for n := min(len(p.text)-1, len(text)); n >= shortest; n-- {
+	for n := min(len(p.text)-1, len(text)); n >= minRedactLen; n-- {
 		if strings.HasSuffix(text, p.text[:n]) {
 			return append(found, span{len(text) - n, len(text)})
 		}

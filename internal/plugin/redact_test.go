@@ -15,7 +15,7 @@ import (
 func redactor(values ...any) *Redactor {
 	r := &Redactor{}
 	for _, v := range values {
-		r.hide(v)
+		r.addSecret(v)
 	}
 	return r
 }
@@ -102,7 +102,7 @@ func TestNamesFromSecrets(t *testing.T) {
 	}
 }
 
-func TestHideAll(t *testing.T) {
+func TestRedactAll(t *testing.T) {
 	r := RedactAll(map[string]any{"policy": "redis-cluster", "redis": map[string]any{"password": "hunter2"}})
 	if got := r.RedactPath("config.redis.password") + ": " + r.Redact("not hunter2, and no redis-cluster"); got != "config.redis.password: not [redacted], and no [redacted]" {
 		t.Error(got)
@@ -184,7 +184,7 @@ func FuzzRedact(f *testing.F) {
 // checkHidden looks for a secret, and its forms, between the marks.
 func checkHidden(t *testing.T, text, secret string) {
 	t.Helper()
-	if utf8.RuneCountInString(secret) < shortest {
+	if utf8.RuneCountInString(secret) < minRedactLen {
 		return
 	}
 	for rest := range strings.SplitSeq(text, redacted) {

@@ -4,13 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
@@ -19,68 +15,39 @@ import (
 type Inputs struct {
 	// Spec of the binding; never nil.
 	Spec *v1alpha1.PluginBindingSpec
-	// Scope that the names in the spec resolved to.
+	// Scope that the names in the spec resolve to.
 	Scope Scope
-	// InstanceName that the plugin gets, the spec's own or one made for the binding.
+	// InstanceName of the plugin: the spec's own, or one made for the binding.
 	InstanceName string
-	// OwnerTags say whose the plugin is; they come before the user's.
+	// OwnershipTags say who owns the plugin. They come before the user's tags.
 	OwnershipTags []string
-	// Secret returns what a key of a Secret in the binding's namespace holds. It is
-	// called only for what the spec refers to, and may be nil when that is nothing.
+	// Secret returns the value of a key of a Secret in the binding's namespace. Render calls
+	// it for the keys that the spec refers to. It may be nil if there are none.
 	Secret func(v1alpha1.SecretKeyRef) ([]byte, error)
 }
 
-// Rendered is the plugin that should be, and what must never be shown of it.
+// Rendered is the desired plugin, and the redactor for every message about it.
 type Rendered struct {
 	Plugin   Plugin
 	Redactor *Redactor
+	// Warnings about what is probably a mistake, in the order of the spec, as sentences for a
+	// user. They contain no value.
+	Warnings []string
 }
 
-// ConfigError says that the config of a plugin cannot be put together. Only another
-// spec or another Secret helps. It never holds a value, of a Secret or of the spec.
-type ConfigError struct {
-	// Field of the binding, such as spec.configPatches[2].
-	Field string
-	// Secret that the value came from, zero when it is in the spec itself.
-	Secret v1alpha1.SecretKeyRef
-	// Path of a patch, empty elsewhere.
-	Path string
-	// Line in the value at which reading it failed, 0 when not known.
-	Line int
-	// Problem in a few words.
-	Problem string
-}
-
-// Error implements error.
-func (e *ConfigError) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Field)
-	if e.Path != "" {
-		fmt.Fprintf(&b, " (%s)", e.Path)
-	}
-	if e.Secret != (v1alpha1.SecretKeyRef{}) {
-		fmt.Fprintf(&b, " from Secret %s, key %s", e.Secret.Name, e.Secret.Key)
-	}
-	fmt.Fprintf(&b, ": %s", e.Problem)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, " (line %d)", e.Line)
-	}
-	return b.String()
-}
-
-// Render makes the plugin that a binding declares. It returns a *ConfigError when the
-// config cannot be put together, and the error of Inputs.Secret, wrapped, when a Secret
-// cannot be had. No error text holds a value from a Secret, unless one of Inputs.Secret
-// does.
+// Render returns the plugin that a binding declares. It returns a *ConfigError if the
+// config cannot be rendered, and wraps the error of Inputs.Secret if a Secret cannot be
+// read. No error text contains a value from a Secret, unless that of Inputs.Secret does.
 func Render(in Inputs) (Rendered, error) {
-	redactor := &Redactor{}
-	config, err := renderConfig(in, redactor)
+	r := &renderer{Inputs: in, redactor: &Redactor{}, budget: newBudget()}
+	config, err := r.config()
 	if err != nil {
 		return Rendered{}, err
 	}
 	spec := in.Spec
 	return Rendered{
-		Redactor: redactor,
+		Redactor: r.redactor,
+		Warnings: r.warnings,
 		Plugin: Plugin{
 			Name:         string(spec.Plugin),
 			InstanceName: in.InstanceName,
@@ -94,106 +61,137 @@ func Render(in Inputs) (Rendered, error) {
 	}, nil
 }
 
-// renderConfig puts the config together: the base, then the patches in their order.
-func renderConfig(in Inputs, redactor *Redactor) (map[string]any, error) {
-	config, err := baseConfig(in, redactor)
+// renderer puts one config together.
+type renderer struct {
+	Inputs
+	redactor *Redactor
+	budget   *budget
+	warnings []string
+}
+
+// config applies the patches, in their order, to the base.
+func (r *renderer) config() (map[string]any, error) {
+	config, err := r.base()
 	if err != nil {
 		return nil, err
 	}
-	for i, patch := range in.Spec.ConfigPatches {
+	for i, patch := range r.Spec.ConfigPatches {
 		fault := ConfigError{
 			Field:  fmt.Sprintf("spec.configPatches[%d]", i),
 			Secret: patch.ValueFrom.SecretKeyRef,
 			Path:   patch.Path,
 		}
-		value, err := patchValue(in, patch, fault, redactor)
+		value, err := r.patchValue(patch, fault)
 		if err != nil {
 			return nil, err
 		}
-		if problem := put(config, patch.Path, value); problem != "" {
-			return nil, because(fault, problem)
+		tokens, text := parsePointer(patch.Path)
+		if text == "" && len(tokens)+depthOf(value) > maxConfigDepth {
+			text = problemTooDeep
+		}
+		if text == "" {
+			_, text = putAt(config, tokens, value)
+		}
+		if text != "" {
+			return nil, fault.because(text)
 		}
 	}
 	return config, nil
 }
 
-// baseConfig is the config before its patches: from the spec, from a Secret, or empty.
-func baseConfig(in Inputs, redactor *Redactor) (map[string]any, error) {
-	spec := in.Spec
+// base returns the config before its patches: from the spec, from a Secret, or empty.
+func (r *renderer) base() (map[string]any, error) {
+	spec := r.Spec
 	switch {
 	case spec.ConfigFrom != nil && spec.Config != nil:
 		return nil, &ConfigError{Field: "spec.configFrom", Problem: "config and configFrom exclude each other"}
 	case spec.ConfigFrom != nil:
-		return secretConfig(in, redactor)
+		return r.secretConfig()
 	case spec.Config == nil || len(spec.Config.Raw) == 0:
 		return map[string]any{}, nil
 	}
 	fault := ConfigError{Field: "spec.config"}
-	var value any
-	if err := json.Unmarshal(spec.Config.Raw, &value); err != nil {
-		return nil, because(fault, "is not valid JSON")
+	value, p := decodeJSON(spec.Config.Raw, r.budget)
+	if p != nil {
+		return nil, fault.at(p)
 	}
 	return object(value, fault)
 }
 
 // secretConfig reads the whole config from a Secret, as JSON or as YAML.
-func secretConfig(in Inputs, redactor *Redactor) (map[string]any, error) {
-	ref := in.Spec.ConfigFrom.SecretKeyRef
+func (r *renderer) secretConfig() (map[string]any, error) {
+	ref := r.Spec.ConfigFrom.SecretKeyRef
 	fault := ConfigError{Field: "spec.configFrom", Secret: ref}
-	raw, err := secretBytes(in, ref, fault)
+	raw, err := r.secretBytes(ref, fault)
 	if err != nil {
 		return nil, err
 	}
-	var value any
-	// JSON first: YAML is not quite a superset of it (tabs).
-	if json.Unmarshal(raw, &value) != nil {
-		value = nil
-		if err := yaml.UnmarshalStrict(raw, &value); err != nil {
-			// the parser's own words may quote the Secret
-			fault.Line = lineOf(err)
-			return nil, because(fault, "is not valid YAML or JSON")
-		}
+	value, p := decodeConfig(raw, r.budget)
+	if p != nil {
+		return nil, fault.at(p)
 	}
-	redactor.hide(value)
+	r.redactor.addSecret(value)
 	return object(value, fault)
 }
 
 // patchValue reads the value of one patch from its Secret.
-func patchValue(in Inputs, patch v1alpha1.ConfigPatch, fault ConfigError, redactor *Redactor) (any, error) {
-	raw, err := secretBytes(in, patch.ValueFrom.SecretKeyRef, fault)
+func (r *renderer) patchValue(patch v1alpha1.ConfigPatch, fault ConfigError) (any, error) {
+	raw, err := r.secretBytes(patch.ValueFrom.SecretKeyRef, fault)
 	if err != nil {
 		return nil, err
 	}
-	var value any = string(raw)
+	var (
+		value any
+		p     *problem
+	)
 	switch patch.Format {
 	case v1alpha1.FormatJSON:
-		value = nil
-		if err := json.Unmarshal(raw, &value); err != nil {
-			return nil, because(fault, "is not valid JSON")
-		}
+		value, p = decodeJSON(raw, r.budget)
 		if _, ok := value.(float64); ok {
-			redactor.hide(string(bytes.TrimSpace(raw)))
+			r.redactor.addSecret(string(bytes.TrimSpace(raw)))
 		}
 	case v1alpha1.FormatString, "":
+		value, p = r.patchString(raw, fault)
 	default:
-		return nil, because(fault, "has an unknown format")
+		return nil, fault.because("has an unknown format")
 	}
-	redactor.hide(value)
+	if p != nil {
+		return nil, fault.at(p)
+	}
+	r.redactor.addSecret(value)
 	if !storable(value) {
-		return nil, because(fault, problemNUL)
+		return nil, fault.because(problemNUL)
 	}
 	return value, nil
 }
 
-// secretBytes looks a key of a Secret up.
-func secretBytes(in Inputs, ref v1alpha1.SecretKeyRef, fault ConfigError) ([]byte, error) {
-	raw, err := in.Secret(ref)
+// patchString takes the text of a Secret as it is. It warns about a JSON string: Kong's own
+// KongPlugin wants one in its configPatches, and here its quotes become part of a password.
+func (r *renderer) patchString(raw []byte, fault ConfigError) (any, *problem) {
+	s := size{nodes: 1, bytes: len(raw)}
+	if text := r.budget.exceeded(s); text != "" {
+		return nil, &problem{text: text}
+	}
+	r.budget.take(s)
+	var unquoted string
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte(`"`)) && json.Unmarshal(raw, &unquoted) == nil {
+		r.warnings = append(r.warnings, fault.because(warningQuoted).Error())
+	}
+	return string(raw), nil
+}
+
+const warningQuoted = "the value is enclosed in double quotes, and the operator sends them to Kong as part of the value; " +
+	"remove the quotes from the Secret, or set the patch's format to JSON"
+
+// secretBytes reads a key of a Secret.
+func (r *renderer) secretBytes(ref v1alpha1.SecretKeyRef, fault ConfigError) ([]byte, error) {
+	raw, err := r.Secret(ref)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fault.Field, err)
 	}
 	if !utf8.Valid(raw) {
-		// it would reach Kong with its bytes replaced
-		return nil, because(fault, "is not valid UTF-8")
+		// Kong would store it with its bytes replaced.
+		return nil, fault.because("is not valid UTF-8")
 	}
 	return raw, nil
 }
@@ -204,16 +202,16 @@ const problemNUL = "holds a NUL character, which Kong's database cannot store"
 func object(value any, fault ConfigError) (map[string]any, error) {
 	config, ok := value.(map[string]any)
 	if !ok {
-		return nil, because(fault, "is not an object")
+		return nil, fault.because("is not an object")
 	}
 	if !storable(config) {
-		return nil, because(fault, problemNUL)
+		return nil, fault.because(problemNUL)
 	}
 	return config, nil
 }
 
-// storable says whether PostgreSQL takes the value as jsonb. Kong would answer 500 to
-// it, and that reads as an outage.
+// storable reports whether PostgreSQL accepts the value as jsonb. Kong answers 500 if it
+// does not, which looks like an outage.
 func storable(value any) bool {
 	switch v := value.(type) {
 	case string:
@@ -228,25 +226,6 @@ func storable(value any) bool {
 		}
 	}
 	return true
-}
-
-// because returns a copy of the fault with its problem.
-func because(fault ConfigError, problem string) *ConfigError {
-	fault.Problem = problem
-	return &fault
-}
-
-var lineNumber = regexp.MustCompile(`line (\d{1,9})\b`)
-
-// lineOf finds the line number in a YAML parser's error, 0 when there is none.
-func lineOf(err error) int {
-	m := lineNumber.FindStringSubmatch(err.Error())
-	if m == nil {
-		return 0
-	}
-	// nine digits always fit
-	line, _ := strconv.Atoi(m[1])
-	return line
 }
 
 // ordering maps the spec's ordering to Kong's, nil when it says nothing.

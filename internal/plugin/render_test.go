@@ -107,7 +107,7 @@ func TestRenderConfig(t *testing.T) {
 		reason: "a key twice",
 		from:   &whole,
 		secret: map[string]string{"whole": "hunter2: 1\nhunter2: 2\n"},
-		err:    "spec.configFrom from Secret s, key whole: is not valid YAML or JSON (line 2)",
+		err:    "spec.configFrom from Secret s, key whole: holds a key twice in one object; remove one of them (line 2)",
 	}, {
 		reason: "a number that JSON does not have",
 		from:   &whole,
@@ -204,6 +204,35 @@ func TestRenderConfig(t *testing.T) {
 		secret:  map[string]string{"p": "hunter2\x00"},
 		err:     `spec.configPatches[0] (/a) from Secret s, key p: holds a NUL character, which Kong's database cannot store`,
 	}, {
+		reason:  "a path with more levels than a config may have",
+		patches: []v1alpha1.ConfigPatch{patch(strings.Repeat("/a", maxConfigDepth), "p", ""), patch(strings.Repeat("/b", maxConfigDepth+1), "p", "")},
+		secret:  map[string]string{"p": "v"},
+		err: "spec.configPatches[1] (" + strings.Repeat("/b", maxConfigDepth+1) + ") from Secret s, key p: " +
+			"makes the config more than 64 levels deep, which is the maximum",
+	}, {
+		reason:  "a path and a value with more levels together than a config may have",
+		patches: []v1alpha1.ConfigPatch{patch(strings.Repeat("/a", maxConfigDepth-2), "p", v1alpha1.FormatJSON), patch(strings.Repeat("/b", maxConfigDepth-1), "p", v1alpha1.FormatJSON)},
+		secret:  map[string]string{"p": `[{"c":1}]`},
+		err: "spec.configPatches[1] (" + strings.Repeat("/b", maxConfigDepth-1) + ") from Secret s, key p: " +
+			"makes the config more than 64 levels deep, which is the maximum",
+	}, {
+		reason:  "a base and patches that are too large together",
+		config:  jsonConfig(`{"a":"` + strings.Repeat("x", maxConfigBytes/2) + `"}`),
+		patches: []v1alpha1.ConfigPatch{patch("/b", "p", ""), patch("/c", "p", "")},
+		secret:  map[string]string{"p": strings.Repeat("x", maxConfigBytes/3)},
+		err:     "spec.configPatches[1] (/c) from Secret s, key p: makes the config larger than 1 MiB after decoding, which is the maximum",
+	}, {
+		reason:  "patches of JSON that are too large together",
+		patches: []v1alpha1.ConfigPatch{patch("/b", "p", v1alpha1.FormatJSON), patch("/c", "p", v1alpha1.FormatJSON)},
+		secret:  map[string]string{"p": "[" + strings.Repeat("1,", maxConfigNodes/2) + "1]"},
+		err: "spec.configPatches[1] (/c) from Secret s, key p: makes the config hold more than 100000 values after decoding, " +
+			"which is the maximum",
+	}, {
+		reason:  "a key twice in a patch, with its line",
+		patches: []v1alpha1.ConfigPatch{patch("/b", "p", v1alpha1.FormatJSON)},
+		secret:  map[string]string{"p": "{\"hunter2\":1,\n\"hunter2\":2}"},
+		err:     "spec.configPatches[0] (/b) from Secret s, key p: holds a key twice in one object; remove one of them (line 2)",
+	}, {
 		reason:  "a key that is not there",
 		patches: []v1alpha1.ConfigPatch{patch("/a", "p", "")},
 		err:     `spec.configPatches[0]: no Secret s`,
@@ -239,19 +268,6 @@ func checkFailure(t *testing.T, err error, text string) {
 	var missing *noSecret
 	if !errors.As(err, &config) && !errors.As(err, &missing) {
 		t.Errorf("error is a %T", err)
-	}
-}
-
-func TestLineOf(t *testing.T) {
-	for text, want := range map[string]int{
-		"yaml: line 12: mapping": 12,
-		"yaml: mapping":          0,
-		"line 9999999999: x":     0,
-		"line x":                 0,
-	} {
-		if got := lineOf(errors.New(text)); got != want {
-			t.Errorf("%q: %d", text, got)
-		}
 	}
 }
 
@@ -298,6 +314,34 @@ func TestRenderDefaults(t *testing.T) {
 		want := Plugin{Name: "cors", Enabled: true, Config: map[string]any{}}
 		if diff := cmp.Diff(want, got.Plugin); diff != "" {
 			t.Error(diff)
+		}
+	}
+}
+
+// A patch of the format String takes the quotes of a JSON string as part of the value.
+func TestRenderWarnsAboutQuotes(t *testing.T) {
+	for value, warned := range map[string]bool{
+		`"hunter2"`: true, " \"hunter2\"\n": true, `""`: true, `hunter2`: false, `"hunter2`: false, `"a" "b"`: false, "null": false, "": false,
+	} {
+		rendered, err := Render(Inputs{
+			Spec: &v1alpha1.PluginBindingSpec{ConfigPatches: []v1alpha1.ConfigPatch{
+				patch("/a", "other", ""), patch("/b", "p", v1alpha1.FormatString), patch("/c", "j", v1alpha1.FormatJSON),
+			}},
+			Secret: secrets(map[string]string{"other": "x", "p": value, "j": `"quoted"`}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		if warned {
+			want = []string{"spec.configPatches[1] (/b) from Secret s, key p: the value is enclosed in double quotes, and the operator " +
+				"sends them to Kong as part of the value; remove the quotes from the Secret, or set the patch's format to JSON"}
+		}
+		if diff := cmp.Diff(want, rendered.Warnings); diff != "" {
+			t.Errorf("%q: %s", value, diff)
+		}
+		if rendered.Plugin.Config["b"] != value {
+			t.Errorf("%q became %q", value, rendered.Plugin.Config["b"])
 		}
 	}
 }

@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// Schema is what Kong says of a plugin's fields, as far as comparing needs it. It is
-// read-only once parsed.
+// Schema is the part of Kong's schema of a plugin that this package needs. It is read-only
+// once parsed, and safe for concurrent use.
 type Schema struct {
 	config    *record
 	protocols []string
 }
 
-// defaultProtocols are those of a plugin whose schema names none.
+// defaultProtocols applies to a plugin whose schema has no default.
 var defaultProtocols = []string{"grpc", "grpcs", "http", "https"}
 
-// Kinds of fields that hold other fields. All others compare as they are.
+// Kinds of fields that contain values. Values of all other kinds compare as they are.
 const (
 	kindRecord = "record"
 	kindArray  = "array"
@@ -35,11 +35,11 @@ type field struct {
 	required   bool
 	hasDefault bool
 	def        any
-	// generated: Kong makes a value of its own, each time anew, when none is given.
+	// generated: Kong generates a new value at each write that has none.
 	generated bool
 	// record is set for a record whose fields are known.
 	record *record
-	// elements of an array or a set, and values of a map; nil when not known.
+	// elements of an array or a set, values of a map; nil when not known.
 	elements *field
 	values   *field
 }
@@ -48,24 +48,27 @@ type field struct {
 type record struct {
 	fields map[string]*field
 	// names of the fields, sorted.
-	names []string
-	twins []twin
-	// generates: there is a generated field in it, at whatever depth.
+	names      []string
+	deprecated []deprecatedField
+	// generates: it contains a generated field, at any depth.
 	generates bool
 }
 
-// twin is a deprecated field beside the ones that replaced it. Kong takes it in a
-// write, and shows it, or not, in answers.
-type twin struct {
+// deprecatedField is a deprecated name of other fields. Kong accepts it in a write, and
+// shows it in some answers.
+type deprecatedField struct {
 	name string
 	kind string
-	// paths in the same record that took its place; none when Kong does not say.
+	// paths in the same record that replaced it; none when Kong does not say.
 	paths [][]string
 }
 
-// ParseSchema reads what GET /schemas/plugins/{name} answers. It fails when that is not
-// a plugin's schema; attributes that it does not know do no harm.
+// ParseSchema reads the answer to GET /schemas/plugins/{name}. It fails if that is not the
+// schema of a plugin. It ignores attributes that it does not know.
 func ParseSchema(raw []byte) (*Schema, error) {
+	if err := checkSchemaSize(raw); err != nil {
+		return nil, fmt.Errorf("reading the plugin's schema: %w", err)
+	}
 	var top fieldJSON
 	if err := json.Unmarshal(raw, &top); err != nil {
 		return nil, fmt.Errorf("reading the plugin's schema: %w", err)
@@ -131,7 +134,7 @@ func (l *fieldList) each() map[string]*fieldJSON {
 	return out
 }
 
-// list is an array. Kong's JSON writes an empty one as {} when it cannot tell.
+// list is an array. Kong's JSON writes an empty one as {} or [].
 type list[T any] []T
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -154,14 +157,13 @@ func parseField(j *fieldJSON) *field {
 		values:     parseField(j.Values),
 	}
 	if f.hasDefault {
-		// it was valid as a part of the whole, except for a number beyond all bounds
+		// It is valid JSON; only a number beyond the range of float64 fails.
 		_ = json.Unmarshal(j.Default, &f.def)
 	}
 	if j.Type == kindRecord && j.Fields != nil {
 		f.record = parseRecord(j, false)
 	}
-	// A secret with a default cannot have a meaningful one: Kong drew it at random when
-	// it started, in each of its processes another.
+	// The default of a secret is random: each of Kong's processes draws one when it starts.
 	random, _ := f.def.(string)
 	f.generated = j.Auto || j.Encrypted && random != ""
 	return f
@@ -179,32 +181,32 @@ func parseRecord(j *fieldJSON, top bool) *record {
 	shorthands := j.Shorthands.each()
 	for _, name := range slices.Sorted(maps.Keys(shorthands)) {
 		if r.fields[name] == nil {
-			r.twins = append(r.twins, parseTwin(name, shorthands[name], top))
+			r.deprecated = append(r.deprecated, parseDeprecated(name, shorthands[name], top))
 		}
 	}
 	return r
 }
 
-// successor finds in a deprecation's message what replaced a field of the config, for
-// those of which Kong says it nowhere else.
-var successor = regexp.MustCompile(`use config\.([A-Za-z0-9_.]*[A-Za-z0-9_]) instead`)
+// replacementInMessage finds in a deprecation's message the field that replaces a field of
+// the config. For some fields Kong says it nowhere else.
+var replacementInMessage = regexp.MustCompile(`use config\.([A-Za-z0-9_.]*[A-Za-z0-9_]) instead`)
 
-func parseTwin(name string, j *fieldJSON, top bool) twin {
-	t := twin{name: name, kind: j.Type}
+func parseDeprecated(name string, j *fieldJSON, top bool) deprecatedField {
+	d := deprecatedField{name: name, kind: j.Type}
 	for _, replacement := range j.Deprecation.ReplacedWith {
 		if len(replacement.Path) > 0 {
-			t.paths = append(t.paths, replacement.Path)
+			d.paths = append(d.paths, replacement.Path)
 		}
 	}
-	if len(t.paths) == 0 && len(j.Backwards) > 0 {
-		t.paths = [][]string{j.Backwards}
+	if len(d.paths) == 0 && len(j.Backwards) > 0 {
+		d.paths = [][]string{j.Backwards}
 	}
-	if len(t.paths) == 0 && top {
-		if m := successor.FindStringSubmatch(j.Deprecation.Message); m != nil {
-			t.paths = [][]string{strings.Split(m[1], ".")}
+	if len(d.paths) == 0 && top {
+		if m := replacementInMessage.FindStringSubmatch(j.Deprecation.Message); m != nil {
+			d.paths = [][]string{strings.Split(m[1], ".")}
 		}
 	}
-	return t
+	return d
 }
 
 // find returns the field at a path below the record, nil when there is none.
@@ -219,7 +221,8 @@ func (r *record) find(path []string) *field {
 	return f.record.find(path[1:])
 }
 
-// missing is what Kong makes of a field that is not given, before it looks inside.
+// missing is the value that Kong gives a field that is not sent, before it fills in what is
+// inside.
 func (f *field) missing() any {
 	switch {
 	case f.hasDefault:

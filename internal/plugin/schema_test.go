@@ -12,6 +12,9 @@ func TestParseSchemaRefuses(t *testing.T) {
 		"no JSON":                `<html>`,
 		"no object":              `[]`,
 		"Kong's answer to no":    `{"message":"No plugin named 'nope'"}`,
+		"too deep":               `{"fields":[{"config":` + strings.Repeat(`{"elements":`, maxConfigDepth) + "1" + strings.Repeat("}", maxConfigDepth+2) + "]}",
+		"too many values":        strings.Repeat(",", maxSchemaNodes),
+		"too large":              strings.Repeat(" ", maxSchemaBytes+1),
 		"no config":              `{"fields":[{"protocols":{"type":"set"}}]}`,
 		"a config that is null":  `{"fields":[{"config":null}]}`,
 		"fields that are a map":  `{"fields":{"config":{"type":"record"}}}`,
@@ -27,7 +30,7 @@ func TestParseSchemaRefuses(t *testing.T) {
 
 func TestParseSchemaTakesEmptyObjectsForLists(t *testing.T) {
 	s := parsed(t, []byte(`{"fields":[{"config":{"type":"record","fields":{ },"shorthand_fields":{}}}],"entity_checks":{}}`))
-	if len(s.config.names) != 0 || len(s.config.twins) != 0 {
+	if len(s.config.names) != 0 || len(s.config.deprecated) != 0 {
 		t.Errorf("%+v", s.config)
 	}
 }
@@ -52,7 +55,7 @@ func TestParseSchemaProtocols(t *testing.T) {
 	}
 }
 
-func TestParseSchemaTwins(t *testing.T) {
+func TestParseSchemaDeprecated(t *testing.T) {
 	s := parsed(t, []byte(`{"fields":[{"config":{"type":"record",
 		"fields":[{"new":{"type":"string"}},{"both":{"type":"string"}}],
 		"shorthand_fields":[
@@ -63,8 +66,8 @@ func TestParseSchemaTwins(t *testing.T) {
 			{"d":{"type":"string","deprecation":{"message":"it is gone"}}}
 		]}}]}`))
 	got := map[string][][]string{}
-	for _, twin := range s.config.twins {
-		got[twin.name] = twin.paths
+	for _, d := range s.config.deprecated {
+		got[d.name] = d.paths
 	}
 	want := map[string]string{"a": "new", "b": "new", "c": "new/deep", "d": ""}
 	if len(got) != len(want) {

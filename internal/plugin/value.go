@@ -6,46 +6,47 @@ import (
 	"strconv"
 )
 
-// same says whether Kong, given want, would answer have. Null and absent are the same
-// inside objects, empty arrays and empty objects are, and numbers compare as numbers.
-func (f *field) same(want, have any) bool {
-	if f == nil || want == nil || have == nil {
-		return sameValue(want, have)
+// same reports whether Kong would answer the live value after a write of the desired one.
+// Null equals absent inside objects, an empty array equals an empty object, and numbers
+// compare as numbers.
+func (f *field) same(desired, live any) bool {
+	if f == nil || desired == nil || live == nil {
+		return sameValue(desired, live)
 	}
 	switch f.kind {
 	case kindArray, kindSet:
-		wanted, ok := asList(want)
-		held, alsoOK := asList(have)
+		d, ok := asList(desired)
+		l, alsoOK := asList(live)
 		if ok && alsoOK {
-			return f.sameList(wanted, held)
+			return f.sameList(d, l)
 		}
 	case kindMap:
-		wanted, ok := asMap(want)
-		held, alsoOK := asMap(have)
+		d, ok := asMap(desired)
+		l, alsoOK := asMap(live)
 		if ok && alsoOK {
-			return sameMap(wanted, held, f.values.same)
+			return sameMap(d, l, f.values.same)
 		}
 	case kindRecord:
-		wanted, ok := asMap(want)
-		held, alsoOK := asMap(have)
+		d, ok := asMap(desired)
+		l, alsoOK := asMap(live)
 		if f.record != nil && ok && alsoOK {
-			d := &differences{}
-			d.record("", f.record, wanted, held)
-			return len(d.fields) == 0
+			inside := &differences{}
+			inside.record("", f.record, d, l)
+			return len(inside.fields) == 0
 		}
 	}
-	return sameValue(want, have)
+	return sameValue(desired, live)
 }
 
-func (f *field) sameList(want, have []any) bool {
+func (f *field) sameList(desired, live []any) bool {
 	if f.kind == kindSet {
-		return among(want, have, f.elements.same) &&
-			among(have, want, func(h, w any) bool { return f.elements.same(w, h) })
+		return among(desired, live, f.elements.same) &&
+			among(live, desired, func(l, d any) bool { return f.elements.same(d, l) })
 	}
-	return slices.EqualFunc(want, have, f.elements.same)
+	return slices.EqualFunc(desired, live, f.elements.same)
 }
 
-// among says whether each element of the list is one of the others.
+// among reports whether each element of the list is one of the others.
 func among(list, others []any, same func(e, other any) bool) bool {
 	index := map[any]bool{}
 	for _, other := range others {
@@ -64,7 +65,7 @@ func among(list, others []any, same func(e, other any) bool) bool {
 	return true
 }
 
-// scalar says whether the value can be a key of a Go map.
+// scalar reports whether the value can be a key of a Go map.
 func scalar(v any) bool {
 	switch v.(type) {
 	case nil, string, bool, float64, int, int64, json.Number:
@@ -73,32 +74,32 @@ func scalar(v any) bool {
 	return false
 }
 
-// sameMap compares two objects with free keys; null is as good as absent.
-func sameMap(want, have map[string]any, same func(w, h any) bool) bool {
-	for key, w := range want {
-		if h := have[key]; (w != nil || h != nil) && !same(w, h) {
+// sameMap compares two objects with free keys. Null equals absent.
+func sameMap(desired, live map[string]any, same func(d, l any) bool) bool {
+	for key, d := range desired {
+		if l := live[key]; (d != nil || l != nil) && !same(d, l) {
 			return false
 		}
 	}
-	for key, h := range have {
-		if h != nil && want[key] == nil {
+	for key, l := range live {
+		if l != nil && desired[key] == nil {
 			return false
 		}
 	}
 	return true
 }
 
-// sameValue compares values of which no schema speaks.
-func sameValue(want, have any) bool {
-	return compare(want, have, func(w, h map[string]any) bool { return sameMap(w, h, sameValue) })
+// sameValue compares values that no schema describes.
+func sameValue(desired, live any) bool {
+	return compare(desired, live, func(d, l map[string]any) bool { return sameMap(d, l, sameValue) })
 }
 
-// covers says whether have holds everything that want declares; objects in have may
-// hold more, since Kong fills in what it knows.
-func covers(want, have any) bool {
-	return compare(want, have, func(w, h map[string]any) bool {
-		for key, value := range w {
-			if !covers(value, h[key]) {
+// isSubset reports whether the live value holds everything that the desired one declares.
+// Objects in the live value may hold more, because Kong fills in defaults.
+func isSubset(desired, live any) bool {
+	return compare(desired, live, func(d, l map[string]any) bool {
+		for key, value := range d {
+			if !isSubset(value, l[key]) {
 				return false
 			}
 		}
@@ -106,24 +107,24 @@ func covers(want, have any) bool {
 	})
 }
 
-// compare is the part that sameValue and covers have in common.
-func compare(want, have any, sameObject func(w, h map[string]any) bool) bool {
-	if w, ok := number(want); ok {
-		h, alsoOK := number(have)
-		return alsoOK && sameNumber(w, h)
+// compare is the common part of sameValue and isSubset.
+func compare(desired, live any, sameObject func(d, l map[string]any) bool) bool {
+	if d, ok := number(desired); ok {
+		l, alsoOK := number(live)
+		return alsoOK && sameNumber(d, l)
 	}
-	switch w := want.(type) {
+	switch d := desired.(type) {
 	case []any:
-		h, ok := asList(have)
-		return ok && slices.EqualFunc(w, h, func(a, b any) bool { return compare(a, b, sameObject) })
+		l, ok := asList(live)
+		return ok && slices.EqualFunc(d, l, func(a, b any) bool { return compare(a, b, sameObject) })
 	case map[string]any:
-		h, ok := asMap(have)
-		return ok && sameObject(w, h)
+		l, ok := asMap(live)
+		return ok && sameObject(d, l)
 	}
-	return scalar(have) && want == have
+	return scalar(live) && desired == live
 }
 
-// asList takes an empty object for an empty list, as Kong may answer it.
+// asList accepts an empty object as an empty list, because Kong may answer it.
 func asList(v any) ([]any, bool) {
 	switch t := v.(type) {
 	case []any:
@@ -134,7 +135,7 @@ func asList(v any) ([]any, bool) {
 	return nil, false
 }
 
-// asMap takes an empty list for an empty object, as Kong may answer it.
+// asMap accepts an empty list as an empty object, because Kong may answer it.
 func asMap(v any) (map[string]any, bool) {
 	switch t := v.(type) {
 	case map[string]any:
@@ -160,15 +161,15 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-// sameNumber takes a number as Kong writes it, rounded to 16 digits (14 in older
-// versions), for the one that was declared.
-func sameNumber(want, have float64) bool {
-	if want == have {
+// sameNumber reports whether Kong writes the desired number as the live one: it rounds to
+// 16 digits, in older versions to 14.
+func sameNumber(desired, live float64) bool {
+	if desired == live {
 		return true
 	}
 	for _, digits := range []int{16, 14} {
-		rounded, err := strconv.ParseFloat(strconv.FormatFloat(want, 'g', digits, 64), 64)
-		if err == nil && rounded == have {
+		rounded, err := strconv.ParseFloat(strconv.FormatFloat(desired, 'g', digits, 64), 64)
+		if err == nil && rounded == live {
 			return true
 		}
 	}

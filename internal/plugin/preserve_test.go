@@ -24,10 +24,10 @@ const maker = `{"fields":[{"config":{"type":"record","required":true,"fields":[
 	{"old_key":{"type":"string","deprecation":{"replaced_with":[{"path":["key"]}]}}}
 ]}}]}`
 
-func TestCarryConfig(t *testing.T) {
+func TestPreserveServerFieldsInConfig(t *testing.T) {
 	s := parsed(t, []byte(maker))
 	for _, tt := range []struct {
-		reason, want, have, carried string
+		reason, want, have, preserved string
 	}{
 		{"what Kong made stays", `{"plain":"p"}`,
 			`{"key":"k","secret":"drawn","stamp":7,"plain":"q","required":{"id":"i","x":"y"}}`,
@@ -53,13 +53,13 @@ func TestCarryConfig(t *testing.T) {
 			`{"optional":"x","list":{"a":1}}`},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
-			var want, have, carried map[string]any
+			var want, have, preserved map[string]any
 			decode(t, []byte(tt.want), &want)
 			decode(t, []byte(tt.have), &have)
-			decode(t, []byte(tt.carried), &carried)
+			decode(t, []byte(tt.preserved), &preserved)
 			before := clone(t, want)
 			got := PreserveServerFields(Plugin{Config: want}, Plugin{Config: have}, s)
-			if diff := cmp.Diff(carried, got.Config); diff != "" {
+			if diff := cmp.Diff(preserved, got.Config); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(before, want); diff != "" {
@@ -69,7 +69,7 @@ func TestCarryConfig(t *testing.T) {
 	}
 }
 
-func TestCarryBesideConfig(t *testing.T) {
+func TestPreserveServerFieldsBesideConfig(t *testing.T) {
 	want := Plugin{Name: "x", Enabled: true, Tags: []string{"a"}, Config: map[string]any{"plain": "p"}}
 	have := Plugin{ID: "id", Name: "x", CreatedAt: 1, UpdatedAt: 2, Config: map[string]any{"key": "k"}}
 	for reason, tt := range map[string]struct {
