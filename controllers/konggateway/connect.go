@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -15,6 +14,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 	"github.com/pluginbinding/kong-plugin-operator/internal/secrets"
+	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
 
 // connect returns the client for the gateway's spec and Secrets. A probeResult says why there is
@@ -56,8 +56,11 @@ func (r *Reconciler) settings(ctx context.Context, s *state) (adminapi.Settings,
 		settings.MaxInFlight, settings.Burst = int(limits.MaxInFlight), int(limits.Burst)
 		settings.RequestsPerSecond = float64(limits.RequestsPerSecond)
 	}
-	if problem := checkSelector(spec.AllowedBindings); problem != nil {
-		return settings, problem, nil
+	if _, err := tenancy.NewPolicy(s.gateway); err != nil {
+		return settings, &probeResult{
+			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidSelector, permanent: true,
+			message: err.Error() + "; correct the selector",
+		}, nil
 	}
 	err := r.readSecrets(ctx, s, &settings)
 	var missing *secrets.NotFoundError
@@ -116,19 +119,6 @@ func (r *Reconciler) readSecrets(ctx context.Context, s *state, settings *admina
 			return err
 		}
 		return read(&settings.ClientKey, ref.Name, corev1.TLSPrivateKeyKey)
-	}
-	return nil
-}
-
-func checkSelector(allowed *v1alpha1.AllowedBindings) *probeResult {
-	if allowed == nil || allowed.Namespaces == nil || allowed.Namespaces.Selector == nil {
-		return nil
-	}
-	if _, err := metav1.LabelSelectorAsSelector(allowed.Namespaces.Selector); err != nil {
-		return &probeResult{
-			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidSelector, permanent: true,
-			message: "spec.allowedBindings.namespaces.selector: " + err.Error(),
-		}
 	}
 	return nil
 }

@@ -95,6 +95,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.ensureFinalizer,
 		r.listBindings,
 		r.probeIfDue,      // connect, and ask who answers
+		r.checkGovernance, // no older gateway of this Kong refuses this one
 		r.resyncIfDue,     // list what Kong holds of this cluster
 		r.publish,         // the connection and the snapshot, for the bindings
 		r.enqueueBindings, // whose plugin or scope changed in Kong

@@ -66,6 +66,7 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 			next.NodeID = info.NodeID
 		}
 	}
+	next.KongIDs = kongIDs(s.gateway, info)
 	next.Bindings = countBindings(s.bindings)
 	if s.resync.status != nil && !hasSameResult(next.LastResync, s.resync.status) {
 		next.LastResync = s.resync.status

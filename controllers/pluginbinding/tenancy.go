@@ -81,6 +81,12 @@ func checkAction(s *state, action identity.Action) *stepResult {
 		s.access.request.PluginID = action.ID
 	case action.Operation == identity.Create, action.Operation == identity.Replace:
 		operation = tenancy.Create
+	case action.Operation == identity.MoveAside:
+		operation = tenancy.Move
+	case action.Operation == identity.MoveBack:
+		operation = tenancy.Update
+	case action.Operation == identity.Delete && action.ID == s.observed.facts.Recorded:
+		operation = tenancy.Delete
 	case action.Operation == identity.Put:
 		operation = tenancy.Update
 		if live, exists := s.observed.plugins[action.ID]; !exists {

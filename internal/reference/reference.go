@@ -6,6 +6,7 @@
 package reference
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -117,10 +118,17 @@ func durationOr(d v1alpha1.Duration, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-// SameKong reports whether two gateways lead to the same place, as far as their specs tell.
-func SameKong(a, b *v1alpha1.KongGateway) bool { return KongInstance(a) == KongInstance(b) }
+// SameKong reports whether two gateways lead to the same workspace of the same Kong: by their URLs,
+// or by what their Kongs say of themselves.
+func SameKong(a, b *v1alpha1.KongGateway) bool {
+	if a.Spec.Workspace != b.Spec.Workspace {
+		return false
+	}
+	return KongInstance(a) == KongInstance(b) ||
+		slices.ContainsFunc(a.Status.KongIDs, func(id string) bool { return slices.Contains(b.Status.KongIDs, id) })
+}
 
 // KongInstance is a key of the place that the gateway's spec names: Admin API and workspace.
 func KongInstance(gateway *v1alpha1.KongGateway) string {
-	return gateway.Spec.AdminURL + " " + string(gateway.Spec.Workspace)
+	return adminapi.CanonicalURL(gateway.Spec.AdminURL) + " " + string(gateway.Spec.Workspace)
 }
