@@ -105,12 +105,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.removeFinalizer, // when the gateway is being deleted and no binding needs it
 	} {
 		if err := step(ctx, s); err != nil {
+			r.keepProbe(s) // an error of the API server must not become requests to Kong
 			if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 				return ctrl.Result{RequeueAfter: r.Backoff.When(s.key)}, nil
 			}
 			return ctrl.Result{}, err
 		}
 	}
+	r.keepProbe(s)
 	return ctrl.Result{RequeueAfter: r.requeueAfter(s)}, nil
 }
 

@@ -8,17 +8,13 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
-	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
-	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 	"github.com/pluginbinding/kong-plugin-operator/internal/retained"
 )
@@ -153,61 +149,6 @@ func (r *Reconciler) pruneRetained(ctx context.Context, s *state) error {
 	base := s.gateway.DeepCopy()
 	retained.SetPluginIDs(s.gateway, ids)
 	return r.Client.Patch(ctx, s.gateway, optimistically(base))
-}
-
-// removeOrphans deletes orphans that an earlier resync saw, after a live read on both sides.
-func (r *Reconciler) removeOrphans(ctx context.Context, s *state) error {
-	if !r.RemoveOrphans {
-		return nil
-	}
-	for _, orphan := range s.resync.orphans {
-		if orphan.createdAt < r.ClusterCreatedAt.Unix() {
-			// In a cluster that is being rebuilt under its old ID, its binding may still be restored.
-			continue
-		}
-		first, seen := s.last.orphanFirstSeen[orphan.id]
-		if orphan.movedTo != "" || !seen || r.Clock.Since(first) < orphanGracePeriod {
-			continue
-		}
-		if err := r.removeOrphan(ctx, s, orphan); err != nil {
-			log.FromContext(ctx).Info("an orphaned plugin was not removed", "plugin", orphan.id, "error", err.Error())
-		}
-	}
-	return nil
-}
-
-// removeOrphan deletes one orphan, unless it belongs to its binding after all or Kong shows another
-// owner by now.
-func (r *Reconciler) removeOrphan(ctx context.Context, s *state, orphan ownedPlugin) error {
-	binding, why := &v1alpha1.PluginBinding{}, "which does not exist"
-	switch err := r.APIReader.Get(ctx, orphan.owner, binding); {
-	case apierrors.IsNotFound(err):
-	case err != nil:
-		return err
-	case hasRecordedAnother(binding, orphan.id) && reference.AllowsWrites(binding):
-		why = fmt.Sprintf("which has recorded plugin %s", binding.Status.PluginID)
-	default:
-		return nil
-	}
-	live, err := s.probe.client.PluginByID(ctx, orphan.id)
-	if adminapi.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	self := identity.Binding{Cluster: r.ClusterID, Namespace: orphan.owner.Namespace, Name: orphan.owner.Name}
-	if ownership, _ := identity.OwnershipOf(self, live.Tags, live.InstanceName); ownership != identity.Owned {
-		return nil
-	}
-	if err := s.probe.client.Delete(ctx, orphan.id); err != nil {
-		return err
-	}
-	r.Metrics.CountWrite(s.key, "delete")
-	log.FromContext(ctx).Info("removed an orphaned plugin", "plugin", orphan.id, "binding", orphan.owner.String())
-	r.Events.Eventf(s.gateway, nil, corev1.EventTypeNormal, "OrphanRemoved", "Resync",
-		"the operator deleted plugin %s of PluginBinding %s, %s, from Kong", orphan.id, orphan.owner, why)
-	return nil
 }
 
 // maxNamedOrphans is how many orphans an event names.

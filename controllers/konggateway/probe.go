@@ -198,21 +198,28 @@ const jitter = 0.1
 // resyncShare limits the resyncs to about a fiftieth of the gateway's time.
 const resyncShare = 50
 
-// requeueAfter returns when to reconcile the gateway again, and keeps what the next probe needs.
+// keepProbe keeps what the next probe needs.
+func (r *Reconciler) keepProbe(s *state) {
+	if s.probe.attempted && !isReleased(s.gateway) {
+		r.probes.set(s.key, r.nextProbeState(s, r.Clock.Now()))
+	}
+}
+
+// requeueAfter returns when to reconcile the gateway again.
 func (r *Reconciler) requeueAfter(s *state) time.Duration {
-	now := r.Clock.Now()
 	switch {
-	case s.gateway.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(s.gateway, v1alpha1.GatewayFinalizer):
+	case isReleased(s.gateway):
 		return 0
-	case s.probe.attempted:
-		next := r.nextProbeState(s, now)
-		r.probes.set(s.key, next)
-		return max(next.next().Sub(now), minRequeueAfter)
 	case s.probe.retryAfter > 0:
 		return s.probe.retryAfter
 	default:
-		return max(s.last.next().Sub(now), minRequeueAfter)
+		return max(r.probes.get(s.key).next().Sub(r.Clock.Now()), minRequeueAfter)
 	}
+}
+
+// isReleased reports whether the gateway is being deleted and has lost its finalizer.
+func isReleased(gateway *v1alpha1.KongGateway) bool {
+	return gateway.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(gateway, v1alpha1.GatewayFinalizer)
 }
 
 func (r *Reconciler) nextProbeState(s *state, now time.Time) probeState {
