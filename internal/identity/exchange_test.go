@@ -305,3 +305,22 @@ func canMove(movers []Mover, i int) bool {
 			(other.Holds.Key == m.Wants.Key || other.Holds.InstanceName != "" && other.Holds.InstanceName == m.Wants.InstanceName)
 	})
 }
+
+func TestAsideTag(t *testing.T) {
+	t.Parallel()
+	for _, from := range []string{"+service", "-service", ""} {
+		tags := with(ownerTags, "team:payments", AsideTag(from))
+		if got, aside := AsideFrom(tags); got != from || !aside {
+			t.Errorf("AsideFrom returns %q, %t, want %q, true", got, aside, from)
+		}
+		if ownership, owner := OwnershipOf(limits, tags, ""); ownership != Owned || *owner.Binding != limits {
+			t.Errorf("A plugin that is aside is still owned: ownership %d, owner %+v", ownership, owner)
+		}
+		if left := WithoutOwnershipTags(tags); !slices.Equal(left, []string{"team:payments"}) {
+			t.Errorf("A released plugin is not aside any more: %q", left)
+		}
+	}
+	if got, aside := AsideFrom(with(ownerTags, "aside")); got != "" || aside {
+		t.Errorf("AsideFrom returns %q, %t for a plugin that is not aside", got, aside)
+	}
+}

@@ -5,6 +5,8 @@
 // them is written down here once more; package controllers must follow it.
 //
 // The invariants hold in every reachable state. From every reachable state the operator, left
-// alone, reaches exactly the desired plugin under its recorded ID, or leaves nothing behind. The
+// alone, reaches exactly the desired plugin under its recorded ID, or leaves nothing behind. A second
+// world has several bindings that exchange their keys and instance names: no plugin is missing on
+// the way, Kong answers no write with 409, and each binding gets what it wants or stays. The
 // package also searches protocols that are known to be wrong, and must find a violation in each.
 package model
