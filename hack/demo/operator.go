@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/scrape"
 )
 
 // operator is the operator's process.
@@ -84,7 +86,7 @@ func (o *operator) becomeReady(ctx context.Context) error {
 		if err := o.unexpectedExit(); err != nil {
 			return false, err
 		}
-		_, err := fetch(ctx, o.ready)
+		_, err := scrape.Page(ctx, o.ready)
 		return err == nil, nil
 	})
 	if err != nil {
