@@ -26,7 +26,7 @@ type operator struct {
 	cmd          *exec.Cmd
 	exited       chan struct{} // closed when cmd ended, with this error
 	exitErr      error
-	exitExpected bool // that it ends
+	exitExpected bool // the demo ends the process
 }
 
 func newOperator(binary, kubeconfig, clusterID, logFile string) *operator {
@@ -145,18 +145,18 @@ func (o *operator) stop() error {
 
 // tail returns the end of the log.
 func (o *operator) tail() string {
-	const lines = 15
+	const most = 15
 	log, err := os.ReadFile(o.logFile)
 	if err != nil {
 		return err.Error()
 	}
-	var told []string
+	var lines []string
 	for line := range strings.Lines(string(log)) {
 		if !strings.Contains(line, "Starting ") { // controller-runtime's watches, many
-			told = append(told, strings.TrimSpace(line))
+			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	return strings.Join(told[max(0, len(told)-lines):], "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
 
 // twoFreePorts returns two free addresses of 127.0.0.1.

@@ -66,7 +66,7 @@ func (o *operator) start(ctx context.Context) error {
 	}
 	o.cmd = exec.CommandContext(context.WithoutCancel(ctx), o.binary, args...)
 	o.cmd.Stdout, o.cmd.Stderr = log, log
-	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the bench alone
+	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C goes to the bench only
 	if err := o.cmd.Start(); err != nil {
 		o.cmd = nil
 		return fmt.Errorf("start the operator: %w", err)
