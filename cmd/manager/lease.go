@@ -19,21 +19,22 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 )
 
-// lease is the lock of leader election, which also knows until when no other replica can
-// have it. A process that was frozen and wakes up goes on where it was, for as long as it
-// takes to find out that it has lost the lease: by this it knows at once.
+// lease is the lock of leader election. It also knows until when no other replica can take it. A
+// process that was frozen continues where it stopped, and needs some time to notice that it has lost
+// the lease. held tells immediately.
 type lease struct {
 	resourcelock.Interface
 	duration time.Duration
 	clock    clock.PassiveClock
 
 	mu sync.Mutex
-	// renewed is when the last request that took or renewed the lease was sent, zero if this
-	// replica does not have it. Others count from when they see its effect.
+	// renewed is the time at which the last successful request for the lease was sent. It is zero
+	// if this replica does not hold the lease. Other replicas count from the later time at which
+	// they see the effect of the request.
 	renewed time.Time
 }
 
-// newLease is the lock that the manager would make by itself.
+// newLease creates the lock that the manager would create by default.
 func newLease(config *rest.Config, scheme *runtime.Scheme, o *options) (*lease, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -55,7 +56,7 @@ func newLease(config *rest.Config, scheme *runtime.Scheme, o *options) (*lease, 
 	return &lease{Interface: lock, duration: leaseDuration, clock: clock.RealClock{}}, nil
 }
 
-// leaseEvents provides the one recorder that a lock asks for.
+// leaseEvents provides the recorder for the events of a lock.
 type leaseEvents struct {
 	recorder.Provider
 	recorder record.EventRecorder
@@ -76,7 +77,7 @@ func (l *lease) Update(ctx context.Context, holder resourcelock.LeaderElectionRe
 func (l *lease) noted(holder resourcelock.LeaderElectionRecord, write func() error) error {
 	sent := l.clock.Now()
 	mine := holder.HolderIdentity == l.Identity()
-	if !mine { // given up: from now on, whether or not that arrives
+	if !mine { // a release counts immediately, whether or not it succeeds
 		l.set(time.Time{})
 	}
 	err := write()
@@ -92,8 +93,8 @@ func (l *lease) set(renewed time.Time) {
 	l.renewed = renewed
 }
 
-// held reports whether no other replica can lead now. The clock on the wall counts as well
-// as the one that only runs while the machine does.
+// held reports whether no other replica can lead now. It compares by the wall clock as well as by
+// the monotonic clock, which stops while the machine sleeps.
 func (l *lease) held() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

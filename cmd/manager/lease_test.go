@@ -10,7 +10,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// heldLock answers as the API server would, after some time.
+// heldLock responds like the API server, after some time.
 type heldLock struct {
 	resourcelock.Interface
 	takes func()

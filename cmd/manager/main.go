@@ -1,5 +1,5 @@
-// Command manager is the operator: it keeps the plugins that PluginBindings declare in the
-// Kongs that KongGateways name.
+// Command manager is the operator. It keeps the plugins that PluginBindings declare in the Kong
+// gateways that KongGateways name.
 package main
 
 import (
@@ -33,9 +33,9 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 
-// The lease outlasts any request of the leader that lost it: the longest request time-out
-// (9 s) and Kong's own database time-out (5 s) together are shorter. All of it is shorter
-// than the pod's grace period.
+// The lease outlasts every request of a leader that lost it: it is longer than the longest request
+// timeout (9 s) and Kong's database timeout (5 s) together. All of these are shorter than the pod's
+// grace period.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
@@ -43,9 +43,9 @@ const (
 	shutdownGrace = 20 * time.Second
 )
 
-// gcPercent is how much may become garbage before it is collected, in percent of what is in
-// use. Most of what is allocated is read once, a sweep's pages above all, and the processor
-// is idle but for moments: memory is what a fleet pays for. The environment's GOGC wins.
+// gcPercent is the default of GOGC, in percent of the live heap. The operator reads most of what it
+// allocates only once, especially the pages of a resync, and the processor is mostly idle. So memory
+// is the cost that matters.
 const gcPercent = 30
 
 func main() {
@@ -58,7 +58,7 @@ func main() {
 		debug.SetGCPercent(gcPercent)
 	}
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
-		ctrl.Log.Error(err, "the operator stops")
+		ctrl.Log.Error(err, "The operator stops")
 		os.Exit(1)
 	}
 }
@@ -67,10 +67,10 @@ func run(ctx context.Context, o *options) error {
 	log := ctrl.Log.WithName("setup")
 	config, err := ctrl.GetConfig()
 	if err != nil {
-		return fmt.Errorf("no Kubernetes to talk to: %w", err)
+		return fmt.Errorf("load the Kubernetes configuration: %w", err)
 	}
-	// The API server's priority and fairness throttles; a limit of our own would only
-	// slow a restart down.
+	// The API server limits requests by priority and fairness. A limit in the client would only
+	// slow down a restart.
 	config.QPS = -1
 	config.UserAgent = controllers.UserAgent + "/" + version.String()
 
@@ -95,25 +95,30 @@ func run(ctx context.Context, o *options) error {
 		ClusterID:  clusterID,
 		Namespaces: o.namespaces,
 		Selector:   o.selector,
-		// Only an id that somebody chose is certain to be this cluster's alone, and only what is
-		// younger than the cluster is certain to have been made in it.
-		RemoveOrphans:    o.clusterID != "" && !since.IsZero(),
-		ClusterCreatedAt: since,
-		IsLeader:         leads,
-		Workers:          o.workers,
-		Registry:         metrics.Registry,
-		Clock:            clock.RealClock{},
+		// Only an ID that an administrator chose is certain to be unique to this cluster. And only
+		// a plugin that is younger than the cluster is certain to have been created from it.
+		RemoveOrphans: o.clusterID != "" && !since.IsZero(),
+		Since:         since,
+		Leads:         leads,
+		Workers:       o.workers,
+		Registry:      metrics.Registry,
+		Clock:         clock.RealClock{},
 	}); err != nil {
 		return err
 	}
+	if err := addChecks(mgr); err != nil {
+		return err
+	}
+	log.Info("Starting", "version", version.String(), "clusterID", clusterID, "namespaces", o.namespaces, "selector", o.selector.String())
+	return mgr.Start(ctx)
+}
+
+// addChecks adds the checks behind /healthz and /readyz.
+func addChecks(mgr ctrl.Manager) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	if err := mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())); err != nil {
-		return err
-	}
-	log.Info("starting", "version", version.String(), "clusterID", clusterID, "namespaces", o.namespaces, "selector", o.selector.String())
-	return mgr.Start(ctx)
+	return mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache()))
 }
 
 func managerOptions(o *options) ctrl.Options {
@@ -124,7 +129,7 @@ func managerOptions(o *options) ctrl.Options {
 	serving := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
 	if o.metricsSecure {
 		serving.FilterProvider = filters.WithAuthenticationAndAuthorization
-		// HTTP/2 is off for CVE-2023-44487 and CVE-2023-39325.
+		// HTTP/2 is off because of CVE-2023-44487 and CVE-2023-39325.
 		serving.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
 	}
 	options := ctrl.Options{
@@ -141,7 +146,7 @@ func managerOptions(o *options) ctrl.Options {
 		RetryPeriod:                   ptr.To(retryPeriod),
 		GracefulShutdownTimeout:       ptr.To(shutdownGrace),
 		Cache: cache.Options{
-			// Nothing reads managedFields, and they are half of an object.
+			// Nothing reads managedFields, which are half of an object.
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.KongGateway{}:   {Label: o.selector},
@@ -149,7 +154,7 @@ func managerOptions(o *options) ctrl.Options {
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
-			// Secrets are read live and never kept.
+			// The cache must not keep Secrets.
 			DisableFor: []client.Object{&corev1.Secret{}},
 		}},
 	}
@@ -162,9 +167,9 @@ func managerOptions(o *options) ctrl.Options {
 	return options
 }
 
-// stripped takes off what nothing here reads: managedFields, and the whole object once more
-// in the annotation of kubectl apply. Patches are differences between two such objects, so
-// that both stay in the API server.
+// stripped removes what the operator does not read: managedFields, and the annotation of kubectl
+// apply, which contains the whole object once more. The API server keeps both, because a patch is
+// the difference between two stripped objects.
 func stripped(object any) (any, error) {
 	if o, ok := object.(client.Object); ok {
 		o.SetManagedFields(nil)
@@ -173,8 +178,8 @@ func stripped(object any) (any, error) {
 	return object, nil
 }
 
-// thisCluster is the id by which this cluster's plugins are marked in Kong, and since when
-// there is this cluster, zero if that is not known.
+// thisCluster returns the cluster ID in the ownership tags, and the creation time of the cluster.
+// The time is zero if it is unknown.
 func thisCluster(ctx context.Context, reader client.Reader, given string) (id string, since time.Time, err error) {
 	system := &corev1.Namespace{}
 	err = reader.Get(ctx, types.NamespacedName{Name: "kube-system"}, system)
@@ -182,9 +187,9 @@ func thisCluster(ctx context.Context, reader client.Reader, given string) (id st
 	case err == nil:
 		return cmp.Or(given, string(system.UID)), system.CreationTimestamp.Time, nil
 	case given != "":
-		ctrl.Log.WithName("setup").Info("the namespace kube-system cannot be read: orphaned plugins are reported and not removed", "error", err.Error())
+		ctrl.Log.WithName("setup").Info("Cannot read namespace kube-system. The operator reports orphaned plugins and does not remove them. To change that, permit it to get this namespace", "error", err.Error())
 		return given, time.Time{}, nil
 	default:
-		return "", time.Time{}, fmt.Errorf("the UID of namespace kube-system, which marks this cluster's plugins, cannot be read; set --cluster-id or allow it: %w", err)
+		return "", time.Time{}, fmt.Errorf("cannot read the UID of namespace kube-system, the default cluster ID; set --cluster-id, or permit the operator to get this namespace: %w", err)
 	}
 }

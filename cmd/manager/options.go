@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// options of the operator, from flags and from the environment.
+// options are the operator's options, from flags and from the environment.
 type options struct {
 	metricsAddress       string
 	metricsSecure        bool
@@ -33,31 +33,30 @@ type options struct {
 
 const envPrefix = "KONG_OPERATOR_"
 
-// clusterIDPattern keeps a cluster id usable in tags and in instance names, where a dot
-// separates it from the namespace.
+// clusterIDPattern restricts a cluster ID to what is valid in tags and in instance names. There a
+// dot separates it from the namespace.
 var clusterIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 
-// parseOptions reads flags; a flag that is not given is taken from its environment
-// variable. It returns flag.ErrHelp after printing the help, and other errors after
-// printing them.
+// parseOptions parses the flags. If a flag is not given, its environment variable applies.
+// parseOptions prints the help and returns flag.ErrHelp, or prints any other error and returns it.
 func parseOptions(args []string, getenv func(string) string, out io.Writer) (*options, error) {
 	o := &options{}
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "`address` of the metrics, such as :8443; 0 turns them off")
-	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "serve metrics over HTTPS, to those whom the API server authenticates and authorizes")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 turns them off")
-	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "", "`address` of Go's profiles, such as 127.0.0.1:6060; they are off without it")
-	flags.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas work at a time")
-	flags.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "", "`namespace` of the lease; the pod's own by default")
-	flags.StringVar(&o.clusterID, "cluster-id", "", "`id` that marks this cluster's plugins in Kong: letters, digits, '-' and '_'; the UID of the namespace kube-system by default. Keep it when a cluster is rebuilt, and its plugins are found again. When it is set, plugins that bear it and belong to no binding are removed from Kong, except those that are older than the cluster")
-	namespaces := flags.String("watch-namespaces", "", "`namespaces` to watch, separated by commas; all by default")
-	selector := flags.String("selector", "", "label `selector`: only KongGateways and PluginBindings with these labels are this operator's, so that several share a fleet; each has a lease of its own. A binding bears its gateway's labels")
-	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings that are reconciled at the same time")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "`address` of the metrics endpoint, such as :8443; 0 disables it")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "serve metrics over HTTPS, only to clients that the API server authenticates and authorizes")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 disables them")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "", "`address` of the pprof endpoint, such as 127.0.0.1:6060; empty disables it")
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "use leader election, so that only one of several replicas is active")
+	flags.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "", "`namespace` of the lease (default: the namespace of the pod)")
+	flags.StringVar(&o.clusterID, "cluster-id", "", "cluster `id` in the ownership tags of plugins in Kong: letters, digits, '-' and '_' (default: the UID of namespace kube-system). Keep it when you rebuild a cluster, so that the operator finds its plugins again. If it is set, the operator removes orphaned plugins from Kong: those with this ID that belong to no binding, and are not older than the cluster")
+	namespaces := flags.String("watch-namespaces", "", "`namespaces` to watch, separated by commas (default: all)")
+	selector := flags.String("selector", "", "label `selector`: the operator manages only KongGateways and PluginBindings with these labels. Several operators can share a fleet in this way; each has its own lease. A binding needs the same labels as its gateway")
+	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings to reconcile at the same time")
 	ctrlconfig.RegisterFlags(flags)
 	o.zap.BindFlags(flags)
 	flags.Usage = func() {
-		fmt.Fprintf(out, "manager keeps the plugins that PluginBindings declare in the Kongs that KongGateways name.\n\nEvery flag can be given in the environment: --cluster-id as %sCLUSTER_ID. The command line wins.\n\n", envPrefix)
+		fmt.Fprintf(out, "manager keeps the plugins that PluginBindings declare in the Kong gateways that KongGateways name.\n\nEvery flag has an environment variable, such as %sCLUSTER_ID for --cluster-id. The command line takes precedence.\n\n", envPrefix)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -78,7 +77,7 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	return o, nil
 }
 
-// fromEnvironment sets the flags that the command line did not.
+// fromEnvironment sets the flags that the command line does not set.
 func fromEnvironment(flags *flag.FlagSet, getenv func(string) string) error {
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -103,7 +102,7 @@ func (o *options) check(rest []string) error {
 	case o.clusterID != "" && !clusterIDPattern.MatchString(o.clusterID):
 		return fmt.Errorf("--cluster-id %q: use up to 63 letters, digits, '-' and '_', starting with a letter or a digit", o.clusterID)
 	case o.workers < 1:
-		return fmt.Errorf("--max-concurrent-reconciles %d: at least 1", o.workers)
+		return fmt.Errorf("--max-concurrent-reconciles %d: must be at least 1", o.workers)
 	}
 	return nil
 }
@@ -116,7 +115,7 @@ func parseSelector(text string) (labels.Selector, error) {
 	return selector, nil
 }
 
-// splitNamespaces returns the names sorted, each once.
+// splitNamespaces returns the names, sorted and without duplicates.
 func splitNamespaces(list string) []string {
 	var namespaces []string
 	for name := range strings.SplitSeq(list, ",") {
@@ -128,8 +127,8 @@ func splitNamespaces(list string) []string {
 	return slices.Compact(namespaces)
 }
 
-// leaseName is the name of the lease. Operators that watch different things lead at the
-// same time, also where they run in one namespace.
+// leaseName returns the name of the lease. Operators that watch different objects have different
+// leases, even if they run in the same namespace.
 func (o *options) leaseName() string {
 	const name = "kong-plugin-operator.pluginbinding.io"
 	if len(o.namespaces) == 0 && o.selector.Empty() {
@@ -139,7 +138,7 @@ func (o *options) leaseName() string {
 	return hex.EncodeToString(share[:4]) + "." + name
 }
 
-// exitOf is the exit code for an error of parseOptions: asking for help is none.
+// exitOf returns the exit code for an error of parseOptions. A request for help is not an error.
 func exitOf(err error) int {
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

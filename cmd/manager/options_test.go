@@ -68,11 +68,11 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 		t.Errorf("--help names %v\nand the table in docs/operations.md %v", help, docs)
 	}
 	if !strings.Contains(out.String(), "KONG_OPERATOR_CLUSTER_ID") {
-		t.Error("--help does not say how a flag is given in the environment")
+		t.Error("--help does not name the environment variables")
 	}
 }
 
-// documentedFlags are those in the first column of the table of flags.
+// documentedFlags returns the first column of the table of flags.
 func documentedFlags(t *testing.T) []string {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
@@ -89,8 +89,7 @@ func documentedFlags(t *testing.T) []string {
 	return namesIn(regexp.MustCompile("`--([a-z-]+)`"), first.String())
 }
 
-// namesIn are what the group of a pattern matches, sorted. One that is there twice is there
-// twice.
+// namesIn returns what the group of a pattern matches, sorted and with duplicates.
 func namesIn(pattern *regexp.Regexp, text string) []string {
 	var names []string
 	for _, match := range pattern.FindAllStringSubmatch(text, -1) {
@@ -100,8 +99,8 @@ func namesIn(pattern *regexp.Regexp, text string) []string {
 	return names
 }
 
-// Operators that look after different things do not wait for each other, and those that
-// look after the same things do.
+// Operators that watch different objects must not wait for each other. Those that watch the same
+// objects must.
 func TestEachShareHasALeaseOfItsOwn(t *testing.T) {
 	seen := map[string][]string{}
 	for _, args := range [][]string{
@@ -121,6 +120,6 @@ func TestEachShareHasALeaseOfItsOwn(t *testing.T) {
 	a := parse(t, nil, "--watch-namespaces=a,b", "--selector=x=1,y=2").leaseName()
 	b := parse(t, nil, "--watch-namespaces=b, a", "--selector=y=2,x=1").leaseName()
 	if a != b {
-		t.Errorf("two replicas of the same share: %s, %s", a, b)
+		t.Errorf("two replicas that watch the same objects: %s, %s", a, b)
 	}
 }

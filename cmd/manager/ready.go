@@ -9,11 +9,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
-// syncTimeout answers a probe before the kubelet gives it up, which is after a second.
+// syncTimeout is shorter than the timeout of the kubelet's probe, which is one second.
 const syncTimeout = 500 * time.Millisecond
 
-// cachesSynced is the check that a replica could work if it led. One that may not list what
-// it watches waits for its caches, before it stands for election, for as long as it takes.
+// cachesSynced checks that the replica could work as the leader. A replica that may not list what it
+// watches waits for its caches, and does not take part in leader election.
 func cachesSynced(caches interface {
 	WaitForCacheSync(ctx context.Context) bool
 }) healthz.Checker {
@@ -21,7 +21,7 @@ func cachesSynced(caches interface {
 		ctx, cancel := context.WithTimeout(probe.Context(), syncTimeout)
 		defer cancel()
 		if !caches.WaitForCacheSync(ctx) {
-			return errors.New("what is watched has not been listed yet")
+			return errors.New("the caches have not synced yet")
 		}
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 )
 
-// caches sync when the channel is closed, as the manager's do when the lists are there.
+// caches sync when the channel is closed, as the manager's caches do when the lists have arrived.
 type caches chan struct{}
 
 func (c caches) WaitForCacheSync(ctx context.Context) bool {
@@ -29,7 +29,7 @@ func TestAReplicaIsReadyWhenItsCachesAre(t *testing.T) {
 		ready.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody))
 		return answer.Code
 	}
-	// This one returns only because the check does not wait for ever.
+	// This request returns because the check has a timeout.
 	if got := status(); got != http.StatusInternalServerError {
 		t.Errorf("before the lists are there: %d", got)
 	}

@@ -10,10 +10,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// When another replica leads, nothing of the former leader's can still be done by Kong; and
-// a leader that is told to stop has the time to end what it began.
+// When another replica leads, Kong must not be able to apply a write of the former leader. And a
+// leader that stops must have the time to finish its work.
 func TestTimeOutsFit(t *testing.T) {
-	request, database := longestRequest(t), 5*time.Second // Kong's pg_timeout, by default
+	request, database := longestRequest(t), 5*time.Second // the default of Kong's pg_timeout
 	if request+database >= leaseDuration {
 		t.Errorf("a request of %v and %v of Kong's database do not fit into a lease of %v", request, database, leaseDuration)
 	}
@@ -25,7 +25,7 @@ func TestTimeOutsFit(t *testing.T) {
 	}
 }
 
-// longestRequest is the longest limits.requestTimeout that a KongGateway takes.
+// longestRequest returns the longest limits.requestTimeout that a KongGateway permits.
 func longestRequest(t *testing.T) time.Duration {
 	t.Helper()
 	crd := read(t, "config", "crd", "bases", "kong.pluginbinding.io_konggateways.yaml")

@@ -58,7 +58,7 @@ func (e entity) tagValue(prefix string) string {
 func (e entity) canonical() string {
 	text, err := json.Marshal(ordered(map[string]any(e)))
 	if err != nil {
-		panic(err) // it came out of JSON
+		panic(err) // it came from JSON
 	}
 	return string(text)
 }

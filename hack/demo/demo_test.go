@@ -11,25 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestSamplesReadsOneMetric(t *testing.T) {
-	page := `# HELP requests_total Requests.
-requests_total{verb="PATCH",path="a b"} 3
-requests_total{verb="GET"} 1.5e+02
-requests_total_created{verb="GET"} 9
-up 1
-`
-	want := map[string]float64{`{verb="PATCH",path="a b"}`: 3, `{verb="GET"}`: 150}
-	if diff := cmp.Diff(want, samples(page, "requests_total")); diff != "" {
-		t.Error(diff)
-	}
-	if got := sum(samples(page, "up")); got != 1 {
-		t.Errorf("up is %v", got)
-	}
-	if got := sum(want, `verb="GET"`); got != 150 {
-		t.Errorf("sum of GET is %v", got)
-	}
-}
-
 func parse(t *testing.T, text string) entity {
 	t.Helper()
 	var e entity

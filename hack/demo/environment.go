@@ -115,7 +115,7 @@ func (s *environment) eventuallyEvery(ctx context.Context, interval, within time
 			return false, died
 		}
 		complaint := check(ctx)
-		if ctx.Err() == nil || last == nil { // else it only says that the time is up
+		if ctx.Err() == nil || last == nil { // otherwise the error is only that of the context
 			last = complaint
 		}
 		return complaint == nil, nil

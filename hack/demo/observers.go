@@ -36,7 +36,7 @@ func (s observation) anyWrite() error {
 // change is one change of a plugin.
 type change struct {
 	kind   string // create, update or delete
-	plugin entity // as it became, or was before a delete
+	plugin entity // its new state, or its last one before a delete
 }
 
 func (c change) String() string {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/scrape"
 )
 
 // operator is the operator's process.
@@ -24,7 +26,7 @@ type operator struct {
 	cmd          *exec.Cmd
 	exited       chan struct{} // closed when cmd ended, with this error
 	exitErr      error
-	exitExpected bool // that it ends
+	exitExpected bool // the demo ends the process
 }
 
 func newOperator(binary, kubeconfig, clusterID, logFile string) *operator {
@@ -84,7 +86,7 @@ func (o *operator) becomeReady(ctx context.Context) error {
 		if err := o.unexpectedExit(); err != nil {
 			return false, err
 		}
-		_, err := fetch(ctx, o.ready)
+		_, err := scrape.Page(ctx, o.ready)
 		return err == nil, nil
 	})
 	if err != nil {
@@ -143,18 +145,18 @@ func (o *operator) stop() error {
 
 // tail returns the end of the log.
 func (o *operator) tail() string {
-	const lines = 15
+	const most = 15
 	log, err := os.ReadFile(o.logFile)
 	if err != nil {
 		return err.Error()
 	}
-	var told []string
+	var lines []string
 	for line := range strings.Lines(string(log)) {
 		if !strings.Contains(line, "Starting ") { // controller-runtime's watches, many
-			told = append(told, strings.TrimSpace(line))
+			lines = append(lines, strings.TrimSpace(line))
 		}
 	}
-	return strings.Join(told[max(0, len(told)-lines):], "\n")
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
 
 // twoFreePorts returns two free addresses of 127.0.0.1.

@@ -1,6 +1,6 @@
-// Command mutants breaks one rule of the operator at a time and shows which layer of tests
-// notices. A rule that can be broken without a test going red is not tested. Nothing in the
-// checkout is changed: the broken file is laid over the real one for one run of go test.
+// Command mutants breaks one rule of the operator at a time and shows which layer of tests fails.
+// A rule that can be broken without a failing test is not tested. The checkout stays as it is:
+// go test runs with an overlay that replaces the broken file.
 package main
 
 import (
@@ -21,9 +21,9 @@ import (
 )
 
 func main() {
-	only := flag.String("run", "", "only the mutants whose name matches this `expression`")
-	every := flag.Bool("all-layers", false, "run every layer for every mutant, not only up to the first that goes red")
-	compile := flag.Bool("compile", false, "only see that every mutant compiles")
+	only := flag.String("run", "", "run only the mutants whose name matches this `expression`")
+	every := flag.Bool("all-layers", false, "run every layer for every mutant, not only up to the first that fails")
+	compile := flag.Bool("compile", false, "only check that every mutant compiles")
 	flag.Parse()
 	if *compile {
 		layers = nil
@@ -47,10 +47,10 @@ func run(ctx context.Context, only string, every bool) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	// A layer that is red by itself would kill every mutant.
+	// A layer that fails without a mutant would kill every mutant.
 	for _, l := range layers {
 		if out, err := l.test(ctx, ""); err != nil {
-			return fmt.Errorf("layer %q is red without any mutant:\n%s", l.name, out)
+			return fmt.Errorf("layer %q fails without any mutant:\n%s", l.name, out)
 		}
 	}
 	var results []result
@@ -76,7 +76,7 @@ func run(ctx context.Context, only string, every bool) error {
 
 type result struct {
 	mutant mutant
-	killed []string // the layers that went red
+	killed []string // the layers that failed
 	took   time.Duration
 }
 
@@ -108,13 +108,14 @@ func report(results []result) error {
 	return nil
 }
 
-// A layer is a set of tests; those that are quick come first.
+// A layer is a set of tests.
 type layer struct {
 	name     string
 	packages []string
 	args     []string
 }
 
+// layers in order: the fastest first.
 var layers = []layer{
 	{name: "pure", packages: []string{"./internal/...", "./controllers/...", "./cmd/..."}},
 	{name: "model", packages: []string{"./test/model/..."}},
@@ -123,7 +124,7 @@ var layers = []layer{
 	processes("."),
 }
 
-// test runs the layer with an overlay, if one is given. Its error says that it went red.
+// test runs the layer, with an overlay if one is given. It returns an error if a test fails.
 func (l layer) test(ctx context.Context, overlay string) (output string, err error) {
 	args := []string{"test", "-vet=off", "-failfast", "-timeout=15m"}
 	if overlay != "" {
@@ -132,7 +133,7 @@ func (l layer) test(ctx context.Context, overlay string) (output string, err err
 	cmd := exec.CommandContext(ctx, "go", append(append(args, l.packages...), l.args...)...)
 	cmd.Env = os.Environ()
 	if overlay != "" {
-		// The binary that layer "processes" builds for itself.
+		// For the binary that the layer "processes" builds.
 		cmd.Env = append(cmd.Env, "GOFLAGS=-overlay="+overlay)
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -144,35 +145,35 @@ func (l layer) test(ctx context.Context, overlay string) (output string, err err
 	return string(out), err
 }
 
-// A mutant is one rule, broken.
+// A mutant breaks one rule.
 type mutant struct {
-	// rule that is broken, in a word.
+	// rule is the broken rule, in a word.
 	rule string
 	name string
 	file string
-	// from stands exactly once in the file, and to takes its place.
+	// to replaces from, which must be in the file exactly once.
 	from, to string
-	// first is asked before the layers: the tests that are there to notice it, if any.
+	// first runs before the layers: the tests for this rule, if there are any.
 	first layer
 }
 
-// stories are those of a Describe.
+// stories returns the specs of a Describe.
 func stories(of string) layer {
 	return layer{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.focus=" + of}}
 }
 
-// plans are some of the tests in process.
+// plans returns some of the tests of package faults.
 func plans(test string) layer {
 	return layer{name: "in process", packages: []string{"./test/faults"}, args: []string{"-run=" + test}}
 }
 
-// processes are some of the tests with real processes. What they build is not part of
-// them, and go would take the result of an earlier run for theirs.
+// processes returns some of the tests with real processes. They run with -count=1: go does not
+// know what they build, and would reuse the result of an earlier run.
 func processes(test string) layer {
 	return layer{name: "processes", packages: []string{"./test/faults/processes"}, args: []string{"-count=1", "-run=" + test}}
 }
 
-// layers in the order in which they are asked.
+// layers returns the layers in the order in which they run.
 func (m mutant) layers() []layer {
 	if m.first.name == "" || len(layers) == 0 {
 		return layers
@@ -180,7 +181,7 @@ func (m mutant) layers() []layer {
 	return append([]layer{m.first}, layers...)
 }
 
-// try finds the layers that notice.
+// try finds the layers that fail.
 func (m mutant) try(ctx context.Context, dir string, every bool) (result, error) {
 	began := time.Now()
 	overlay, err := m.overlay(dir)
@@ -188,7 +189,7 @@ func (m mutant) try(ctx context.Context, dir string, every bool) (result, error)
 		return result{}, err
 	}
 	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-overlay="+overlay, "-o", os.DevNull, "./cmd/manager").CombinedOutput(); err != nil {
-		return result{}, fmt.Errorf("it does not compile, so it says nothing: %s", out)
+		return result{}, fmt.Errorf("it does not compile: %s", out)
 	}
 	r := result{mutant: m}
 	for _, l := range m.layers() {
@@ -209,14 +210,14 @@ func (m mutant) try(ctx context.Context, dir string, every bool) (result, error)
 	return r, nil
 }
 
-// overlay writes the broken file, and what tells go to read it instead of the real one.
+// overlay writes the broken file, and the overlay that makes go read it instead of the real one.
 func (m mutant) overlay(dir string) (string, error) {
 	source, err := os.ReadFile(m.file)
 	if err != nil {
 		return "", err
 	}
 	if n := strings.Count(string(source), m.from); n != 1 {
-		return "", fmt.Errorf("%s has %q %d times, not once: the mutant has to follow the code", m.file, m.from, n)
+		return "", fmt.Errorf("%s has %q %d times, not once: adapt the mutant to the code", m.file, m.from, n)
 	}
 	broken := filepath.Join(dir, filepath.Base(m.file))
 	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.from, m.to, 1)), 0o600); err != nil {

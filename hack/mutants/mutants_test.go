@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A mutant whose place in the code has gone would kill nothing and say so only when
-// somebody runs them all.
+// Changed code can leave a mutant without its place. Without this test only a run of all mutants
+// would show that.
 func TestMutantsFollowTheCode(t *testing.T) {
 	names := map[string]bool{}
 	for _, m := range mutants {
@@ -18,17 +18,16 @@ func TestMutantsFollowTheCode(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := strings.Count(string(source), m.from); n != 1 {
-			t.Errorf("%s: %s has its place %d times", m.name, m.file, n)
+			t.Errorf("%s: %s has its text %d times, not once", m.name, m.file, n)
 		}
 		if m.from == m.to || names[m.name] {
-			t.Errorf("%s changes nothing, or is there twice", m.name)
+			t.Errorf("%s changes nothing, or has the name of another mutant", m.name)
 		}
 		names[m.name] = true
 	}
 }
 
-// The page that says what each mutant breaks, and who notices, has a row for each and for
-// none that is not there.
+// The table in docs/reliability.md has one row for each mutant, and no other row.
 func TestEveryMutantHasARow(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "reliability.md"))
 	if err != nil {

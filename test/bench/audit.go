@@ -45,7 +45,7 @@ func (a *auditLog) next() (reads, writes map[string]int, err error) {
 	reads, writes = map[string]int{}, map[string]int{}
 	file, err := os.Open(a.path)
 	if errors.Is(err, os.ErrNotExist) {
-		return reads, writes, nil // nobody has asked anything yet
+		return reads, writes, nil // no request yet
 	}
 	if err != nil {
 		return nil, nil, err

@@ -66,7 +66,7 @@ func startCluster(o options, dir string) (*cluster, error) {
 	c.env.ControlPlane.GetAPIServer().Configure().
 		Append("audit-policy-file", policy).
 		Append("audit-log-path", c.audit.path).
-		Append("audit-log-maxsize", "100000") // MB: never another file
+		Append("audit-log-maxsize", "100000") // MB: never rotate
 	config, err := c.env.Start()
 	if err != nil {
 		return nil, fmt.Errorf("start the API server: %w", err)

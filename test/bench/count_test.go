@@ -163,26 +163,6 @@ func TestAuditLog(t *testing.T) {
 	}
 }
 
-func TestSum(t *testing.T) {
-	page := strings.Join([]string{
-		"# HELP passes_total of the controllers",
-		`passes_total{controller="a",result="success"} 3`,
-		`passes_total{controller="b",result="success"} 40`,
-		`passes_total_other{controller="a"} 500`,
-		`depth 7`,
-	}, "\n")
-	for _, tc := range []struct {
-		metric, having string
-		want           float64
-	}{
-		{"passes_total", "", 43}, {"passes_total", `controller="a"`, 3}, {"depth", "", 7}, {"nothing", "", 0},
-	} {
-		if got := sum(page, tc.metric, tc.having); got != tc.want {
-			t.Errorf("%s %s: %v", tc.metric, tc.having, got)
-		}
-	}
-}
-
 func TestUsageOfThisProcess(t *testing.T) {
 	began := time.Now()
 	for n := 0; time.Since(began) < 50*time.Millisecond; n++ {

@@ -195,6 +195,11 @@ func (s *environment) verify(ctx context.Context, when string) error {
 	if moved > 0 {
 		s.fail("%s: the plugin IDs of %d bindings changed", when, moved)
 	}
+	return s.verifyKong(ctx, when)
+}
+
+// verifyKong checks that Kong holds the plugins of all bindings, and no others.
+func (s *environment) verifyKong(ctx context.Context, when string) error {
 	held, err := s.kong.owned(ctx)
 	if err != nil {
 		return err

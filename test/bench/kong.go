@@ -57,7 +57,7 @@ func openKong(ctx context.Context, o options) (*kong, error) {
 
 func (k *kong) startStandIn(ctx context.Context, o options) error {
 	k.process = exec.CommandContext(context.WithoutCancel(ctx), o.kongtest, "--listen=127.0.0.1:0")
-	k.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the bench alone
+	k.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C goes to the bench only
 	k.process.Stderr = os.Stderr
 	out, err := k.process.StdoutPipe()
 	if err != nil {

@@ -34,7 +34,7 @@ type options struct {
 	kongtest string        // the stand-in's binary
 	kongURL  string        // a real Admin API instead of the stand-in
 	force    bool          // use that Admin API although it is not empty
-	pace     bool          // let the stand-in take as long for an answer as Kong does
+	pace     bool          // let the stand-in respond as slowly as Kong does
 	resyncs  int           // observed while the operator is idle
 	outage   time.Duration // of the gateway
 	profiles string        // a directory for profiles of the operator; empty: none

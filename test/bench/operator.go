@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/pluginbinding/kong-plugin-operator/test/scrape"
 )
 
 // operator is the operator's process.
@@ -67,7 +66,7 @@ func (o *operator) start(ctx context.Context) error {
 	}
 	o.cmd = exec.CommandContext(context.WithoutCancel(ctx), o.binary, args...)
 	o.cmd.Stdout, o.cmd.Stderr = log, log
-	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the bench alone
+	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C goes to the bench only
 	if err := o.cmd.Start(); err != nil {
 		o.cmd = nil
 		return fmt.Errorf("start the operator: %w", err)
@@ -138,15 +137,15 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 	if err := o.checkAlive(); err != nil {
 		return activity{}, err
 	}
-	page, err := fetch(ctx, o.metrics)
+	page, err := scrape.Page(ctx, o.metrics)
 	if err != nil {
 		return activity{}, nil //nolint:nilerr // it is starting
 	}
 	return activity{
-		reconciles: sum(page, "controller_runtime_reconcile_total", `controller="pluginbinding"`),
-		busy:       sum(page, "workqueue_depth", "") + sum(page, "controller_runtime_active_workers", ""),
-		lastResync: sum(page, "kong_operator_gateway_last_sweep_timestamp_seconds", ""),
-		ready:      sum(page, "kong_operator_bindings", `condition="Ready",gateway="`+namespace+"/"+gatewayName+`",status="True"`),
+		reconciles: scrape.Sum(scrape.Samples(page, "controller_runtime_reconcile_total"), `controller="pluginbinding"`),
+		busy:       scrape.Sum(scrape.Samples(page, "workqueue_depth")) + scrape.Sum(scrape.Samples(page, "controller_runtime_active_workers")),
+		lastResync: scrape.Sum(scrape.Samples(page, "kong_operator_gateway_last_sweep_timestamp_seconds")),
+		ready:      scrape.Sum(scrape.Samples(page, "kong_operator_bindings"), `condition="Ready",gateway="`+namespace+"/"+gatewayName+`",status="True"`),
 	}, nil
 }
 
@@ -194,42 +193,8 @@ func (o *operator) profile(ctx context.Context, kind string, seconds int) ([]byt
 	if seconds > 0 {
 		url += "?seconds=" + strconv.Itoa(seconds)
 	}
-	page, err := fetch(ctx, url)
+	page, err := scrape.Page(ctx, url)
 	return []byte(page), err
-}
-
-// fetch reads a page: metrics, or a profile.
-func fetch(ctx context.Context, url string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return "", err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	page, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", url, res.Status)
-	}
-	return string(page), err
-}
-
-// sum adds the values of a metric whose labels contain a text.
-func sum(page, metric, having string) float64 {
-	total := 0.0
-	for line := range strings.Lines(page) {
-		rest, isIt := strings.CutPrefix(strings.TrimSpace(line), metric)
-		cut := strings.LastIndexByte(rest, ' ') // values hold no blank, labels may
-		if !isIt || cut < 0 || rest[0] != '{' && rest[0] != ' ' || !strings.Contains(rest[:cut], having) {
-			continue
-		}
-		if value, err := strconv.ParseFloat(rest[cut+1:], 64); err == nil {
-			total += value
-		}
-	}
-	return total
 }
 
 // freePorts returns n free addresses of 127.0.0.1.

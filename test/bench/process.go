@@ -105,7 +105,7 @@ func machineCPU() float64 {
 	sum := 0.0
 	for _, i := range []int{1, 2, 3, 6, 7} {
 		if i < len(fields) {
-			ticks, _ := strconv.ParseFloat(fields[i], 64) // a number, by the kernel's word
+			ticks, _ := strconv.ParseFloat(fields[i], 64) // the kernel writes a number
 			sum += ticks / clockTicks
 		}
 	}

@@ -84,7 +84,7 @@ type phase struct {
 	KubernetesWrites int                `json:"kubernetesWrites"`
 	CPUSeconds       float64            `json:"cpuSeconds"`
 	ServerCPUSeconds float64            `json:"apiServerCPUSeconds"` // with etcd's
-	OthersPercent    float64            `json:"othersPercent"`       // of a core, by processes that are none of the bench's
+	OthersPercent    float64            `json:"othersPercent"`       // of a core, by other processes
 	PeakMiB          float64            `json:"peakMiB"`             // until the end of the phase
 	Figures          map[string]float64 `json:"figures,omitempty"`
 	Kong             map[string]int     `json:"kong,omitempty"`

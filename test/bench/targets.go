@@ -18,7 +18,7 @@ const (
 	maxChangeRequests     = 2
 	maxIdlePercent        = 1
 	maxRestartSeconds     = 10.0 // seconds
-	extraReads            = 10   // beside pages of lists
+	extraReads            = 10   // in addition to the pages
 	maxMiB                = 150
 	maxQueueLatencyMS     = 1000
 	maxSecondsAfterOutage = 30.0 // seconds

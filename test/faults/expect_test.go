@@ -20,7 +20,7 @@ func (sim *simulation) checkFault(f *armedFault) {
 		return
 	}
 	what := f.call.name + "/" + f.fault.name
-	told := strings.Join(sim.outputs[f.outputsBefore:], "\n")
+	output := strings.Join(sim.outputs[f.outputsBefore:], "\n")
 	wants := map[string][]string{
 		kongCreatePlugin + "/400":     {v1alpha1.ReasonRejected},
 		kongPutPlugin + "/400":        {v1alpha1.ReasonRejected, v1alpha1.ReasonDeleting},
@@ -30,7 +30,7 @@ func (sim *simulation) checkFault(f *armedFault) {
 	if reasons := wants[what]; len(reasons) > 0 && !slices.ContainsFunc(reasons, func(reason string) bool { return f.readyReasons[reason] || f.readyReason == reason }) {
 		sim.violation("no condition had the reason %s from then on", reasons)
 	}
-	if what == kongPutPlugin+"/400" && f.readyReasons[v1alpha1.ReasonRejected] && lastVersionActive.MatchString(told) != f.pluginServing {
+	if what == kongPutPlugin+"/400" && f.readyReasons[v1alpha1.ReasonRejected] && lastVersionActive.MatchString(output) != f.pluginServing {
 		sim.violation("whether the last accepted version stays active (%v) is not what the status says", f.pluginServing)
 	}
 	if f.call.name == kongDeletePlugin && !f.fault.crashes && f.fault.name != "429" && len(sim.names) > 0 && !sim.deletionFailureReported() {
@@ -38,7 +38,7 @@ func (sim *simulation) checkFault(f *armedFault) {
 	}
 	sim.expectForbidden(f)
 	if what == kubePatchBindingStatus+"/invalid" && f.recordsID {
-		sim.expectNotForced(f, told)
+		sim.expectNotForced(f, output)
 	}
 }
 
@@ -69,11 +69,11 @@ func (sim *simulation) expectForbidden(f *armedFault) {
 
 // expectNotForced checks that the operator raises an alarm when the API server rejects an ID,
 // and does not send the ID again.
-func (sim *simulation) expectNotForced(f *armedFault, told string) {
+func (sim *simulation) expectNotForced(f *armedFault, output string) {
 	if n := sim.counterSum("kong_operator_plugin_id_changes_refused_total"); n < 1 {
 		sim.violation("no counter reports that an ID was refused")
 	}
-	if !strings.Contains(told, v1alpha1.ReasonIDNotRecorded+" ") {
+	if !strings.Contains(output, v1alpha1.ReasonIDNotRecorded+" ") {
 		sim.violation("no event reports that an ID was refused")
 	}
 	if _, after := sim.callsAround(f); slices.Contains(after, kubePatchBindingStatus) {

@@ -281,7 +281,7 @@ func (c *kongCall) withBody(change func(string) (io.Reader, error)) (*http.Respo
 	}
 	text, err := io.ReadAll(next)
 	if err == nil && string(text) == string(body) {
-		c.readFailed = false // nothing to spoil in this answer
+		c.readFailed = false // this response has nothing to change
 	}
 	a.Body, a.ContentLength = io.NopCloser(io.MultiReader(bytes.NewReader(text), bodyEnd{err})), -1
 	return a, nil

@@ -216,12 +216,12 @@ func rememberID(sim *simulation) {
 }
 
 func expectOrphanReported(sim *simulation) {
-	told := strings.Join(sim.outputs, "\n")
+	output := strings.Join(sim.outputs, "\n")
 	// An event is lost with the process, or with the status update that it belongs to.
-	if len(sim.faults) == 0 && !strings.Contains(told, "OrphanedPlugins") {
+	if len(sim.faults) == 0 && !strings.Contains(output, "OrphanedPlugins") {
 		sim.violation("no event reported the orphan")
 	}
-	if !strings.Contains(told, `name:"kong_operator_orphaned_plugins"`) {
+	if !strings.Contains(output, `name:"kong_operator_orphaned_plugins"`) {
 		sim.violation("no metric reported the orphan")
 	}
 }

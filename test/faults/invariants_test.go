@@ -237,7 +237,7 @@ func (sim *simulation) checkInvariants(madeAgain bool) {
 		}
 		held[owner][change.ID] = true
 		if len(held[owner]) > 1 {
-			sim.violation("Kong holds %d plugins of %s at once", len(held[owner]), owner)
+			sim.violation("Kong holds %d plugins of %s at the same time", len(held[owner]), owner)
 		}
 		if firstOfName[owner] == "" {
 			firstOfName[owner] = change.ID

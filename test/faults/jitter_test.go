@@ -12,7 +12,7 @@ type jitter struct {
 	probe, resync window
 	// In this reconcile.
 	probed, resynced bool
-	began, ended     time.Time // of the reading
+	began, ended     time.Time // of the resync
 }
 
 // window is the time in which a pause may end.
@@ -96,7 +96,7 @@ func (sim *simulation) deterministicPause(id objectID, after time.Duration) time
 		}
 		sim.jitter.recordPause(now, after, connection.Problem != nil)
 		if at := now.Add(after); sim.jitter.after(at) != at {
-			return after // dueAt sees to it
+			return after // dueAt handles it
 		}
 	}
 	// The operator measures what is left of a Retry-After by the real clock.

@@ -362,7 +362,7 @@ var scenarios = []scenario{
 	},
 	{
 		// The plugin is an orphan only in the cache, which is behind. (If the API server
-		// reported no binding either, that would be two faults at once.)
+		// reported no binding either, that would be two faults at the same time.)
 		name: "orphan-with-binding", configure: removeOrphans, setup: withGateway, skip: []string{kubeGetBinding + "/not-found-there"},
 		act: func(sim *simulation) {
 			seedOrphan(sim, sim.namespace, "limit")

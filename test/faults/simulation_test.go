@@ -62,7 +62,7 @@ type simulation struct {
 	resyncs        int      // of the gateway so far
 	jitter         jitter   // of the gateway
 	kongDown       bool     // Kong cannot be reached
-	kongToken      string   // that Kong asks for, if any
+	kongToken      string   // that Kong requires, if any
 	bindingBackoff workqueue.TypedRateLimiter[objectID]
 	gatewayBackoff workqueue.TypedRateLimiter[objectID]
 

@@ -252,7 +252,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		unchanged()
 
 		label("1")
-		env.requestReconcile(binding) // a cache that is restricted to these labels would show a new gateway
+		env.requestReconcile(binding) // a cache with a label selector would show a new gateway
 		env.waitUntilGone(binding)
 		Expect(env.kong.Plugins()).To(BeEmpty())
 	})
@@ -330,7 +330,7 @@ var _ = Describe("Bad input: the gateway", func() {
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
 			contains: []string{"looks like a proxy port", "adminURL needs the Admin API's"},
 		})
-		expectHidden(plantedSecret) // a request id would make every message another one
+		expectHidden(plantedSecret) // a request ID would change the message every time
 	})
 
 	It("follows no redirect, and says where it led", func() {
@@ -442,7 +442,7 @@ var _ = Describe("Bad input: the gateway", func() {
 			unchanged := env.snapshotKong()
 			mend := breakIt(env)
 			gw := env.gateway("kong")
-			env.requestReconcile(binding) // what it hears has the gateway probed
+			env.requestReconcile(binding) // a failed reconcile makes the operator probe the gateway
 			env.expectGatewayCondition(gw, conditionMatch{condition: condition, reason: reason})
 			env.expectNoStatusWrite(binding)
 			unchanged()

@@ -109,7 +109,7 @@ var _ = Describe("Bad input: the gateway's certificates", func() {
 		env.expectGatewayCondition(gw, failed("the server refused the client certificate"))
 
 		_, files = ours.issue("operator")
-		env.setSecretKey(client, "tls.crt", files["tls.crt"]) // with the other one's key
+		env.setSecretKey(client, "tls.crt", files["tls.crt"]) // with the key of the former certificate
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection,
 			contains: []string{"the client certificate and key are not in PEM, or do not belong together", "correct", "spec.tls", "the Secret that it names"},

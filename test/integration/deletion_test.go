@@ -69,7 +69,7 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		gw := env.gateway("kong")
 		env.reload(Default, gw)
 		for range maxProbes {
-			env.probe(gw) // what was before its deletion does not count
+			env.probe(gw) // failures before the deletion do not count
 		}
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())

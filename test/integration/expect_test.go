@@ -93,7 +93,7 @@ func printCondition(kind string, conditions []metav1.Condition) {
 func (env *testEnv) expectNoStatusWrite(binding *v1alpha1.PluginBinding) {
 	GinkgoHelper()
 	env.reload(Default, binding)
-	told := binding.Status.DeepCopy()
+	before := binding.Status.DeepCopy()
 	for range 2 {
 		before := reconciles("pluginbinding")
 		env.requestReconcile(binding)
@@ -104,7 +104,7 @@ func (env *testEnv) expectNoStatusWrite(binding *v1alpha1.PluginBinding) {
 			g.Expect(binding.ResourceVersion).To(Equal(version), "the status was written")
 		}, "250ms").Should(Succeed())
 	}
-	Expect(binding.Status).To(Equal(*told))
+	Expect(binding.Status).To(Equal(*before))
 }
 
 // expectNoGatewayStatusWrite waits for two further reconciles of a gateway. They must not write

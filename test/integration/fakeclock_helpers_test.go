@@ -84,14 +84,14 @@ func (env fakeClockEnv) resyncTimes(n int) (gw *v1alpha1.KongGateway) {
 // resyncGateway is resync for another gateway of the same Kong.
 func (env fakeClockEnv) resyncGateway(name string, after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
-	waitForIdleGateways() // or the round under way would end at a later time than it began
-	swept := env.resyncs()
+	waitForIdleGateways() // otherwise the clock would move during a reconcile
+	resynced := env.resyncs()
 	env.clock.Step(after)
 	gw := env.gateway(name)
 	change(env.testEnv, gw, func(gw *v1alpha1.KongGateway) {
 		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
 	})
-	Eventually(env.resyncs).Should(BeNumerically(">", swept), "a sweep")
+	Eventually(env.resyncs).Should(BeNumerically(">", resynced), "a resync")
 	waitForIdleGateways()
 	env.reload(Default, gw)
 	return gw

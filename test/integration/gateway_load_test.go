@@ -79,7 +79,7 @@ var _ = Describe("The load on a gateway", func() {
 		binding := env.createReady(env.binding("limit"))
 		env.refusePuts(http.StatusForbidden, bodyDenied)
 		env.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
-		mark, swept := env.kong.Journal().Mark(), env.resyncs()
+		mark, resynced := env.kong.Journal().Mark(), env.resyncs()
 		since := func(method, template string) (n int) {
 			for _, request := range env.kong.Journal().Since(mark).Requests {
 				if request.Method == method && request.Template == template {
@@ -94,7 +94,7 @@ var _ = Describe("The load on a gateway", func() {
 		}
 		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonDenied})
 		Eventually(since).WithArguments(http.MethodGet, "/").Should(BeNumerically(">=", 2), "each has the gateway probed")
-		Expect(env.resyncs()).To(Equal(swept), "and not everything read again")
+		Expect(env.resyncs()).To(Equal(resynced), "and not everything read again")
 		Expect(since(http.MethodGet, "/services")).To(BeZero())
 	})
 
@@ -167,7 +167,7 @@ var _ = Describe("The load on a gateway", func() {
 		env := newTestEnv()
 		first := env.createReady(env.binding("first"))
 		second := env.createReady(env.binding("second", withPlugin("correlation-id", "")))
-		told := []v1alpha1.PluginBindingStatus{*first.Status.DeepCopy(), *second.Status.DeepCopy()}
+		before := []v1alpha1.PluginBindingStatus{*first.Status.DeepCopy(), *second.Status.DeepCopy()}
 		const wait = 2 * time.Second
 		var asked atomic.Int64
 		env.kong.Inject(kongtest.Fault{
@@ -196,7 +196,7 @@ var _ = Describe("The load on a gateway", func() {
 				g.Expect(asked).To(BeTrue(), "%s", binding.Name)
 			}).Should(Succeed())
 			env.reload(Default, binding)
-			Expect(binding.Status).To(Equal(told[i]))
+			Expect(binding.Status).To(Equal(before[i]))
 		}
 		gw := env.gateway("kong")
 		env.reload(Default, gw)

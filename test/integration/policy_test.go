@@ -166,8 +166,8 @@ var _ = Describe("Deleting a binding", func() {
 	It("removes a second plugin with its marks as well, and ends only when a look finds none", func() {
 		env := newTestEnv()
 		binding := env.createReady(env.binding("limit"))
-		marks := env.kong.Plugin(string(env.waitUntilReady(binding).Status.PluginID))["tags"]
-		env.kong.Seed("plugins", map[string]any{"name": "cors", "tags": marks})
+		tags := env.kong.Plugin(string(env.waitUntilReady(binding).Status.PluginID))["tags"]
+		env.kong.Seed("plugins", map[string]any{"name": "cors", "tags": tags})
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
 		env.waitUntilGone(binding)
 		Expect(env.kong.Plugins()).To(BeEmpty())
@@ -474,7 +474,7 @@ var _ = Describe("Time", func() {
 		binding := env.createReady(env.binding("limit"))
 		writes := len(env.kong.Journal().Writes())
 		fakeClockEnv{env, clock}.resync(96 * time.Hour)
-		for range 2 { // the first may be the end of a pass from before
+		for range 2 { // the first may be the end of an earlier reconcile
 			before := reconciles("pluginbinding")
 			env.requestReconcile(binding)
 			Eventually(reconciles).WithArguments("pluginbinding").Should(BeNumerically(">", before))

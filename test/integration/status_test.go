@@ -38,7 +38,7 @@ var _ = Describe("What a binding says is true", func() {
 
 			mend()
 			if !want.unknown {
-				env.requestReconcile(binding) // another answer to the same plugin is announced by nothing
+				env.requestReconcile(binding) // nothing announces that Kong now accepts the plugin
 			}
 			env.readyAfterProbe(binding)
 			Expect(binding.Status.PluginID).To(Equal(id))
@@ -67,7 +67,7 @@ var _ = Describe("What a binding says is true", func() {
 
 			mend()
 			if !want.unknown {
-				env.requestReconcile(binding) // that it may now is announced by nothing before the next sweep
+				env.requestReconcile(binding) // nothing announces the new permission before the next resync
 			}
 			env.readyAfterProbe(binding)
 			Expect(env.kong.Plugin(id)).To(HaveKeyWithValue("enabled", true))
@@ -84,10 +84,10 @@ var _ = Describe("What a binding says is true", func() {
 		binding := env.createReady(env.binding("limit"))
 		id := binding.Status.PluginID
 		env.kong.DeletePlugin(string(id))
-		told := binding.Status.DeepCopy()
+		before := binding.Status.DeepCopy()
 		mend := env.dropConnections(binding)
 		env.expectNoStatusWrite(binding)
-		Expect(binding.Status).To(Equal(*told))
+		Expect(binding.Status).To(Equal(*before))
 
 		mend()
 		Eventually(func() map[string]any { return env.kong.Plugin(string(id)) }, 2*patience).ShouldNot(BeNil())

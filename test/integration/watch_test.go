@@ -143,7 +143,7 @@ var _ = Describe("What changes about a gateway is noticed", func() {
 		kong := another()
 		change(env, env.gateway("kong"), withAdminURL(kong.URL()))
 		returned(env, kong, first, second)
-		unchanged() // the Kong that was left
+		unchanged() // the former Kong
 	})
 
 	It("when it is deleted and made again under its name, for an empty Kong", func() {

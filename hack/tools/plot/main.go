@@ -1,8 +1,8 @@
-// Command plot draws what the bench measured against the number of bindings.
+// Command plot draws the figures of the bench against the number of bindings.
 //
 //	plot RESULT.json PICTURE.svg...
 //
-// The end of a picture's name says its format: svg, png, pdf.
+// The extension of a picture selects its format: svg, png or pdf.
 package main
 
 import (
@@ -83,7 +83,7 @@ func write(path string, plots [rows][columns]*plot.Plot) error {
 	if _, err := canvas.WriteTo(&picture); err != nil {
 		return err
 	}
-	// An SVG names its font and does not hold it. Arial's letters are as wide as Liberation's.
+	// An SVG names its font and does not contain it. Arial's letters are as wide as Liberation's.
 	named, also := []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif")
 	return os.WriteFile(path, bytes.ReplaceAll(picture.Bytes(), named, also), 0o644)
 }

@@ -13,14 +13,14 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// panel is one of the small pictures.
+// panel is one of the plots in the picture.
 type panel struct {
 	title string
 	lines []line
-	// linear is a scale from 0. The others are logarithmic, so that cost which grows with
-	// the number of bindings is a slope, and cost which does not is level.
+	// linear: the Y axis is linear and starts at 0. The other panels are logarithmic. There a
+	// cost that grows with the number of bindings is a slope, and any other cost is level.
 	linear bool
-	// target at targetAt bindings; 0: none.
+	// target is the target for targetAt bindings; 0: none.
 	target float64
 }
 
@@ -33,7 +33,7 @@ const targetAt = 10_000
 
 const millisecond = 0.001
 
-// panels from left to right and from top to bottom.
+// panels lists the panels from left to right and from top to bottom.
 var panels = [rows * columns]panel{{
 	title: "Until all is done, seconds",
 	lines: []line{
@@ -47,7 +47,7 @@ var panels = [rows * columns]panel{{
 	lines: []line{
 		{"first creation", of("first creation", kongRequests)},
 		{"restart in sync", of("restart in sync", kongRequests)},
-		{"one sweep", of("idle", figure("reads per sweep", 1))},
+		{"one resync", of("idle", figure("reads per sweep", 1))},
 		{"one change", of("one change, idle", figure("requests per change", 1))},
 	},
 }, {
@@ -66,13 +66,13 @@ var panels = [rows * columns]panel{{
 	lines: []line{
 		{"first creation", of("first creation", cpuSeconds)},
 		{"restart in sync", of("restart in sync", cpuSeconds)},
-		{"one sweep", of("idle", figure("CPU per sweep, ms", millisecond))},
+		{"one resync", of("idle", figure("CPU per sweep, ms", millisecond))},
 	},
 }, {
-	title: "Sweeps and drift, seconds",
+	title: "Resyncs and drift, seconds",
 	lines: []line{
-		{"1% drifted: from sweep to repair", of("1% drifted", figure("from sweep to repair, s", 1))},
-		{"one sweep", of("idle", figure("sweep took, ms", millisecond))},
+		{"1% drifted: from resync to repair", of("1% drifted", figure("from sweep to repair, s", 1))},
+		{"one resync", of("idle", figure("sweep took, ms", millisecond))},
 	},
 }}
 
@@ -80,7 +80,7 @@ var (
 	paper = color.White
 	ink   = color.Gray{Y: 0x33}
 	rule  = color.Gray{Y: 0xdd}
-	// colours that people tell apart who see few of them (Okabe and Ito).
+	// colours that colour-blind people can distinguish (Okabe and Ito).
 	colours = []color.Color{
 		color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff},
 		color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff},
@@ -91,6 +91,27 @@ var (
 )
 
 func (p panel) draw(r result) (*plot.Plot, error) {
+	out := p.empty()
+	low, high, err := p.addLines(out, r)
+	if err != nil {
+		return nil, err
+	}
+	out.X.Min, out.X.Max = r.widest()
+	if p.target > 0 && out.X.Min < targetAt && targetAt < out.X.Max {
+		if err := p.addTarget(out); err != nil {
+			return nil, err
+		}
+		high = max(high, p.target)
+	}
+	p.scale(out, low, high)
+	if out.X.Min >= out.X.Max {
+		return nil, errors.New("nothing was measured")
+	}
+	return out, nil
+}
+
+// empty is the panel without lines: its title, axes, grid and legend.
+func (p panel) empty() *plot.Plot {
 	out := plot.New()
 	out.BackgroundColor = paper
 	out.Title.Text, out.Title.Padding, out.Title.TextStyle.Color = p.title, vg.Points(6), ink
@@ -108,42 +129,36 @@ func (p panel) draw(r result) (*plot.Plot, error) {
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = rule, rule
 	out.Add(grid)
-	low, high := math.Inf(1), 0.0
+	out.Legend.Top, out.Legend.Left = true, true
+	out.Legend.TextStyle.Font.Size, out.Legend.TextStyle.Color = vg.Points(10), ink
+	out.Legend.XOffs, out.Legend.YOffs, out.Legend.Padding = vg.Points(4), vg.Points(-4), vg.Points(2)
+	return out
+}
+
+// addLines draws the lines, and returns their smallest and largest value.
+func (p panel) addLines(out *plot.Plot, r result) (low, high float64, err error) {
+	low = math.Inf(1)
 	for i, l := range p.lines {
 		points := l.points(r)
 		if len(points) == 0 {
-			return nil, fmt.Errorf("%s was not measured", l.name)
+			return 0, 0, fmt.Errorf("%s was not measured", l.name)
 		}
 		for _, at := range points {
 			low, high = min(low, at.Y), max(high, at.Y)
 		}
 		curve, marks, err := plotter.NewLinePoints(points)
 		if err != nil {
-			return nil, err
+			return 0, 0, err
 		}
 		curve.Color, curve.Width = colours[i], vg.Points(1.8)
 		marks.Color, marks.Shape, marks.Radius = colours[i], shapes[i], vg.Points(3.5)
 		out.Add(curve, marks)
 		out.Legend.Add(l.name, curve, marks)
 	}
-	out.X.Min, out.X.Max = r.widest()
-	if p.target > 0 && out.X.Min < targetAt && targetAt < out.X.Max {
-		if err := p.addTarget(out); err != nil {
-			return nil, err
-		}
-		high = max(high, p.target)
-	}
-	p.scale(out, low, high)
-	out.Legend.Top, out.Legend.Left = true, true
-	out.Legend.TextStyle.Font.Size, out.Legend.TextStyle.Color = vg.Points(10), ink
-	out.Legend.XOffs, out.Legend.YOffs, out.Legend.Padding = vg.Points(4), vg.Points(-4), vg.Points(2)
-	if out.X.Min >= out.X.Max {
-		return nil, errors.New("nothing was measured")
-	}
-	return out, nil
+	return low, high, nil
 }
 
-// addTarget marks the target where it holds.
+// addTarget marks the target.
 func (p panel) addTarget(out *plot.Plot) error {
 	mark, err := plotter.NewScatter(plotter.XYs{{X: targetAt, Y: p.target}})
 	if err != nil {
@@ -177,7 +192,7 @@ func (l line) points(r result) plotter.XYs {
 	return points
 }
 
-// widest are the smallest and the largest size, with room for the marks.
+// widest returns the smallest and the largest size, with room for the marks.
 func (r result) widest() (low, high float64) {
 	low = math.Inf(1)
 	for _, m := range r.Runs {
@@ -186,7 +201,7 @@ func (r result) widest() (low, high float64) {
 	return low / 1.3, high * 1.3
 }
 
-// decades labels the powers of ten, and marks what is between.
+// decades labels the powers of ten, and marks the steps between them.
 func decades(low, high float64) []plot.Tick {
 	var ticks []plot.Tick
 	for power := math.Floor(math.Log10(low)); math.Pow(10, power) <= high; power++ {

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// result is as much as is drawn of the file that the bench writes.
+// result is the part of the bench's file that plot draws.
 type result struct {
 	Runs []measurement `json:"runs"`
 }
@@ -38,7 +38,7 @@ func readResult(path string) (result, error) {
 	return r, nil
 }
 
-// value takes one figure from a measurement; false where it was not measured.
+// value takes one figure from a measurement. It returns false if it was not measured.
 type value func(measurement) (float64, bool)
 
 func peak(m measurement) (float64, bool) { return m.PeakMiB, m.PeakMiB > 0 }
@@ -58,7 +58,7 @@ func seconds(p phase) (float64, bool)      { return p.Seconds, true }
 func cpuSeconds(p phase) (float64, bool)   { return p.CPUSeconds, true }
 func kongRequests(p phase) (float64, bool) { return p.KongReads + p.KongWrites, true }
 
-// figure is one of those that only some phases have, times a factor.
+// figure takes a figure that only some phases have, times a factor.
 func figure(name string, times float64) func(phase) (float64, bool) {
 	return func(p phase) (float64, bool) {
 		v, known := p.Figures[name]

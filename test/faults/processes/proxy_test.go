@@ -36,17 +36,17 @@ type proxy struct {
 // rule is a fault at some calls.
 type rule struct {
 	matches func(*call) bool
-	skip    int // let this many pass first
-	limit   int // 0: every one from then on
+	skip    int // so many calls pass first
+	limit   int // 0: no limit
 	fault   fault
-	hit     chan struct{} // closed when the fault takes effect for the first time
+	hit     chan struct{} // closed when the fault first fires
 	seen    int
 }
 
 // exchange is one request under way.
 type exchange struct {
 	call    *call
-	gone    <-chan struct{} // the client has given up, or is no more
+	gone    <-chan struct{} // closed when the client has given up or ended
 	closing <-chan struct{} // the test is over
 	forward func() (*http.Response, error)
 }
@@ -210,7 +210,7 @@ func (p *proxy) forward(r *http.Request, c *call, body []byte) (*http.Response, 
 	if err != nil || c.lasts {
 		return response, err
 	}
-	defer func() { _ = response.Body.Close() }() // all of it has been read
+	defer func() { _ = response.Body.Close() }() // it was read completely
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, err
