@@ -21,6 +21,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers/konggateway"
 	"github.com/pluginbinding/kong-plugin-operator/controllers/pluginbinding"
+	"github.com/pluginbinding/kong-plugin-operator/internal/absence"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
@@ -130,6 +131,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Metrics:     counters,
 			Clock:       o.Clock,
 			Backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](bindingBaseDelay, bindingMaxDelay),
+			Absences:    absence.NewTracker(o.Clock),
 			Limiter:     fairqueue.NewLimiter(o.Workers),
 		},
 	}

@@ -97,12 +97,12 @@ func run(ctx context.Context, o *options) error {
 		Selector:   o.selector,
 		// Only an ID that an administrator chose is certain to be unique to this cluster. And only
 		// a plugin that is younger than the cluster is certain to have been created from it.
-		RemoveOrphans: o.clusterID != "" && !since.IsZero(),
-		Since:         since,
-		Leads:         leads,
-		Workers:       o.workers,
-		Registry:      metrics.Registry,
-		Clock:         clock.RealClock{},
+		RemoveOrphans:    o.clusterID != "" && !since.IsZero(),
+		ClusterCreatedAt: since,
+		IsLeader:         leads,
+		Workers:          o.workers,
+		Registry:         metrics.Registry,
+		Clock:            clock.RealClock{},
 	}); err != nil {
 		return err
 	}

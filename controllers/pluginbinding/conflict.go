@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
@@ -29,8 +30,16 @@ func (r *Reconciler) conflictResult(s *state, id string, owner identity.Owner) *
 		reason:    v1alpha1.ReasonConflict,
 		message: fmt.Sprintf("Conflict with plugin %s, owned by %s. The operator changed nothing. %s",
 			id, owner.Describe(r.ClusterID), r.conflictRemediation(s, id, owner)),
-		requeueAfter: s.resyncInterval(),
+		requeueAfter: s.conflictRetry(),
 	}
+}
+
+// conflictRetry is when to look at a conflict again, if no event tells that it is over.
+func (s *state) conflictRetry() time.Duration {
+	if wait := s.observed.confirmOwnerIn; wait > 0 {
+		return min(wait, s.resyncInterval())
+	}
+	return s.resyncInterval()
 }
 
 // conflictRemediation says what to do about a conflict.

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/absence"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
@@ -62,6 +63,8 @@ type Reconciler struct {
 	Clock      clock.PassiveClock
 	// Backoff is the delay of a reconcile that failed because of Kong.
 	Backoff workqueue.TypedRateLimiter[types.NamespacedName]
+	// Absences remembers owners of plugins that the API server does not know.
+	Absences *absence.Tracker
 	// Limiter shares the workers out among gateways.
 	Limiter *fairqueue.Limiter
 }

@@ -30,8 +30,8 @@ func (r *Reconciler) observe(ctx context.Context, s *state) *stepResult {
 	if s.canSkipLookup() && !r.InFlight.HasInFlight(s.binding) {
 		return s.waitForInFlightWrites()
 	}
-	if err := s.gatherFacts(ctx); err != nil {
-		return r.handleKongError(s, &s.desired, err)
+	if result := r.gatherFacts(ctx, s); result != nil {
+		return result
 	}
 	if !s.desired.trust.Scope || s.confirmed() {
 		return nil
@@ -41,10 +41,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) *stepResult {
 	if result := r.resolveScope(ctx, s, &s.desired); result != nil {
 		return result
 	}
-	if err := s.gatherFacts(ctx); err != nil {
-		return r.handleKongError(s, &s.desired, err)
-	}
-	return nil
+	return r.gatherFacts(ctx, s)
 }
 
 // isUnchanged reports whether everything is as it was when this process last saw the plugin
@@ -59,11 +56,18 @@ func (r *Reconciler) isUnchanged(s *state) bool {
 		s.desired.plugin.Scope == reference.BoundScope(status.Scope)
 }
 
-func (s *state) gatherFacts(ctx context.Context) error {
+func (r *Reconciler) gatherFacts(ctx context.Context, s *state) *stepResult {
+	lookup := s.observeUnrecorded
 	if s.observed.facts.Recorded != "" {
-		return s.observeRecorded(ctx)
+		lookup = s.observeRecorded
 	}
-	return s.observeUnrecorded(ctx)
+	if err := lookup(ctx); err != nil {
+		return r.handleKongError(s, &s.desired, err)
+	}
+	if err := r.lookupOwners(ctx, s); err != nil {
+		return kubernetesError(err)
+	}
+	return nil
 }
 
 // confirmed reports whether the operator may act on facts whose scope came from the snapshot.

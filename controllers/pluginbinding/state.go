@@ -67,6 +67,9 @@ type observed struct {
 	// inFlightFor is how long, counted from the start of observe, Kong may still apply an
 	// earlier write. If it is positive, the facts may be incomplete.
 	inFlightFor time.Duration
+	// confirmOwnerIn is when the API server has to be asked again whether the owner of a plugin is
+	// gone; zero if it need not.
+	confirmOwnerIn time.Duration
 }
 
 // applied is what apply did.

@@ -1,0 +1,60 @@
+package pluginbinding
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+)
+
+// lookupOwners finds out whether the bindings exist that own the plugins behind the facts. The
+// ownership tags of a binding that is gone do not keep another one from the plugin, after a restore
+// into a renamed namespace for example.
+func (r *Reconciler) lookupOwners(ctx context.Context, s *state) error {
+	f := &s.observed.facts
+	for _, observation := range []*identity.Observation{&f.ByID, &f.ByName, &f.ByKey} {
+		owner := observation.Owner.Binding
+		if observation.Ownership != identity.OwnedByOther || owner == nil || owner.Cluster != r.ClusterID {
+			continue
+		}
+		gone, wait, err := r.isGone(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
+		switch {
+		case err != nil:
+			return err
+		case gone:
+			observation.OwnerState = identity.OwnerGone
+		case wait > 0:
+			s.observed.confirmOwnerIn = wait
+		default:
+			observation.OwnerState = identity.OwnerExists
+		}
+	}
+	return nil
+}
+
+// isGone reports whether a binding does not exist. Only the API server itself is believed, and only
+// when it says so twice. A positive wait says when to ask again.
+func (r *Reconciler) isGone(ctx context.Context, key types.NamespacedName) (gone bool, wait time.Duration, err error) {
+	binding := &v1alpha1.PluginBinding{}
+	err = r.Client.Get(ctx, key, binding, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		err = r.APIReader.Get(ctx, key, binding)
+	}
+	switch {
+	case err == nil:
+		r.Absences.Exists(key)
+		return false, 0, nil
+	case apierrors.IsNotFound(err):
+		wait = r.Absences.Missing(key)
+		return wait == 0, wait, nil
+	case apierrors.IsForbidden(err):
+		return false, 0, nil // a namespace that the operator may not read: its bindings count as existing
+	default:
+		return false, 0, err
+	}
+}
