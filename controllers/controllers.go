@@ -52,7 +52,8 @@ type Options struct {
 	// IsLeader reports whether no other replica can lead now. The operator writes nothing to Kong
 	// while it returns false. Nil if there is no other replica.
 	IsLeader func() bool
-	// Workers is how many bindings are reconciled concurrently.
+	// Workers is how many bindings of one gateway are reconciled concurrently. Without it, nothing is
+	// limited.
 	Workers int
 	// Registry takes the metrics.
 	Registry prometheus.Registerer
@@ -81,6 +82,10 @@ type Recorders struct {
 	Gateways, Bindings events.EventRecorder
 }
 
+// workersPerGateway is how many times the workers of one gateway a controller has, so that gateways
+// that answer slowly leave workers for the others. Most of them wait for a response of Kong.
+const workersPerGateway = 32
+
 // Delays after a failure. The delay of a binding is bounded, so that a gateway that was down for
 // long is not left alone for as long again.
 const (
@@ -90,7 +95,7 @@ const (
 	gatewayMaxDelay  = 15 * time.Second
 )
 
-// New makes the reconcilers. Without Workers, it assumes that one binding is reconciled at a time.
+// New makes the reconcilers.
 func New(o Options, recorders Recorders) *Reconcilers {
 	var (
 		connections = connection.NewRegistry()
@@ -117,6 +122,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Clients:          o.Clients,
 			Clock:            o.Clock,
 			Backoff:          workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](gatewayBaseDelay, gatewayMaxDelay),
+			Limiter:          fairqueue.NewLimiter(gatewayWorkers, 1),
 		},
 		Bindings: &pluginbinding.Reconciler{
 			Client:      o.Client,
@@ -132,7 +138,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Clock:       o.Clock,
 			Backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](bindingBaseDelay, bindingMaxDelay),
 			Absences:    absence.NewTracker(o.Clock),
-			Limiter:     fairqueue.NewLimiter(o.Workers),
+			Limiter:     fairqueue.NewLimiter(workersPerGateway*o.Workers, o.Workers),
 		},
 	}
 }
@@ -163,5 +169,5 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := addGatewayController(mgr, reconcilers); err != nil {
 		return err
 	}
-	return addBindingController(mgr, reconcilers, o.Workers)
+	return addBindingController(mgr, reconcilers, workersPerGateway*o.Workers)
 }

@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	// gatewayWorkers keeps one gateway that answers slowly from delaying the others.
-	gatewayWorkers = 4
+	// gatewayWorkers is how many gateways are probed and resynced concurrently. The gateways of one
+	// namespace get at most half of them.
+	gatewayWorkers = 64
 	// countDebounce is how long a gateway waits for more bindings to change before it counts them.
 	countDebounce = time.Second
 )

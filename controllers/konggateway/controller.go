@@ -27,6 +27,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
 	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 	"github.com/pluginbinding/kong-plugin-operator/internal/metrics"
 	"github.com/pluginbinding/kong-plugin-operator/internal/programmed"
@@ -66,6 +67,9 @@ type Reconciler struct {
 	// Backoff is the delay between probes of a gateway that cannot be used.
 	Backoff workqueue.TypedRateLimiter[types.NamespacedName]
 
+	// Limiter shares the workers out among namespaces.
+	Limiter *fairqueue.Limiter
+
 	probes probeStates
 }
 
@@ -90,6 +94,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if !r.Limiter.TryAcquire(req.NamespacedName, req.NamespacedName, isNew(gateway)) {
+		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
+	}
+	defer r.releaseWorker(ctx, req.NamespacedName)
 	s := &state{gateway: gateway.DeepCopy(), key: req.NamespacedName, last: r.probes.get(req.NamespacedName)}
 	for _, step := range []func(context.Context, *state) error{
 		r.ensureFinalizer,
@@ -114,6 +122,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.keepProbe(s)
 	return ctrl.Result{RequeueAfter: r.requeueAfter(s)}, nil
+}
+
+// isNew reports whether somebody changed the gateway and waits for the result.
+func isNew(gateway *v1alpha1.KongGateway) bool {
+	return gateway.Generation != gateway.Status.ObservedGeneration
+}
+
+// releaseWorker lets the next gateways run.
+func (r *Reconciler) releaseWorker(ctx context.Context, gateway types.NamespacedName) {
+	for _, next := range r.Limiter.Release(gateway) {
+		r.Connections.EnqueueGateway(ctx, next)
+	}
 }
 
 // forget drops what this process knows of a gateway that no longer exists.

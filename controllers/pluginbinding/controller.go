@@ -80,7 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := newState(binding, r.ClusterID)
-	if !r.Limiter.TryAcquire(s.gatewayKey, req.NamespacedName, r.Connections.HasSeveral(), s.isUrgent()) {
+	if !r.Limiter.TryAcquire(s.gatewayKey, req.NamespacedName, s.isUrgent()) {
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
 	defer r.releaseWorker(ctx, s.gatewayKey)
@@ -159,7 +159,7 @@ func (r *Reconciler) forget(binding types.NamespacedName) {
 
 // releaseWorker lets the next bindings of the gateway run.
 func (r *Reconciler) releaseWorker(ctx context.Context, gateway types.NamespacedName) {
-	for _, binding := range r.Limiter.Release(gateway, r.Connections.HasSeveral()) {
+	for _, binding := range r.Limiter.Release(gateway) {
 		r.Connections.EnqueueBinding(ctx, binding)
 	}
 }

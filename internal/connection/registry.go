@@ -84,7 +84,7 @@ func (r *Registry) ChangedGateways() <-chan types.NamespacedName { return r.chan
 // it.
 func (r *Registry) Bindings() <-chan types.NamespacedName { return r.bindings }
 
-// Probes carries the gateways that have to be probed now. Only the gateway controller reads
+// Probes carries the gateways that have to be reconciled, mostly to be probed. Only the gateway controller reads
 // it.
 func (r *Registry) Probes() <-chan types.NamespacedName { return r.probes }
 
@@ -94,13 +94,6 @@ func (r *Registry) Get(gateway types.NamespacedName) (Connection, bool) {
 	defer r.mu.RUnlock()
 	connection, ok := r.entries[gateway]
 	return connection, ok
-}
-
-// HasSeveral reports whether there is more than one gateway.
-func (r *Registry) HasSeveral() bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.entries) > 1
 }
 
 // Set stores a connection and reports whether its bindings have to be reconciled: it became
@@ -141,6 +134,11 @@ func (r *Registry) EnqueueBindings(ctx context.Context, gateway types.Namespaced
 // ctx ends.
 func (r *Registry) EnqueueBinding(ctx context.Context, binding types.NamespacedName) {
 	send(ctx, r.bindings, binding)
+}
+
+// EnqueueGateway requests a reconcile of a gateway. It waits until the request is taken or ctx ends.
+func (r *Registry) EnqueueGateway(ctx context.Context, gateway types.NamespacedName) {
+	send(ctx, r.probes, gateway)
 }
 
 func send(ctx context.Context, to chan<- types.NamespacedName, key types.NamespacedName) {
