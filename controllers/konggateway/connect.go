@@ -56,11 +56,8 @@ func (r *Reconciler) settings(ctx context.Context, s *state) (adminapi.Settings,
 		settings.MaxInFlight, settings.Burst = int(limits.MaxInFlight), int(limits.Burst)
 		settings.RequestsPerSecond = float64(limits.RequestsPerSecond)
 	}
-	if _, err := tenancy.NewPolicy(s.gateway); err != nil {
-		return settings, &probeResult{
-			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidSelector, permanent: true,
-			message: err.Error() + "; correct the selector",
-		}, nil
+	if problem := checkSelectors(s.gateway); problem != nil {
+		return settings, problem, nil
 	}
 	err := r.readSecrets(ctx, s, &settings)
 	var missing *secrets.NotFoundError
@@ -121,4 +118,16 @@ func (r *Reconciler) readSecrets(ctx context.Context, s *state, settings *admina
 		return read(&settings.ClientKey, ref.Name, corev1.TLSPrivateKeyKey)
 	}
 	return nil
+}
+
+// checkSelectors reports selectors that cannot be used. They select no namespace.
+func checkSelectors(gateway *v1alpha1.KongGateway) *probeResult {
+	_, err := tenancy.NewPolicy(gateway)
+	if err == nil {
+		return nil
+	}
+	return &probeResult{
+		condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidSelector, permanent: true,
+		message: err.Error() + "; correct the selector",
+	}
 }

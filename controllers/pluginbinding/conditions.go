@@ -50,23 +50,23 @@ func setConditions(next *v1alpha1.PluginBindingStatus, s *state, result *stepRes
 			set(row.condition, metav1.ConditionTrue, row.reason, row.message)
 		}
 	}
-	set(readyCondition(next, s, result))
+	status, reason, text := summary(next, s, result)
+	set(v1alpha1.ConditionReady, status, reason, text)
 }
 
-// readyCondition is the summary of the other conditions.
-func readyCondition(next *v1alpha1.PluginBindingStatus, s *state, result *stepResult) (condition string, status metav1.ConditionStatus, reason, text string) {
-	condition = v1alpha1.ConditionReady
+// summary is the condition Ready.
+func summary(next *v1alpha1.PluginBindingStatus, s *state, result *stepResult) (status metav1.ConditionStatus, reason, text string) {
 	switch {
 	case result == nil && reference.IsObserved(s.binding):
-		return condition, metav1.ConditionTrue, v1alpha1.ReasonObserved, programmedMessage(s)
+		return metav1.ConditionTrue, v1alpha1.ReasonObserved, programmedMessage(s)
 	case result == nil:
-		return condition, metav1.ConditionTrue, v1alpha1.ReasonReady, programmedMessage(s)
+		return metav1.ConditionTrue, v1alpha1.ReasonReady, programmedMessage(s)
 	}
 	text = result.message
 	if id := next.PluginID; id != "" && result.condition != v1alpha1.ConditionProgrammed && result.reason != v1alpha1.ReasonScopeNotFound {
 		text += "; plugin " + string(id) + " stays in Kong as it last was"
 	}
-	return condition, result.status(), result.reason, text
+	return result.status(), result.reason, text
 }
 
 func programmedMessage(s *state) string {

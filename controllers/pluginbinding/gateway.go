@@ -86,16 +86,24 @@ func checkEdition(s *state, c *connection.Connection) *stepResult {
 	if c.Info.Enterprise() {
 		return nil
 	}
-	field, spec := "", &s.binding.Spec
-	switch {
-	case spec.Scope != nil && spec.Scope.ConsumerGroup != nil:
-		field = "scope.consumerGroup"
-	case spec.Ordering != nil:
-		field = "ordering"
-	default:
+	field := enterpriseField(&s.binding.Spec)
+	if field == "" {
 		return nil
 	}
 	return notAccepted(v1alpha1.ReasonUnsupportedField,
 		fmt.Sprintf("%s exists in Kong Gateway Enterprise only, and KongGateway %s is the %s edition; remove it from the spec",
 			field, s.gatewayKey, c.Info.Edition))
+}
+
+// enterpriseField names a field of the spec that only Kong Gateway Enterprise has, empty if none is
+// set.
+func enterpriseField(spec *v1alpha1.PluginBindingSpec) string {
+	switch {
+	case spec.Scope != nil && spec.Scope.ConsumerGroup != nil:
+		return "scope.consumerGroup"
+	case spec.Ordering != nil:
+		return "ordering"
+	default:
+		return ""
+	}
 }

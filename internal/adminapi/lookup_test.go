@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +50,7 @@ func TestEntities(t *testing.T) {
 	unusable := []EntityRef{{}, {Name: "a/b"}, {Username: "a/b"}, {ID: "x"}, {CustomID: "a\n"}, {Name: "payments", ID: service}}
 	for _, tt := range tests {
 		for name, missing := range map[string][]EntityRef{"one by one": manyRefs(tt.kind, "missing", 1), "all": manyRefs(tt.kind, "missing", requestsPerPage)} {
-			wanted := append(missing, unusable...)
+			wanted := slices.Concat(missing, unusable)
 			for ref := range tt.want {
 				wanted = append(wanted, ref)
 			}

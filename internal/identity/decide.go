@@ -244,6 +244,15 @@ func decideRecorded(f Facts) Action {
 		return conflict("5", f.ByID)
 	case f.ByID.Equal && !f.ByID.orphaned():
 		return Action{Operation: None, ID: p, Row: "2"}
+	default:
+		return decideDiffering(f)
+	}
+}
+
+// decideDiffering is for a plugin of this binding, or of one that is gone, that is not as declared.
+func decideDiffering(f Facts) Action {
+	p := f.Recorded
+	switch {
 	case f.ByID.OtherName && f.ByInstanceName.Ownership == Unknown:
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByID.OtherName && f.ByInstanceName.Ownership.Found() && f.ByInstanceName.ID != p:

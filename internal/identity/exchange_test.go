@@ -201,7 +201,7 @@ func TestFindCycleIsBounded(t *testing.T) {
 	if got := FindCycle(bindingNamed("001"), movers); got != TurnWait {
 		t.Errorf("the second of %d has turn %d, want %d", MaxMovers, got, TurnWait)
 	}
-	more := append(movers, from("more", "p", "q"))
+	more := slices.Concat(movers, []Mover{from("more", "p", "q")})
 	if got := FindCycle(bindingNamed("000"), more); got != NoTurn {
 		t.Errorf("with %d movers the turn is %d, want %d", len(more), got, NoTurn)
 	}
@@ -267,7 +267,7 @@ func TestFindCycleEnds(t *testing.T) {
 // drawMovers draws bindings with plugins in different positions, that want any positions.
 func drawMovers(t *rapid.T) []Mover {
 	n := rapid.IntRange(1, 6).Draw(t, "movers")
-	position := func(label string, key, name int) Position {
+	position := func(_ string, key, name int) Position {
 		return Position{Key: fmt.Sprint("k", key), InstanceName: fmt.Sprint("n", name)}
 	}
 	keys := rapid.Permutation([]int{0, 1, 2, 3, 4, 5, 6}).Draw(t, "keys")

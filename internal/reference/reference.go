@@ -21,7 +21,7 @@ const (
 	// IndexGateway finds bindings by namespace/name of their gateway.
 	IndexGateway = "spec.gatewayRef"
 	// IndexSecret finds bindings and gateways by the name of a Secret in their namespace.
-	IndexSecret = "spec.secrets" //nolint:gosec // the name of an index
+	IndexSecret = "spec.secrets"
 	// IndexConflict finds bindings in conflict by namespace/name of their gateway.
 	IndexConflict = "status.conflict.gateway"
 	// IndexPluginID finds bindings by the ID of their plugin.

@@ -49,7 +49,7 @@ func TestPlainHTTPToTLS(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 400 || !strings.Contains(string(body), "The plain HTTP request was sent to HTTPS port") {
+	if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "The plain HTTP request was sent to HTTPS port") {
 		t.Errorf("status %d, %v: %s", resp.StatusCode, err, body)
 	}
 }

@@ -141,7 +141,7 @@ func (w *exchangeWorld) named(s *exchangeState, i int, name uint8) int {
 
 func plugin(i int) string { return string(rune('0' + i)) }
 
-func (w *exchangeWorld) observe(i, holder int) identity.Observation {
+func (w *exchangeWorld) observe(_, holder int) identity.Observation {
 	switch holder {
 	case 0:
 		return identity.Observation{Ownership: identity.Absent}
