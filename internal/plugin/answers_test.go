@@ -418,7 +418,7 @@ func TestAnswersToDeprecatedFields(t *testing.T) {
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
-			if !sameValue(before, config) {
+			if !(&comparer{}).sameValue(before, config) {
 				t.Error("the declaration was changed")
 			}
 		})

@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -42,5 +44,70 @@ func BenchmarkRender(b *testing.B) {
 		if _, err := Render(in); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A Secret with many short values, and a message of Kong: the size of the Secret must not
+// show in the time of a message, but for making the dictionary once.
+func BenchmarkRedact(b *testing.B) {
+	text := strings.Repeat("config.minute: expected a number, got value-77-x; ", 20)
+	for _, values := range []int{100, 10_000, 100_000} {
+		r := &Redactor{}
+		for i := range values {
+			r.addSecret(fmt.Sprintf("v%d", i))
+		}
+		r.Redact("")
+		b.Run(fmt.Sprint("values=", values), func(b *testing.B) {
+			for b.Loop() {
+				r.Redact(text)
+			}
+		})
+		b.Run(fmt.Sprint("compile/values=", values), func(b *testing.B) {
+			for b.Loop() {
+				compilePatterns(r.values)
+			}
+		})
+	}
+}
+
+// Equal records in another order: 50 times as many take about 50 times as long.
+func BenchmarkDifferencesOfSets(b *testing.B) {
+	s := parsed(b, []byte(elements))
+	for _, n := range []int{100, 1000, 5000} {
+		desired, live := records(n)
+		b.Run(fmt.Sprint("records=", n), func(b *testing.B) {
+			for b.Loop() {
+				if got := Differences(desired, live, s); len(got) > 0 {
+					b.Fatal(got)
+				}
+			}
+		})
+	}
+}
+
+// A YAML text that is refused before it is expanded, and one at the bounds.
+func BenchmarkDecodeConfig(b *testing.B) {
+	for name, text := range map[string]string{
+		"bomb":   bomb(9),
+		"bounds": "a: &a [" + strings.Repeat("1, ", 9_996) + "1]\nb: [" + strings.TrimSuffix(strings.Repeat("*a, ", 9), ", ") + "]\n",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = decodeConfig([]byte(text), newBudget())
+			}
+		})
+	}
+}
+
+func BenchmarkFingerprint(b *testing.B) {
+	_, small := records(100)
+	_, large := records(5000)
+	for name, p := range map[string]Plugin{"records=100": small, "records=5000": large} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				Fingerprint(p)
+			}
+		})
 	}
 }

@@ -19,7 +19,13 @@ import (
 // and secrets that Kong generates. A field that is not declared and not at its default is a
 // difference: somebody set it by hand.
 func Differences(desired, live Plugin, s *Schema) []string {
-	d := &differences{}
+	fields, _ := compare(desired, live, s)
+	return fields
+}
+
+// compare returns also the number of steps that it took.
+func compare(desired, live Plugin, s *Schema) (fields []string, steps int) {
+	d := &differences{comparer: &comparer{}}
 	d.check("plugin", desired.Name == live.Name)
 	d.check(FieldInstanceName, desired.InstanceName == live.InstanceName)
 	d.check("enabled", desired.Enabled == live.Enabled)
@@ -33,14 +39,19 @@ func Differences(desired, live Plugin, s *Schema) []string {
 	if s == nil {
 		d.declared("config", desired.Config, live.Config)
 	} else {
-		d.record("config", s.config, s.config.preserve(desired.Config, live.Config), live.Config)
+		d.record("config", s.config, s.config.preserve(desired.Config, live.Config, d.comparer), live.Config)
 	}
 	slices.Sort(d.fields)
-	return slices.Compact(d.fields)
+	return slices.Compact(d.fields), d.steps
 }
 
 // differences collects names of fields.
-type differences struct{ fields []string }
+type differences struct {
+	*comparer
+	fields []string
+	// first: one difference is enough.
+	first bool
+}
 
 func (d *differences) check(name string, same bool) {
 	if !same {
@@ -48,15 +59,23 @@ func (d *differences) check(name string, same bool) {
 	}
 }
 
+func (d *differences) enough() bool { return d.first && len(d.fields) > 0 }
+
 // record compares field by field, with what Kong would fill in.
 func (d *differences) record(path string, r *record, desired, live map[string]any) {
-	desired = r.translate(desired, live)
+	if !d.spend(len(r.names)) {
+		d.check(path, false)
+		return
+	}
+	desired = r.translate(desired, live, d.comparer)
 	for _, name := range r.names {
-		d.field(path+"."+name, r.fields[name], at(desired, name), at(live, name))
+		if d.field(path+"."+name, r.fields[name], at(desired, name), at(live, name)); d.enough() {
+			return
+		}
 	}
 	for name, value := range desired {
 		if r.fields[name] == nil {
-			d.check(path+"."+name, isSubset(value, live[name]))
+			d.check(path+"."+name, d.isSubset(value, live[name]))
 		}
 	}
 }
@@ -78,13 +97,13 @@ func (d *differences) field(path string, f *field, desired, live optional) {
 			return
 		}
 	}
-	d.check(path, f.same(desired.value, live.value))
+	d.check(path, d.same(f, desired.value, live.value))
 }
 
 // declared compares without a schema, and so only what is declared.
 func (d *differences) declared(path string, desired, live map[string]any) {
 	for name, value := range desired {
-		d.check(path+"."+name, isSubset(value, live[name]))
+		d.check(path+"."+name, d.isSubset(value, live[name]))
 	}
 }
 

@@ -225,7 +225,7 @@ func TestNumbersOfOtherDecoders(t *testing.T) {
 		{json.Number("x"), 5.0, false},
 		{[]string{"a"}, []string{"a"}, false},
 	} {
-		if got := sameValue(tt.want, tt.have); got != tt.same {
+		if got := (&comparer{}).sameValue(tt.want, tt.have); got != tt.same {
 			t.Errorf("%#v and %#v: %v", tt.want, tt.have, got)
 		}
 	}

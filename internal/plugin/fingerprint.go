@@ -3,6 +3,7 @@ package plugin
 import (
 	"encoding/json"
 	"hash/maphash"
+	"math"
 	"slices"
 )
 
@@ -18,33 +19,50 @@ func Fingerprint(p Plugin) uint64 {
 	hash.SetSeed(seed)
 	p.Protocols = slices.Sorted(slices.Values(p.Protocols))
 	p.Tags = slices.Sorted(slices.Values(p.Tags))
-	config := unordered(p.Config)
+	config := hashValue(p.Config)
 	p.Config = nil
-	// json writes the keys of maps in order, and encodes whatever it decoded.
+	// json writes the keys of maps in order.
 	_ = json.NewEncoder(&hash).Encode(p)
-	_ = json.NewEncoder(&hash).Encode(config)
+	maphash.WriteComparable(&hash, config)
 	return max(hash.Sum64(), 1)
 }
 
-// unordered returns a value whose lists are sorted. Only the schema tells which lists are
-// sets; a list that is not a set changes its order only with a new UpdatedAt.
-func unordered(value any) any {
+// hashValue hashes a value whatever the order of its lists. Only the schema tells which lists
+// are sets; a list that is not a set changes its order only with a new UpdatedAt.
+func hashValue(value any) uint64 {
 	switch v := value.(type) {
 	case map[string]any:
-		sorted := make(map[string]any, len(v))
+		// The sum is the same in any order.
+		sum := uint64(0)
 		for key, element := range v {
-			sorted[key] = unordered(element)
+			sum += hashOf('{', key, hashValue(element))
 		}
-		return sorted
+		return hashOf('{', "", sum)
 	case []any:
-		texts := make([]string, len(v))
-		for i, element := range v {
-			text, _ := json.Marshal(unordered(element))
-			texts[i] = string(text)
+		sum := uint64(0)
+		for _, element := range v {
+			sum += hashOf('[', "", hashValue(element))
 		}
-		slices.Sort(texts)
-		return texts
-	default:
-		return value
+		return hashOf('[', "", sum)
+	case string:
+		return hashOf('s', v, 0)
+	case bool:
+		if v {
+			return hashOf('t', "", 0)
+		}
+		return hashOf('f', "", 0)
 	}
+	if n, ok := number(value); ok {
+		return hashOf('n', "", math.Float64bits(n))
+	}
+	return hashOf('0', "", 0)
+}
+
+// hashOf hashes a value of a kind by its text or by a number.
+func hashOf(kind byte, text string, n uint64) uint64 {
+	return maphash.Comparable(seed, struct {
+		kind byte
+		text string
+		n    uint64
+	}{kind, text, n})
 }

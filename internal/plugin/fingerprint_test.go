@@ -1,6 +1,9 @@
 package plugin
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFingerprint(t *testing.T) {
 	for _, x := range exchanges(t) {
@@ -29,5 +32,32 @@ func TestFingerprint(t *testing.T) {
 		if Fingerprint(written) == first {
 			t.Errorf("%s: the same although it was written to", have.Name)
 		}
+	}
+}
+
+// Lists inside each other once doubled the work with each level.
+func TestFingerprintOfNestedLists(t *testing.T) {
+	var deep, other any = "x", "y"
+	for range 200 {
+		deep, other = []any{deep, `"`}, []any{other, `"`}
+	}
+	first := Fingerprint(Plugin{Config: map[string]any{"a": deep}})
+	if first != Fingerprint(Plugin{Config: map[string]any{"a": clone(t, deep)}}) || first == Fingerprint(Plugin{Config: map[string]any{"a": other}}) {
+		t.Error("not that of the value")
+	}
+}
+
+// Values that are alike have fingerprints of their own.
+func TestFingerprintTellsKindsApart(t *testing.T) {
+	seen := map[uint64]any{}
+	for _, value := range []any{
+		nil, true, false, 0.0, 1.0, "", "0", "true", []any{}, map[string]any{}, []any{nil}, []any{""}, map[string]any{"": nil},
+		map[string]any{"a": "b"}, map[string]any{"b": "a"}, []any{"a", "b"}, []any{"a", "a", "b"}, []any{[]any{"a"}, "b"}, strings.Repeat("a", 100),
+	} {
+		got := Fingerprint(Plugin{Config: map[string]any{"x": value}})
+		if other, twice := seen[got]; twice {
+			t.Errorf("%#v and %#v", other, value)
+		}
+		seen[got] = value
 	}
 }

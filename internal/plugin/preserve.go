@@ -15,30 +15,30 @@ func PreserveServerFields(desired, live Plugin, s *Schema) Plugin {
 	out.ID = live.ID
 	out.CreatedAt = live.CreatedAt
 	if s != nil && desired.Name == live.Name {
-		out.Config = s.config.preserve(desired.Config, live.Config)
+		out.Config = s.config.preserve(desired.Config, live.Config, &comparer{})
 	}
 	return out
 }
 
 // preserve returns the desired record with the generated values of the live one where the
 // desired one declares none.
-func (r *record) preserve(desired, live map[string]any) map[string]any {
-	if !r.generates {
+func (r *record) preserve(desired, live map[string]any, c *comparer) map[string]any {
+	if !r.generates || !c.spend(len(r.names)) {
 		return desired
 	}
 	// A field that is declared by its deprecated name is declared: Kong refuses both together.
-	declared := r.translate(desired, live)
+	declared := r.translate(desired, live, c)
 	out := maps.Clone(desired)
 	for _, name := range r.names {
 		value, ok := desired[name]
 		if ok {
-			out[name] = r.fields[name].preserveInside(value, live[name])
+			out[name] = r.fields[name].preserveInside(value, live[name], c)
 			continue
 		}
 		if _, ok := declared[name]; ok {
 			continue
 		}
-		if value, ok := r.fields[name].generatedValue(live[name]); ok {
+		if value, ok := r.fields[name].generatedValue(live[name], c); ok {
 			if out == nil {
 				out = map[string]any{}
 			}
@@ -49,7 +49,7 @@ func (r *record) preserve(desired, live map[string]any) map[string]any {
 }
 
 // generatedValue returns what a write has to send for a field that is not declared.
-func (f *field) generatedValue(live any) (any, bool) {
+func (f *field) generatedValue(live any, c *comparer) (any, bool) {
 	if f.generated {
 		return live, isGeneratedValue(live)
 	}
@@ -58,13 +58,13 @@ func (f *field) generatedValue(live any) (any, bool) {
 		return nil, false
 	}
 	l, _ := asMap(live)
-	inner := f.record.preserve(nil, l)
+	inner := f.record.preserve(nil, l, c)
 	return inner, len(inner) > 0
 }
 
 // preserveInside returns a declared value with the generated values inside it. Elements of
 // arrays pair by their index. Elements of sets have no pair, and stay as declared.
-func (f *field) preserveInside(desired, live any) any {
+func (f *field) preserveInside(desired, live any, c *comparer) any {
 	if !f.generates() {
 		return desired
 	}
@@ -72,12 +72,12 @@ func (f *field) preserveInside(desired, live any) any {
 	case map[string]any:
 		l, _ := live.(map[string]any)
 		if f.record != nil {
-			return f.record.preserve(d, l)
+			return f.record.preserve(d, l, c)
 		}
 		if f.kind == kindMap {
 			out := maps.Clone(d)
 			for key, value := range d {
-				out[key] = f.values.preserveInside(value, l[key])
+				out[key] = f.values.preserveInside(value, l[key], c)
 			}
 			return out
 		}
@@ -86,7 +86,7 @@ func (f *field) preserveInside(desired, live any) any {
 		if f.kind == kindArray && len(d) == len(l) {
 			out := slices.Clone(d)
 			for i, value := range d {
-				out[i] = f.elements.preserveInside(value, l[i])
+				out[i] = f.elements.preserveInside(value, l[i], c)
 			}
 			return out
 		}

@@ -1,17 +1,11 @@
 package plugin
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 )
 
 // redacted replaces a value from a Secret.
@@ -26,33 +20,48 @@ const minRedactLen = 4
 // concurrent use. It prints as "[redacted]", never as what it hides.
 type Redactor struct {
 	values []string
-	// keys of objects that came from Secrets, hidden unless the plugin has such fields.
-	keys     map[string]bool
-	once     sync.Once
-	patterns []pattern
-}
+	// keys of objects that came from Secrets. They are hidden, unless the plugin has fields of
+	// these names.
+	keys map[string]bool
+	// sources are the paths in the config whose values came from Secrets.
+	sources sources
+	// wrapped: the config has one key, config.
+	wrapped bool
+	// schema is nil until AllowFieldNames.
+	schema *Schema
 
-// pattern is one way in which a value may be written.
-type pattern struct {
-	text  string
-	token bool
+	once sync.Once
+	// patterns are nil when there are too many of them. Then every text is hidden.
+	patterns *patterns
+	// separated are the keys that a path does not show as one name.
+	separated *dictionary
 }
 
 // Redact returns s with "[redacted]" in place of each value from a Secret: as it is,
-// escaped for JSON, for a URL or as a Go string, in base64, and line by line. Shorter
-// ones than four characters are hidden where they stand as a whole token. Where values
-// overlap all of them go. Of a text that was cut short, which ends in "...", the beginning
-// of a value before that goes too. The same input always gives the same output.
+// escaped for JSON, for a URL or as a Go string, in base64, and line by line. A value with
+// fewer than four characters is hidden where it stands as a whole token. Where values overlap,
+// all of them are hidden. In a text that was cut short, and so ends in "...", the beginning of
+// a value before the dots is hidden, too. A text of more than 16 KiB, and every text when the
+// Secrets hold too many values, is hidden as a whole. The result for a text is always the same.
 func (r *Redactor) Redact(s string) string {
 	if r == nil || len(r.values) == 0 && len(r.keys) == 0 {
 		return s
 	}
+	text, _ := r.redact(s)
+	return text
+}
+
+// redact returns also the number of steps that it took.
+func (r *Redactor) redact(s string) (text string, steps int) {
 	r.once.Do(r.compile)
-	var found []span
-	for _, p := range r.patterns {
-		found = p.cutOff(s, p.find(s, found))
+	if r.patterns == nil || len(s) > maxRedactText {
+		return redacted, 0
 	}
-	return cut(s, found)
+	found, complete := r.patterns.find(s, &steps)
+	if !complete {
+		return redacted, steps
+	}
+	return hide(s, found), steps
 }
 
 // String implements fmt.Stringer.
@@ -83,17 +92,20 @@ func (r *Redactor) addSecret(value any) {
 			if r.keys == nil {
 				r.keys = map[string]bool{}
 			}
-			r.keys[key] = true
+			if !isKongWord(key) {
+				r.keys[key] = true
+			}
 			r.addSecret(e)
 		}
 	}
 }
 
 // AllowFieldNames shows the names of the plugin's own fields, which are not secret even if
-// a Secret contains them. It is not safe for concurrent use, and must not be called after
-// Redact.
+// a Secret contains them, and Kong's messages that its schema alone determines. It is not
+// safe for concurrent use, and must not be called after Redact.
 func (r *Redactor) AllowFieldNames(s *Schema) {
 	if r != nil && s != nil {
+		r.schema = s
 		s.config.removeKeys(r.keys)
 	}
 }
@@ -121,30 +133,40 @@ func (f *field) removeKeys(names map[string]bool) {
 }
 
 // RedactPath returns the path of a field with "[redacted]" in place of every name that only
-// a Secret contains.
+// a Secret contains. The first name is one of the plugin entity's own fields, such as config.
 func (r *Redactor) RedactPath(path string) string {
 	if r == nil || len(r.keys) == 0 {
 		return path
 	}
-	for key := range r.keys {
-		if strings.Contains(path, key) && strings.ContainsAny(key, ".[]") {
-			return redacted // not to be told from the names around it
-		}
+	r.once.Do(r.compile)
+	if r.showsSeparated(path) {
+		return redacted // the names around it cannot be told from it
 	}
 	segments := strings.Split(path, ".")
-	for i, segment := range segments {
+	for i, segment := range segments[1:] {
 		name, _, _ := strings.Cut(segment, "[")
 		if r.keys[name] || r.keys[segment] {
-			segments[i] = redacted
+			segments[i+1] = redacted
 		}
 	}
 	return strings.Join(segments, ".")
 }
 
-// RedactAll returns the redactor for a config whose Secrets are not known. It hides every
-// value.
+// showsSeparated reports whether a path contains a key with separators of paths in it.
+func (r *Redactor) showsSeparated(path string) bool {
+	steps := 0
+	for i := range path {
+		if r.separated.longest(path[i:], &steps) >= 0 || steps > maxRedactSteps {
+			return true
+		}
+	}
+	return false
+}
+
+// RedactAll returns the redactor for a config whose Secrets are not known. It treats every
+// value as one from a Secret.
 func RedactAll(config map[string]any) *Redactor {
-	r := &Redactor{}
+	r := &Redactor{sources: sources{all: true}}
 	for _, value := range config {
 		r.addSecret(value)
 	}
@@ -152,157 +174,12 @@ func RedactAll(config map[string]any) *Redactor {
 	return r
 }
 
-// compile computes every form of every value when Redact is first called. Most plugins are
-// rendered and appear in no message.
+// compile computes every notation of every value when a text is first redacted. Most plugins
+// are rendered and appear in no message.
 func (r *Redactor) compile() {
-	seen := map[string]bool{}
-	for _, value := range slices.Concat(r.values, slices.Sorted(maps.Keys(r.keys))) {
-		for _, part := range parts(value) {
-			if seen[part] {
-				continue
-			}
-			seen[part] = true
-			token := utf8.RuneCountInString(part) < minRedactLen
-			for _, form := range forms(part) {
-				r.patterns = append(r.patterns, pattern{text: form, token: token})
-			}
-		}
-	}
-}
-
-// parts returns what must not show of a value: the whole, the whole without the space
-// around it, its lines, as they are and trimmed, and each of these with its space as messages
-// have it, in single blanks. Parts without any letter or digit that are short say nothing and
-// would take punctuation out of every message.
-func parts(value string) []string {
-	out := []string{value, strings.TrimSpace(value)}
-	if strings.Contains(value, "\n") {
-		for line := range strings.Lines(value) {
-			line = strings.TrimRight(line, "\r\n")
-			for _, l := range []string{line, strings.TrimSpace(line)} {
-				if utf8.RuneCountInString(l) >= minRedactLen {
-					out = append(out, l)
-				}
-			}
-		}
-	}
-	for _, part := range out {
-		out = append(out, inOneLine(part))
-	}
-	return slices.DeleteFunc(out, func(part string) bool {
-		return utf8.RuneCountInString(part) < minRedactLen && !strings.ContainsFunc(part, isWord)
-	})
-}
-
-// inOneLine puts a text into one line, as internal/adminapi does with what Kong says.
-func inOneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r)
-	}), " ")
-}
-
-// forms returns the ways in which a value may be written, each once. Escaping is done
-// twice, for a JSON body that is quoted in an error.
-func forms(value string) []string {
-	out := []string{value}
-	once := escape(value)
-	out = append(out, once...)
-	for _, form := range once {
-		out = append(out, escape(form)...)
-	}
-	for _, encoding := range []*base64.Encoding{
-		base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding,
-	} {
-		out = append(out, encoding.EncodeToString([]byte(value)))
-	}
-	out = append(out, url.QueryEscape(value), url.PathEscape(value))
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// escape writes a value as the inside of a string of JSON (Go's with and without HTML
-// escapes, and Kong's, which escapes the slash) and of Go.
-func escape(value string) []string {
-	plain := jsonEscape(value, false)
-	return []string{
-		plain,
-		jsonEscape(value, true),
-		strings.NewReplacer("/", `\/`, "\x7f", `\u007f`).Replace(plain),
-		inside(strconv.Quote(value)),
-		inside(strconv.QuoteToASCII(value)),
-	}
-}
-
-func jsonEscape(value string, html bool) string {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(html)
-	// a string always encodes
-	_ = encoder.Encode(value)
-	return inside(strings.TrimSuffix(b.String(), "\n"))
-}
-
-// inside takes the quotes off.
-func inside(quoted string) string { return quoted[1 : len(quoted)-1] }
-
-// span is a part of a text, by its byte offsets.
-type span struct{ start, end int }
-
-// find appends every place in s, overlapping ones too.
-func (p pattern) find(s string, found []span) []span {
-	for from := 0; ; {
-		i := strings.Index(s[from:], p.text)
-		if i < 0 {
-			return found
-		}
-		at := span{from + i, from + i + len(p.text)}
-		if !p.token || wholeToken(s, at) {
-			found = append(found, at)
-		}
-		from = at.start + 1
-	}
-}
-
-// cutOff appends the beginning of the value at the end of a text that was cut short there.
-func (p pattern) cutOff(s string, found []span) []span {
-	text, short := strings.CutSuffix(s, "...")
-	if !short || p.token {
-		return found
-	}
-	for n := min(len(p.text)-1, len(text)); n >= minRedactLen; n-- {
-		if strings.HasSuffix(text, p.text[:n]) {
-			return append(found, span{len(text) - n, len(text)})
-		}
-	}
-	return found
-}
-
-// wholeToken says whether no letter, digit or underscore touches the span.
-func wholeToken(s string, at span) bool {
-	before, _ := utf8.DecodeLastRuneInString(s[:at.start])
-	after, _ := utf8.DecodeRuneInString(s[at.end:])
-	return !isWord(before) && !isWord(after)
-}
-
-func isWord(r rune) bool {
-	return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
-}
-
-// cut replaces the spans; those that overlap or touch become one.
-func cut(s string, found []span) string {
-	if len(found) == 0 {
-		return s
-	}
-	slices.SortFunc(found, func(a, b span) int { return a.start - b.start })
-	var b strings.Builder
-	end := 0
-	for i, at := range found {
-		if i == 0 || at.start > end {
-			b.WriteString(s[end:at.start])
-			b.WriteString(redacted)
-		}
-		end = max(end, at.end)
-	}
-	b.WriteString(s[end:])
-	return b.String()
+	keys := slices.Sorted(maps.Keys(r.keys))
+	r.patterns = compilePatterns(slices.Concat(r.values, keys))
+	r.separated = newDictionary(slices.DeleteFunc(keys, func(key string) bool {
+		return !strings.ContainsAny(key, ".[]")
+	}))
 }

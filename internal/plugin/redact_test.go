@@ -48,6 +48,9 @@ func TestRedact(t *testing.T) {
 		{"without its newline", []any{"hunter2\n", "x1\n"}, "hunter2 x1", "[redacted] [redacted]"},
 		{"line by line", []any{pem}, "bad -----BEGIN KEY----- MIIEvQIBADANBg ab", "bad [redacted] [redacted] ab"},
 		{"lines in JSON", []any{"a\"bcd\nx"}, `a\"bcd`, "[redacted]"},
+		{"a long one", []any{"s" + strings.Repeat("é", maxRedactText), "éé"}, "x éé s" + strings.Repeat("é", 100) + "...", "x [redacted] [redacted]..."},
+		{"short ones inside each other", []any{"a", "a-", "a-b"}, "a-b a-bc a-", "[redacted] [redacted]-bc [redacted]"},
+		{"the beginning of one around a whole one, in a text that was cut short", []any{"abcdefghijkl", "efgh", "cdef"}, "x abcdefgh...", "x [redacted]..."},
 		{"in one line", []any{"correct  horse\tbattery", "a\n b"}, "correct horse battery, a b", "[redacted], [redacted]"},
 		{"a value that looks like the mark", []any{"acted"}, "redacted [redacted]", "red[redacted] [red[redacted]]"},
 	} {
@@ -85,6 +88,7 @@ func TestNamesFromSecrets(t *testing.T) {
 		"config.hunter2secret[2]":  "config.[redacted]",
 		"config.redis.s3cr3t.key":  "[redacted]",
 		"config.hunter2secretmore": "config.hunter2secretmore",
+		"protocols":                "protocols",
 	} {
 		if got := r.RedactPath(path); got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)
@@ -93,6 +97,11 @@ func TestNamesFromSecrets(t *testing.T) {
 	const text = "schema violation (config.hunter2secret: unknown field; config.redis.password: pa55word)"
 	if got, want := r.Redact(text), "schema violation (config.[redacted]: unknown field; config.redis.password: [redacted])"; got != want {
 		t.Errorf("got %s", got)
+	}
+	// Kong's own words stay, although the Secret has keys of these names.
+	words := redactor(map[string]any{"config": map[string]any{"config": 1.0, "unknown": 1.0, "field": 1.0, "tags": 1.0}})
+	if got := words.RedactPath("config.config.tags") + ": " + words.Redact("unknown field"); got != "config.config.tags: unknown field" {
+		t.Error(got)
 	}
 	var none *Redactor
 	none.AllowFieldNames(schema)
@@ -174,11 +183,119 @@ func FuzzRedact(f *testing.F) {
 			if again := r.Redact(s); again != got {
 				t.Fatalf("%q, then %q", got, again)
 			}
+			if want := redactOneByOne([]string{a, b}, s); got != want && len(s) <= maxRedactText {
+				t.Fatalf("%q: got %q, want %q", s, got, want)
+			}
 			for _, secret := range []string{a, b} {
 				checkHidden(t, got, secret)
 			}
 		}
 	})
+}
+
+// redactOneByOne is Redact without a dictionary: it looks for each form at each place.
+func redactOneByOne(values []string, s string) string {
+	hidden := make([]bool, len(s)+1)
+	mark := func(start, end int) {
+		for i := start; i < end; i++ {
+			hidden[i] = true
+		}
+	}
+	cut, short := strings.CutSuffix(s, "...")
+	for _, value := range values {
+		for _, part := range parts(value) {
+			for _, form := range forms(part) {
+				for i := range len(s) {
+					end := i + len(form)
+					if !strings.HasPrefix(s[i:], form) || len(form) == 0 {
+						continue
+					}
+					before, _ := utf8.DecodeLastRuneInString(s[:i])
+					after, _ := utf8.DecodeRuneInString(s[end:])
+					if !isShort(part) || !isWord(before) && !isWord(after) {
+						mark(i, end)
+					}
+				}
+				for n := min(len(form)-1, len(cut)); short && !isShort(part) && n >= minRedactLen; n-- {
+					if strings.HasSuffix(cut, form[:n]) {
+						mark(len(cut)-n, len(cut))
+						break
+					}
+				}
+			}
+		}
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if !hidden[i] {
+			b.WriteByte(s[i])
+		} else if i == 0 || !hidden[i-1] {
+			b.WriteString(redacted)
+		}
+	}
+	return b.String()
+}
+
+// A text of which the work would not end soon is hidden as a whole, never shown.
+func TestRedactHasABudget(t *testing.T) {
+	if got := redactor("hunter2").Redact(strings.Repeat("x", maxRedactText)); got != strings.Repeat("x", maxRedactText) {
+		t.Error("a text of the maximum size is hidden")
+	}
+	if got := redactor("hunter2").Redact(strings.Repeat("x", maxRedactText+1)); got != redacted {
+		t.Error("a longer one is shown")
+	}
+	many := &Redactor{}
+	for i := range maxPatternBytes / 40 {
+		many.addSecret(fmt.Sprintf("secret with blanks, number %d", i))
+	}
+	if got := many.Redact("a text"); got != redacted {
+		t.Error("a text is shown although there are too many values to look for")
+	}
+	nested := &Redactor{}
+	for n := minRedactLen; n < 1500; n++ {
+		nested.addSecret(strings.Repeat("a", n))
+	}
+	if got := nested.Redact(strings.Repeat("aaab", maxRedactText/4)); got != redacted {
+		t.Error("a text is shown although looking for values inside each other takes too long")
+	}
+	keys := map[string]any{}
+	for n := minRedactLen; n < 3000; n++ {
+		keys[strings.Repeat(".", n)] = true
+	}
+	if got := redactor(keys).RedactPath("config" + strings.Repeat("..b", maxRedactText/4)); got != redacted {
+		t.Error("a path is shown although looking for keys inside each other takes too long")
+	}
+	if got := redactor(keys).RedactPath("config.a..b"); got != "config.a..b" {
+		t.Error(got)
+	}
+}
+
+// The work on a text grows with the logarithm of the number of values, not with the number.
+func TestRedactSteps(t *testing.T) {
+	text := strings.Repeat("config.minute: expected a number, got value-77-x; ", 40)
+	steps := func(values int) int {
+		r := &Redactor{}
+		for i := range values {
+			r.addSecret(fmt.Sprintf("value-%d-x", i))
+		}
+		got, n := r.redact(text)
+		if values > 77 && strings.Contains(got, "value-77") {
+			t.Fatal(got)
+		}
+		return n
+	}
+	few, many := steps(100), steps(50_000)
+	if few == 0 || many > 4*few {
+		t.Errorf("%d steps with 100 values, %d with 50,000", few, many)
+	}
+	// Adversarial: values that share a long beginning with the text.
+	shared := &Redactor{}
+	for i := range 2000 {
+		shared.addSecret(strings.Repeat("config.", 100) + strconv.Itoa(i))
+	}
+	if _, n := shared.redact(strings.Repeat("config.", 1000)); n > 2_000_000 {
+		t.Errorf("%d steps with values that share a beginning", n)
+	}
 }
 
 // checkHidden looks for a secret, and its forms, between the marks.

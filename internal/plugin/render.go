@@ -75,6 +75,8 @@ func (r *renderer) config() (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, hasConfig := config["config"]
+	r.redactor.wrapped = hasConfig && len(config) == 1
 	for i, patch := range r.Spec.ConfigPatches {
 		fault := ConfigError{
 			Field:  fmt.Sprintf("spec.configPatches[%d]", i),
@@ -95,6 +97,7 @@ func (r *renderer) config() (map[string]any, error) {
 		if text != "" {
 			return nil, fault.because(text)
 		}
+		r.redactor.sources.add(tokens)
 	}
 	return config, nil
 }
@@ -131,6 +134,7 @@ func (r *renderer) secretConfig() (map[string]any, error) {
 		return nil, fault.at(p)
 	}
 	r.redactor.addSecret(value)
+	r.redactor.sources.all = true
 	return object(value, fault)
 }
 

@@ -16,6 +16,8 @@ import (
 type Schema struct {
 	config    *record
 	protocols []string
+	// messages of Kong that the schema alone determines.
+	messages map[string]bool
 }
 
 // defaultProtocols applies to a plugin whose schema has no default.
@@ -73,11 +75,12 @@ func ParseSchema(raw []byte) (*Schema, error) {
 	if err := json.Unmarshal(raw, &top); err != nil {
 		return nil, fmt.Errorf("reading the plugin's schema: %w", err)
 	}
-	s := &Schema{protocols: defaultProtocols}
+	s := &Schema{protocols: defaultProtocols, messages: map[string]bool{}}
 	for name, f := range top.Fields.each() {
 		switch name {
 		case "config":
 			s.config = parseRecord(f, true)
+			f.addMessages(s.messages)
 		case "protocols":
 			if list, ok := stringList(parseField(f).def); ok {
 				s.protocols = list
@@ -98,10 +101,12 @@ type fieldJSON struct {
 	Auto        bool            `json:"auto"`
 	Encrypted   bool            `json:"encrypted"`
 	Elements    *fieldJSON      `json:"elements"`
+	Keys        *fieldJSON      `json:"keys"`
 	Values      *fieldJSON      `json:"values"`
 	Fields      *fieldList      `json:"fields"`
 	Shorthands  *fieldList      `json:"shorthand_fields"`
 	Deprecation deprecationJSON `json:"deprecation"`
+	constraintsJSON
 	// Backwards is how Kong before 3.8 says what deprecation.replaced_with says.
 	Backwards list[string] `json:"translate_backwards"`
 }
@@ -111,6 +116,22 @@ type deprecationJSON struct {
 		Path list[string] `json:"path"`
 	}] `json:"replaced_with"`
 	Message string `json:"message"`
+}
+
+// addMessages adds the messages that Kong makes from the constraints in the field.
+func (j *fieldJSON) addMessages(messages map[string]bool) {
+	if j == nil {
+		return
+	}
+	j.constraintsJSON.addMessages(messages)
+	j.Elements.addMessages(messages)
+	j.Keys.addMessages(messages)
+	j.Values.addMessages(messages)
+	for _, list := range []*fieldList{j.Fields, j.Shorthands} {
+		for _, f := range list.each() {
+			f.addMessages(messages)
+		}
+	}
 }
 
 // fieldList holds fields, each as an object with one key.

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -96,4 +97,22 @@ func FuzzParseSchema(f *testing.F) {
 		}
 		checkReflexive(t, s, want, have)
 	})
+}
+
+// Kong's messages that the schema determines. What is not as expected makes none.
+func TestParseSchemaMessages(t *testing.T) {
+	s := parsed(t, []byte(`{"fields":[{"config":{"type":"record","fields":[
+		{"a":{"one_of":["x",1,0.5],"between":[0,65535],"gt":0,"len_eq":1,"len_min":2,"len_max":3,"starts_with":"/","err":"own words"}},
+		{"b":{"one_of":{"x":1},"between":[1],"gt":true,"err":{"x":1},"match_none":7,"match_any":{"err":"any"},"match_all":[{"err":"all"},{}],"match_none":[{"pattern":"x","err":"none"}]}},
+		{"c":{"type":"map","keys":{"len_min":4},"values":{"type":"array","elements":{"one_of":["deep"]}}}}
+	],"shorthand_fields":[{"old":{"gt":7}}]}}]}`))
+	got := slices.Sorted(maps.Keys(s.messages))
+	want := []string{
+		"all", "any", "expected one of: deep", "expected one of: x, 1, 0.5", "length must be 1", "length must be at least 2",
+		"length must be at least 4", "length must be at most 3", "none", "own words", "should start with: /",
+		"value must be greater than 0", "value must be greater than 7", "value should be between 0 and 65535",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
 }

@@ -6,76 +6,69 @@ import (
 	"strconv"
 )
 
+// maxCompareSteps bounds the comparison of two plugins. It is ten times what the largest
+// config needs. What is not compared within it is a difference.
+const maxCompareSteps = 2 << 20
+
+// comparer compares desired values with live ones, and counts the values that it visits.
+type comparer struct {
+	steps int
+	// unique is the number of canonical forms that no other value has.
+	unique int
+}
+
+// spend counts steps. It reports false when the budget is used up.
+func (c *comparer) spend(steps int) bool {
+	if c.steps <= maxCompareSteps {
+		c.steps += steps
+	}
+	return c.steps <= maxCompareSteps
+}
+
 // same reports whether Kong would answer the live value after a write of the desired one.
 // Null equals absent inside objects, an empty array equals an empty object, and numbers
 // compare as numbers.
-func (f *field) same(desired, live any) bool {
+func (c *comparer) same(f *field, desired, live any) bool {
 	if f == nil || desired == nil || live == nil {
-		return sameValue(desired, live)
+		return c.sameValue(desired, live)
+	}
+	if !c.spend(1) {
+		return false
 	}
 	switch f.kind {
 	case kindArray, kindSet:
 		d, ok := asList(desired)
 		l, alsoOK := asList(live)
 		if ok && alsoOK {
-			return f.sameList(d, l)
+			return c.sameList(f, d, l)
 		}
 	case kindMap:
 		d, ok := asMap(desired)
 		l, alsoOK := asMap(live)
 		if ok && alsoOK {
-			return sameMap(d, l, f.values.same)
+			return c.sameMap(d, l, func(d, l any) bool { return c.same(f.values, d, l) })
 		}
 	case kindRecord:
 		d, ok := asMap(desired)
 		l, alsoOK := asMap(live)
 		if f.record != nil && ok && alsoOK {
-			inside := &differences{}
+			inside := &differences{comparer: c, first: true}
 			inside.record("", f.record, d, l)
 			return len(inside.fields) == 0
 		}
 	}
-	return sameValue(desired, live)
+	return c.sameValue(desired, live)
 }
 
-func (f *field) sameList(desired, live []any) bool {
+func (c *comparer) sameList(f *field, desired, live []any) bool {
 	if f.kind == kindSet {
-		return among(desired, live, f.elements.same) &&
-			among(live, desired, func(l, d any) bool { return f.elements.same(d, l) })
+		return c.sameSet(f.elements, desired, live)
 	}
-	return slices.EqualFunc(desired, live, f.elements.same)
-}
-
-// among reports whether each element of the list is one of the others.
-func among(list, others []any, same func(e, other any) bool) bool {
-	index := map[any]bool{}
-	for _, other := range others {
-		if scalar(other) {
-			index[other] = true
-		}
-	}
-	for _, e := range list {
-		if scalar(e) && index[e] {
-			continue
-		}
-		if !slices.ContainsFunc(others, func(other any) bool { return same(e, other) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// scalar reports whether the value can be a key of a Go map.
-func scalar(v any) bool {
-	switch v.(type) {
-	case nil, string, bool, float64, int, int64, json.Number:
-		return true
-	}
-	return false
+	return slices.EqualFunc(desired, live, func(d, l any) bool { return c.same(f.elements, d, l) })
 }
 
 // sameMap compares two objects with free keys. Null equals absent.
-func sameMap(desired, live map[string]any, same func(d, l any) bool) bool {
+func (c *comparer) sameMap(desired, live map[string]any, same func(d, l any) bool) bool {
 	for key, d := range desired {
 		if l := live[key]; (d != nil || l != nil) && !same(d, l) {
 			return false
@@ -90,16 +83,16 @@ func sameMap(desired, live map[string]any, same func(d, l any) bool) bool {
 }
 
 // sameValue compares values that no schema describes.
-func sameValue(desired, live any) bool {
-	return compare(desired, live, func(d, l map[string]any) bool { return sameMap(d, l, sameValue) })
+func (c *comparer) sameValue(desired, live any) bool {
+	return c.sameJSON(desired, live, func(d, l map[string]any) bool { return c.sameMap(d, l, c.sameValue) })
 }
 
 // isSubset reports whether the live value holds everything that the desired one declares.
 // Objects in the live value may hold more, because Kong fills in defaults.
-func isSubset(desired, live any) bool {
-	return compare(desired, live, func(d, l map[string]any) bool {
+func (c *comparer) isSubset(desired, live any) bool {
+	return c.sameJSON(desired, live, func(d, l map[string]any) bool {
 		for key, value := range d {
-			if !isSubset(value, l[key]) {
+			if !c.isSubset(value, l[key]) {
 				return false
 			}
 		}
@@ -107,8 +100,11 @@ func isSubset(desired, live any) bool {
 	})
 }
 
-// compare is the common part of sameValue and isSubset.
-func compare(desired, live any, sameObject func(d, l map[string]any) bool) bool {
+// sameJSON is the common part of sameValue and isSubset.
+func (c *comparer) sameJSON(desired, live any, sameObject func(d, l map[string]any) bool) bool {
+	if !c.spend(1) {
+		return false
+	}
 	if d, ok := number(desired); ok {
 		l, alsoOK := number(live)
 		return alsoOK && sameNumber(d, l)
@@ -116,12 +112,21 @@ func compare(desired, live any, sameObject func(d, l map[string]any) bool) bool 
 	switch d := desired.(type) {
 	case []any:
 		l, ok := asList(live)
-		return ok && slices.EqualFunc(d, l, func(a, b any) bool { return compare(a, b, sameObject) })
+		return ok && slices.EqualFunc(d, l, func(a, b any) bool { return c.sameJSON(a, b, sameObject) })
 	case map[string]any:
 		l, ok := asMap(live)
 		return ok && sameObject(d, l)
 	}
 	return scalar(live) && desired == live
+}
+
+// scalar reports whether the value can be a key of a Go map.
+func scalar(v any) bool {
+	switch v.(type) {
+	case nil, string, bool, float64, int, int64, json.Number:
+		return true
+	}
+	return false
 }
 
 // asList accepts an empty object as an empty list, because Kong may answer it.
