@@ -2,8 +2,8 @@
 // reads and writes plugins, looks up the entities of their scopes, and reports errors by
 // what the caller knows after them.
 //
-// It imports internal/plugin and go-kong, whose types end here. Kubernetes, its API types
-// and the controllers must never come in.
+// It imports internal/plugin and go-kong, whose types end here. Clients of Kubernetes, its API
+// types and the controllers must never come in.
 //
 // A caller can rely on this:
 //

@@ -7,6 +7,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -120,7 +124,7 @@ func FuzzDecode(f *testing.F) {
 		`{"id":"` + id1 + `","name":"x","service":{},"route":null,"ordering":{"before":null}}`,
 		`{"message":"x","code":2,"fields":{"a":[[[{"@entity":{"b":null}}]]]}}`,
 	} {
-		for _, status := range []int{200, 201, 204, 400, 404, 409, 500} {
+		for _, status := range []int{200, 201, 204, 400, 404, 409, 429, 500} {
 			f.Add(status, jsonType, body, true)
 		}
 		f.Add(404, htmlType, body, false)
@@ -128,6 +132,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, contentType, body string, trusted bool) {
 		c, err := New(Settings{
 			AdminURL:  "http://kong:8001",
+			Clock:     jumpingClock{clocktesting.NewFakeClock(time.Unix(1_000_000, 0))},
 			Transport: canned(func(*http.Request) (*http.Response, error) { return newResponse(status, contentType, body), nil }).wrap,
 		}, nil)
 		if err != nil {
@@ -173,6 +178,15 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("a probe that was answered %d makes 404s believed", status)
 		}
 	})
+}
+
+// jumpingClock jumps to the time for which somebody waits.
+type jumpingClock struct{ *clocktesting.FakeClock }
+
+func (c jumpingClock) AfterFunc(d time.Duration, f func()) clock.Timer {
+	c.Step(d)
+	f()
+	return c.NewTimer(d)
 }
 
 func validID(id string) bool {

@@ -103,9 +103,9 @@ func (c *Client) call(ctx context.Context, r request, want int) (response, *Erro
 // to a resync, which would have to start again otherwise. It leaves any other 429 to the caller.
 func (c *Client) send(ctx context.Context, r request) (response, *Error) {
 	p := priorityOf(ctx, r)
-	giveUp := time.Now().Add(p.patience())
+	giveUp := c.settings.Clock.Now().Add(p.patience())
 	for attempt := 1; ; attempt++ {
-		resp, failed := c.sendOnce(ctx, r, p, time.Until(giveUp))
+		resp, failed := c.sendOnce(ctx, r, p, giveUp.Sub(c.settings.Clock.Now()))
 		if failed != nil {
 			return response{}, failed
 		}
@@ -139,14 +139,14 @@ func (c *Client) sendOnce(ctx context.Context, r request, p priority, patience t
 	var sent atomic.Bool // written by the goroutines of the transport
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 
-	start := time.Now()
+	start, sentAt := time.Now(), c.settings.Clock.Now()
 	resp, err := c.exchange(ctx, req, r, &sent)
 	c.metrics.observe(c.settings.Name, r.method, resp.status, time.Since(start))
 	switch {
 	case err != nil:
 		return response{}, c.connectionError(r, err, sent.Load())
 	case resp.status == http.StatusTooManyRequests:
-		c.scheduler.throttled(start, retryAfter(resp.header))
+		c.scheduler.throttled(sentAt, retryAfter(resp.header))
 	default:
 		c.scheduler.succeeded()
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // priority orders the requests that wait. Lower values go first.
@@ -35,6 +37,7 @@ var errThrottled = errors.New("held back by an earlier 429")
 // spreads the requests by an adaptiveRate.
 type scheduler struct {
 	maxInFlight int
+	clock       clock.WithDelayedExecution
 
 	mu       sync.Mutex
 	rate     adaptiveRate
@@ -43,7 +46,7 @@ type scheduler struct {
 	queues   [priorities][]*waiter
 	queued   uint64 // number of waiters so far
 	granted  int    // number of requests so far
-	timer    *time.Timer
+	timer    clock.Timer
 	// retryAt is the time of the last retry that throttled has given out.
 	retryAt time.Time
 }
@@ -56,7 +59,7 @@ type waiter struct {
 }
 
 func newScheduler(s Settings) *scheduler {
-	return &scheduler{maxInFlight: s.MaxInFlight, rate: newAdaptiveRate(s)}
+	return &scheduler{maxInFlight: s.MaxInFlight, clock: s.Clock, rate: newAdaptiveRate(s)}
 }
 
 // acquire waits until a request may be sent. The caller must release it. If a 429 would hold the
@@ -82,10 +85,10 @@ func (s *scheduler) enqueue(ctx context.Context, p priority, patience time.Durat
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	now := s.clock.Now()
 	wait := s.rate.expectedWait(now, s.ahead(p))
 	deadline, ok := ctx.Deadline()
-	late := ok && now.Add(wait).After(deadline)
+	late := ok && wait > time.Until(deadline)
 	switch {
 	case s.rate.throttled(now) && (late || wait > patience):
 		return nil, s.spread(now, wait), errThrottled
@@ -133,7 +136,7 @@ func (s *scheduler) abandon(w *waiter) {
 		return
 	}
 	s.leave(w.priority) // its turn came at the same time
-	s.dispatch(time.Now())
+	s.dispatch(s.clock.Now())
 }
 
 // release ends a request for which acquire succeeded.
@@ -141,7 +144,7 @@ func (s *scheduler) release(p priority) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leave(p)
-	s.dispatch(time.Now())
+	s.dispatch(s.clock.Now())
 }
 
 func (s *scheduler) leave(p priority) {
@@ -155,14 +158,14 @@ func (s *scheduler) leave(p priority) {
 func (s *scheduler) succeeded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rate.increase(time.Now())
+	s.rate.increase(s.clock.Now())
 }
 
 // throttled records a 429 to a request that was sent at the given time.
 func (s *scheduler) throttled(sent time.Time, retryAfter time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rate.decrease(time.Now(), sent, retryAfter)
+	s.rate.decrease(s.clock.Now(), sent, retryAfter)
 }
 
 // dispatch sends what may be sent now, and sets the timer for the rest.
@@ -176,11 +179,7 @@ func (s *scheduler) dispatch(now time.Time) {
 			if s.timer != nil {
 				s.timer.Stop()
 			}
-			s.timer = time.AfterFunc(wait, func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.dispatch(time.Now())
-			})
+			s.timer = s.clock.AfterFunc(wait, func() { go s.wake() }) // a fake clock is locked here
 			return
 		}
 		s.queues[w.priority] = s.queues[w.priority][1:]
@@ -191,6 +190,12 @@ func (s *scheduler) dispatch(now time.Time) {
 		s.granted++
 		close(w.ready)
 	}
+}
+
+func (s *scheduler) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dispatch(s.clock.Now())
 }
 
 // next returns the waiter whose turn it is, nil if there is none with a free request slot.

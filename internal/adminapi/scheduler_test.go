@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -96,6 +98,30 @@ func TestAReadThatHasBegunIsSentAgainAfterA429(t *testing.T) {
 	})
 }
 
+// The simulations of other packages bring a clock of their own.
+func TestTheClockOfTheSettingsIsUsed(t *testing.T) {
+	fake := clocktesting.NewFakeClock(time.Unix(1_000_000, 0))
+	c, requests := throttling(t, 1, "2", func(s *Settings) { s.Clock = fake })
+	wantReason(t, c.Delete(t.Context(), id1), Throttled)
+	done := make(chan error)
+	go func() { done <- c.Delete(context.Background(), id1) }()
+	for !fake.HasWaiters() {
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait by this clock: %v", err)
+		default:
+			runtime.Gosched()
+		}
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests during the pause", n)
+	}
+	fake.Step(2 * time.Second)
+	if err := <-done; err != nil || requests.Load() != 2 {
+		t.Errorf("%v after %d requests", err, requests.Load())
+	}
+}
+
 // Neither the number of attempts nor the time is without a bound.
 func TestAReadIsNotSentForeverAfter429s(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -159,7 +185,7 @@ func TestA429DoesNotEndAListThatHasBegun(t *testing.T) {
 // same slot.
 func order(t *testing.T, waiting []priority) []priority {
 	t.Helper()
-	s := newScheduler(Settings{MaxInFlight: 1, Burst: 1})
+	s := newScheduler(Settings{MaxInFlight: 1}.withDefaults())
 	if _, err := s.acquire(t.Context(), fresh, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +244,7 @@ func TestSlotsAreReserved(t *testing.T) {
 			{1, resyncing, begun, 1, 0},
 		}
 		for _, tt := range tests {
-			s := newScheduler(Settings{MaxInFlight: tt.maxInFlight, Burst: 1})
+			s := newScheduler(Settings{MaxInFlight: tt.maxInFlight}.withDefaults())
 			take := func(p priority) int {
 				n := 0
 				for {
@@ -243,7 +269,7 @@ func TestSlotsAreReserved(t *testing.T) {
 
 func TestAGivenUpTurnIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScheduler(Settings{MaxInFlight: 1, Burst: 1})
+		s := newScheduler(Settings{MaxInFlight: 1}.withDefaults())
 		w, _, err := s.enqueue(t.Context(), fresh, 0) // its turn is now
 		if err != nil {
 			t.Fatal(err)
@@ -319,7 +345,7 @@ func TestTheLongerPauseCounts(t *testing.T) {
 
 func TestRetriesAreSpread(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
-	s := newScheduler(Settings{MaxInFlight: 1, Burst: 1})
+	s := newScheduler(Settings{MaxInFlight: 1}.withDefaults())
 	s.rate.decrease(now, now, 10*time.Second)
 	times := map[time.Duration]int{}
 	for range 300 {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"k8s.io/utils/clock"
 )
 
 // Defaults of Settings.
@@ -74,11 +76,14 @@ type Settings struct {
 	// A host or an IP address can have a ":port"; it then allows this port only.
 	AllowedHosts []string
 
+	// Clock for waiting between requests, for tests; the real one if nil.
+	Clock clock.WithDelayedExecution
 	// Transport wraps the HTTP transport in tests; nil otherwise.
 	Transport func(http.RoundTripper) http.RoundTripper
 }
 
-// equal reports whether two Settings describe the same connection. It ignores Transport.
+// equal reports whether two Settings describe the same connection. It ignores Clock
+// and Transport.
 func (s Settings) equal(o Settings) bool {
 	return s.Name == o.Name && s.AdminURL == o.AdminURL && s.Workspace == o.Workspace &&
 		s.UserAgent == o.UserAgent && slices.Equal(s.AllowedHosts, o.AllowedHosts) && s.sameCredentials(o) && s.sameLimits(o)
@@ -108,6 +113,9 @@ func (s Settings) withDefaults() Settings {
 	}
 	if s.RequestTimeout <= 0 {
 		s.RequestTimeout = DefaultRequestTimeout
+	}
+	if s.Clock == nil {
+		s.Clock = clock.RealClock{}
 	}
 	s.Token = strings.TrimSpace(s.Token)
 	return s
