@@ -78,6 +78,17 @@ func kubernetesError(err error) *stepResult {
 	}
 }
 
+// describeResponse describes an error without fields. Kong may quote any part of the config in its
+// refusal, so that is treated like a message about the whole plugin.
+func describeResponse(err error, redactor *plugin.Redactor) string {
+	var kongErr *adminapi.Error
+	if !errors.As(err, &kongErr) || kongErr.Reason != adminapi.Rejected {
+		return redactor.Redact(err.Error())
+	}
+	_, text := redactor.RedactFieldError("", kongErr.Message)
+	return "Kong refused the plugin: " + text
+}
+
 // kongErrorResult says how one class of errors of Kong appears in the status.
 type kongErrorResult struct {
 	condition      string
@@ -162,19 +173,18 @@ func kongError(err error, redactor *plugin.Redactor) *stepResult {
 	return res
 }
 
-// describeKongError returns Kong's words, and the fields that it complains about. It does not
-// redact names of fields that the plugin has: a Secret that holds the word redis must not hide
-// config.redis.
+// describeKongError returns Kong's words, and the fields that it complains about. What Kong says
+// about a value that came from a Secret is withheld as a whole.
 func describeKongError(err error, redactor *plugin.Redactor) string {
 	var kongErr *adminapi.Error
 	if !errors.As(err, &kongErr) || len(kongErr.Fields) == 0 {
-		return redactor.Redact(err.Error())
+		return describeResponse(err, redactor)
 	}
 	parts := make([]string, 0, len(kongErr.Fields))
 	for _, field := range kongErr.Fields {
-		text := redactor.Redact(field.Message)
-		if field.Path != "" {
-			text = redactor.RedactPath(field.Path) + ": " + text
+		path, text := redactor.RedactFieldError(field.Path, field.Message)
+		if path != "" {
+			text = path + ": " + text
 		}
 		parts = append(parts, text)
 	}
