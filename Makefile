@@ -120,7 +120,7 @@ test: ## Run all tests, including those against a real API server, with the race
 	@[[ -n "$(RACE)" ]] || echo "no C compiler: testing without the race detector" >&2
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets \
 		go test $(RACE) -timeout 15m -covermode=atomic -coverprofile=cover.out $(LONGEST) ./...
-	@hack/coverage.sh cover.out internal/identity internal/plugin
+	@hack/coverage.sh cover.out internal/identity internal/plugin internal/tenancy
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no API server.
