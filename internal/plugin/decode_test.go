@@ -139,7 +139,7 @@ func TestCheckConfigSize(t *testing.T) {
 		`{"config":{"a":["]","\"[{,"]}}`:    "",
 		strings.Repeat("[", 65):             "the plugin's JSON makes the config more than 64 levels deep, which is the maximum",
 		strings.Repeat(",", maxConfigNodes): "the plugin's JSON makes the config hold more than 100000 values after decoding, which is the maximum",
-		strings.Repeat(" ", maxConfigBytes+1): "the plugin's JSON makes the config larger than 1 MiB after decoding, " +
+		strings.Repeat(" ", maxConfigBytes+1): "the plugin's JSON makes the config larger than 2 MiB after decoding, " +
 			"which is the maximum",
 	} {
 		got := ""

@@ -9,7 +9,7 @@ import (
 // addresses and pages of code, stay far below. They hold for the text of a value and for
 // what it decodes to, and for a config with all its patches.
 const (
-	maxConfigBytes = 1 << 20
+	maxConfigBytes = 2 << 20
 	maxConfigNodes = 100_000
 	maxConfigDepth = 64
 )
@@ -21,7 +21,7 @@ const (
 )
 
 const (
-	problemTooLarge = "makes the config larger than 1 MiB after decoding, which is the maximum"
+	problemTooLarge = "makes the config larger than 2 MiB after decoding, which is the maximum"
 	problemTooMany  = "makes the config hold more than 100000 values after decoding, which is the maximum"
 	problemTooDeep  = "makes the config more than 64 levels deep, which is the maximum"
 )

@@ -220,7 +220,7 @@ func TestRenderConfig(t *testing.T) {
 		config:  jsonConfig(`{"a":"` + strings.Repeat("x", maxConfigBytes/2) + `"}`),
 		patches: []v1alpha1.ConfigPatch{patch("/b", "p", ""), patch("/c", "p", "")},
 		secret:  map[string]string{"p": strings.Repeat("x", maxConfigBytes/3)},
-		err:     "spec.configPatches[1] (/c) from Secret s, key p: makes the config larger than 1 MiB after decoding, which is the maximum",
+		err:     "spec.configPatches[1] (/c) from Secret s, key p: makes the config larger than 2 MiB after decoding, which is the maximum",
 	}, {
 		reason:  "patches of JSON that are too large together",
 		patches: []v1alpha1.ConfigPatch{patch("/b", "p", v1alpha1.FormatJSON), patch("/c", "p", v1alpha1.FormatJSON)},

@@ -66,7 +66,7 @@ var _ = Describe("Bad input: a config of 1 MiB", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.allow", "invalid ip or cidr range"},
+			contains: []string{"config.allow[0]", "withheld because the value comes from a Secret"},
 		})
 		env.expectNoStatusWrite(binding)
 		expectHidden(plantedSecret)
