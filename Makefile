@@ -123,7 +123,7 @@ test: ## Run all tests, those against a real API server included, with the race 
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no API server.
-	go test $$(hack/unit-packages.sh)
+	packages=$$(hack/unit-packages.sh) && go test $$packages
 
 .PHONY: contract
 contract: ## Hold the stand-in for Kong to the recorded facts; with KONG_ADMIN_URL, a real Kong.
@@ -178,26 +178,14 @@ rm -rf dist/$(1) && mkdir -p dist/$(1) && cd dist/$(1) && \
 	"$(KUSTOMIZE)" edit set image controller=$(IMG) && cd ../..
 endef
 
-# With the CRDs go all bindings and gateways, and what they hold in Kong: that is not for a
-# make target to decide. Without the operator the finalizers of both would hang, too.
-define no-objects
-for kind in pluginbindings konggateways; do \
-	if [[ -n "$$($(KUBECTL) get $$kind.kong.pluginbinding.io -A -o name 2>/dev/null)" ]]; then \
-		echo "There are $$kind in this cluster. Delete first all bindings, then all gateways, while the operator runs:" >&2; \
-		echo "  $(KUBECTL) get pluginbindings -A" >&2; \
-		echo "  $(KUBECTL) get konggateways -A" >&2; \
-		exit 1; \
-	fi; \
-done
-endef
-
 .PHONY: kustomize-verify
 kustomize-verify: $(KUSTOMIZE) ## Build every kustomization below config/.
-	@while read -r file; do \
+	@files=$$(find config -name kustomization.yaml | sort); \
+	for file in $${files:?there is no kustomization below config}; do \
 		if grep -q '^kind: Component' "$$file"; then continue; fi; \
 		echo "kustomize build $$(dirname "$$file")"; \
 		"$(KUSTOMIZE)" build "$$(dirname "$$file")" >/dev/null; \
-	done < <(find config -name kustomization.yaml | sort)
+	done
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG, with docker, podman or buildah.
@@ -215,8 +203,8 @@ install: $(KUSTOMIZE) ## Install the CRDs.
 	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) apply --server-side -f -
 
 .PHONY: uninstall
-uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused while there are bindings or gateways.
-	@$(no-objects)
+uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused unless the cluster has no bindings and gateways.
+	@KUBECTL="$(KUBECTL)" hack/uninstall-guard.sh
 	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
@@ -224,8 +212,8 @@ deploy: $(KUSTOMIZE) ## Deploy CRDs and operator from the image IMG.
 	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused while there are bindings or gateways.
-	@$(no-objects)
+undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused unless the cluster has no bindings and gateways.
+	@KUBECTL="$(KUBECTL)" hack/uninstall-guard.sh
 	"$(KUSTOMIZE)" build config/default | $(KUBECTL) delete --ignore-not-found -f -
 
 # install-tool FILE,PACKAGE@VERSION: the directory carries the version, so a new
