@@ -170,11 +170,23 @@ mutants: ## Break one rule of the operator at a time and show which tests notice
 
 ##@ Package
 
+comma := ,
+space := $() $()
+
+# The version before this one, if OLM is to upgrade from it; the versions that it may leave
+# out on the way, such as ">=0.1.0 <0.2.0"; and the time of the bundle, as in RFC 3339. OLM
+# installs a bundle with a ServiceMonitor only where the Prometheus operator's kinds are:
+# false leaves them out.
+REPLACES ?=
+SKIP_RANGE ?=
+CREATED_AT ?=
+BUNDLE_MONITORING ?= true
+
 # Kustomize sets images by writing into the tree it builds. The overlay it
 # writes to here is ours to throw away, so that deploying leaves no change behind.
 define with-image
 rm -rf dist/$(1) && mkdir -p dist/$(1) && cd dist/$(1) && \
-	"$(KUSTOMIZE)" create --resources ../../config/$(1) && \
+	"$(KUSTOMIZE)" create --resources $(subst $(space),$(comma),$(addprefix ../../config/,$(1) $(2))) && \
 	"$(KUSTOMIZE)" edit set image controller=$(IMG) && cd ../..
 endef
 
@@ -192,9 +204,10 @@ docker-build: ## Build the image IMG, with docker, podman or buildah.
 	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) $(DOCKER_BUILD_ARGS) -t $(IMG) .
 
 .PHONY: bundle
-bundle: $(KUSTOMIZE) ## Assemble the OLM bundle from config/manifests.
-	$(call with-image,manifests) && "$(KUSTOMIZE)" build dist/manifests | \
-		VERSION=$(VERSION) IMG=$(IMG) go run ./hack/bundle
+bundle: $(KUSTOMIZE) ## Assemble the OLM bundle from config/manifests; REPLACES, SKIP_RANGE and CREATED_AT may be set.
+	$(call with-image,manifests,$(if $(filter true,$(BUNDLE_MONITORING)),manifests/monitoring)) && \
+		"$(KUSTOMIZE)" build dist/manifests | go run ./hack/bundle --version="$(VERSION)" \
+		--replaces="$(REPLACES)" --skip-range="$(SKIP_RANGE)" --created-at="$(CREATED_AT)"
 
 ##@ Deploy to the cluster of the current kubeconfig
 
