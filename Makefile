@@ -5,7 +5,8 @@
 VERSION ?= 0.1.0
 IMG ?= ghcr.io/pluginbinding/kong-plugin-operator:v$(VERSION)
 KUBECTL ?= kubectl
-CONTAINER_TOOL ?= $(firstword $(notdir $(shell command -v docker podman buildah 2>/dev/null)) docker)
+BUNDLE_IMG ?= ghcr.io/pluginbinding/kong-plugin-operator-bundle:v$(VERSION)
+CATALOG_IMG ?= ghcr.io/pluginbinding/kong-plugin-operator-catalog:v$(VERSION)
 FUZZTIME ?= 20s
 
 SHELL = /usr/bin/env bash -o pipefail
@@ -31,6 +32,8 @@ CONTROLLER_GEN_VERSION := v0.23.0
 CRD_REF_DOCS_VERSION := v0.2.0
 GOLANGCI_LINT_VERSION := v2.15.0
 KUSTOMIZE_VERSION := v5.8.1
+# opm's version is that in hack/tools/olm/go.mod, which the catalog is composed with, too.
+OPM_VERSION := $(shell awk '$$1 == "github.com/operator-framework/operator-registry" { print $$2; exit }' hack/tools/olm/go.mod)
 
 # In the path also the Go release that compiled them: a linter cannot read code
 # newer than itself.
@@ -39,6 +42,7 @@ CONTROLLER_GEN := $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)/controller-g
 CRD_REF_DOCS := $(TOOLS)/crd-ref-docs-$(CRD_REF_DOCS_VERSION)/crd-ref-docs
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 KUSTOMIZE := $(TOOLS)/kustomize-$(KUSTOMIZE_VERSION)/kustomize
+OPM := $(TOOLS)/opm-$(OPM_VERSION)/opm
 
 .DEFAULT_GOAL := build
 
@@ -199,15 +203,56 @@ kustomize-verify: $(KUSTOMIZE) ## Build every kustomization below config/.
 		"$(KUSTOMIZE)" build "$$(dirname "$$file")" >/dev/null; \
 	done
 
+# CONTAINER_TOOL=... builds with another than the first of docker, podman and buildah that works.
+define build-image
+tool=$(or $(CONTAINER_TOOL),$$(hack/container-tool.sh)) && $$tool build $(DOCKER_BUILD_ARGS)
+endef
+
 .PHONY: docker-build
-docker-build: ## Build the image IMG, with docker, podman or buildah.
-	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) $(DOCKER_BUILD_ARGS) -t $(IMG) .
+docker-build: ## Build the image IMG, with the first of docker, podman and buildah that works.
+	$(build-image) --build-arg VERSION=$(VERSION) -t $(IMG) .
 
 .PHONY: bundle
 bundle: $(KUSTOMIZE) ## Assemble the OLM bundle from config/manifests; REPLACES, SKIP_RANGE and CREATED_AT may be set.
 	$(call with-image,manifests,$(if $(filter true,$(BUNDLE_MONITORING)),manifests/monitoring)) && \
 		"$(KUSTOMIZE)" build dist/manifests | go run ./hack/bundle --version="$(VERSION)" \
 		--replaces="$(REPLACES)" --skip-range="$(SKIP_RANGE)" --created-at="$(CREATED_AT)"
+
+.PHONY: bundle-build
+bundle-build: ## Build the bundle's image BUNDLE_IMG.
+	$(build-image) -f bundle.Dockerfile -t $(BUNDLE_IMG) .
+
+# Pure Go, without what opm needs only to build images itself.
+OLM_BUILD := -trimpath -buildvcs=false -tags json1,containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper
+olm = cd hack/tools/olm && CGO_ENABLED=0 go run $(OLM_BUILD) . $(1)
+
+# A version that no release has, for the upgrade.
+NEXT_VERSION := 9999.0.0
+
+.PHONY: bundle-verify
+bundle-verify: $(KUSTOMIZE) $(OPM) ## Validate the bundle, and the upgrade from it to a next version.
+	cd hack/tools/olm && CGO_ENABLED=0 go test $(OLM_BUILD) ./...
+	rm -rf dist/next && $(call with-image,manifests,manifests/monitoring) && "$(KUSTOMIZE)" build dist/manifests | \
+		go run ./hack/bundle --output=dist/next --version=$(NEXT_VERSION) --replaces=$(VERSION)
+	$(call olm,catalog --output="$(CURDIR)/dist/next/catalog" --image=$(BUNDLE_TEMPLATE) "$(CURDIR)/bundle" "$(CURDIR)/dist/next/bundle")
+	"$(OPM)" validate dist/next/catalog
+
+# The bundles of the catalog, oldest first: the directories of earlier releases (each has its
+# bundle), then this one.
+CATALOG_BUNDLES ?= bundle
+BUNDLE_TEMPLATE = '$(subst v$(VERSION),v{{.Version}},$(BUNDLE_IMG))'
+OPM_IMG ?= quay.io/operator-framework/opm:$(OPM_VERSION)
+
+.PHONY: catalog
+catalog: $(OPM) ## Make the file-based catalog of CATALOG_BUNDLES in dist/catalog.
+	rm -rf dist/catalog dist/catalog.Dockerfile && mkdir -p dist
+	$(call olm,catalog --output="$(CURDIR)/dist/catalog" --image=$(BUNDLE_TEMPLATE) $(abspath $(CATALOG_BUNDLES)))
+	"$(OPM)" validate dist/catalog
+	"$(OPM)" generate dockerfile dist/catalog --base-image=$(OPM_IMG) --builder-image=$(OPM_IMG)
+
+.PHONY: catalog-build
+catalog-build: catalog ## Build the catalog's image CATALOG_IMG.
+	$(build-image) -f dist/catalog.Dockerfile -t $(CATALOG_IMG) dist
 
 ##@ Deploy to the cluster of the current kubeconfig
 
@@ -241,3 +286,9 @@ $(eval $(call install-tool,$(CONTROLLER_GEN),sigs.k8s.io/controller-tools/cmd/co
 $(eval $(call install-tool,$(CRD_REF_DOCS),github.com/elastic/crd-ref-docs@$(CRD_REF_DOCS_VERSION)))
 $(eval $(call install-tool,$(GOLANGCI_LINT),github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)))
 $(eval $(call install-tool,$(KUSTOMIZE),sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)))
+
+# With its own go.sum, and without the parts of it that need C.
+$(OPM):
+	@echo "building opm $(OPM_VERSION) into $(@D)" >&2
+	@cd hack/tools/olm && CGO_ENABLED=0 GOFLAGS= go build $(OLM_BUILD) -ldflags "-s -w" -o "$@" \
+		github.com/operator-framework/operator-registry/cmd/opm 2>&1 | sed '/^go: downloading/d' >&2
