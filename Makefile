@@ -254,6 +254,25 @@ catalog: $(OPM) ## Make the file-based catalog of CATALOG_BUNDLES in dist/catalo
 catalog-build: catalog ## Build the catalog's image CATALOG_IMG.
 	$(build-image) -f dist/catalog.Dockerfile -t $(CATALOG_IMG) dist
 
+CHART := charts/kong-plugin-operator
+
+.PHONY: chart-files
+chart-files: ## Copy what the Helm chart has in common with config/ into it.
+	rm -rf $(CHART)/files && mkdir -p $(CHART)/files/crds $(CHART)/files/user-roles
+	cp config/crd/bases/*.yaml $(CHART)/files/crds/
+	cp config/rbac/role.yaml config/rbac/leader_election_role.yaml config/prometheus/rules.yaml $(CHART)/files/
+	cp config/rbac/*_editor_role.yaml config/rbac/*_viewer_role.yaml $(CHART)/files/user-roles/
+	dashboards=$$(find config -path 'config/grafana/*.json'); \
+	if [[ -n "$$dashboards" ]]; then mkdir $(CHART)/files/dashboards && cp $$dashboards $(CHART)/files/dashboards/; fi
+
+.PHONY: chart
+chart: chart-files ## Package the Helm chart into dist/.
+	cd hack/tools/chart && go run . --version=$(VERSION) --output="$(CURDIR)/dist" "$(CURDIR)/$(CHART)"
+
+.PHONY: chart-verify
+chart-verify: ## Lint and render the Helm chart, and compare it with config/, object by object.
+	cd hack/tools/chart && go vet . && go test -count=1 .
+
 ##@ Deploy to the cluster of the current kubeconfig
 
 .PHONY: install

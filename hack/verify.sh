@@ -9,8 +9,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What each make target writes. The bundle is left out while there is none.
-generated=(api config/crd/bases config/rbac docs/reference.md)
-targets=(generate manifests api-docs)
+generated=(api config/crd/bases config/rbac docs/reference.md charts/kong-plugin-operator/files)
+targets=(generate manifests api-docs chart-files)
 if [[ -d hack/bundle && -d config/manifests ]]; then
 	generated+=(bundle bundle.Dockerfile)
 	targets+=(bundle)
