@@ -273,20 +273,54 @@ chart: chart-files ## Package the Helm chart into dist/.
 chart-verify: ## Lint and render the Helm chart, and compare it with config/, object by object.
 	cd hack/tools/chart && go vet . && go test -count=1 .
 
+INSTALLER ?= dist/install.yaml
+
+.PHONY: build-installer
+build-installer: $(KUSTOMIZE) ## Write everything that `make deploy` applies to one file, dist/install.yaml.
+	$(call with-image,default) && mkdir -p $(dir $(INSTALLER)) && "$(KUSTOMIZE)" build dist/default >$(INSTALLER)
+
+RELEASE ?= dist/release
+
+# The time of a release is that of its commit, so that the same commit makes the same bytes.
+.PHONY: release
+release: $(KUSTOMIZE) chart-files ## Make all files of release VERSION in dist/release.
+	rm -rf $(RELEASE) dist/release-bundle && mkdir -p $(RELEASE)
+	$(MAKE) --no-print-directory build-installer INSTALLER=$(RELEASE)/install.yaml
+	cd hack/tools/chart && go run . --version=$(VERSION) --output="$(abspath $(RELEASE))" "$(CURDIR)/$(CHART)"
+	created=$(or $(CREATED_AT),$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)) && \
+		$(call with-image,manifests,$(if $(filter true,$(BUNDLE_MONITORING)),manifests/monitoring)) && \
+		"$(KUSTOMIZE)" build dist/manifests | go run ./hack/bundle --output=dist/release-bundle --version="$(VERSION)" \
+		--replaces="$(REPLACES)" --skip-range="$(SKIP_RANGE)" --created-at="$$created"
+	cd hack/tools/release && go run . --version=$(VERSION) --source="$(CURDIR)" \
+		--bundle="$(CURDIR)/dist/release-bundle/bundle" --output="$(abspath $(RELEASE))"
+	@cat $(RELEASE)/SHA256SUMS
+
+.PHONY: release-verify
+release-verify: ## Make the release twice and fail if a byte differs.
+	cd hack/tools/release && go test -count=1 .
+	$(MAKE) --no-print-directory release RELEASE=dist/release
+	$(MAKE) --no-print-directory release RELEASE=dist/release-again
+	diff -r dist/release dist/release-again && rm -rf dist/release-again
+
 ##@ Deploy to the cluster of the current kubeconfig
+
+# FORCE_CONFLICTS=true takes over what was installed with a client-side apply.
+apply = KUBECTL="$(KUBECTL)" FORCE_CONFLICTS="$(FORCE_CONFLICTS)" hack/apply.sh
 
 .PHONY: install
 install: $(KUSTOMIZE) ## Install the CRDs.
-	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) apply --server-side -f -
+	"$(KUSTOMIZE)" build config/crd | $(apply)
 
 .PHONY: uninstall
 uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused unless the cluster has no bindings and gateways.
 	@KUBECTL="$(KUBECTL)" hack/uninstall-guard.sh
 	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
+# The CRDs first: where they cannot be applied, no new operator runs beside old ones.
 .PHONY: deploy
 deploy: $(KUSTOMIZE) ## Deploy CRDs and operator from the image IMG.
-	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(KUBECTL) apply --server-side -f -
+	"$(KUSTOMIZE)" build config/crd | $(apply)
+	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(apply)
 
 .PHONY: undeploy
 undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused unless the cluster has no bindings and gateways.
