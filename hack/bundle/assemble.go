@@ -146,7 +146,7 @@ func classify(objects []unstructured.Unstructured) (*input, error) {
 	slices.SortFunc(in.crds, byName)
 	slices.SortFunc(in.examples, byName)
 	slices.SortFunc(roles, byName)
-	in.keepForeignBindings()
+	in.keepPlainBindings()
 	for _, object := range roles {
 		if err := in.addRole(object); err != nil {
 			return nil, err
@@ -197,21 +197,38 @@ func (in *input) take(object unstructured.Unstructured) error {
 	return nil
 }
 
-// keepForeignBindings moves the bindings of accounts that are not the operator's to what
-// goes into the bundle as it is. OLM makes roles for the operator's own accounts only.
-func (in *input) keepForeignBindings() {
+// keepPlainBindings moves the bindings from which OLM is not to make roles to what goes into
+// the bundle as it is: those of accounts that are not the operator's, and those of a Role.
+// A Role is about the operator's own namespace. What OLM is told as permissions it gives in
+// all namespaces that are watched, and a right on the Lease there would be one too many.
+func (in *input) keepPlainBindings() {
 	own := map[string]bool{}
 	for _, deployment := range in.deployments {
 		account, _, _ := unstructured.NestedString(deployment.Object, "spec", "template", "spec", "serviceAccountName")
 		own[account] = true
 	}
 	in.bindings = slices.DeleteFunc(in.bindings, func(b binding) bool {
-		foreign := !slices.ContainsFunc(b.accounts, func(account string) bool { return own[account] })
-		if foreign {
-			in.plain = append(in.plain, b.object)
+		operators := slices.ContainsFunc(b.accounts, func(account string) bool { return own[account] })
+		if operators && b.kind == "ClusterRole" {
+			return false
 		}
-		return foreign
+		if operators {
+			withoutSubjectNamespaces(b.object)
+		}
+		in.plain = append(in.plain, b.object)
+		return true
 	})
+}
+
+// withoutSubjectNamespaces leaves it to the namespace of a RoleBinding where its accounts are:
+// nobody knows where OLM installs.
+func withoutSubjectNamespaces(object unstructured.Unstructured) {
+	subjects, _ := object.Object["subjects"].([]any)
+	for _, entry := range subjects {
+		if subject, ok := entry.(map[string]any); ok {
+			delete(subject, "namespace")
+		}
+	}
 }
 
 // addRole keeps the rules of a role that is bound to an account of the operator; OLM

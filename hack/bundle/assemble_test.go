@@ -97,6 +97,8 @@ func TestAssemble(t *testing.T) {
 		"bundle.Dockerfile",
 		"bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml",
 		"bundle/manifests/kong.pluginbinding.io_things.yaml",
+		"bundle/manifests/leases_rbac.authorization.k8s.io_v1_role.yaml",
+		"bundle/manifests/leases_rbac.authorization.k8s.io_v1_rolebinding.yaml",
 		"bundle/manifests/metrics_v1_service.yaml",
 		"bundle/manifests/monitor_monitoring.coreos.com_v1_servicemonitor.yaml",
 		"bundle/manifests/prometheus_rbac.authorization.k8s.io_v1_role.yaml",
@@ -108,8 +110,10 @@ func TestAssemble(t *testing.T) {
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(files))); diff != "" {
 		t.Error(diff)
 	}
-	if strings.Contains(string(files[want[3]]), "namespace:") {
-		t.Error("the service says a namespace; it belongs where the operator is installed")
+	for _, name := range want[3:6] {
+		if strings.Contains(string(files[name]), "namespace:") {
+			t.Errorf("%s says a namespace; it belongs where the operator is installed", name)
+		}
 	}
 	if strings.Contains(string(files[want[2]]), "status:") {
 		t.Error("the CRD has a status")
@@ -150,7 +154,7 @@ func TestPermissionsAreSplit(t *testing.T) {
 		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}}
 	}
 	inNamespace := []permission{{ServiceAccountName: "manager", Rules: []rbacv1.PolicyRule{
-		rule("", "secrets", "get"), rule("coordination.k8s.io", "leases", "get"),
+		rule("", "secrets", "get"),
 	}}}
 	if diff := cmp.Diff(inNamespace, install.Permissions); diff != "" {
 		t.Error(diff)
@@ -160,6 +164,21 @@ func TestPermissionsAreSplit(t *testing.T) {
 	}}}
 	if diff := cmp.Diff(inCluster, install.ClusterPermissions); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What somebody else's account is given stays given to it, where it is.
+func TestAForeignAccountKeepsItsNamespace(t *testing.T) {
+	files, err := assemble(fixture(t), release{version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := string(files["bundle/manifests/prometheus_rbac.authorization.k8s.io_v1_rolebinding.yaml"])
+	if !strings.Contains(bound, "name: somebody-elses\n  namespace: monitoring") {
+		t.Error(bound)
+	}
+	if csv := string(files["bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"]); strings.Contains(csv, "somebody-elses") {
+		t.Error("OLM is to make an account of somebody else")
 	}
 }
 

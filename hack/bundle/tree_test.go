@@ -91,18 +91,8 @@ func TestBundleHasTheCRDs(t *testing.T) {
 // Every right that the manager has outside OLM it has in the bundle, and no other.
 func TestBundleHasTheRights(t *testing.T) {
 	var want, got []string
-	for _, file := range []string{"role.yaml", "leader_election_role.yaml", "metrics_auth_role.yaml"} {
-		for _, object := range readAll(t, "config/rbac/"+file) {
-			content, err := json.Marshal(object.Object)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var typed rbacv1.Role
-			if err := json.Unmarshal(content, &typed); err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, rights(typed.Rules)...)
-		}
+	for _, file := range []string{"role.yaml", "metrics_auth_role.yaml"} {
+		want = append(want, rights(rulesOf(t, readAll(t, "config/rbac/"+file)[0]))...)
 	}
 	install := bundleCSV(t).Spec.Install.Spec
 	for _, p := range slices.Concat(install.Permissions, install.ClusterPermissions) {
@@ -113,6 +103,45 @@ func TestBundleHasTheRights(t *testing.T) {
 	if diff := cmp.Diff(slices.Compact(want), slices.Compact(got)); diff != "" {
 		t.Errorf("run make bundle\n%s", diff)
 	}
+}
+
+// The Lease is in the operator's namespace, and so is the right on it. As one of OLM's
+// permissions it would be a right in every namespace that is watched.
+func TestTheRightOnTheLeaseIsTheNamespaces(t *testing.T) {
+	const name = "kong-plugin-operator-leader-election-role"
+	for _, path := range []string{"config/rbac/leader_election_role.yaml", "bundle/manifests/" + name + "_rbac.authorization.k8s.io_v1_role.yaml"} {
+		role := readAll(t, path)[0]
+		if role.GetKind() != "Role" || !slices.Contains(rights(rulesOf(t, role)), "update coordination.k8s.io/leases []") {
+			t.Errorf("%s: a %s with %q", path, role.GetKind(), rights(rulesOf(t, role)))
+		}
+	}
+	var bound rbacv1.RoleBinding
+	object := readAll(t, "bundle/manifests/kong-plugin-operator-leader-election-rolebinding_*.yaml")[0]
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &bound); err != nil {
+		t.Fatal(err)
+	}
+	// Without a namespace of its own, a subject is in that of the binding.
+	subject := rbacv1.Subject{Kind: "ServiceAccount", Name: "kong-plugin-operator-controller-manager"}
+	if bound.RoleRef.Kind != "Role" || bound.RoleRef.Name != name || !slices.Equal(bound.Subjects, []rbacv1.Subject{subject}) {
+		t.Errorf("%+v is bound to %+v", bound.Subjects, bound.RoleRef)
+	}
+	install := bundleCSV(t).Spec.Install.Spec
+	for _, p := range slices.Concat(install.Permissions, install.ClusterPermissions) {
+		for _, right := range rights(p.Rules) {
+			if strings.Contains(right, "/leases") {
+				t.Errorf("OLM gives %q wherever the operator watches", right)
+			}
+		}
+	}
+}
+
+func rulesOf(t *testing.T, object unstructured.Unstructured) []rbacv1.PolicyRule {
+	t.Helper()
+	var typed rbacv1.Role // a ClusterRole has its rules in the same place
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &typed); err != nil {
+		t.Fatal(err)
+	}
+	return typed.Rules
 }
 
 // rights spells rules out one by one.
