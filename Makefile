@@ -5,7 +5,8 @@
 VERSION ?= 0.1.0
 IMG ?= ghcr.io/pluginbinding/kong-plugin-operator:v$(VERSION)
 KUBECTL ?= kubectl
-CONTAINER_TOOL ?= $(firstword $(notdir $(shell command -v docker podman buildah 2>/dev/null)) docker)
+BUNDLE_IMG ?= ghcr.io/pluginbinding/kong-plugin-operator-bundle:v$(VERSION)
+CATALOG_IMG ?= ghcr.io/pluginbinding/kong-plugin-operator-catalog:v$(VERSION)
 FUZZTIME ?= 20s
 
 SHELL = /usr/bin/env bash -o pipefail
@@ -31,6 +32,8 @@ CONTROLLER_GEN_VERSION := v0.23.0
 CRD_REF_DOCS_VERSION := v0.2.0
 GOLANGCI_LINT_VERSION := v2.15.0
 KUSTOMIZE_VERSION := v5.8.1
+# opm's version is that in hack/tools/olm/go.mod, which the catalog is composed with, too.
+OPM_VERSION := $(shell awk '$$1 == "github.com/operator-framework/operator-registry" { print $$2; exit }' hack/tools/olm/go.mod)
 
 # The path contains the Go release that compiled the tools, because a linter cannot read code
 # newer than itself.
@@ -39,6 +42,7 @@ CONTROLLER_GEN := $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)/controller-g
 CRD_REF_DOCS := $(TOOLS)/crd-ref-docs-$(CRD_REF_DOCS_VERSION)/crd-ref-docs
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 KUSTOMIZE := $(TOOLS)/kustomize-$(KUSTOMIZE_VERSION)/kustomize
+OPM := $(TOOLS)/opm-$(OPM_VERSION)/opm
 
 .DEFAULT_GOAL := build
 
@@ -124,7 +128,7 @@ test: ## Run all tests, including those against a real API server, with the race
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no API server.
-	go test $$(hack/unit-packages.sh)
+	packages=$$(hack/unit-packages.sh) && go test $$packages
 
 .PHONY: contract
 contract: ## Check the stand-in for Kong against the recorded facts; with KONG_ADMIN_URL, a real Kong.
@@ -171,62 +175,157 @@ mutants: ## Break one rule of the operator at a time and show which tests notice
 
 ##@ Package
 
+comma := ,
+space := $() $()
+
+# The version before this one, if OLM is to upgrade from it; the versions that it may leave
+# out on the way, such as ">=0.1.0 <0.2.0"; and the time of the bundle, as in RFC 3339. OLM
+# installs a bundle with a ServiceMonitor only where the Prometheus operator's kinds are:
+# false leaves them out.
+REPLACES ?=
+SKIP_RANGE ?=
+CREATED_AT ?=
+BUNDLE_MONITORING ?= true
+
 # Kustomize sets images by writing into the tree that it builds. Here it writes to a temporary
 # overlay, so that deploying changes no file of the checkout.
 define with-image
 rm -rf dist/$(1) && mkdir -p dist/$(1) && cd dist/$(1) && \
-	"$(KUSTOMIZE)" create --resources ../../config/$(1) && \
+	"$(KUSTOMIZE)" create --resources $(subst $(space),$(comma),$(addprefix ../../config/,$(1) $(2))) && \
 	"$(KUSTOMIZE)" edit set image controller=$(IMG) && cd ../..
-endef
-
-# With the CRDs go all bindings and gateways, and what they hold in Kong: that is not for a
-# make target to decide. Without the operator the finalizers of both would hang, too.
-define no-objects
-for kind in pluginbindings konggateways; do \
-	if [[ -n "$$($(KUBECTL) get $$kind.kong.pluginbinding.io -A -o name 2>/dev/null)" ]]; then \
-		echo "There are $$kind in this cluster. Delete first all bindings, then all gateways, while the operator runs:" >&2; \
-		echo "  $(KUBECTL) get pluginbindings -A" >&2; \
-		echo "  $(KUBECTL) get konggateways -A" >&2; \
-		exit 1; \
-	fi; \
-done
 endef
 
 .PHONY: kustomize-verify
 kustomize-verify: $(KUSTOMIZE) ## Build every kustomization below config/.
-	@while read -r file; do \
+	@files=$$(find config -name kustomization.yaml | sort); \
+	for file in $${files:?there is no kustomization below config}; do \
 		if grep -q '^kind: Component' "$$file"; then continue; fi; \
 		echo "kustomize build $$(dirname "$$file")"; \
 		"$(KUSTOMIZE)" build "$$(dirname "$$file")" >/dev/null; \
-	done < <(find config -name kustomization.yaml | sort)
+	done
+
+# CONTAINER_TOOL=... builds with another than the first of docker, podman and buildah that works.
+define build-image
+tool=$(or $(CONTAINER_TOOL),$$(hack/container-tool.sh)) && $$tool build $(DOCKER_BUILD_ARGS)
+endef
 
 .PHONY: docker-build
-docker-build: ## Build the image IMG, with docker, podman or buildah.
-	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) $(DOCKER_BUILD_ARGS) -t $(IMG) .
+docker-build: ## Build the image IMG, with the first of docker, podman and buildah that works.
+	$(build-image) --build-arg VERSION=$(VERSION) -t $(IMG) .
 
 .PHONY: bundle
-bundle: $(KUSTOMIZE) ## Assemble the OLM bundle from config/manifests.
-	$(call with-image,manifests) && "$(KUSTOMIZE)" build dist/manifests | \
-		VERSION=$(VERSION) IMG=$(IMG) go run ./hack/bundle
+bundle: $(KUSTOMIZE) ## Assemble the OLM bundle from config/manifests; REPLACES, SKIP_RANGE and CREATED_AT may be set.
+	$(call with-image,manifests,$(if $(filter true,$(BUNDLE_MONITORING)),manifests/monitoring)) && \
+		"$(KUSTOMIZE)" build dist/manifests | go run ./hack/bundle --version="$(VERSION)" \
+		--replaces="$(REPLACES)" --skip-range="$(SKIP_RANGE)" --created-at="$(CREATED_AT)"
+
+.PHONY: bundle-build
+bundle-build: ## Build the bundle's image BUNDLE_IMG.
+	$(build-image) -f bundle.Dockerfile -t $(BUNDLE_IMG) .
+
+# Pure Go, without what opm needs only to build images itself.
+OLM_BUILD := -trimpath -buildvcs=false -tags json1,containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper
+olm = cd hack/tools/olm && CGO_ENABLED=0 go run $(OLM_BUILD) . $(1)
+
+# A version that no release has, for the upgrade.
+NEXT_VERSION := 9999.0.0
+
+.PHONY: bundle-verify
+bundle-verify: $(KUSTOMIZE) $(OPM) ## Validate the bundle, and the upgrade from it to a next version.
+	cd hack/tools/olm && CGO_ENABLED=0 go test $(OLM_BUILD) ./...
+	rm -rf dist/next && $(call with-image,manifests,manifests/monitoring) && "$(KUSTOMIZE)" build dist/manifests | \
+		go run ./hack/bundle --output=dist/next --version=$(NEXT_VERSION) --replaces=$(VERSION)
+	$(call olm,catalog --output="$(CURDIR)/dist/next/catalog" --image=$(BUNDLE_TEMPLATE) "$(CURDIR)/bundle" "$(CURDIR)/dist/next/bundle")
+	"$(OPM)" validate dist/next/catalog
+
+# The bundles of the catalog, oldest first: the directories of earlier releases (each has its
+# bundle), then this one.
+CATALOG_BUNDLES ?= bundle
+BUNDLE_TEMPLATE = '$(subst v$(VERSION),v{{.Version}},$(BUNDLE_IMG))'
+OPM_IMG ?= quay.io/operator-framework/opm:$(OPM_VERSION)
+
+.PHONY: catalog
+catalog: $(OPM) ## Make the file-based catalog of CATALOG_BUNDLES in dist/catalog.
+	rm -rf dist/catalog dist/catalog.Dockerfile && mkdir -p dist
+	$(call olm,catalog --output="$(CURDIR)/dist/catalog" --image=$(BUNDLE_TEMPLATE) $(abspath $(CATALOG_BUNDLES)))
+	"$(OPM)" validate dist/catalog
+	"$(OPM)" generate dockerfile dist/catalog --base-image=$(OPM_IMG) --builder-image=$(OPM_IMG)
+
+.PHONY: catalog-build
+catalog-build: catalog ## Build the catalog's image CATALOG_IMG.
+	$(build-image) -f dist/catalog.Dockerfile -t $(CATALOG_IMG) dist
+
+CHART := charts/kong-plugin-operator
+
+.PHONY: chart-files
+chart-files: ## Copy what the Helm chart has in common with config/ into it.
+	rm -rf $(CHART)/files && mkdir -p $(CHART)/files/crds $(CHART)/files/user-roles
+	cp config/crd/bases/*.yaml $(CHART)/files/crds/
+	cp config/rbac/role.yaml config/rbac/leader_election_role.yaml config/prometheus/rules.yaml $(CHART)/files/
+	cp config/rbac/*_editor_role.yaml config/rbac/*_viewer_role.yaml $(CHART)/files/user-roles/
+	dashboards=$$(find config -path 'config/grafana/*.json'); \
+	if [[ -n "$$dashboards" ]]; then mkdir $(CHART)/files/dashboards && cp $$dashboards $(CHART)/files/dashboards/; fi
+
+.PHONY: chart
+chart: chart-files ## Package the Helm chart into dist/.
+	cd hack/tools/chart && go run . --version=$(VERSION) --output="$(CURDIR)/dist" "$(CURDIR)/$(CHART)"
+
+.PHONY: chart-verify
+chart-verify: ## Lint and render the Helm chart, and compare it with config/, object by object.
+	cd hack/tools/chart && go vet . && go test -count=1 .
+
+INSTALLER ?= dist/install.yaml
+
+.PHONY: build-installer
+build-installer: $(KUSTOMIZE) ## Write everything that `make deploy` applies to one file, dist/install.yaml.
+	$(call with-image,default) && mkdir -p $(dir $(INSTALLER)) && "$(KUSTOMIZE)" build dist/default >$(INSTALLER)
+
+RELEASE ?= dist/release
+
+# The time of a release is that of its commit, so that the same commit makes the same bytes.
+.PHONY: release
+release: $(KUSTOMIZE) chart-files ## Make all files of release VERSION in dist/release.
+	rm -rf $(RELEASE) dist/release-bundle && mkdir -p $(RELEASE)
+	$(MAKE) --no-print-directory build-installer INSTALLER=$(RELEASE)/install.yaml
+	cd hack/tools/chart && go run . --version=$(VERSION) --output="$(abspath $(RELEASE))" "$(CURDIR)/$(CHART)"
+	created=$(or $(CREATED_AT),$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd)) && \
+		$(call with-image,manifests,$(if $(filter true,$(BUNDLE_MONITORING)),manifests/monitoring)) && \
+		"$(KUSTOMIZE)" build dist/manifests | go run ./hack/bundle --output=dist/release-bundle --version="$(VERSION)" \
+		--replaces="$(REPLACES)" --skip-range="$(SKIP_RANGE)" --created-at="$$created"
+	cd hack/tools/release && go run . --version=$(VERSION) --source="$(CURDIR)" \
+		--bundle="$(CURDIR)/dist/release-bundle/bundle" --output="$(abspath $(RELEASE))"
+	@cat $(RELEASE)/SHA256SUMS
+
+.PHONY: release-verify
+release-verify: ## Make the release twice and fail if a byte differs.
+	cd hack/tools/release && go test -count=1 .
+	$(MAKE) --no-print-directory release RELEASE=dist/release
+	$(MAKE) --no-print-directory release RELEASE=dist/release-again
+	diff -r dist/release dist/release-again && rm -rf dist/release-again
 
 ##@ Deploy to the cluster of the current kubeconfig
 
+# FORCE_CONFLICTS=true takes over what was installed with a client-side apply.
+apply = KUBECTL="$(KUBECTL)" FORCE_CONFLICTS="$(FORCE_CONFLICTS)" hack/apply.sh
+
 .PHONY: install
 install: $(KUSTOMIZE) ## Install the CRDs.
-	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) apply --server-side -f -
+	"$(KUSTOMIZE)" build config/crd | $(apply)
 
 .PHONY: uninstall
-uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused while there are bindings or gateways.
-	@$(no-objects)
+uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused unless the cluster has no bindings and gateways.
+	@KUBECTL="$(KUBECTL)" hack/uninstall-guard.sh
 	"$(KUSTOMIZE)" build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
+# The CRDs first: where they cannot be applied, no new operator runs beside old ones.
 .PHONY: deploy
 deploy: $(KUSTOMIZE) ## Deploy CRDs and operator from the image IMG.
-	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(KUBECTL) apply --server-side -f -
+	"$(KUSTOMIZE)" build config/crd | $(apply)
+	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(apply)
 
 .PHONY: undeploy
-undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused while there are bindings or gateways.
-	@$(no-objects)
+undeploy: $(KUSTOMIZE) ## Remove operator and CRDs; refused unless the cluster has no bindings and gateways.
+	@KUBECTL="$(KUBECTL)" hack/uninstall-guard.sh
 	"$(KUSTOMIZE)" build config/default | $(KUBECTL) delete --ignore-not-found -f -
 
 # install-tool FILE,PACKAGE@VERSION: the directory name contains the version. A new version is
@@ -241,3 +340,9 @@ $(eval $(call install-tool,$(CONTROLLER_GEN),sigs.k8s.io/controller-tools/cmd/co
 $(eval $(call install-tool,$(CRD_REF_DOCS),github.com/elastic/crd-ref-docs@$(CRD_REF_DOCS_VERSION)))
 $(eval $(call install-tool,$(GOLANGCI_LINT),github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)))
 $(eval $(call install-tool,$(KUSTOMIZE),sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)))
+
+# With its own go.sum, and without the parts of it that need C.
+$(OPM):
+	@echo "building opm $(OPM_VERSION) into $(@D)" >&2
+	@cd hack/tools/olm && CGO_ENABLED=0 GOFLAGS= go build $(OLM_BUILD) -ldflags "-s -w" -o "$@" \
+		github.com/operator-framework/operator-registry/cmd/opm 2>&1 | sed '/^go: downloading/d' >&2

@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The files that each make target writes. Without hack/bundle there is no bundle.
-generated=(api config/crd/bases config/rbac docs/reference.md)
-targets=(generate manifests api-docs)
+generated=(api config/crd/bases config/rbac docs/reference.md charts/kong-plugin-operator/files)
+targets=(generate manifests api-docs chart-files)
 if [[ -d hack/bundle && -d config/manifests ]]; then
 	generated+=(bundle bundle.Dockerfile)
 	targets+=(bundle)

@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -38,25 +36,17 @@ var annotations = [][2]string{
 	{"operators.operatorframework.io.test.config.v1", "tests/scorecard/"},
 }
 
-// clusterScoped are the resources that a Role in a namespace cannot give.
-var clusterScoped = map[string]bool{
-	"namespaces":           true,
-	"tokenreviews":         true,
-	"subjectaccessreviews": true,
-}
-
-var semver = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
-
 // input is what kustomize built, sorted by what becomes of it.
 type input struct {
 	csv         *unstructured.Unstructured
 	scorecard   *unstructured.Unstructured
+	monitored   bool // a ServiceMonitor is among plain
 	crds        []unstructured.Unstructured
 	deployments []unstructured.Unstructured
 	roles       []role
 	bindings    []binding
 	plain       []unstructured.Unstructured // into the bundle as they are
-	samples     []unstructured.Unstructured
+	examples    []unstructured.Unstructured
 }
 
 // role is a Role or a ClusterRole.
@@ -67,6 +57,7 @@ type role struct {
 
 // binding is a RoleBinding or a ClusterRoleBinding.
 type binding struct {
+	object     unstructured.Unstructured
 	kind, role string
 	accounts   []string
 }
@@ -93,12 +84,12 @@ func parse(manifests io.Reader) ([]unstructured.Unstructured, error) {
 }
 
 // assemble returns the files of the bundle by their path.
-func assemble(objects []unstructured.Unstructured, version string) (map[string][]byte, error) {
+func assemble(objects []unstructured.Unstructured, r release) (map[string][]byte, error) {
 	in, err := classify(objects)
 	if err != nil {
 		return nil, err
 	}
-	csv, err := in.clusterServiceVersion(version)
+	csv, err := in.clusterServiceVersion(r)
 	if err != nil {
 		return nil, err
 	}
@@ -153,8 +144,9 @@ func classify(objects []unstructured.Unstructured) (*input, error) {
 		return nil, errors.New("a ClusterServiceVersion, a scorecard Configuration, CRDs and a Deployment are needed")
 	}
 	slices.SortFunc(in.crds, byName)
-	slices.SortFunc(in.samples, byName)
+	slices.SortFunc(in.examples, byName)
 	slices.SortFunc(roles, byName)
+	in.keepPlainBindings()
 	for _, object := range roles {
 		if err := in.addRole(object); err != nil {
 			return nil, err
@@ -187,19 +179,56 @@ func (in *input) take(object unstructured.Unstructured) error {
 		bound, err := readBinding(object)
 		in.bindings = append(in.bindings, bound)
 		return err
-	case "Service", "PodDisruptionBudget":
+	case "ServiceMonitor":
+		in.monitored = true
 		in.plain = append(in.plain, object)
-	case "ServiceAccount", "Namespace", "Secret", "NetworkPolicy":
-		// OLM makes the account; the namespace is where the Subscription is; Secrets belong
-		// to samples. The ports of the Admin APIs that a network policy has to open are
-		// the site's to know, and nobody can patch what is in a bundle.
+	case "Service", "PodDisruptionBudget", "PrometheusRule":
+		in.plain = append(in.plain, object)
+	case "ServiceAccount", "Namespace", "NetworkPolicy":
+		// OLM makes the account; the namespace is where the Subscription is. The ports of
+		// the Admin APIs that a network policy has to open are the site's to know, and
+		// nobody can patch what is in a bundle.
 	default:
 		if object.GroupVersionKind().Group != apiGroup {
 			return fmt.Errorf("%s %s: no place for it in the bundle", kind, object.GetName())
 		}
-		in.samples = append(in.samples, object)
+		in.examples = append(in.examples, object)
 	}
 	return nil
+}
+
+// keepPlainBindings moves the bindings from which OLM is not to make roles to what goes into
+// the bundle as it is: those of accounts that are not the operator's, and those of a Role.
+// A Role is about the operator's own namespace. What OLM is told as permissions it gives in
+// all namespaces that are watched, and a right on the Lease there would be one too many.
+func (in *input) keepPlainBindings() {
+	own := map[string]bool{}
+	for _, deployment := range in.deployments {
+		account, _, _ := unstructured.NestedString(deployment.Object, "spec", "template", "spec", "serviceAccountName")
+		own[account] = true
+	}
+	in.bindings = slices.DeleteFunc(in.bindings, func(b binding) bool {
+		operators := slices.ContainsFunc(b.accounts, func(account string) bool { return own[account] })
+		if operators && b.kind == "ClusterRole" {
+			return false
+		}
+		if operators {
+			withoutSubjectNamespaces(b.object)
+		}
+		in.plain = append(in.plain, b.object)
+		return true
+	})
+}
+
+// withoutSubjectNamespaces leaves it to the namespace of a RoleBinding where its accounts are:
+// nobody knows where OLM installs.
+func withoutSubjectNamespaces(object unstructured.Unstructured) {
+	subjects, _ := object.Object["subjects"].([]any)
+	for _, entry := range subjects {
+		if subject, ok := entry.(map[string]any); ok {
+			delete(subject, "namespace")
+		}
+	}
 }
 
 // addRole keeps the rules of a role that is bound to an account of the operator; OLM
@@ -225,7 +254,7 @@ func readBinding(object unstructured.Unstructured) (binding, error) {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &typed); err != nil {
 		return binding{}, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
 	}
-	bound := binding{kind: typed.RoleRef.Kind, role: typed.RoleRef.Name}
+	bound := binding{object: object, kind: typed.RoleRef.Kind, role: typed.RoleRef.Name}
 	for _, subject := range typed.Subjects {
 		if subject.Kind != rbacv1.ServiceAccountKind {
 			return binding{}, fmt.Errorf("%s %s: binds a %s", object.GetKind(), object.GetName(), subject.Kind)
@@ -233,193 +262,6 @@ func readBinding(object unstructured.Unstructured) (binding, error) {
 		bound.accounts = append(bound.accounts, subject.Name)
 	}
 	return bound, nil
-}
-
-// clusterServiceVersion completes the base with what the other objects say.
-func (in *input) clusterServiceVersion(version string) (map[string]any, error) {
-	csv := in.csv.DeepCopy()
-	csv.SetNamespace("")
-	if version == "" {
-		version, _, _ = unstructured.NestedString(csv.Object, "spec", "version")
-	}
-	if !semver.MatchString(version) {
-		return nil, fmt.Errorf("version %q: must be like 1.2.3", version)
-	}
-	csv.SetName(packageName + ".v" + version)
-
-	if err := in.ownsItsCRDs(); err != nil {
-		return nil, err
-	}
-	examples, err := json.MarshalIndent(in.examples(), "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	image, err := in.image()
-	if err != nil {
-		return nil, err
-	}
-	annotations := csv.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations["alm-examples"] = string(examples)
-	annotations["containerImage"] = image
-	csv.SetAnnotations(annotations)
-
-	var deployments []any
-	for _, deployment := range in.deployments {
-		deployments = append(deployments, map[string]any{
-			"name":  deployment.GetName(),
-			"label": deployment.GetLabels(),
-			"spec":  deployment.Object["spec"],
-		})
-	}
-	permissions, clusterPermissions := in.permissions()
-	spec, ok := csv.Object["spec"].(map[string]any)
-	if !ok {
-		return nil, errors.New("the ClusterServiceVersion has no spec")
-	}
-	spec["version"] = version
-	spec["relatedImages"] = []any{map[string]any{"name": "manager", "image": image}}
-	spec["install"] = map[string]any{
-		"strategy": "deployment",
-		"spec": map[string]any{
-			"deployments":        deployments,
-			"permissions":        permissions,
-			"clusterPermissions": clusterPermissions,
-		},
-	}
-	return csv.Object, nil
-}
-
-// permission is what OLM makes a role and its binding from.
-type permission struct {
-	ServiceAccountName string              `json:"serviceAccountName"`
-	Rules              []rbacv1.PolicyRule `json:"rules"`
-}
-
-// permissions splits the rules of each account. What can be given in a namespace goes
-// into permissions: OLM gives it in the namespaces that the OperatorGroup selects, and in
-// all of them only if it selects all. The rest is given cluster-wide whatever it selects.
-func (in *input) permissions() (namespaced, cluster []permission) {
-	for _, account := range in.accounts() {
-		inNamespace := permission{ServiceAccountName: account}
-		inCluster := permission{ServiceAccountName: account}
-		for _, r := range in.roles {
-			if !in.bound(account, r) {
-				continue
-			}
-			for _, rule := range r.rules {
-				local, wide := split(rule)
-				inNamespace.Rules = append(inNamespace.Rules, local...)
-				inCluster.Rules = append(inCluster.Rules, wide...)
-			}
-		}
-		if len(inNamespace.Rules) > 0 {
-			namespaced = append(namespaced, inNamespace)
-		}
-		if len(inCluster.Rules) > 0 {
-			cluster = append(cluster, inCluster)
-		}
-	}
-	return namespaced, cluster
-}
-
-func (in *input) accounts() []string {
-	var accounts []string
-	for _, b := range in.bindings {
-		accounts = append(accounts, b.accounts...)
-	}
-	slices.Sort(accounts)
-	return slices.Compact(accounts)
-}
-
-func (in *input) bound(account string, r role) bool {
-	return slices.ContainsFunc(in.bindings, func(b binding) bool {
-		return b.kind == r.object.GetKind() && b.role == r.object.GetName() && slices.Contains(b.accounts, account)
-	})
-}
-
-// split divides a rule by whether its resources live in namespaces.
-func split(rule rbacv1.PolicyRule) (local, wide []rbacv1.PolicyRule) {
-	if len(rule.NonResourceURLs) > 0 {
-		return nil, []rbacv1.PolicyRule{rule}
-	}
-	part := func(resources []string) []rbacv1.PolicyRule {
-		if len(resources) == 0 {
-			return nil
-		}
-		one := *rule.DeepCopy()
-		one.Resources = resources
-		return []rbacv1.PolicyRule{one}
-	}
-	var inNamespaces, inCluster []string
-	for _, resource := range rule.Resources {
-		if clusterScoped[resource] {
-			inCluster = append(inCluster, resource)
-		} else {
-			inNamespaces = append(inNamespaces, resource)
-		}
-	}
-	return part(inNamespaces), part(inCluster)
-}
-
-// ownsItsCRDs compares the CRDs that the base describes with those that there are.
-func (in *input) ownsItsCRDs() error {
-	owned, _, err := unstructured.NestedSlice(in.csv.Object, "spec", "customresourcedefinitions", "owned")
-	if err != nil {
-		return err
-	}
-	var described, present []string
-	for _, entry := range owned {
-		crd, ok := entry.(map[string]any)
-		if !ok {
-			return errors.New("an owned CRD that is not an object")
-		}
-		described = append(described, fmt.Sprintf("%v %v %v", crd["name"], crd["version"], crd["kind"]))
-	}
-	for _, crd := range in.crds {
-		kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
-		versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
-		if err != nil {
-			return err
-		}
-		for _, entry := range versions {
-			version, ok := entry.(map[string]any)
-			if !ok {
-				return fmt.Errorf("%s: a version that is not an object", crd.GetName())
-			}
-			present = append(present, fmt.Sprintf("%s %v %s", crd.GetName(), version["name"], kind))
-		}
-	}
-	slices.Sort(described)
-	slices.Sort(present)
-	if !slices.Equal(described, present) {
-		return fmt.Errorf("the ClusterServiceVersion describes %q, and the CRDs are %q", described, present)
-	}
-	return nil
-}
-
-// image that the manager runs.
-func (in *input) image() (string, error) {
-	containers, _, err := unstructured.NestedSlice(in.deployments[0].Object, "spec", "template", "spec", "containers")
-	if err != nil {
-		return "", err
-	}
-	for _, entry := range containers {
-		if container, ok := entry.(map[string]any); ok && container["name"] == "manager" {
-			return fmt.Sprint(container["image"]), nil
-		}
-	}
-	return "", fmt.Errorf("no container of Deployment %s is named manager", in.deployments[0].GetName())
-}
-
-func (in *input) examples() []map[string]any {
-	examples := make([]map[string]any, 0, len(in.samples))
-	for _, sample := range in.samples {
-		examples = append(examples, sample.Object)
-	}
-	return examples
 }
 
 // fileName as operator-sdk gives it: <name>_<group>_<version>_<kind>.yaml.

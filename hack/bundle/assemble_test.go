@@ -22,9 +22,20 @@ type csv struct {
 		Name        string            `json:"name"`
 		Namespace   string            `json:"namespace"`
 		Annotations map[string]string `json:"annotations"`
+		Labels      map[string]string `json:"labels"`
 	} `json:"metadata"`
 	Spec struct {
-		Version string `json:"version"`
+		Version     string `json:"version"`
+		Replaces    string `json:"replaces"`
+		DisplayName string `json:"displayName"`
+		Description string `json:"description"`
+		Provider    struct {
+			Name string `json:"name"`
+			URL  string `json:"url"`
+		} `json:"provider"`
+		RelatedImages []struct {
+			Image string `json:"image"`
+		} `json:"relatedImages"`
 		Install struct {
 			Spec struct {
 				Deployments []struct {
@@ -40,9 +51,19 @@ type csv struct {
 				Name    string `json:"name"`
 				Version string `json:"version"`
 				Kind    string `json:"kind"`
+
+				SpecDescriptors   []descriptor `json:"specDescriptors"`
+				StatusDescriptors []descriptor `json:"statusDescriptors"`
 			} `json:"owned"`
 		} `json:"customresourcedefinitions"`
 	} `json:"spec"`
+}
+
+// descriptor tells a console what a field is.
+type descriptor struct {
+	Path        string `json:"path"`
+	DisplayName string `json:"displayName"`
+	Description string `json:"description"`
 }
 
 func readCSV(t *testing.T, content []byte) csv {
@@ -68,7 +89,7 @@ func fixture(t *testing.T) []unstructured.Unstructured {
 }
 
 func TestAssemble(t *testing.T) {
-	files, err := assemble(fixture(t), "1.2.3")
+	files, err := assemble(fixture(t), release{version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +97,12 @@ func TestAssemble(t *testing.T) {
 		"bundle.Dockerfile",
 		"bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml",
 		"bundle/manifests/kong.pluginbinding.io_things.yaml",
+		"bundle/manifests/leases_rbac.authorization.k8s.io_v1_role.yaml",
+		"bundle/manifests/leases_rbac.authorization.k8s.io_v1_rolebinding.yaml",
 		"bundle/manifests/metrics_v1_service.yaml",
+		"bundle/manifests/monitor_monitoring.coreos.com_v1_servicemonitor.yaml",
+		"bundle/manifests/prometheus_rbac.authorization.k8s.io_v1_role.yaml",
+		"bundle/manifests/prometheus_rbac.authorization.k8s.io_v1_rolebinding.yaml",
 		"bundle/manifests/reader_rbac.authorization.k8s.io_v1_clusterrole.yaml",
 		"bundle/metadata/annotations.yaml",
 		"bundle/tests/scorecard/config.yaml",
@@ -84,8 +110,10 @@ func TestAssemble(t *testing.T) {
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(files))); diff != "" {
 		t.Error(diff)
 	}
-	if strings.Contains(string(files[want[3]]), "namespace:") {
-		t.Error("the service says a namespace; it belongs where the operator is installed")
+	for _, name := range want[3:6] {
+		if strings.Contains(string(files[name]), "namespace:") {
+			t.Errorf("%s says a namespace; it belongs where the operator is installed", name)
+		}
 	}
 	if strings.Contains(string(files[want[2]]), "status:") {
 		t.Error("the CRD has a status")
@@ -116,7 +144,7 @@ func TestAssemble(t *testing.T) {
 
 // What can be given in a namespace is not asked for in the whole cluster.
 func TestPermissionsAreSplit(t *testing.T) {
-	files, err := assemble(fixture(t), "1.2.3")
+	files, err := assemble(fixture(t), release{version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +154,7 @@ func TestPermissionsAreSplit(t *testing.T) {
 		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}}
 	}
 	inNamespace := []permission{{ServiceAccountName: "manager", Rules: []rbacv1.PolicyRule{
-		rule("", "secrets", "get"), rule("coordination.k8s.io", "leases", "get"),
+		rule("", "secrets", "get"),
 	}}}
 	if diff := cmp.Diff(inNamespace, install.Permissions); diff != "" {
 		t.Error(diff)
@@ -139,14 +167,29 @@ func TestPermissionsAreSplit(t *testing.T) {
 	}
 }
 
-func TestSameInputSameFiles(t *testing.T) {
-	reversed := fixture(t)
-	slices.Reverse(reversed)
-	one, err := assemble(fixture(t), "1.2.3")
+// What somebody else's account is given stays given to it, where it is.
+func TestAForeignAccountKeepsItsNamespace(t *testing.T) {
+	files, err := assemble(fixture(t), release{version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := assemble(reversed, "1.2.3")
+	bound := string(files["bundle/manifests/prometheus_rbac.authorization.k8s.io_v1_rolebinding.yaml"])
+	if !strings.Contains(bound, "name: somebody-elses\n  namespace: monitoring") {
+		t.Error(bound)
+	}
+	if csv := string(files["bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"]); strings.Contains(csv, "somebody-elses") {
+		t.Error("OLM is to make an account of somebody else")
+	}
+}
+
+func TestSameInputSameFiles(t *testing.T) {
+	reversed := fixture(t)
+	slices.Reverse(reversed)
+	one, err := assemble(fixture(t), release{version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := assemble(reversed, release{version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,10 +206,19 @@ func TestAssembleRefuses(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		change  func([]unstructured.Unstructured) []unstructured.Unstructured
-		version string
+		release release
 		want    string
 	}{
-		"a version that is none": {version: "v1", want: "must be like 1.2.3"},
+		"a version that is none":          {release: release{version: "v1"}, want: "must be like 1.2.3"},
+		"a replaced version that is none": {release: release{version: "1.2.3", replaces: "v1.2.2"}, want: `"v1.2.2": must be like 1.2.3`},
+		"a version that replaces itself":  {release: release{version: "1.2.3", replaces: "1.2.3"}, want: "cannot replace itself"},
+		"a time of creation that is none": {release: release{version: "1.2.3", createdAt: "today"}, want: `createdAt "today"`},
+		"a Secret, which no console can make": {
+			change: func(all []unstructured.Unstructured) []unstructured.Unstructured {
+				return append(all, object("v1", "Secret"))
+			},
+			want: "Secret x: no place for it",
+		},
 		"a kind without a place": {
 			change: func(all []unstructured.Unstructured) []unstructured.Unstructured {
 				return append(all, object("batch/v1", "Job"))
@@ -194,7 +246,7 @@ func TestAssembleRefuses(t *testing.T) {
 			if test.change != nil {
 				objects = test.change(objects)
 			}
-			_, err := assemble(objects, test.version)
+			_, err := assemble(objects, test.release)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
@@ -204,12 +256,83 @@ func TestAssembleRefuses(t *testing.T) {
 
 // Without a version of its own the bundle has the base's.
 func TestVersionOfTheBase(t *testing.T) {
-	files, err := assemble(fixture(t), "")
+	files, err := assemble(fixture(t), release{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := readCSV(t, files["bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"]).Spec.Version; got != "0.0.0" {
 		t.Errorf("version %q", got)
+	}
+}
+
+// What a release says of itself and of the version before it.
+func TestReleaseIsInTheBundle(t *testing.T) {
+	const path = "bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"
+	files, err := assemble(fixture(t), release{version: "1.2.3", replaces: "1.2.2", skipRange: ">=1.0.0 <1.2.3", createdAt: "2026-05-06T07:08:09Z"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := readCSV(t, files[path])
+	if got.Spec.Replaces != "kong-plugin-operator.v1.2.2" {
+		t.Errorf("replaces %q", got.Spec.Replaces)
+	}
+	for name, want := range map[string]string{"olm.skipRange": ">=1.0.0 <1.2.3", "createdAt": "2026-05-06T07:08:09Z"} {
+		if got.Metadata.Annotations[name] != want {
+			t.Errorf("%s is %q, want %q", name, got.Metadata.Annotations[name], want)
+		}
+	}
+	files, err = assemble(fixture(t), release{version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = readCSV(t, files[path])
+	if _, has := got.Metadata.Annotations["olm.skipRange"]; has || got.Spec.Replaces != "" {
+		t.Errorf("the first version replaces %q, annotations %v", got.Spec.Replaces, got.Metadata.Annotations)
+	}
+	if created := got.Metadata.Annotations["createdAt"]; created != "2026-01-02T03:04:05Z" {
+		t.Errorf("createdAt %q is not the base's", created)
+	}
+}
+
+// Only an image by digest is found in the registry of a disconnected cluster.
+func TestDisconnectedIsSaidOfAnImageByDigest(t *testing.T) {
+	const digest = "example.com/operator@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	for image, want := range map[string]string{"example.com/operator:v1.2.3": "false", digest: "true"} {
+		objects := fixture(t)
+		for _, object := range objects {
+			if object.GetKind() != "Deployment" {
+				continue
+			}
+			containers := []any{map[string]any{"name": "manager", "image": image}}
+			if err := unstructured.SetNestedSlice(object.Object, containers, "spec", "template", "spec", "containers"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files, err := assemble(objects, release{version: "1.2.3"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := readCSV(t, files["bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"])
+		if value := got.Metadata.Annotations["features.operators.openshift.io/disconnected"]; value != want || got.Spec.RelatedImages[0].Image != image {
+			t.Errorf("%s: disconnected is %q, related image %q", image, value, got.Spec.RelatedImages[0].Image)
+		}
+	}
+}
+
+// The console offers cluster monitoring only for what can be monitored.
+func TestMonitoringFollowsTheServiceMonitor(t *testing.T) {
+	for _, monitored := range []bool{true, false} {
+		objects := slices.DeleteFunc(fixture(t), func(object unstructured.Unstructured) bool {
+			return !monitored && object.GetKind() == "ServiceMonitor"
+		})
+		files, err := assemble(objects, release{version: "1.2.3"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := readCSV(t, files["bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"])
+		if _, says := got.Metadata.Annotations["operatorframework.io/cluster-monitoring"]; says != monitored {
+			t.Errorf("ServiceMonitor in the bundle: %t; cluster-monitoring annotation: %t", monitored, says)
+		}
 	}
 }
 
@@ -229,7 +352,7 @@ func TestRunRemovesWhatIsStale(t *testing.T) {
 	}
 	defer manifests.Close()
 
-	if err := run(manifests, output, "1.2.3"); err != nil {
+	if err := run(manifests, output, release{version: "1.2.3"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(stale); !os.IsNotExist(err) {

@@ -2,7 +2,7 @@
 // config/manifests from stdin and writes bundle/ and bundle.Dockerfile below --output.
 // The same input gives the same files, so that a stale bundle shows as a difference.
 //
-//	kustomize build config/manifests | VERSION=0.1.0 go run ./hack/bundle
+//	kustomize build config/manifests | go run ./hack/bundle --version=0.2.0 --replaces=0.1.0
 package main
 
 import (
@@ -15,21 +15,25 @@ import (
 
 func main() {
 	output := flag.String("output", ".", "directory that gets bundle/ and bundle.Dockerfile")
-	version := flag.String("version", os.Getenv("VERSION"), "version of the operator; default $VERSION")
+	var r release
+	flag.StringVar(&r.version, "version", "", "`version` of the operator; by default the one in the base")
+	flag.StringVar(&r.replaces, "replaces", "", "`version` that an upgrade to this one starts from")
+	flag.StringVar(&r.skipRange, "skip-range", "", "`range` of versions that may be left out on the way, such as \">=0.1.0 <0.2.0\"")
+	flag.StringVar(&r.createdAt, "created-at", "", "`time` of the bundle as in RFC 3339; by default the one in the base")
 	flag.Parse()
 
-	if err := run(os.Stdin, *output, *version); err != nil {
+	if err := run(os.Stdin, *output, r); err != nil {
 		fmt.Fprintln(os.Stderr, "bundle:", err)
 		os.Exit(1)
 	}
 }
 
-func run(manifests io.Reader, output, version string) error {
+func run(manifests io.Reader, output string, r release) error {
 	objects, err := parse(manifests)
 	if err != nil {
 		return err
 	}
-	files, err := assemble(objects, version)
+	files, err := assemble(objects, r)
 	if err != nil {
 		return err
 	}
