@@ -25,6 +25,11 @@ func Body(p Plugin) map[string]any {
 	if p.CreatedAt != 0 {
 		body["created_at"] = p.CreatedAt
 	}
+	for name, raw := range p.Unknown {
+		if !empty(decodedJSON(raw)) {
+			body[name] = raw
+		}
+	}
 	for _, dimension := range []struct{ field, id, nameField, name string }{
 		{"service", p.Scope.ServiceID, "name", p.ScopeNames.Service},
 		{"route", p.Scope.RouteID, "name", p.ScopeNames.Route},

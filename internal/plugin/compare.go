@@ -17,7 +17,8 @@ import (
 // These are not differences, because Kong makes them: defaults, sets in another order,
 // numbers in another notation, empty arrays as empty objects, deprecated fields that moved,
 // and secrets that Kong generates. A field that is not declared and not at its default is a
-// difference: somebody set it by hand.
+// difference: somebody set it by hand. A field of the plugin entity that this package does not
+// know is a difference under its own name, such as condition, if it is set and not declared.
 func Differences(desired, live Plugin, s *Schema) []string {
 	fields, _ := compare(desired, live, s)
 	return fields
@@ -36,6 +37,7 @@ func compare(desired, live Plugin, s *Schema) (fields []string, steps int) {
 	d.check("scope.route", desired.Scope.RouteID == live.Scope.RouteID)
 	d.check("scope.consumer", desired.Scope.ConsumerID == live.Scope.ConsumerID)
 	d.check("scope.consumerGroup", desired.Scope.ConsumerGroupID == live.Scope.ConsumerGroupID)
+	d.checkUnknown(desired.Unknown, live.Unknown, s)
 	if s == nil {
 		d.declared("config", desired.Config, live.Config)
 	} else {

@@ -12,15 +12,15 @@ type dictionary struct {
 	words []string
 	// shorter has for each word the index of the longest other word that it begins with, -1
 	// for none.
-	shorter []int32
+	shorter []int
 }
 
 func newDictionary(words []string) *dictionary {
 	slices.Sort(words)
 	d := &dictionary{words: slices.Compact(words)}
-	d.shorter = make([]int32, len(d.words))
+	d.shorter = make([]int, len(d.words))
 	// In sorted order the words that a word begins with come before it, nested in each other.
-	var nested []int32
+	var nested []int
 	for i, word := range d.words {
 		for len(nested) > 0 && !strings.HasPrefix(word, d.words[nested[len(nested)-1]]) {
 			nested = nested[:len(nested)-1]
@@ -29,7 +29,7 @@ func newDictionary(words []string) *dictionary {
 		if len(nested) > 0 {
 			d.shorter[i] = nested[len(nested)-1]
 		}
-		nested = append(nested, int32(i)) //nolint:gosec // the budget for words is far below 2^31
+		nested = append(nested, i)
 	}
 	return d
 }
@@ -49,7 +49,7 @@ func (d *dictionary) longest(text string, steps *int) int {
 	*steps += common / 16
 	for i >= 0 && len(d.words[i]) > common {
 		*steps++
-		i = int(d.shorter[i])
+		i = d.shorter[i]
 	}
 	return i
 }

@@ -20,10 +20,14 @@ func Fingerprint(p Plugin) uint64 {
 	p.Protocols = slices.Sorted(slices.Values(p.Protocols))
 	p.Tags = slices.Sorted(slices.Values(p.Tags))
 	config := hashValue(p.Config)
-	p.Config = nil
+	unknown := uint64(0)
+	for name, raw := range p.Unknown {
+		unknown += hashOf('u', name, hashValue(decodedJSON(raw)))
+	}
+	p.Config, p.Unknown = nil, nil
 	// json writes the keys of maps in order.
 	_ = json.NewEncoder(&hash).Encode(p)
-	maphash.WriteComparable(&hash, config)
+	maphash.WriteComparable(&hash, [2]uint64{config, unknown})
 	return max(hash.Sum64(), 1)
 }
 

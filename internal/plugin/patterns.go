@@ -92,7 +92,7 @@ func (p *patterns) tokenAt(s string, at int, steps *int) int {
 	if before, _ := utf8.DecodeLastRuneInString(s[:at]); isWord(before) {
 		return 0
 	}
-	for i := p.tokens.longest(s[at:], steps); i >= 0; i = int(p.tokens.shorter[i]) {
+	for i := p.tokens.longest(s[at:], steps); i >= 0; i = p.tokens.shorter[i] {
 		end := at + len(p.tokens.words[i])
 		if after, _ := utf8.DecodeRuneInString(s[end:]); !isWord(after) {
 			return end

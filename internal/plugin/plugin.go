@@ -5,6 +5,8 @@
 // Clients, controllers, clocks and I/O of any kind must never come in.
 package plugin
 
+import "encoding/json"
+
 // Scope is what a plugin applies to, by the IDs of entities in Kong. An empty ID means
 // that the dimension is not set; the zero Scope is global. Scopes compare with ==, and
 // Kong keeps at most one plugin of a name per Scope.
@@ -46,6 +48,11 @@ type Plugin struct {
 	Ordering map[string]map[string][]string
 	// Config as encoding/json decodes it. In a desired plugin it holds only declared fields.
 	Config map[string]any
+	// Unknown are fields of the entity that this package does not know and that are set, as
+	// JSON: in a live plugin those of UnknownFields, in a desired one those that are declared.
+	// Null declares that the field is not set. They belong to Kong's version: see
+	// PreserveServerFields and WithoutUnknown.
+	Unknown map[string]json.RawMessage
 	// CreatedAt and UpdatedAt are in seconds since 1970, 0 when not known.
 	CreatedAt int64
 	UpdatedAt int64

@@ -8,13 +8,19 @@ import (
 // PreserveServerFields returns the desired plugin as a PUT over the live one has to send
 // it: with the live ID and CreatedAt, and with the values that Kong generated and would
 // generate anew, such as the secret of a session plugin that declares none. A new secret
-// would end all sessions. Neither argument is changed; the result shares with them what is
+// would end all sessions. Fields of the live entity that this package does not know are kept,
+// too, unless the desired one declares them: a PUT without its condition would apply a plugin
+// to every request. Neither argument is changed; the result shares with them what is
 // the same.
 func PreserveServerFields(desired, live Plugin, s *Schema) Plugin {
 	out := desired
 	out.ID = live.ID
 	out.CreatedAt = live.CreatedAt
-	if s != nil && desired.Name == live.Name {
+	if desired.Name != live.Name {
+		return out
+	}
+	out.Unknown = preserveUnknown(desired.Unknown, live.Unknown)
+	if s != nil {
 		out.Config = s.config.preserve(desired.Config, live.Config, &comparer{})
 	}
 	return out

@@ -16,6 +16,8 @@ import (
 type Schema struct {
 	config    *record
 	protocols []string
+	// defaults of the entity's fields that this package does not know.
+	defaults map[string]any
 	// messages of Kong that the schema alone determines.
 	messages map[string]bool
 }
@@ -39,6 +41,10 @@ type field struct {
 	def        any
 	// generated: Kong generates a new value at each write that has none.
 	generated bool
+	// secret: Kong encrypts the value, or may take it from a vault.
+	secret bool
+	// runs: Kong runs the value as code.
+	runs bool
 	// record is set for a record whose fields are known.
 	record *record
 	// elements of an array or a set, values of a map; nil when not known.
@@ -59,8 +65,9 @@ type record struct {
 // deprecatedField is a deprecated name of other fields. Kong accepts it in a write, and
 // shows it in some answers.
 type deprecatedField struct {
-	name string
-	kind string
+	name   string
+	kind   string
+	secret bool
 	// paths in the same record that replaced it; none when Kong does not say.
 	paths [][]string
 }
@@ -75,7 +82,7 @@ func ParseSchema(raw []byte) (*Schema, error) {
 	if err := json.Unmarshal(raw, &top); err != nil {
 		return nil, fmt.Errorf("reading the plugin's schema: %w", err)
 	}
-	s := &Schema{protocols: defaultProtocols, messages: map[string]bool{}}
+	s := &Schema{protocols: defaultProtocols, messages: map[string]bool{}, defaults: map[string]any{}}
 	for name, f := range top.Fields.each() {
 		switch name {
 		case "config":
@@ -85,6 +92,8 @@ func ParseSchema(raw []byte) (*Schema, error) {
 			if list, ok := stringList(parseField(f).def); ok {
 				s.protocols = list
 			}
+		default:
+			s.defaults[name] = parseField(f).def
 		}
 	}
 	if s.config == nil {
@@ -100,6 +109,8 @@ type fieldJSON struct {
 	Default     json.RawMessage `json:"default"`
 	Auto        bool            `json:"auto"`
 	Encrypted   bool            `json:"encrypted"`
+	Reference   bool            `json:"referenceable"`
+	Description string          `json:"description"`
 	Elements    *fieldJSON      `json:"elements"`
 	Keys        *fieldJSON      `json:"keys"`
 	Values      *fieldJSON      `json:"values"`
@@ -176,6 +187,8 @@ func parseField(j *fieldJSON) *field {
 		hasDefault: len(j.Default) > 0 && string(j.Default) != "null",
 		elements:   parseField(j.Elements),
 		values:     parseField(j.Values),
+		secret:     j.Encrypted || j.Reference,
+		runs:       j.Type == "function" || codeDescription.MatchString(j.Description),
 	}
 	if f.hasDefault {
 		// It is valid JSON; only a number beyond the range of float64 fails.
@@ -213,7 +226,7 @@ func parseRecord(j *fieldJSON, top bool) *record {
 var replacementInMessage = regexp.MustCompile(`use config\.([A-Za-z0-9_.]*[A-Za-z0-9_]) instead`)
 
 func parseDeprecated(name string, j *fieldJSON, top bool) deprecatedField {
-	d := deprecatedField{name: name, kind: j.Type}
+	d := deprecatedField{name: name, kind: j.Type, secret: j.Encrypted || j.Reference}
 	for _, replacement := range j.Deprecation.ReplacedWith {
 		if len(replacement.Path) > 0 {
 			d.paths = append(d.paths, replacement.Path)
