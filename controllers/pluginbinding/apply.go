@@ -313,7 +313,7 @@ func (s *state) reportObserved() (applied, *stepResult) {
 	}
 	text := "managementPolicy is Observe; with Manage the operator would " + fmt.Sprintf(would[s.action.Operation], s.action.ID)
 	if live, ok := s.observed.plugins[s.action.ID]; ok {
-		if differences := message.FieldNames(s.differences(live)); len(differences) > 0 {
+		if differences := message.FieldNames(s.publicDifferences(live)); len(differences) > 0 {
 			text += " and change " + strings.Join(differences, ", ")
 		}
 	}

@@ -78,5 +78,8 @@ func programmedMessage(s *state) string {
 	if fields := s.applied.acceptedDifferences; len(fields) > 0 {
 		text += "; Kong changed these fields when it stored them, and the operator accepts its values: " + strings.Join(message.FieldNames(fields), ", ")
 	}
+	if warnings := s.desired.warnings; len(warnings) > 0 {
+		text += ". " + strings.Join(warnings, " ")
+	}
 	return text
 }

@@ -53,6 +53,8 @@ type desired struct {
 	redactor       *plugin.Redactor
 	schema         *plugin.Schema
 	secretVersions []string
+	// warnings are probable mistakes in the config, as sentences.
+	warnings []string
 	// trust is what the gateway's snapshot proves about this binding.
 	trust connection.Trust
 	// refsResolved: every Secret and every entity of the scope exists.
