@@ -52,7 +52,7 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	flags.StringVar(&o.clusterID, "cluster-id", "", "cluster `id` in the ownership tags of plugins in Kong: letters, digits, '-' and '_' (default: the UID of namespace kube-system). Keep it when you rebuild a cluster, so that the operator finds its plugins again. If it is set, the operator removes orphaned plugins from Kong: those with this ID that belong to no binding, and are not older than the cluster")
 	namespaces := flags.String("watch-namespaces", "", "`namespaces` to watch, separated by commas (default: all)")
 	selector := flags.String("selector", "", "label `selector`: the operator manages only KongGateways and PluginBindings with these labels. Several operators can share a fleet in this way; each has its own lease. A binding needs the same labels as its gateway")
-	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings to reconcile at the same time")
+	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings of one gateway to reconcile at the same time")
 	ctrlconfig.RegisterFlags(flags)
 	o.zap.BindFlags(flags)
 	flags.Usage = func() {
