@@ -143,7 +143,7 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 		unchanged := tenant.snapshotKong()
 		binding := tenant.tenantBinding(withPlugin("file-log", code))
 		tenant.create(binding)
-		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong", "config.custom_fields_by_lua", "file-log"))
+		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong", "custom_fields_by_lua", "file-log"))
 		tenant.expectNoStatusWrite(binding)
 		unchanged()
 

@@ -73,7 +73,7 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		}
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
-		env.expectInUse(gw, "1 left")
+		env.expectInUse(gw, "1 remain")
 		env.expectCondition(binding, waitingForKong)
 
 		env.probeUntilAbandoned(gw)
@@ -95,11 +95,11 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		env.reload(Default, gw)
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Expect(k8s.Delete(env.ctx, first)).To(Succeed())
-		env.expectInUse(gw, "2 left")
+		env.expectInUse(gw, "2 remain")
 		for range maxProbes {
 			env.probe(gw)
 		}
-		env.expectInUse(gw, "2 left")
+		env.expectInUse(gw, "2 remain")
 		env.expectCondition(first, waitingForKong)
 		env.waitUntilReady(second)
 		Expect(env.eventReasons(gw)).NotTo(ContainElement("Abandoned"))
@@ -109,7 +109,7 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		mend()
 		env.probe(gw)
 		env.waitUntilGone(first)
-		env.expectInUse(gw, "1 left")
+		env.expectInUse(gw, "1 remain")
 		Expect(env.kong.Plugins()).To(HaveLen(1))
 		Expect(env.ownedPlugins(second)).To(HaveLen(1))
 		Expect(k8s.Delete(env.ctx, second)).To(Succeed())
@@ -157,7 +157,7 @@ var _ = Describe("A namespace that is deleted with everything in it", func() {
 		env.reload(Default, gw)
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
-		env.expectInUse(gw, "1 left")
+		env.expectInUse(gw, "1 remain")
 		env.probeUntilAbandoned(gw)
 		env.waitUntilGone(binding)
 		Eventually(logged).Should(gbytes.Say("INFO\t.*its Kong cannot be used: their plugins stay there"))
