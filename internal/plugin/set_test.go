@@ -3,6 +3,7 @@ package plugin
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -238,4 +239,38 @@ func TestCompareHasABudgetForTheSchema(t *testing.T) {
 			t.Errorf("%s: the config is lost", name)
 		}
 	}
+}
+
+// Whatever a config holds: twice as much of it takes about twice the steps.
+func TestCompareStepsOfAnyConfig(t *testing.T) {
+	s := parsed(t, []byte(elements))
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom([]string{"records", "bare", "abstract", "unknown"}).Draw(t, "field")
+		kinds := rapid.SliceOfN(element(2), 1, 5).Draw(t, "kinds")
+		different := rapid.IntRange(0, 3).Draw(t, "different elements")
+		steps := func(n int) int {
+			var desired, live []any
+			for i := range n {
+				// distinct, unless it is no object
+				e := kinds[i%len(kinds)]
+				if m, ok := e.(map[string]any); ok {
+					e = maps.Clone(m)
+					e.(map[string]any)["a"] = fmt.Sprint(i)
+					delete(e.(map[string]any), "lost") // TestCompareHasABudget
+					delete(e.(map[string]any), "unknown")
+				}
+				desired = append(desired, e)
+				live = append(live, answer(s.config.fields["records"].elements, e))
+			}
+			for i := range different {
+				live[i*7%n] = fmt.Sprint("another", i)
+			}
+			slices.Reverse(live)
+			_, steps := compare(Plugin{Config: map[string]any{name: desired}}, Plugin{Config: map[string]any{name: live}}, s)
+			return steps
+		}
+		if few, many := steps(100), steps(1000); many > 20*few+10_000 {
+			t.Fatalf("%d steps for 100 elements, %d for 1,000", few, many)
+		}
+	})
 }
