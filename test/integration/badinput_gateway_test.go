@@ -328,7 +328,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		expectHidden := env.captureOutput()
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			contains: []string{"looks like the proxy port of Kong", "adminURL needs the Admin API's"},
+			contains: []string{"looks like the proxy port of Kong", "adminURL must point to the Admin API"},
 		})
 		expectHidden(plantedSecret) // a request ID would change the message every time
 	})
