@@ -128,3 +128,20 @@ func TestAGatewayThatOnlyTheCacheShowsServesNoBinding(t *testing.T) {
 	w.pass(5 * time.Second)
 	w.expectReason("late", v1alpha1.ReasonReady)
 }
+
+// No reconcile sees that a gateway is gone if one of the same name is created at once.
+func TestAGatewayThatReplacesADeletedOneServesBindings(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.pass(time.Minute)
+	w.delete(w.getGateway())
+	w.pass(time.Second)
+	again := w.gateway()
+	again.UID = "again"
+	if err := w.client.Create(w.ctx, again); err != nil {
+		t.Fatal(err)
+	}
+	w.enqueue(request{gateway: true, key: platform})
+	w.create(boundTo("limit", "orders"))
+	w.pass(5 * time.Second)
+	w.expectReason("limit", v1alpha1.ReasonReady)
+}
