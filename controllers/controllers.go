@@ -103,6 +103,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 		memory      = programmed.NewMemory()
 		counters    = metrics.New(o.Registry)
 		namespaces  = sets.New(o.Namespaces...)
+		workers     = fairqueue.NewLimiter(workersPerGateway*o.Workers, o.Workers)
 	)
 	return &Reconcilers{
 		Connections: connections,
@@ -123,6 +124,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Clock:            o.Clock,
 			Backoff:          workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](gatewayBaseDelay, gatewayMaxDelay),
 			Limiter:          fairqueue.NewLimiter(gatewayWorkers, 1),
+			BindingWorkers:   workers,
 		},
 		Bindings: &pluginbinding.Reconciler{
 			Client:      o.Client,
@@ -138,7 +140,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Clock:       o.Clock,
 			Backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](bindingBaseDelay, bindingMaxDelay),
 			Absences:    absence.NewTracker(o.Clock),
-			Limiter:     fairqueue.NewLimiter(workersPerGateway*o.Workers, o.Workers),
+			Limiter:     workers,
 		},
 	}
 }

@@ -69,6 +69,10 @@ type Reconciler struct {
 
 	// Limiter shares the workers out among namespaces.
 	Limiter *fairqueue.Limiter
+	// BindingWorkers says how many reconciles of a gateway's bindings are running.
+	BindingWorkers interface {
+		Busy(gateway types.NamespacedName) int
+	}
 
 	probes probeStates
 }
@@ -82,6 +86,9 @@ type state struct {
 
 	probe  probe  // by probeIfDue
 	resync resync // by resyncIfDue
+
+	// requeueAfter is when to look again at something that no event tells; zero if there is nothing.
+	requeueAfter time.Duration
 }
 
 // Reconcile updates one gateway's connection and status.
@@ -90,9 +97,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	gateway := &v1alpha1.KongGateway{}
 	if err := r.Client.Get(ctx, req.NamespacedName, gateway); err != nil {
 		if apierrors.IsNotFound(err) {
+			r.Connections.Open(req.NamespacedName) // a gateway of this name may come again
 			r.forget(ctx, req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if gateway.DeletionTimestamp.IsZero() {
+		r.openConnection(ctx, req.NamespacedName) // one of the same name was deleted before
 	}
 	if !r.Limiter.TryAcquire(req.NamespacedName, req.NamespacedName, isNew(gateway)) {
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil

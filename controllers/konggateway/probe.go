@@ -210,6 +210,8 @@ func (r *Reconciler) requeueAfter(s *state) time.Duration {
 	switch {
 	case isReleased(s.gateway):
 		return 0
+	case s.requeueAfter > 0:
+		return s.requeueAfter
 	case s.probe.retryAfter > 0:
 		return s.probe.retryAfter
 	default:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -103,6 +102,9 @@ func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*
 		}
 		snapshot.Add(live, owner, known[live.ID])
 	})
+	if err == nil {
+		r.lookupAwaited(ctx, s, snapshot)
+	}
 	return snapshot, owned, err
 }
 
@@ -151,24 +153,31 @@ func (r *Reconciler) enqueueBindings(ctx context.Context, s *state) error {
 }
 
 // changedBindings names the bindings whose plugin is missing from the snapshot or differs from
-// what was last programmed, and those whose scope means another entity than before. Bindings that
-// this process has not seen programmed are being reconciled anyway.
+// what was last programmed, those whose scope means another entity than before, and those that wait
+// for something in Kong that changed. Bindings that this process has not seen programmed are being
+// reconciled anyway.
 func (r *Reconciler) changedBindings(s *state) []types.NamespacedName {
+	var previous *connection.Snapshot
+	if last, ok := r.Connections.Get(s.key); ok && last.Client == s.probe.client {
+		previous = last.Snapshot
+	}
 	var keys []types.NamespacedName
 	for i := range s.bindings {
 		binding := &s.bindings[i]
-		if r.hasChanged(s.resync.snapshot, binding) {
+		if r.hasChanged(s.resync.snapshot, previous, binding) {
 			keys = append(keys, client.ObjectKeyFromObject(binding))
 		}
 	}
 	return keys
 }
 
-func (r *Reconciler) hasChanged(snapshot *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
-	condition := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionResolvedRefs)
-	if condition != nil && condition.Reason == v1alpha1.ReasonScopeNotFound {
+func (r *Reconciler) hasChanged(snapshot, previous *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
+	if waitsForScope(binding) {
 		_, found := snapshot.ResolveScope(binding.Spec.Scope)
 		return found
+	}
+	if id := awaitedPlugin(binding); id != "" {
+		return hasAwaitedChanged(snapshot, previous, binding, id)
 	}
 	last, known := r.Programmed.Get(binding)
 	// A reconcile that is asked for, or a write since the snapshot began, makes it outdated.

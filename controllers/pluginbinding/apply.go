@@ -292,7 +292,7 @@ func (s *state) waitForImport() *stepResult {
 		reason:    v1alpha1.ReasonPluginNotFound,
 		message: fmt.Sprintf("KongGateway %s has no plugin %s (spec.pluginID). The operator creates nothing in its place. Create a new binding with the right ID, or without one.",
 			s.gatewayKey, s.binding.Spec.PluginID),
-		requeueAfter: s.resyncInterval(),
+		requeueAfter: s.untilFirstResync(),
 	}
 }
 

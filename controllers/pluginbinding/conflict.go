@@ -34,12 +34,22 @@ func (r *Reconciler) conflictResult(s *state, id string, owner identity.Owner) *
 	}
 }
 
-// conflictRetry is when to look at a conflict again, if no event tells that it is over.
+// conflictRetry is when to look at a conflict again, if neither an event nor a resync tells that it is
+// over.
 func (s *state) conflictRetry() time.Duration {
 	if wait := s.observed.confirmOwnerIn; wait > 0 {
 		return min(wait, s.resyncInterval())
 	}
-	return s.resyncInterval()
+	return s.untilFirstResync()
+}
+
+// untilFirstResync is when to ask Kong again as long as no resync was complete; zero from then on. A
+// resync enqueues the bindings for which something changed.
+func (s *state) untilFirstResync() time.Duration {
+	if s.access.connection.Snapshot == nil {
+		return s.resyncInterval()
+	}
+	return 0
 }
 
 // conflictRemediation says what to do about a conflict.

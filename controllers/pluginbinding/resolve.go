@@ -126,7 +126,7 @@ func scopeNotFound(s *state, entity reference.ScopeEntity) *stepResult {
 		reason:    v1alpha1.ReasonScopeNotFound,
 		message: fmt.Sprintf("KongGateway %s has no %s. Kong deletes a plugin together with the entity it applies to. The operator recreates the plugin under the same ID when that entity exists again.",
 			s.gatewayKey, entity),
-		requeueAfter: s.resyncInterval(),
+		requeueAfter: s.untilScopeListed(),
 	}
 }
 
@@ -135,8 +135,17 @@ func scopeAmbiguous(s *state, entity reference.ScopeEntity) *stepResult {
 		condition:    v1alpha1.ConditionResolvedRefs,
 		reason:       v1alpha1.ReasonScopeAmbiguous,
 		message:      fmt.Sprintf("KongGateway %s has more than one %s; name it by username or id", s.gatewayKey, entity),
-		requeueAfter: s.resyncInterval(),
+		requeueAfter: s.untilScopeListed(),
 	}
+}
+
+// untilScopeListed is when to look for the scope again, as long as no resync looked for its entities;
+// zero from then on. A resync enqueues the binding when it finds them.
+func (s *state) untilScopeListed() time.Duration {
+	if snapshot := s.access.connection.Snapshot; snapshot != nil && snapshot.ListsScope(s.binding.Spec.Scope) {
+		return 0
+	}
+	return s.resyncInterval()
 }
 
 func (s *state) resyncInterval() time.Duration { return reference.ResyncInterval(s.access.gateway) }
