@@ -247,7 +247,7 @@ var mutants = []mutant{
 	{
 		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "the gateway's finalizer is removed although a binding remains",
 		file: "controllers/konggateway/delete.go",
-		from: "if s.bindings[i].DeletionTimestamp.IsZero()", to: "if false",
+		from: "if bindings[i].DeletionTimestamp.IsZero()", to: "if false",
 	},
 	{
 		rule: "deletion ends", first: stories("A gateway that is deleted and whose Kong is gone"), name: "an outage from before a gateway's deletion counts",

@@ -79,7 +79,7 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		env.probeUntilAbandoned(gw)
 		env.waitUntilGone(binding)
 		Eventually(env.eventNotes).WithArguments(gw, "Abandoned").Should(ConsistOf(And(
-			ContainSubstring("its 1 bindings"), ContainSubstring(v1alpha1.ReasonUnreachable))))
+			ContainSubstring("its bindings (1)"), ContainSubstring(v1alpha1.ReasonUnreachable))))
 		Eventually(env.eventNotes).WithArguments(binding, "PluginLeft").Should(ConsistOf(And(
 			ContainSubstring("KongGateway "+env.namespace+"/kong"), ContainSubstring(string(binding.Status.PluginID)))))
 		unchanged()
@@ -160,7 +160,7 @@ var _ = Describe("A namespace that is deleted with everything in it", func() {
 		env.expectInUse(gw, "1 remain")
 		env.probeUntilAbandoned(gw)
 		env.waitUntilGone(binding)
-		Eventually(logged).Should(gbytes.Say("INFO\t.*its Kong cannot be used: their plugins stay there"))
+		Eventually(logged).Should(gbytes.Say("INFO\t.*their Kong is unusable: the bindings.* plugins stay in Kong"))
 		Eventually(logged).Should(gbytes.Say("INFO\t.*could not delete plugin " + string(binding.Status.PluginID) + " from its Kong"))
 		unchanged()
 	})
