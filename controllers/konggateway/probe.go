@@ -133,7 +133,7 @@ var probeErrors = map[adminapi.Reason]struct {
 	permanent                      bool
 }{
 	adminapi.Unavailable: {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "check spec.adminURL, the Service behind it and network policies", false},
-	adminapi.TLS:         {v1alpha1.ConditionReachable, v1alpha1.ReasonTLSFailed, "check spec.tls", false},
+	adminapi.TLS:         {v1alpha1.ConditionReachable, v1alpha1.ReasonTLSFailed, "check spec.adminURL and spec.tls", false},
 	adminapi.NotKong:     {v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, "check spec.adminURL", false},
 	adminapi.Denied:      {v1alpha1.ConditionReachable, v1alpha1.ReasonDenied, "check the token in spec.auth.tokenSecretRef and its rights", false},
 	adminapi.Throttled:   {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "it asks for fewer requests", false},
