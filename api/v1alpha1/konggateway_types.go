@@ -163,11 +163,11 @@ type AllowedBindings struct {
 	// +kubebuilder:default=Named
 	Code CodePolicy `json:"code,omitempty"`
 
-	// globalScope says whether a binding may declare a plugin without a scope. Such a
+	// globalPlugins says whether a binding may declare a plugin without a scope. Such a
 	// plugin applies to all traffic of the Kong.
 	// +optional
 	// +kubebuilder:default=Denied
-	GlobalScope GlobalScopePolicy `json:"globalScope,omitempty"`
+	GlobalPlugins GlobalPluginsPolicy `json:"globalPlugins,omitempty"`
 
 	// entities says to which services, routes, consumers and consumer groups a plugin may
 	// apply. All allows every entity. SameNamespace allows an entity only if it has the
@@ -283,16 +283,16 @@ const (
 	CodeAny CodePolicy = "Any"
 )
 
-// GlobalScopePolicy says whether a plugin may have no scope.
+// GlobalPluginsPolicy says whether a plugin may have no scope.
 //
 // +kubebuilder:validation:Enum=Denied;Allowed
-type GlobalScopePolicy string
+type GlobalPluginsPolicy string
 
 const (
-	// GlobalScopeDenied refuses plugins without a scope.
-	GlobalScopeDenied GlobalScopePolicy = "Denied"
-	// GlobalScopeAllowed allows plugins without a scope.
-	GlobalScopeAllowed GlobalScopePolicy = "Allowed"
+	// GlobalPluginsDenied refuses plugins without a scope.
+	GlobalPluginsDenied GlobalPluginsPolicy = "Denied"
+	// GlobalPluginsAllowed allows plugins without a scope.
+	GlobalPluginsAllowed GlobalPluginsPolicy = "Allowed"
 )
 
 // EntityPolicy says to which entities of Kong a plugin may apply.
