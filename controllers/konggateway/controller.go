@@ -83,6 +83,8 @@ type state struct {
 	key      types.NamespacedName
 	last     probeState // of the reconcile that probed the gateway last
 	bindings []v1alpha1.PluginBinding
+	// refused are the bindings that the gateway's spec refuses.
+	refused sets.Set[types.NamespacedName]
 
 	probe  probe  // by probeIfDue
 	resync resync // by resyncIfDue
@@ -178,7 +180,9 @@ func (r *Reconciler) listBindings(ctx context.Context, s *state) error {
 		return err
 	}
 	s.bindings = bindings.Items
-	return nil
+	var err error
+	s.refused, err = r.findRefused(ctx, s)
+	return err
 }
 
 // publish makes the connection available to the bindings.
