@@ -111,6 +111,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
 	defer r.releaseWorker(ctx, req.NamespacedName)
+	r.Metrics.AddGateway(req.NamespacedName)
 	s := &state{gateway: gateway.DeepCopy(), key: req.NamespacedName, last: r.probes.get(req.NamespacedName)}
 	for _, step := range []func(context.Context, *state) error{
 		r.ensureFinalizer,
@@ -194,7 +195,6 @@ func (r *Reconciler) publish(ctx context.Context, s *state) error {
 			snapshot = last.Snapshot
 		}
 	}
-	r.Metrics.AddGateway(s.key)
 	changed := r.Connections.Set(s.key, connection.Connection{
 		Client:         s.probe.client,
 		Info:           s.probe.result.info,

@@ -176,9 +176,9 @@ type probeState struct {
 	failedResyncs   int
 	lastResyncError string
 	// denied are the kinds of entities that the last resync was not allowed to read.
-	denied    []adminapi.EntityKind
-	nextProbe       time.Time
-	nextResync      time.Time
+	denied     []adminapi.EntityKind
+	nextProbe  time.Time
+	nextResync time.Time
 	// orphanFirstSeen is when each orphan was first seen, by plugin ID.
 	orphanFirstSeen map[string]time.Time
 }
