@@ -383,7 +383,8 @@ type KongGatewayStatus struct {
 	// +kubebuilder:validation:items:MaxLength=256
 	KongIDs []string `json:"kongIDs,omitempty"`
 
-	// bindings counts the PluginBindings that refer to this gateway.
+	// bindings counts the PluginBindings that refer to this gateway. A binding that
+	// spec.allowedBindings refuses does not count.
 	// +optional
 	Bindings *BindingCounts `json:"bindings,omitempty"`
 

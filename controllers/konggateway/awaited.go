@@ -60,7 +60,7 @@ func hasAwaitedChanged(snapshot, previous *connection.Snapshot, binding *v1alpha
 func (r *Reconciler) lookupAwaited(ctx context.Context, s *state, snapshot *connection.Snapshot) {
 	ids := sets.New[string]()
 	for i := range s.bindings {
-		if id := awaitedPlugin(&s.bindings[i]); id != "" {
+		if id := awaitedPlugin(&s.bindings[i]); id != "" && !s.isRefused(&s.bindings[i]) {
 			if _, known := snapshot.Awaited(id); !known {
 				ids.Insert(id)
 			}

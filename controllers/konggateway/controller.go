@@ -83,6 +83,8 @@ type state struct {
 	key      types.NamespacedName
 	last     probeState // of the reconcile that probed the gateway last
 	bindings []v1alpha1.PluginBinding
+	// refused are the bindings that the gateway's spec refuses.
+	refused sets.Set[types.NamespacedName]
 
 	probe  probe  // by probeIfDue
 	resync resync // by resyncIfDue
@@ -109,6 +111,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
 	defer r.releaseWorker(ctx, req.NamespacedName)
+	r.Metrics.AddGateway(req.NamespacedName)
 	s := &state{gateway: gateway.DeepCopy(), key: req.NamespacedName, last: r.probes.get(req.NamespacedName)}
 	for _, step := range []func(context.Context, *state) error{
 		r.ensureFinalizer,
@@ -178,7 +181,9 @@ func (r *Reconciler) listBindings(ctx context.Context, s *state) error {
 		return err
 	}
 	s.bindings = bindings.Items
-	return nil
+	var err error
+	s.refused, err = r.findRefused(ctx, s)
+	return err
 }
 
 // publish makes the connection available to the bindings.
@@ -190,7 +195,6 @@ func (r *Reconciler) publish(ctx context.Context, s *state) error {
 			snapshot = last.Snapshot
 		}
 	}
-	r.Metrics.AddGateway(s.key)
 	changed := r.Connections.Set(s.key, connection.Connection{
 		Client:         s.probe.client,
 		Info:           s.probe.result.info,

@@ -28,7 +28,7 @@ func (r *Reconciler) removeFinalizer(ctx context.Context, s *state) error {
 	if s.gateway.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(s.gateway, v1alpha1.GatewayFinalizer) {
 		return nil
 	}
-	if countHolders(s.bindings) > 0 && !s.isAbandoned(s.bindings) {
+	if s.countHolders(s.bindings) > 0 && !s.isAbandoned(s.bindings) {
 		r.openConnection(ctx, s.key)
 		return nil
 	}
@@ -41,7 +41,7 @@ func (r *Reconciler) removeFinalizer(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	needed := countHolders(bindings)
+	needed := s.countHolders(bindings)
 	if needed > 0 && !s.isAbandoned(bindings) {
 		r.openConnection(ctx, s.key)
 		return nil
@@ -110,9 +110,9 @@ func (r *Reconciler) reportAbandoned(ctx context.Context, s *state, needed int) 
 }
 
 // countHolders counts the bindings that may have a plugin in the gateway's Kong.
-func countHolders(bindings []v1alpha1.PluginBinding) (n int) {
+func (s *state) countHolders(bindings []v1alpha1.PluginBinding) (n int) {
 	for i := range bindings {
-		if mayHoldPlugin(&bindings[i]) {
+		if s.mayHoldPlugin(&bindings[i]) {
 			n++
 		}
 	}
@@ -121,8 +121,8 @@ func countHolders(bindings []v1alpha1.PluginBinding) (n int) {
 
 // mayHoldPlugin is true for a binding that has a plugin or may get one, and for one that has no
 // conditions yet. It is false for a binding without a plugin that the gateway refused.
-func mayHoldPlugin(binding *v1alpha1.PluginBinding) bool {
-	return hasTraces(binding) || len(binding.Status.Conditions) == 0
+func (s *state) mayHoldPlugin(binding *v1alpha1.PluginBinding) bool {
+	return hasTraces(binding) || len(binding.Status.Conditions) == 0 && !s.isRefused(binding)
 }
 
 // hasTraces reports whether a reconcile has gone so far that the binding may have a plugin.
@@ -138,7 +138,7 @@ const failuresToAbandon = 8
 // cannot be used. Waiting for it would block a namespace for ever.
 func (s *state) isAbandoned(bindings []v1alpha1.PluginBinding) bool {
 	for i := range bindings {
-		if bindings[i].DeletionTimestamp.IsZero() && mayHoldPlugin(&bindings[i]) {
+		if bindings[i].DeletionTimestamp.IsZero() && s.mayHoldPlugin(&bindings[i]) {
 			return false
 		}
 	}

@@ -175,8 +175,10 @@ type probeState struct {
 	// one did.
 	failedResyncs   int
 	lastResyncError string
-	nextProbe       time.Time
-	nextResync      time.Time
+	// denied are the kinds of entities that the last resync was not allowed to read.
+	denied     []adminapi.EntityKind
+	nextProbe  time.Time
+	nextResync time.Time
 	// orphanFirstSeen is when each orphan was first seen, by plugin ID.
 	orphanFirstSeen map[string]time.Time
 }
@@ -228,7 +230,7 @@ func (r *Reconciler) nextProbeState(s *state, now time.Time) probeState {
 	next := probeState{
 		client: s.probe.client, generation: s.gateway.Generation, result: s.probe.result,
 		deleting: !s.gateway.DeletionTimestamp.IsZero(), notConnectable: s.probe.notConnectable,
-		failedResyncs: s.last.failedResyncs, lastResyncError: s.last.lastResyncError,
+		failedResyncs: s.last.failedResyncs, lastResyncError: s.last.lastResyncError, denied: s.last.denied,
 		nextResync: s.last.nextResync, orphanFirstSeen: s.last.orphanFirstSeen,
 	}
 	if s.probe.client == nil && next.generation == s.last.generation {
@@ -244,7 +246,7 @@ func (r *Reconciler) nextProbeState(s *state, now time.Time) probeState {
 		next.nextProbe = now.Add(wait.Jitter(r.Backoff.When(s.key), jitter))
 	}
 	if s.resync.attempted {
-		next.failedResyncs, next.lastResyncError = s.resync.failures, s.resync.lastError
+		next.failedResyncs, next.lastResyncError, next.denied = s.resync.failures, s.resync.lastError, s.resync.denied
 		next.nextResync = now.Add(wait.Jitter(max(interval, resyncShare*s.resync.took), jitter))
 	}
 	if s.resync.status != nil {

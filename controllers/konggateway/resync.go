@@ -2,6 +2,9 @@ package konggateway
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +30,8 @@ type resync struct {
 	// failures counts the resyncs in a row that broke off; lastError is why the last one did.
 	failures  int
 	lastError string
+	// denied are the kinds of entities that the token may not read.
+	denied []adminapi.EntityKind
 
 	// The rest is set by a resync that was complete.
 	snapshot *connection.Snapshot
@@ -43,7 +48,7 @@ const resyncFailureThreshold = 2
 // resyncIfDue lists every plugin of this cluster, and looks up every entity that bindings name,
 // in as few requests as there are. A list that broke off is dropped completely.
 func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
-	s.resync = resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError}
+	s.resync = s.lastResync()
 	if !s.probe.attempted || !s.probe.resyncDue || s.probe.result.problem() != nil {
 		return nil
 	}
@@ -72,12 +77,30 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	return nil
 }
 
-// failureMessage says that the resyncs break off, empty if they do not.
-func (res *resync) failureMessage() string {
+// lastResync is what stays of the resync before.
+func (s *state) lastResync() resync {
+	return resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError, denied: s.last.denied}
+}
+
+// failureMessage says that the resyncs break off or are incomplete, empty if they are not.
+func (res resync) failureMessage() string {
 	if res.failures < resyncFailureThreshold {
-		return ""
+		return res.deniedMessage()
 	}
 	return "The operator cannot list all plugins, so it does not detect changes made directly in Kong: " + res.lastError
+}
+
+// deniedMessage says which entities the token may not read, empty if it may read all.
+func (res resync) deniedMessage() string {
+	if len(res.denied) == 0 {
+		return ""
+	}
+	kinds := make([]string, len(res.denied))
+	for i, kind := range res.denied {
+		kinds[i] = string(kind) + "s"
+	}
+	return "Kong does not let the operator read " + strings.Join(kinds, " and ") +
+		", so it does not detect that one of them is renamed or created. Give the token in spec.auth.tokenSecretRef the right to read them."
 }
 
 func count(n int) int32 {
@@ -113,6 +136,9 @@ func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*
 func (s *state) lookupEntities(ctx context.Context, snapshot *connection.Snapshot) error {
 	wanted := map[adminapi.EntityKind]sets.Set[adminapi.EntityRef]{}
 	for i := range s.bindings {
+		if s.isRefused(&s.bindings[i]) {
+			continue
+		}
 		for _, entity := range reference.ScopeEntities(s.bindings[i].Spec.Scope) {
 			if entity.Kind == adminapi.ConsumerGroup && !s.probe.result.info.Enterprise() {
 				continue
@@ -123,8 +149,14 @@ func (s *state) lookupEntities(ctx context.Context, snapshot *connection.Snapsho
 			wanted[entity.Kind].Insert(entity.Ref)
 		}
 	}
-	for kind, refs := range wanted {
-		entities, err := s.probe.client.Entities(ctx, kind, refs.UnsortedList())
+	s.resync.denied = nil
+	for _, kind := range slices.Sorted(maps.Keys(wanted)) {
+		entities, err := s.probe.client.Entities(ctx, kind, wanted[kind].UnsortedList())
+		if adminapi.ReasonForError(err) == adminapi.Denied {
+			// The operator's own plugins are in another list. It goes on without these entities.
+			s.resync.denied = append(s.resync.denied, kind)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -164,7 +196,7 @@ func (r *Reconciler) changedBindings(s *state) []types.NamespacedName {
 	var keys []types.NamespacedName
 	for i := range s.bindings {
 		binding := &s.bindings[i]
-		if r.hasChanged(s.resync.snapshot, previous, binding) {
+		if !s.isRefused(binding) && r.hasChanged(s.resync.snapshot, previous, binding) {
 			keys = append(keys, client.ObjectKeyFromObject(binding))
 		}
 	}

@@ -42,7 +42,7 @@ func (r *Reconciler) emitEvents(s *state, base *v1alpha1.KongGateway) {
 		}
 		eventf(kind, is.Reason, "Probe", is.Message)
 	}
-	if failure := s.resync.failureMessage(); failure != "" && s.last.failedResyncs < resyncFailureThreshold {
+	if failure := s.resync.failureMessage(); failure != "" && s.lastResync().failureMessage() == "" {
 		eventf(corev1.EventTypeWarning, "SweepFailed", "Resync", failure)
 	}
 	if last, now := base.Status.LastResync, s.resync.status; now != nil && now.Orphaned > 0 && (last == nil || last.Orphaned != now.Orphaned) {
@@ -67,7 +67,7 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 		}
 	}
 	next.KongIDs = kongIDs(s.gateway, info)
-	next.Bindings = countBindings(s.bindings)
+	next.Bindings = s.countBindings()
 	if s.resync.status != nil && !hasSameResult(next.LastResync, s.resync.status) {
 		next.LastResync = s.resync.status
 	}
@@ -133,7 +133,7 @@ func comesBefore(condition, other string) bool {
 
 // readyCondition is the summary of the other conditions.
 func (s *state) readyCondition() metav1.Condition {
-	p, needed := s.probe.result, countHolders(s.bindings)
+	p, needed := s.probe.result, s.countHolders(s.bindings)
 	switch {
 	case !s.gateway.DeletionTimestamp.IsZero() && needed > 0:
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse,
@@ -148,10 +148,15 @@ func (s *state) readyCondition() metav1.Condition {
 	return newCondition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, text)
 }
 
-func countBindings(bindings []v1alpha1.PluginBinding) *v1alpha1.BindingCounts {
-	counts := &v1alpha1.BindingCounts{Total: count(len(bindings))}
-	for i := range bindings {
-		if meta.IsStatusConditionTrue(bindings[i].Status.Conditions, v1alpha1.ConditionReady) {
+// countBindings counts the bindings that the gateway does not refuse.
+func (s *state) countBindings() *v1alpha1.BindingCounts {
+	counts := &v1alpha1.BindingCounts{}
+	for i := range s.bindings {
+		if s.isRefused(&s.bindings[i]) {
+			continue
+		}
+		counts.Total++
+		if meta.IsStatusConditionTrue(s.bindings[i].Status.Conditions, v1alpha1.ConditionReady) {
 			counts.Ready++
 		}
 	}
