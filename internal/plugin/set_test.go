@@ -113,7 +113,7 @@ func TestDifferencesInSets(t *testing.T) {
 
 // answer is what Kong makes of an element that is a record.
 func answer(f *field, value any) any {
-	m, ok := value.(map[string]any)
+	m, ok := asMap(value)
 	if !ok || f == nil || f.record == nil {
 		return value
 	}
@@ -241,6 +241,26 @@ func TestCompareHasABudgetForTheSchema(t *testing.T) {
 	}
 }
 
+// acceptable returns a copy of a value without the fields that Kong refuses, and without the
+// deprecated ones that have no canonical form (see TestCompareHasABudget).
+func acceptable(f *field, value any) any {
+	m, ok := value.(map[string]any)
+	if !ok {
+		return value
+	}
+	m = maps.Clone(m)
+	for name, inner := range m {
+		switch {
+		case f == nil || f.record == nil:
+		case f.record.fields[name] == nil:
+			delete(m, name)
+		default:
+			m[name] = acceptable(f.record.fields[name], inner)
+		}
+	}
+	return m
+}
+
 // Whatever a config holds: twice as much of it takes about twice the steps.
 func TestCompareStepsOfAnyConfig(t *testing.T) {
 	s := parsed(t, []byte(elements))
@@ -251,13 +271,9 @@ func TestCompareStepsOfAnyConfig(t *testing.T) {
 		steps := func(n int) int {
 			var desired, live []any
 			for i := range n {
-				// distinct, unless it is no object
-				e := kinds[i%len(kinds)]
+				e := acceptable(s.config.fields["records"].elements, kinds[i%len(kinds)])
 				if m, ok := e.(map[string]any); ok {
-					e = maps.Clone(m)
-					e.(map[string]any)["a"] = fmt.Sprint(i)
-					delete(e.(map[string]any), "lost") // TestCompareHasABudget
-					delete(e.(map[string]any), "unknown")
+					m["a"] = fmt.Sprint(i) // distinct
 				}
 				desired = append(desired, e)
 				live = append(live, answer(s.config.fields["records"].elements, e))
