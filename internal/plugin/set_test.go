@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -199,6 +200,22 @@ func TestCompareWithoutBudget(t *testing.T) {
 func TestSameSetOfOtherTypes(t *testing.T) {
 	if c := (&comparer{}); c.sameSet(nil, []any{[]string{"x"}}, []any{[]string{"x"}}) || c.sameValue([]string{"x"}, []string{"x"}) {
 		t.Error("the same")
+	}
+	for _, tt := range []struct {
+		desired, live any
+		same          bool
+	}{
+		{json.Number("x"), json.Number("x"), true},
+		{json.Number("x"), "x", false},
+		{json.Number("0.30000000000000004"), 0.3, true},
+		{math.Copysign(0, -1), 0.0, true},
+		{int64(5), 5.0, true},
+		{true, "true", false},
+		{nil, "null", false},
+	} {
+		if got := (&comparer{}).sameSet(nil, []any{tt.desired}, []any{tt.live}); got != tt.same {
+			t.Errorf("%#v and %#v: %v", tt.desired, tt.live, got)
+		}
 	}
 }
 
