@@ -32,6 +32,7 @@ func addBindingController(mgr ctrl.Manager, r *Reconcilers, workers int) error {
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(find.ofNamespace), builder.WithPredicates(labelsChanged())).
 		WatchesRawSource(keysFrom(r.Connections.ChangedGateways(), find.enqueueOfGateway)).
 		WatchesRawSource(keysFrom(r.Connections.Bindings(), enqueueBindingBehind)).
+		WatchesRawSource(keysFrom(r.Connections.Waiting(), enqueue)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](bindingBaseDelay, bindingMaxDelay),

@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
@@ -55,7 +54,24 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 	case identity.Replace:
 		return r.replace(ctx, s)
 	case identity.Delete:
-		return r.deleteDuplicate(ctx, s)
+		return r.deleteOwned(ctx, s)
+	case identity.MoveAside:
+		return r.moveAside(ctx, s)
+	case identity.MoveBack:
+		return r.moveBack(ctx, s)
+	default:
+		return r.wait(ctx, s)
+	}
+}
+
+// wait waits for what was decided: another plugin that is going to move, the plugin to import, or
+// lookups that agree with each other.
+func (r *Reconciler) wait(ctx context.Context, s *state) (applied, *stepResult) {
+	switch {
+	case s.action.ID == "":
+		return applied{}, requeue()
+	case s.observed.facts.Recorded != "":
+		return r.waitForTurn(ctx, s)
 	default:
 		return applied{}, s.waitForImport()
 	}
@@ -99,6 +115,9 @@ func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 	}
 	a := s.written(stored)
 	r.reportPut(ctx, s, live, exists, &a)
+	if exists && (live.Scope != stored.Scope || live.InstanceName != stored.InstanceName) {
+		r.wakeWaiting(ctx, s, stored.ID)
+	}
 	return a, nil
 }
 
@@ -191,23 +210,10 @@ func (r *Reconciler) replace(ctx context.Context, s *state) (applied, *stepResul
 		return a, result
 	}
 	a := s.written(stored)
+	r.wakeWaiting(ctx, s, s.action.DeleteID)
 	s.eventf(ctx, "Restored", "plugin %s carried this binding's ownership tags under another ID; the operator replaced it with plugin %s, the recorded ID",
 		s.action.DeleteID, s.action.ID)
 	return a, nil
-}
-
-// deleteDuplicate deletes a plugin of this binding that is not the recorded one, so that the
-// recorded ID can come back.
-func (r *Reconciler) deleteDuplicate(ctx context.Context, s *state) (applied, *stepResult) {
-	if result := r.recheckLive(ctx, s); result != nil {
-		return applied{}, result
-	}
-	if a, result := r.handleWriteResult(ctx, s, "delete", s.client().Delete(ctx, s.action.ID)); result != nil {
-		return a, result
-	}
-	log.FromContext(ctx).Info("deleted a plugin of this binding whose ID is not the recorded one",
-		"plugin", s.action.ID, "recorded", s.observed.facts.Recorded)
-	return applied{wrote: true}, requeue()
 }
 
 // recheckLive reads the binding from the API server right before something is created for it. A
@@ -251,6 +257,9 @@ func (r *Reconciler) handleWriteResult(ctx context.Context, s *state, action str
 	recorded := s.observed.facts.Recorded
 	if _, active := s.observed.plugins[recorded]; active && (result.reason == v1alpha1.ReasonRejected || result.reason == v1alpha1.ReasonDenied) {
 		result.message += "; the last accepted version of plugin " + recorded + " remains active in Kong"
+		if s.observed.facts.ByID.Aside {
+			result.message += ", and applies to " + describeScope(s.observed.plugins[recorded].Scope)
+		}
 	}
 	return applied{}, result
 }
@@ -308,8 +317,9 @@ func (s *state) reportObserved() (applied, *stepResult) {
 		identity.Adopt:    "adopt plugin %s",
 		identity.TakeOver: "take plugin %s over from its owner",
 		identity.Replace:  "write plugin %s in place of one with this binding's ownership tags and another ID",
-		identity.Delete:   "delete plugin %s, which carries this binding's ownership tags under another ID than the recorded one",
-		identity.Wait:     "wait for plugin %s to exist",
+		identity.Delete:   "delete plugin %s, because another plugin of this binding has its place",
+		identity.MoveBack: "move plugin %s back to the scope that it had before",
+		identity.Wait:     "wait for plugin %s",
 	}
 	text := "managementPolicy is Observe; with Manage the operator would " + fmt.Sprintf(would[s.action.Operation], s.action.ID)
 	if live, ok := s.observed.plugins[s.action.ID]; ok {

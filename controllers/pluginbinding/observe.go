@@ -33,13 +33,24 @@ func (r *Reconciler) observe(ctx context.Context, s *state) *stepResult {
 	if result := r.gatherFacts(ctx, s); result != nil {
 		return result
 	}
-	if !s.desired.trust.Scope || s.confirmed() {
-		return nil
+	if s.desired.trust.Scope && !s.confirmed() {
+		if result := r.confirmScope(ctx, s); result != nil {
+			return result
+		}
 	}
-	// The snapshot only proposes. Ask Kong what the scope means now.
+	return r.observeExchange(ctx, s)
+}
+
+// confirmScope asks Kong what the scope means now: the snapshot only proposes. The facts about a
+// plugin that exists come from Kong already. They hold if the scope means the same.
+func (r *Reconciler) confirmScope(ctx context.Context, s *state) *stepResult {
+	proposed := s.desired.plugin.Scope
 	s.desired.trust.Presence, s.desired.trust.Absence, s.desired.trust.Scope = false, false, false
 	if result := r.resolveScope(ctx, s, &s.desired); result != nil {
 		return result
+	}
+	if s.desired.plugin.Scope == proposed && s.observed.facts.Recorded != "" && s.observed.facts.ByID.Ownership.Found() {
+		return nil
 	}
 	return r.gatherFacts(ctx, s)
 }

@@ -72,6 +72,10 @@ type observed struct {
 	// confirmOwnerIn is when the API server has to be asked again whether the owner of a plugin is
 	// gone; zero if it need not.
 	confirmOwnerIn time.Duration
+	// members are the bindings that have to move before this one can, which is the first of them;
+	// asideScope is where its plugin moves aside to.
+	members    []member
+	asideScope plugin.Scope
 }
 
 // applied is what apply did.
@@ -111,17 +115,22 @@ func newState(binding *v1alpha1.PluginBinding, clusterID string) *state {
 	}
 }
 
-// isUrgent reports whether somebody changed the binding and waits for the result.
+// isUrgent reports whether somebody changed the binding and waits for the result, or another plugin
+// may have left the place that this one waits for.
 func (s *state) isUrgent() bool {
-	return s.binding.Generation != s.binding.Status.ObservedGeneration
+	return s.binding.Generation != s.binding.Status.ObservedGeneration || waitsForMove(s.binding)
 }
 
 // instanceName of the plugin in Kong.
 func (s *state) instanceName() string {
-	if name := s.binding.Spec.InstanceName; name != "" {
+	return instanceNameOf(s.binding, s.identity)
+}
+
+func instanceNameOf(binding *v1alpha1.PluginBinding, self identity.Binding) string {
+	if name := binding.Spec.InstanceName; name != "" {
 		return string(name)
 	}
-	return s.identity.InstanceName()
+	return self.InstanceName()
 }
 
 // client of the gateway's Kong.

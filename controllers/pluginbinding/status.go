@@ -83,6 +83,7 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 		s.events = emitted
 		return kubernetesError(err)
 	}
+	r.wakeMembers(ctx, s, base)
 	return nil
 }
 

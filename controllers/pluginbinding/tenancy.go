@@ -82,7 +82,7 @@ func checkAction(s *state, action identity.Action) *stepResult {
 		s.access.request.PluginID = action.ID
 	case action.Operation == identity.Create, action.Operation == identity.Replace:
 		operation = tenancy.Create
-	case action.Operation == identity.MoveAside:
+	case action.Operation == identity.MoveAside, action.Operation == identity.Wait && s.observed.facts.Turn != identity.NoTurn:
 		operation = tenancy.Move
 	case action.Operation == identity.MoveBack:
 		operation = tenancy.Update

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,8 @@ type list struct {
 	op     string
 	path   string
 	filter url.Values
+	// pageSize is the number of rows on a page; 0 for the most that Kong allows.
+	pageSize int
 	// maxRows bounds the number of rows on all pages.
 	maxRows int
 	// visit gets every row, until it returns false.
@@ -82,7 +85,7 @@ func (c *Client) readPages(ctx context.Context, l list) *Error {
 		query[key] = values
 	}
 	r := request{op: l.op, method: http.MethodGet, path: l.path, query: query, page: true}
-	size := pageSize
+	size := cmp.Or(l.pageSize, pageSize)
 	bounds := listBounds{maxRows: l.maxRows, seen: map[string]bool{}}
 	for {
 		resp, p, failed := c.readPage(ctx, r, &size)

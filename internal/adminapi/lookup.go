@@ -60,6 +60,43 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind, wanted []EntityR
 	return entities, nil
 }
 
+// FirstEntities returns the first entities of a kind, in Kong's order, at most limit (1 to 1000). It
+// takes one request. With a serviceID the kind must be Route, and only routes of that service count;
+// ReferenceMissing means that the service does not exist.
+func (c *Client) FirstEntities(ctx context.Context, kind EntityKind, serviceID string, limit int) ([]Entity, error) {
+	op, path := "list "+string(kind)+"s", collections[kind]
+	if path == "" || limit < 1 || limit > pageSize || serviceID != "" && kind != Route {
+		return nil, invalid(op, "the list needs a known kind and a limit from 1 to %d; only routes can be those of a service", pageSize)
+	}
+	if serviceID != "" {
+		segment, failed := idSegment(op, serviceID)
+		if failed != nil {
+			return nil, failed
+		}
+		path = collections[Service] + "/" + segment + path
+	}
+	var first []Entity
+	failed := c.readList(ctx, list{
+		op: op, path: path, pageSize: limit, maxRows: limit,
+		visit: func(r request, resp response, row json.RawMessage) (bool, *Error) {
+			e, failed := decodeEntity(r, resp, row)
+			if failed == nil {
+				first = append(first, e.entity(kind))
+			}
+			return len(first) < limit, failed
+		},
+		afterPage: func(int) bool { return false },
+	})
+	switch {
+	case failed != nil && failed.Reason == NotFound && serviceID != "":
+		failed.Reason, failed.Message = ReferenceMissing, "the service does not exist"
+		return nil, failed
+	case failed != nil:
+		return nil, failed
+	}
+	return first, nil
+}
+
 // canonical returns the reference with its ID as Kong stores it.
 func (ref EntityRef) canonical() EntityRef {
 	ref.ID, _ = uuid(ref.ID)

@@ -46,6 +46,9 @@ type AdminClient interface {
 	// for.
 	Entities(ctx context.Context, kind adminapi.EntityKind, wanted []adminapi.EntityRef) (map[adminapi.EntityRef]adminapi.Entity, error)
 
+	// FirstEntities returns the first entities of a kind, or the first routes of a service.
+	FirstEntities(ctx context.Context, kind adminapi.EntityKind, serviceID string, limit int) ([]adminapi.Entity, error)
+
 	// Schema returns the schema of a plugin, which a comparison needs: NotFound when the
 	// plugin is not installed.
 	Schema(ctx context.Context, pluginName string) (*plugin.Schema, error)

@@ -56,9 +56,11 @@ type Registry struct {
 	closed map[types.NamespacedName]bool
 
 	// changedGateways carries gateways whose bindings have to be reconciled, bindings single
-	// bindings, and probes gateways that have to be probed now.
+	// bindings, waiting single bindings that others wait for to act, and probes gateways that have
+	// to be probed now.
 	changedGateways chan types.NamespacedName
 	bindings        chan types.NamespacedName
+	waiting         chan types.NamespacedName
 	probes          chan types.NamespacedName
 	// probeRequested are the gateways of probes that have not been probed since.
 	probeRequested map[types.NamespacedName]bool
@@ -74,6 +76,7 @@ func NewRegistry() *Registry {
 		closed:          map[types.NamespacedName]bool{},
 		changedGateways: make(chan types.NamespacedName, buffer),
 		bindings:        make(chan types.NamespacedName, buffer),
+		waiting:         make(chan types.NamespacedName, buffer),
 		probes:          make(chan types.NamespacedName, buffer),
 		probeRequested:  map[types.NamespacedName]bool{},
 	}
@@ -86,6 +89,11 @@ func (r *Registry) ChangedGateways() <-chan types.NamespacedName { return r.chan
 // Bindings carries the bindings that have to be reconciled. Only the binding controller reads
 // it.
 func (r *Registry) Bindings() <-chan types.NamespacedName { return r.bindings }
+
+// Waiting carries the bindings that waited for a place in Kong which another plugin has left. While
+// nobody takes it, no plugin protects it. So they come before those of Bindings. Only the binding
+// controller reads it.
+func (r *Registry) Waiting() <-chan types.NamespacedName { return r.waiting }
 
 // Probes carries the gateways that have to be reconciled, mostly to be probed. Only the gateway controller reads
 // it.
@@ -158,6 +166,12 @@ func (r *Registry) EnqueueBindings(ctx context.Context, gateway types.Namespaced
 // ctx ends.
 func (r *Registry) EnqueueBinding(ctx context.Context, binding types.NamespacedName) {
 	send(ctx, r.bindings, binding)
+}
+
+// EnqueueWaiting requests a reconcile of one binding that waited for a place in Kong. It waits until
+// the request is taken or ctx ends.
+func (r *Registry) EnqueueWaiting(ctx context.Context, binding types.NamespacedName) {
+	send(ctx, r.waiting, binding)
 }
 
 // EnqueueGateway requests a reconcile of a gateway. It waits until the request is taken or ctx ends.

@@ -224,6 +224,8 @@ func (sim *simulation) deliverChannelEvents() {
 			sim.enqueueWhere(kindBinding, client.MatchingFields{"spec.gatewayRef": key.String()})
 		case key := <-c.Bindings():
 			sim.enqueue(objectID{kindBinding, key})
+		case key := <-c.Waiting():
+			sim.enqueue(objectID{kindBinding, key})
 		case key := <-c.Probes():
 			sim.enqueue(objectID{kindGateway, key})
 		default:
