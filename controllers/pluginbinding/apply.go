@@ -107,7 +107,7 @@ func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 	target := s.desired.plugin
 	target.ID = s.action.ID
 	if exists {
-		target = plugin.PreserveServerFields(target, live, s.desired.schema)
+		target = plugin.PreserveServerFields(s.withoutForeignFields(target, live), live, s.desired.schema)
 	}
 	stored, err := s.client().Put(ctx, target)
 	if a, result := r.handleWriteResult(ctx, s, "put", err); result != nil {
@@ -119,6 +119,19 @@ func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 		r.wakeWaiting(ctx, s, stored.ID)
 	}
 	return a, nil
+}
+
+// withoutForeignFields unsets the fields that somebody added to an owned plugin and that the operator
+// does not know, such as a condition. It keeps those that the plugin had when it was adopted.
+func (s *state) withoutForeignFields(target, live plugin.Plugin) plugin.Plugin {
+	if s.observed.facts.ByID.Ownership != identity.Owned {
+		return target
+	}
+	var keep []string
+	if accepted := s.binding.Status.AcceptedDifferences; accepted != nil {
+		keep = accepted.Fields
+	}
+	return target.WithoutUnknown(live, keep)
 }
 
 // reportPut says why a plugin was written.

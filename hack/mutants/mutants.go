@@ -117,7 +117,7 @@ var mutants = []mutant{
 	{
 		rule: "ownership", first: stories("Names that mean another"), name: "the snapshot's answer for a name is not read again from Kong",
 		file: "controllers/pluginbinding/observe.go",
-		from: "!s.desired.trust.Scope || s.confirmed()", to: "true",
+		from: "s.desired.trust.Scope && !s.confirmed()", to: "false",
 	},
 	{
 		rule: "unknown is not absent", first: plans("TestFaults/^create$"), name: "a failed lookup counts as absence",
@@ -258,5 +258,50 @@ var mutants = []mutant{
 		rule: "deletion ends", first: stories("A namespace that is deleted"), name: "a Secret that is deleted before its gateway ends the connection",
 		file: "controllers/konggateway/probe.go",
 		from: "next.client = s.last.client", to: "",
+	},
+	{
+		rule: "bounds", name: "the values of a config are not counted",
+		file: "internal/plugin/decode.go",
+		from: "		m.total.nodes += s.nodes\n", to: "",
+	},
+	{
+		rule: "bounds", name: "a second YAML document is dropped",
+		file: "internal/plugin/decode.go",
+		from: "		case !isEmptyYAML(document.Content[0]):", to: "		case false:",
+	},
+	{
+		rule: "bounds", name: "of a key that is given twice the last one counts",
+		file: "internal/plugin/decode.go",
+		from: "		if _, twice := object[key]; twice {", to: "		if false {",
+	},
+	{
+		rule: "secrets", name: "what Kong says about a value from a Secret is shown",
+		file: "internal/plugin/field_error.go",
+		from: "	case r.sources.include(path, r.schema):", to: "	case false:",
+	},
+	{
+		rule: "bounds", name: "redaction has no budget",
+		file: "internal/plugin/patterns.go",
+		from: "		if *steps > maxRedactSteps {", to: "		if false {",
+	},
+	{
+		rule: "secrets", name: "sensitive differences are shown to tenants",
+		file: "internal/plugin/sensitive.go",
+		from: "slices.DeleteFunc(Differences(desired, live, s), s.Sensitive)", to: "Differences(desired, live, s)",
+	},
+	{
+		rule: "ownership", name: "unknown fields of a plugin are no difference",
+		file: "internal/plugin/compare.go",
+		from: "	d.checkUnknown(desired.Unknown, live.Unknown, s)\n", to: "",
+	},
+	{
+		rule: "ownership", name: "unknown fields of an adopted plugin are dropped",
+		file: "internal/plugin/preserve.go",
+		from: "	out.Unknown = preserveUnknown(desired.Unknown, live.Unknown)\n", to: "",
+	},
+	{
+		rule: "tenancy", name: "code is known by the schema alone",
+		file: "internal/plugin/code.go",
+		from: "(codeName.MatchString(name) || f.code())", to: "f.code()",
 	},
 }
