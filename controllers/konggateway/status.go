@@ -91,8 +91,8 @@ func hasSameResult(a, b *v1alpha1.ResyncStatus) bool {
 
 // progress is the order in which a gateway's conditions become True.
 var progress = []struct{ condition, reason, message string }{
-	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret exists"},
-	{v1alpha1.ConditionReachable, v1alpha1.ReasonReachable, "the Admin API responds"},
+	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret was found"},
+	{v1alpha1.ConditionReachable, v1alpha1.ReasonReachable, "the Admin API answers"},
 	{v1alpha1.ConditionDatabaseReachable, v1alpha1.ReasonReachable, "Kong reaches its database"},
 	{v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "this Kong can hold the plugins of bindings"},
 }
@@ -141,7 +141,7 @@ func (s *state) readyCondition() metav1.Condition {
 	case p.condition != "":
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, p.reason, p.message)
 	}
-	text := "the operator can program bindings on Kong " + p.info.Version
+	text := "bindings can be programmed on Kong " + p.info.Version
 	if failure := s.resync.failureMessage(); failure != "" {
 		text += ". " + failure
 	}

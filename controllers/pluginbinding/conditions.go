@@ -14,7 +14,7 @@ import (
 // progress is the order in which the conditions become True.
 var progress = []struct{ condition, reason, message string }{
 	{v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the gateway allows this binding"},
-	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret and every entity of the scope exists"},
+	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret and every part of the scope was found"},
 	{v1alpha1.ConditionProgrammed, v1alpha1.ReasonProgrammed, ""},
 }
 

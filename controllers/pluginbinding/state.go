@@ -57,7 +57,7 @@ type desired struct {
 	warnings []string
 	// trust is what the gateway's snapshot proves about this binding.
 	trust connection.Trust
-	// refsResolved: every Secret and every entity of the scope exists.
+	// refsResolved: every Secret and every part of the scope was found.
 	refsResolved bool
 }
 
