@@ -55,6 +55,9 @@ type Options struct {
 	// Workers is how many bindings of one gateway are reconciled concurrently. Without it, nothing is
 	// limited.
 	Workers int
+	// AllowedHosts restricts the hosts to which the adminURL of a KongGateway may lead, see
+	// adminapi.Settings. Empty allows all.
+	AllowedHosts []string
 	// Registry takes the metrics.
 	Registry prometheus.Registerer
 	// Clock tells the time.
@@ -116,6 +119,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Selector:         o.Selector,
 			RemoveOrphans:    o.RemoveOrphans,
 			ClusterCreatedAt: o.ClusterCreatedAt,
+			AllowedHosts:     o.AllowedHosts,
 			Connections:      connections,
 			InFlight:         writes,
 			Programmed:       memory,

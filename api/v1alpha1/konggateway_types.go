@@ -394,6 +394,11 @@ type KongGatewayStatus struct {
 	// +optional
 	LastResync *ResyncStatus `json:"lastResync,omitempty"`
 
+	// resyncInterval is the time between two resyncs at present. It is spec.resyncInterval,
+	// or up to five times as long while resyncs take long.
+	// +optional
+	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"`
+
 	// observedGeneration is the generation of the spec that this status describes.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`

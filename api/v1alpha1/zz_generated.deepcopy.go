@@ -514,6 +514,11 @@ func (in *KongGatewayStatus) DeepCopyInto(out *KongGatewayStatus) {
 		*out = new(ResyncStatus)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.ResyncInterval != nil {
+		in, out := &in.ResyncInterval, &out.ResyncInterval
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

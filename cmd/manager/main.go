@@ -101,6 +101,7 @@ func run(ctx context.Context, o *options) error {
 		ClusterCreatedAt: since,
 		IsLeader:         leads,
 		Workers:          o.workers,
+		AllowedHosts:     o.allowedAdminHosts,
 		Registry:         metrics.Registry,
 		Clock:            clock.RealClock{},
 	}); err != nil {

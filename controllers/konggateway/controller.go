@@ -58,12 +58,15 @@ type Reconciler struct {
 	RemoveOrphans bool
 	// ClusterCreatedAt is when this cluster was created. Older plugins are not removed as orphans.
 	ClusterCreatedAt time.Time
-	Connections      *connection.Registry
-	InFlight         *inflight.Tracker
-	Programmed       *programmed.Memory
-	Metrics          *metrics.Metrics
-	Clients          connection.ClientRegistry
-	Clock            clock.PassiveClock
+	// AllowedHosts restricts the hosts to which adminURL may lead, see adminapi.Settings. Empty allows
+	// all.
+	AllowedHosts []string
+	Connections  *connection.Registry
+	InFlight     *inflight.Tracker
+	Programmed   *programmed.Memory
+	Metrics      *metrics.Metrics
+	Clients      connection.ClientRegistry
+	Clock        clock.PassiveClock
 	// Backoff is the delay between probes of a gateway that cannot be used.
 	Backoff workqueue.TypedRateLimiter[types.NamespacedName]
 

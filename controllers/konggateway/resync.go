@@ -27,6 +27,8 @@ type resync struct {
 	// attempted: a resync was tried, and took that long.
 	attempted bool
 	took      time.Duration
+	// average is the moving average of what the resyncs took.
+	average time.Duration
 	// failures counts the resyncs in a row that broke off; lastError is why the last one did.
 	failures  int
 	lastError string
@@ -56,6 +58,7 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	snapshot, owned, err := r.list(ctx, s, began)
 	res := &s.resync
 	res.attempted, res.took = true, r.Clock.Since(began.At)
+	res.average = averageResync(s.last.resyncAverage, res.took)
 	if err != nil {
 		log.FromContext(ctx).Info("the resync broke off; the operator concludes nothing from it", "error", err.Error())
 		res.failures, res.lastError = res.failures+1, err.Error()
@@ -79,7 +82,7 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 
 // lastResync is what stays of the resync before.
 func (s *state) lastResync() resync {
-	return resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError, denied: s.last.denied}
+	return resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError, denied: s.last.denied, average: s.last.resyncAverage}
 }
 
 // failureMessage says that the resyncs break off or are incomplete, empty if they are not.

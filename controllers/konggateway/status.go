@@ -12,6 +12,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 // patchStatus is the only writer of a gateway's status.
@@ -71,6 +72,7 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 	if s.resync.status != nil && !hasSameResult(next.LastResync, s.resync.status) {
 		next.LastResync = s.resync.status
 	}
+	next.ResyncInterval = &metav1.Duration{Duration: resyncIntervalFor(reference.ResyncInterval(s.gateway), s.resync.average)}
 	conditions := []metav1.Condition{}
 	for _, row := range progress {
 		conditions = append(conditions, s.conditionOf(row.condition, row.reason, row.message))
