@@ -30,6 +30,9 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 	if s.action.Operation == identity.Conflict {
 		return r.conflict(s, s.action.ID, s.action.Owner)
 	}
+	if result := r.recheckOwner(ctx, s); result != nil {
+		return applied{}, result
+	}
 	if reference.IsObserved(s.binding) {
 		return s.reportObserved()
 	}
@@ -109,6 +112,9 @@ func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 	if exists {
 		target = plugin.PreserveServerFields(s.withoutForeignFields(target, live), live, s.desired.schema)
 	}
+	if result := r.refusedBefore(ctx, s, target); result != nil {
+		return applied{}, result
+	}
 	stored, err := s.client().Put(ctx, target)
 	if a, result := r.handleWriteResult(ctx, s, "put", err); result != nil {
 		return a, result
@@ -171,6 +177,9 @@ func (r *Reconciler) create(ctx context.Context, s *state) (applied, *stepResult
 	if result := r.recheckLive(ctx, s); result != nil {
 		return applied{}, result
 	}
+	if result := r.refusedBefore(ctx, s, s.desired.plugin); result != nil {
+		return applied{}, result
+	}
 	stored, err := s.client().Create(ctx, s.desired.plugin)
 	if a, result := r.handleWriteResult(ctx, s, "create", err); result != nil {
 		return a, result
@@ -187,9 +196,11 @@ func (r *Reconciler) takeOver(ctx context.Context, s *state) (applied, *stepResu
 	if result := r.recheckLive(ctx, s); result != nil {
 		return applied{}, result
 	}
-	target := s.desired.plugin
-	target.ID = s.action.ID
-	stored, err := s.client().Put(ctx, plugin.PreserveServerFields(target, s.observed.plugins[s.action.ID], s.desired.schema))
+	target := plugin.PreserveServerFields(s.desired.plugin, s.observed.plugins[s.action.ID], s.desired.schema)
+	if result := r.refusedBefore(ctx, s, target); result != nil {
+		return applied{}, result
+	}
+	stored, err := s.client().Put(ctx, target)
 	if a, result := r.handleWriteResult(ctx, s, "takeover", err); result != nil {
 		return a, result
 	}
@@ -209,8 +220,8 @@ func (r *Reconciler) replace(ctx context.Context, s *state) (applied, *stepResul
 	}
 	target := plugin.PreserveServerFields(s.desired.plugin, s.observed.plugins[s.action.DeleteID], s.desired.schema)
 	target.ID = s.action.ID
-	if err := s.client().ValidateConfig(ctx, target); err != nil {
-		return applied{}, r.handleKongError(s, &s.desired, err)
+	if result := r.validate(ctx, s, target); result != nil {
+		return applied{}, result
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*s.access.connection.RequestTimeout)
 	defer cancel()
@@ -227,6 +238,20 @@ func (r *Reconciler) replace(ctx context.Context, s *state) (applied, *stepResul
 	s.eventf(ctx, "Restored", "plugin %s carried this binding's ownership tags under another ID; the operator replaced it with plugin %s, the recorded ID",
 		s.action.DeleteID, s.action.ID)
 	return a, nil
+}
+
+// validate asks Kong whether it would accept the plugin.
+func (r *Reconciler) validate(ctx context.Context, s *state, target plugin.Plugin) *stepResult {
+	if result := r.refusedBefore(ctx, s, target); result != nil {
+		return result
+	}
+	err := s.client().ValidateConfig(ctx, target)
+	if err == nil {
+		return nil
+	}
+	result := r.handleKongError(s, &s.desired, err)
+	r.noteRefusal(ctx, s, err, result)
+	return result
 }
 
 // recheckLive reads the binding from the API server right before something is created for it. A
@@ -256,8 +281,10 @@ func (r *Reconciler) handleWriteResult(ctx context.Context, s *state, action str
 	r.InFlight.MarkWritten(s.binding)
 	if err == nil {
 		r.Metrics.CountWrite(s.gatewayKey, action)
+		r.refusals.forget(client.ObjectKeyFromObject(s.binding))
 		return applied{}, nil
 	}
+	s.writeFailed = true
 	switch adminapi.ReasonForError(err) {
 	case adminapi.UnknownOutcome:
 		r.InFlight.MarkInFlight(s.binding, r.Clock.Now().Add(s.access.connection.LongestWrite()))
@@ -274,6 +301,7 @@ func (r *Reconciler) handleWriteResult(ctx context.Context, s *state, action str
 			result.message += ", and applies to " + describeScope(s.observed.plugins[recorded].Scope)
 		}
 	}
+	r.noteRefusal(ctx, s, err, result)
 	return applied{}, result
 }
 

@@ -222,8 +222,8 @@ func (r *Reconciler) deleteOwned(ctx context.Context, s *state) (applied, *stepR
 // Kong whether it would accept this binding's plugin: others rely on that when they leave a place.
 func (r *Reconciler) waitForTurn(ctx context.Context, s *state) (applied, *stepResult) {
 	if !waitsForMove(s.binding) {
-		if err := s.client().ValidateConfig(ctx, s.desired.plugin); err != nil {
-			return applied{}, r.handleKongError(s, &s.desired, err)
+		if result := r.validate(ctx, s, s.desired.plugin); result != nil {
+			return applied{}, result
 		}
 	}
 	blocker, _ := blockerOf(s.observed.facts)

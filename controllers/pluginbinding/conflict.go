@@ -55,7 +55,10 @@ func (s *state) untilFirstResync() time.Duration {
 // conflictRemediation says what to do about a conflict.
 func (r *Reconciler) conflictRemediation(s *state, id string, owner identity.Owner) string {
 	recorded, live, declared := s.observed.facts.Recorded, s.observed.plugins[id], s.desired.plugin
+	gone := s.goneRemediation(id)
 	switch {
+	case gone != "" && live.Name == declared.Name:
+		return gone
 	case recorded == "" && s.observed.facts.Import == id:
 		return importRemediation(live, declared)
 	case recorded != id && live.InstanceName == s.instanceName() && (live.Name != declared.Name || live.Scope != declared.Scope):
@@ -92,7 +95,7 @@ func foreignTagsRemediation(self identity.Binding, owner identity.Owner) string 
 	case former.Cluster != self.Cluster && owner.Binding.Same(former):
 		return fmt.Sprintf("The plugin belongs to this binding but carries the ownership tags of cluster %s. If that is the former ID of this cluster, restart the operator with --cluster-id=%s.", former.Cluster, former.Cluster)
 	case former.Cluster == self.Cluster && !owner.Binding.Same(self):
-		return "That binding has taken it over, with adoptionPolicy Override. Delete one of the two bindings."
+		return "Both bindings have recorded its ID: one is a copy of the other, or that one took the plugin over with adoptionPolicy Override. Delete one of the two bindings. If you delete that one, set its deletionPolicy to Orphan first: the plugin then stays, and becomes this binding's."
 	default:
 		return restore
 	}

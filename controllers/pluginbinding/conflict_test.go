@@ -14,7 +14,7 @@ func TestForeignTagsRemediation(t *testing.T) {
 		"--cluster-id=old":           {Binding: &identity.Binding{Cluster: "old", Namespace: "shop", Name: "limit"}},
 		"Restore its ownership tags": {Binding: &identity.Binding{Cluster: "old", Namespace: "shop", Name: "other"}},
 		"or delete it in Kong":       {Tool: "deck"},
-		"has taken it over":          {Binding: &identity.Binding{Cluster: "new", Namespace: "shop", Name: "other"}},
+		"took the plugin over":       {Binding: &identity.Binding{Cluster: "new", Namespace: "shop", Name: "other"}},
 		"and its plugin name":        {Binding: &self}, // its own tags, on another plugin
 	} {
 		if got := foreignTagsRemediation(self, owner); !strings.Contains(got, want) {

@@ -67,6 +67,8 @@ type Reconciler struct {
 	Absences *absence.Tracker
 	// Limiter shares the workers out among gateways.
 	Limiter *fairqueue.Limiter
+
+	refusals refusals
 }
 
 // Reconcile makes Kong hold the plugin that one binding declares, or no longer hold it.
@@ -155,6 +157,7 @@ func (r *Reconciler) forget(binding types.NamespacedName) {
 	r.InFlight.Forget(binding)
 	r.Programmed.Forget(binding)
 	r.Backoff.Forget(binding)
+	r.refusals.forget(binding)
 }
 
 // releaseWorker lets the next bindings of the gateway run.

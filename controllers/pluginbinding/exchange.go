@@ -2,7 +2,6 @@ package pluginbinding
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -60,9 +59,8 @@ func (r *Reconciler) observeExchange(ctx context.Context, s *state) *stepResult 
 		live := s.observed.plugins[f.Recorded]
 		f.AsideKey, err = s.observation(s.client().PluginAt(ctx, live.Name, formerScope(live)))
 	}
-	var kongErr *adminapi.Error
 	switch {
-	case errors.As(err, &kongErr):
+	case asKongError(err) != nil:
 		return r.handleKongError(s, &s.desired, err)
 	case err != nil:
 		return kubernetesError(err)

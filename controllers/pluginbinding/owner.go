@@ -10,6 +10,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 // lookupOwners finds out whether the bindings exist that own the plugins behind the facts. The
@@ -56,5 +57,52 @@ func (r *Reconciler) isGone(ctx context.Context, key types.NamespacedName) (gone
 		return false, 0, nil // a namespace that the operator may not read: its bindings count as existing
 	default:
 		return false, 0, err
+	}
+}
+
+// recheckOwner asks the API server once more, right before the binding gets the plugin of a binding
+// that is gone. It may have been restored in the meantime.
+func (r *Reconciler) recheckOwner(ctx context.Context, s *state) *stepResult {
+	owner := s.action.Owner.Binding
+	if s.action.Adopts != identity.Unowned || owner == nil || reference.IsObserved(s.binding) {
+		return nil
+	}
+	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
+	err := r.APIReader.Get(ctx, key, &v1alpha1.PluginBinding{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err == nil:
+		r.Absences.Exists(key)
+		return requeue()
+	default:
+		return kubernetesError(err)
+	}
+}
+
+// ownerState says whether the owner of an observed plugin exists.
+func (s *state) ownerState(id string) identity.OwnerState {
+	f := s.observed.facts
+	for _, observation := range []identity.Observation{f.ByID, f.ByName, f.ByKey} {
+		if observation.ID == id {
+			return observation.OwnerState
+		}
+	}
+	return identity.OwnerUnknown
+}
+
+// goneRemediation says what to do about a plugin with the ownership tags of a binding that does not
+// exist, empty if that binding exists as far as is known.
+func (s *state) goneRemediation(id string) string {
+	switch state := s.ownerState(id); {
+	case state == identity.OwnerGone && s.binding.Spec.AdoptionPolicy == v1alpha1.AdoptNever:
+		return "That binding does not exist any more, and adoptionPolicy is Never. Set adoptionPolicy to IfIdentical or Override, or delete the plugin in Kong."
+	case state == identity.OwnerGone:
+		return "That binding does not exist any more. The plugin's settings differ from this binding's" + s.differingFields(id) +
+			". To take it over and make it as declared, set adoptionPolicy to Override; or delete it in Kong."
+	case state == identity.OwnerUnknown && s.observed.confirmOwnerIn > 0:
+		return "That binding does not exist. If the API server says so again in a minute, the operator decides about the plugin by adoptionPolicy, as for one without an owner."
+	default:
+		return ""
 	}
 }

@@ -30,6 +30,10 @@ type state struct {
 	action   identity.Action // by decide
 	applied  applied         // by apply
 
+	// sent is what apply sent last, or would have sent. writeFailed: Kong did not confirm it.
+	sent        sent
+	writeFailed bool
+
 	// events to emit after the status patch.
 	events []pendingEvent
 }

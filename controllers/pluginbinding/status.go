@@ -110,7 +110,7 @@ func nextStatus(s *state, result *stepResult, now metav1.Time) v1alpha1.PluginBi
 	if a.wrote {
 		next.LastWriteTime = &now
 	}
-	if a.recordID == "" && result != nil && (result.condition == "" || result.keepConditions && s.hasCurrentStatus() && !s.lostSinceStatus()) {
+	if a.recordID == "" && result != nil && (result.condition == "" || result.keepConditions && s.hasCurrentStatus() && !s.lostSinceStatus() && !s.overcame()) {
 		return next
 	}
 	next.ObservedGeneration = s.binding.Generation
@@ -172,6 +172,28 @@ func (s *state) hasCurrentStatus() bool {
 	}
 	return meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionResolvedRefs) ||
 		ready.Reason == v1alpha1.ReasonScopeNotFound || ready.Reason == v1alpha1.ReasonScopeAmbiguous
+}
+
+// overcame reports whether this reconcile saw that the problem which the status reports is over,
+// whatever else happened to it.
+func (s *state) overcame() bool {
+	ready := meta.FindStatusCondition(s.binding.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil {
+		return false
+	}
+	operation, decided := s.action.Operation, s.action.Row != ""
+	switch ready.Reason {
+	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonScopeNotFound, v1alpha1.ReasonScopeAmbiguous:
+		return s.desired.refsResolved
+	case v1alpha1.ReasonPluginNotInstalled:
+		return s.desired.schema != nil
+	case v1alpha1.ReasonConflict, v1alpha1.ReasonPluginNotFound, v1alpha1.ReasonProgramming:
+		return decided && operation != identity.Conflict && operation != identity.Wait
+	case v1alpha1.ReasonRejected:
+		return s.writeFailed
+	default:
+		return false
+	}
 }
 
 // lostSinceStatus reports whether this reconcile saw that Kong does not hold the recorded plugin

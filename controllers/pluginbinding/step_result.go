@@ -3,7 +3,6 @@ package pluginbinding
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -137,6 +136,15 @@ var kongErrors = map[adminapi.Reason]kongErrorResult{
 	adminapi.Invalid: {condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConfig},
 }
 
+// asKongError returns the error of Kong, nil if it is none.
+func asKongError(err error) *adminapi.Error {
+	var kongErr *adminapi.Error
+	if !errors.As(err, &kongErr) {
+		return nil
+	}
+	return kongErr
+}
+
 // throttledMessage is the same whichever request was the one too many.
 const throttledMessage = "Kong rate-limits the operator (429); the operator waits as long as Kong's Retry-After says"
 
@@ -161,16 +169,11 @@ func kongError(err error, redactor *plugin.Redactor) *stepResult {
 	if reason == adminapi.Throttled {
 		res.message = throttledMessage
 	}
-	var kongErr *adminapi.Error
-	if !errors.As(err, &kongErr) {
-		return res
-	}
+	kongErr := asKongError(err)
 	switch {
+	case kongErr == nil:
 	case kongErr.RetryAfter > 0:
 		res.requeueWithBackoff, res.requeueAfter = false, kongErr.RetryAfter
-	case reason == adminapi.Rejected && slices.ContainsFunc(kongErr.Fields, func(f adminapi.FieldError) bool { return f.Path == "protocols" }):
-		// Kong compares them with the routes of the service. No event tells that those change.
-		res.requeueWithBackoff, res.requeueAfter = true, 0
 	case reason == adminapi.UnknownOutcome && kongErr.Status == statusUnexpected:
 		res.message += "; if this lasts while the gateway is ready, Kong's code fails on this config"
 	}
