@@ -196,6 +196,9 @@ func (r *Reconciler) takeOver(ctx context.Context, s *state) (applied, *stepResu
 	if result := r.recheckLive(ctx, s); result != nil {
 		return applied{}, result
 	}
+	if s.access.policy.Restricts(s.binding.Namespace) {
+		s.desired.plugin.Tags = identity.WithAcquired(s.desired.plugin.Tags)
+	}
 	target := plugin.PreserveServerFields(s.desired.plugin, s.observed.plugins[s.action.ID], s.desired.schema)
 	if result := r.refusedBefore(ctx, s, target); result != nil {
 		return applied{}, result
