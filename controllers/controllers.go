@@ -55,6 +55,9 @@ type Options struct {
 	// Workers is how many bindings of one gateway are reconciled concurrently. Without it, nothing is
 	// limited.
 	Workers int
+	// AllowedHosts restricts the hosts to which the adminURL of a KongGateway may lead, see
+	// adminapi.Settings. Empty allows all.
+	AllowedHosts []string
 	// Registry takes the metrics.
 	Registry prometheus.Registerer
 	// Clock tells the time.
@@ -103,6 +106,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 		memory      = programmed.NewMemory()
 		counters    = metrics.New(o.Registry)
 		namespaces  = sets.New(o.Namespaces...)
+		workers     = fairqueue.NewLimiter(workersPerGateway*o.Workers, o.Workers)
 	)
 	return &Reconcilers{
 		Connections: connections,
@@ -115,6 +119,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Selector:         o.Selector,
 			RemoveOrphans:    o.RemoveOrphans,
 			ClusterCreatedAt: o.ClusterCreatedAt,
+			AllowedHosts:     o.AllowedHosts,
 			Connections:      connections,
 			InFlight:         writes,
 			Programmed:       memory,
@@ -123,6 +128,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Clock:            o.Clock,
 			Backoff:          workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](gatewayBaseDelay, gatewayMaxDelay),
 			Limiter:          fairqueue.NewLimiter(gatewayWorkers, 1),
+			BindingWorkers:   workers,
 		},
 		Bindings: &pluginbinding.Reconciler{
 			Client:      o.Client,
@@ -138,7 +144,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Clock:       o.Clock,
 			Backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](bindingBaseDelay, bindingMaxDelay),
 			Absences:    absence.NewTracker(o.Clock),
-			Limiter:     fairqueue.NewLimiter(workersPerGateway*o.Workers, o.Workers),
+			Limiter:     workers,
 		},
 	}
 }

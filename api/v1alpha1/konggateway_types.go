@@ -163,11 +163,11 @@ type AllowedBindings struct {
 	// +kubebuilder:default=Named
 	Code CodePolicy `json:"code,omitempty"`
 
-	// globalScope says whether a binding may declare a plugin without a scope. Such a
+	// globalPlugins says whether a binding may declare a plugin without a scope. Such a
 	// plugin applies to all traffic of the Kong.
 	// +optional
 	// +kubebuilder:default=Denied
-	GlobalScope GlobalScopePolicy `json:"globalScope,omitempty"`
+	GlobalPlugins GlobalPluginsPolicy `json:"globalPlugins,omitempty"`
 
 	// entities says to which services, routes, consumers and consumer groups a plugin may
 	// apply. All allows every entity. SameNamespace allows an entity only if it has the
@@ -283,16 +283,16 @@ const (
 	CodeAny CodePolicy = "Any"
 )
 
-// GlobalScopePolicy says whether a plugin may have no scope.
+// GlobalPluginsPolicy says whether a plugin may have no scope.
 //
 // +kubebuilder:validation:Enum=Denied;Allowed
-type GlobalScopePolicy string
+type GlobalPluginsPolicy string
 
 const (
-	// GlobalScopeDenied refuses plugins without a scope.
-	GlobalScopeDenied GlobalScopePolicy = "Denied"
-	// GlobalScopeAllowed allows plugins without a scope.
-	GlobalScopeAllowed GlobalScopePolicy = "Allowed"
+	// GlobalPluginsDenied refuses plugins without a scope.
+	GlobalPluginsDenied GlobalPluginsPolicy = "Denied"
+	// GlobalPluginsAllowed allows plugins without a scope.
+	GlobalPluginsAllowed GlobalPluginsPolicy = "Allowed"
 )
 
 // EntityPolicy says to which entities of Kong a plugin may apply.
@@ -383,7 +383,8 @@ type KongGatewayStatus struct {
 	// +kubebuilder:validation:items:MaxLength=256
 	KongIDs []string `json:"kongIDs,omitempty"`
 
-	// bindings counts the PluginBindings that refer to this gateway.
+	// bindings counts the PluginBindings that refer to this gateway. A binding that
+	// spec.allowedBindings refuses does not count.
 	// +optional
 	Bindings *BindingCounts `json:"bindings,omitempty"`
 
@@ -392,6 +393,11 @@ type KongGatewayStatus struct {
 	// kong_operator_gateway_last_sweep_timestamp_seconds has the time of every resync.
 	// +optional
 	LastResync *ResyncStatus `json:"lastResync,omitempty"`
+
+	// resyncInterval is the time between two resyncs at present. It is spec.resyncInterval,
+	// or up to five times as long while resyncs take long.
+	// +optional
+	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status describes.
 	// +optional

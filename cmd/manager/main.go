@@ -101,6 +101,7 @@ func run(ctx context.Context, o *options) error {
 		ClusterCreatedAt: since,
 		IsLeader:         leads,
 		Workers:          o.workers,
+		AllowedHosts:     o.allowedAdminHosts,
 		Registry:         metrics.Registry,
 		Clock:            clock.RealClock{},
 	}); err != nil {
@@ -146,11 +147,12 @@ func managerOptions(o *options) ctrl.Options {
 		RetryPeriod:                   ptr.To(retryPeriod),
 		GracefulShutdownTimeout:       ptr.To(shutdownGrace),
 		Cache: cache.Options{
-			// Nothing reads managedFields, which are half of an object.
-			DefaultTransform: cache.TransformStripManagedFields(),
+			DefaultTransform: stripped,
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.KongGateway{}:   {Label: o.selector},
-				&v1alpha1.PluginBinding{}: {Label: o.selector, Transform: stripped},
+				&v1alpha1.PluginBinding{}: {Label: o.selector},
+				// Only the metadata of Secrets is cached.
+				&corev1.Secret{}: {Transform: withoutAnnotations},
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
@@ -167,13 +169,23 @@ func managerOptions(o *options) ctrl.Options {
 	return options
 }
 
-// stripped removes what the operator does not read: managedFields, and the annotation of kubectl
+// stripped removes what the operator does not read: managedFields, which are half of an object, and the annotation of kubectl
 // apply, which contains the whole object once more. The API server keeps both, because a patch is
 // the difference between two stripped objects.
 func stripped(object any) (any, error) {
 	if o, ok := object.(client.Object); ok {
 		o.SetManagedFields(nil)
 		delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	}
+	return object, nil
+}
+
+// withoutAnnotations is stripped for Secrets. The annotation of kubectl apply contains their values, and
+// other tools have annotations of their own.
+func withoutAnnotations(object any) (any, error) {
+	if o, ok := object.(client.Object); ok {
+		o.SetManagedFields(nil)
+		o.SetAnnotations(nil)
 	}
 	return object, nil
 }

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 )
 
 // options are the operator's options, from flags and from the environment.
@@ -28,6 +30,7 @@ type options struct {
 	namespaces           []string
 	selector             labels.Selector
 	workers              int
+	allowedAdminHosts    []string
 	zap                  zap.Options
 }
 
@@ -52,7 +55,8 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	flags.StringVar(&o.clusterID, "cluster-id", "", "cluster `id` in the ownership tags of plugins in Kong: letters, digits, '-' and '_' (default: the UID of namespace kube-system). Keep it when you rebuild a cluster, so that the operator finds its plugins again. If it is set, the operator removes orphaned plugins from Kong: those with this ID that belong to no binding, and are not older than the cluster")
 	namespaces := flags.String("watch-namespaces", "", "`namespaces` to watch, separated by commas (default: all)")
 	selector := flags.String("selector", "", "label `selector`: the operator manages only KongGateways and PluginBindings with these labels. Several operators can share a fleet in this way; each has its own lease. A binding needs the same labels as its gateway")
-	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings to reconcile at the same time")
+	hosts := flags.String("allowed-admin-hosts", "", "`hosts` to which the adminURL of a KongGateway may lead, separated by commas: a host name, *.domain, an IP address (each also with :port), or a CIDR (default: all). It applies to the addresses after DNS too")
+	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings of one gateway to reconcile at the same time")
 	ctrlconfig.RegisterFlags(flags)
 	o.zap.BindFlags(flags)
 	flags.Usage = func() {
@@ -64,7 +68,7 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	}
 	err := fromEnvironment(flags, getenv)
 	if err == nil {
-		o.namespaces = splitNamespaces(*namespaces)
+		o.namespaces, o.allowedAdminHosts = splitList(*namespaces), splitList(*hosts)
 		o.selector, err = parseSelector(*selector)
 	}
 	if err == nil {
@@ -104,6 +108,9 @@ func (o *options) check(rest []string) error {
 	case o.workers < 1:
 		return fmt.Errorf("--max-concurrent-reconciles %d: must be at least 1", o.workers)
 	}
+	if err := adminapi.ValidateAllowedHosts(o.allowedAdminHosts); err != nil {
+		return fmt.Errorf("--allowed-admin-hosts: %w", err)
+	}
 	return nil
 }
 
@@ -115,16 +122,16 @@ func parseSelector(text string) (labels.Selector, error) {
 	return selector, nil
 }
 
-// splitNamespaces returns the names, sorted and without duplicates.
-func splitNamespaces(list string) []string {
-	var namespaces []string
-	for name := range strings.SplitSeq(list, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			namespaces = append(namespaces, name)
+// splitList returns the elements, sorted and without duplicates.
+func splitList(list string) []string {
+	var elements []string
+	for element := range strings.SplitSeq(list, ",") {
+		if element = strings.TrimSpace(element); element != "" {
+			elements = append(elements, element)
 		}
 	}
-	slices.Sort(namespaces)
-	return slices.Compact(namespaces)
+	slices.Sort(elements)
+	return slices.Compact(elements)
 }
 
 // leaseName returns the name of the lease. Operators that watch different objects have different

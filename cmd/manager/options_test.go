@@ -36,6 +36,15 @@ func TestFlagsWinOverTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestAllowedAdminHosts(t *testing.T) {
+	if o := parse(t, nil, "--allowed-admin-hosts=*.kong.svc:8444, 10.0.0.0/8"); !slices.Equal(o.allowedAdminHosts, []string{"*.kong.svc:8444", "10.0.0.0/8"}) {
+		t.Errorf("%q", o.allowedAdminHosts)
+	}
+	if o := parse(t, nil); len(o.allowedAdminHosts) > 0 {
+		t.Errorf("%q by default", o.allowedAdminHosts)
+	}
+}
+
 func TestBadOptionsSayWhatIsWanted(t *testing.T) {
 	for _, tc := range []struct {
 		env  map[string]string
@@ -45,6 +54,7 @@ func TestBadOptionsSayWhatIsWanted(t *testing.T) {
 		{args: []string{"--cluster-id=a.b"}, says: "use up to 63 letters, digits"},
 		{args: []string{"--max-concurrent-reconciles=0"}, says: "at least 1"},
 		{args: []string{"--selector=a in (b"}, says: "--selector"},
+		{args: []string{"--allowed-admin-hosts=kong-admin.kong.svc,http://kong"}, says: "--allowed-admin-hosts"},
 		{args: []string{"serve"}, says: `unexpected argument "serve"`},
 		{env: map[string]string{"KONG_OPERATOR_LEADER_ELECT": "maybe"}, says: "KONG_OPERATOR_LEADER_ELECT"},
 	} {

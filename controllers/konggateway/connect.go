@@ -51,6 +51,7 @@ func (r *Reconciler) settings(ctx context.Context, s *state) (adminapi.Settings,
 		Workspace:      string(spec.Workspace),
 		RequestTimeout: reference.RequestTimeout(s.gateway),
 		UserAgent:      UserAgent,
+		AllowedHosts:   r.AllowedHosts,
 	}
 	if limits := spec.Limits; limits != nil {
 		settings.MaxInFlight, settings.Burst = int(limits.MaxInFlight), int(limits.Burst)

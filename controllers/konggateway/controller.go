@@ -58,17 +58,24 @@ type Reconciler struct {
 	RemoveOrphans bool
 	// ClusterCreatedAt is when this cluster was created. Older plugins are not removed as orphans.
 	ClusterCreatedAt time.Time
-	Connections      *connection.Registry
-	InFlight         *inflight.Tracker
-	Programmed       *programmed.Memory
-	Metrics          *metrics.Metrics
-	Clients          connection.ClientRegistry
-	Clock            clock.PassiveClock
+	// AllowedHosts restricts the hosts to which adminURL may lead, see adminapi.Settings. Empty allows
+	// all.
+	AllowedHosts []string
+	Connections  *connection.Registry
+	InFlight     *inflight.Tracker
+	Programmed   *programmed.Memory
+	Metrics      *metrics.Metrics
+	Clients      connection.ClientRegistry
+	Clock        clock.PassiveClock
 	// Backoff is the delay between probes of a gateway that cannot be used.
 	Backoff workqueue.TypedRateLimiter[types.NamespacedName]
 
 	// Limiter shares the workers out among namespaces.
 	Limiter *fairqueue.Limiter
+	// BindingWorkers says how many reconciles of a gateway's bindings are running.
+	BindingWorkers interface {
+		Busy(gateway types.NamespacedName) int
+	}
 
 	probes probeStates
 }
@@ -79,9 +86,14 @@ type state struct {
 	key      types.NamespacedName
 	last     probeState // of the reconcile that probed the gateway last
 	bindings []v1alpha1.PluginBinding
+	// refused are the bindings that the gateway's spec refuses.
+	refused sets.Set[types.NamespacedName]
 
 	probe  probe  // by probeIfDue
 	resync resync // by resyncIfDue
+
+	// requeueAfter is when to look again at something that no event tells; zero if there is nothing.
+	requeueAfter time.Duration
 }
 
 // Reconcile updates one gateway's connection and status.
@@ -90,14 +102,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	gateway := &v1alpha1.KongGateway{}
 	if err := r.Client.Get(ctx, req.NamespacedName, gateway); err != nil {
 		if apierrors.IsNotFound(err) {
+			r.Connections.Open(req.NamespacedName) // a gateway of this name may come again
 			r.forget(ctx, req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if gateway.DeletionTimestamp.IsZero() {
+		r.openConnection(ctx, req.NamespacedName) // one of the same name was deleted before
 	}
 	if !r.Limiter.TryAcquire(req.NamespacedName, req.NamespacedName, isNew(gateway)) {
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
 	defer r.releaseWorker(ctx, req.NamespacedName)
+	r.Metrics.AddGateway(req.NamespacedName)
 	s := &state{gateway: gateway.DeepCopy(), key: req.NamespacedName, last: r.probes.get(req.NamespacedName)}
 	for _, step := range []func(context.Context, *state) error{
 		r.ensureFinalizer,
@@ -167,7 +184,9 @@ func (r *Reconciler) listBindings(ctx context.Context, s *state) error {
 		return err
 	}
 	s.bindings = bindings.Items
-	return nil
+	var err error
+	s.refused, err = r.findRefused(ctx, s)
+	return err
 }
 
 // publish makes the connection available to the bindings.
@@ -179,7 +198,6 @@ func (r *Reconciler) publish(ctx context.Context, s *state) error {
 			snapshot = last.Snapshot
 		}
 	}
-	r.Metrics.AddGateway(s.key)
 	changed := r.Connections.Set(s.key, connection.Connection{
 		Client:         s.probe.client,
 		Info:           s.probe.result.info,

@@ -133,7 +133,7 @@ var probeErrors = map[adminapi.Reason]struct {
 	permanent                      bool
 }{
 	adminapi.Unavailable: {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "check spec.adminURL, the Service behind it and network policies", false},
-	adminapi.TLS:         {v1alpha1.ConditionReachable, v1alpha1.ReasonTLSFailed, "check spec.tls", false},
+	adminapi.TLS:         {v1alpha1.ConditionReachable, v1alpha1.ReasonTLSFailed, "check spec.adminURL and spec.tls", false},
 	adminapi.NotKong:     {v1alpha1.ConditionReachable, v1alpha1.ReasonNotKong, "check spec.adminURL", false},
 	adminapi.Denied:      {v1alpha1.ConditionReachable, v1alpha1.ReasonDenied, "check the token in spec.auth.tokenSecretRef and its rights", false},
 	adminapi.Throttled:   {v1alpha1.ConditionReachable, v1alpha1.ReasonUnreachable, "it asks for fewer requests", false},
@@ -175,8 +175,12 @@ type probeState struct {
 	// one did.
 	failedResyncs   int
 	lastResyncError string
-	nextProbe       time.Time
-	nextResync      time.Time
+	// denied are the kinds of entities that the last resync was not allowed to read.
+	denied []adminapi.EntityKind
+	// resyncAverage is the moving average of the durations of the resyncs.
+	resyncAverage time.Duration
+	nextProbe     time.Time
+	nextResync    time.Time
 	// orphanFirstSeen is when each orphan was first seen, by plugin ID.
 	orphanFirstSeen map[string]time.Time
 }
@@ -195,8 +199,31 @@ const minRequeueAfter = 10 * time.Millisecond
 // jitter spreads the probes of gateways that started together.
 const jitter = 0.1
 
-// resyncShare limits the resyncs to about a fiftieth of the gateway's time.
-const resyncShare = 50
+const (
+	// resyncShare limits the resyncs to about a fiftieth of the gateway's time.
+	resyncShare = 50
+	// maxResyncIntervals is after how many intervals the next resync comes, however long they take:
+	// drift has to be corrected some time.
+	maxResyncIntervals = 5
+	// resyncWeight is the weight of one resync in the average of their durations. So a single slow one
+	// puts the next one off only a little.
+	resyncWeight = 0.25
+)
+
+// averageResync is the moving average of the durations of the resyncs, after one more.
+func averageResync(average, took time.Duration) time.Duration {
+	if average == 0 {
+		return took
+	}
+	return average + time.Duration(resyncWeight*float64(took-average))
+}
+
+// resyncIntervalFor is the time between two resyncs that take that long on average: the declared
+// interval, or a few times as long. It is a whole multiple, so that it seldom changes.
+func resyncIntervalFor(declared, average time.Duration) time.Duration {
+	intervals := (resyncShare*average + declared - 1) / declared
+	return min(max(intervals, 1), maxResyncIntervals) * declared
+}
 
 // keepProbe keeps what the next probe needs.
 func (r *Reconciler) keepProbe(s *state) {
@@ -210,6 +237,8 @@ func (r *Reconciler) requeueAfter(s *state) time.Duration {
 	switch {
 	case isReleased(s.gateway):
 		return 0
+	case s.requeueAfter > 0:
+		return s.requeueAfter
 	case s.probe.retryAfter > 0:
 		return s.probe.retryAfter
 	default:
@@ -226,8 +255,8 @@ func (r *Reconciler) nextProbeState(s *state, now time.Time) probeState {
 	next := probeState{
 		client: s.probe.client, generation: s.gateway.Generation, result: s.probe.result,
 		deleting: !s.gateway.DeletionTimestamp.IsZero(), notConnectable: s.probe.notConnectable,
-		failedResyncs: s.last.failedResyncs, lastResyncError: s.last.lastResyncError,
-		nextResync: s.last.nextResync, orphanFirstSeen: s.last.orphanFirstSeen,
+		failedResyncs: s.last.failedResyncs, lastResyncError: s.last.lastResyncError, denied: s.last.denied,
+		nextResync: s.last.nextResync, resyncAverage: s.last.resyncAverage, orphanFirstSeen: s.last.orphanFirstSeen,
 	}
 	if s.probe.client == nil && next.generation == s.last.generation {
 		// A Secret was deleted. If the gateway is deleted too, its plugins are removed this way.
@@ -242,8 +271,9 @@ func (r *Reconciler) nextProbeState(s *state, now time.Time) probeState {
 		next.nextProbe = now.Add(wait.Jitter(r.Backoff.When(s.key), jitter))
 	}
 	if s.resync.attempted {
-		next.failedResyncs, next.lastResyncError = s.resync.failures, s.resync.lastError
-		next.nextResync = now.Add(wait.Jitter(max(interval, resyncShare*s.resync.took), jitter))
+		next.failedResyncs, next.lastResyncError, next.denied = s.resync.failures, s.resync.lastError, s.resync.denied
+		next.resyncAverage = s.resync.average
+		next.nextResync = now.Add(wait.Jitter(resyncIntervalFor(interval, s.resync.average), jitter))
 	}
 	if s.resync.status != nil {
 		next.orphanFirstSeen = r.orphansFirstSeen(s)

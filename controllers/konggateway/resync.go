@@ -2,9 +2,11 @@ package konggateway
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -25,9 +27,13 @@ type resync struct {
 	// attempted: a resync was tried, and took that long.
 	attempted bool
 	took      time.Duration
+	// average is the moving average of what the resyncs took.
+	average time.Duration
 	// failures counts the resyncs in a row that broke off; lastError is why the last one did.
 	failures  int
 	lastError string
+	// denied are the kinds of entities that the token may not read.
+	denied []adminapi.EntityKind
 
 	// The rest is set by a resync that was complete.
 	snapshot *connection.Snapshot
@@ -44,7 +50,7 @@ const resyncFailureThreshold = 2
 // resyncIfDue lists every plugin of this cluster, and looks up every entity that bindings name,
 // in as few requests as there are. A list that broke off is dropped completely.
 func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
-	s.resync = resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError}
+	s.resync = s.lastResync()
 	if !s.probe.attempted || !s.probe.resyncDue || s.probe.result.problem() != nil {
 		return nil
 	}
@@ -52,6 +58,7 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	snapshot, owned, err := r.list(ctx, s, began)
 	res := &s.resync
 	res.attempted, res.took = true, r.Clock.Since(began.At)
+	res.average = averageResync(s.last.resyncAverage, res.took)
 	if err != nil {
 		log.FromContext(ctx).Info("the resync broke off; the operator concludes nothing from it", "error", err.Error())
 		res.failures, res.lastError = res.failures+1, err.Error()
@@ -73,12 +80,30 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	return nil
 }
 
-// failureMessage says that the resyncs break off, empty if they do not.
-func (res *resync) failureMessage() string {
+// lastResync is what stays of the resync before.
+func (s *state) lastResync() resync {
+	return resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError, denied: s.last.denied, average: s.last.resyncAverage}
+}
+
+// failureMessage says that the resyncs break off or are incomplete, empty if they are not.
+func (res resync) failureMessage() string {
 	if res.failures < resyncFailureThreshold {
-		return ""
+		return res.deniedMessage()
 	}
 	return "The operator cannot list all plugins, so it does not detect changes made directly in Kong: " + res.lastError
+}
+
+// deniedMessage says which entities the token may not read, empty if it may read all.
+func (res resync) deniedMessage() string {
+	if len(res.denied) == 0 {
+		return ""
+	}
+	kinds := make([]string, len(res.denied))
+	for i, kind := range res.denied {
+		kinds[i] = string(kind) + "s"
+	}
+	return "Kong does not let the operator read " + strings.Join(kinds, " and ") +
+		", so it does not detect that one of them is renamed or created. Give the token in spec.auth.tokenSecretRef the right to read them."
 }
 
 func count(n int) int32 {
@@ -103,6 +128,9 @@ func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*
 		}
 		snapshot.Add(live, owner, known[live.ID])
 	})
+	if err == nil {
+		r.lookupAwaited(ctx, s, snapshot)
+	}
 	return snapshot, owned, err
 }
 
@@ -111,6 +139,9 @@ func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*
 func (s *state) lookupEntities(ctx context.Context, snapshot *connection.Snapshot) error {
 	wanted := map[adminapi.EntityKind]sets.Set[adminapi.EntityRef]{}
 	for i := range s.bindings {
+		if s.isRefused(&s.bindings[i]) {
+			continue
+		}
 		for _, entity := range reference.ScopeEntities(s.bindings[i].Spec.Scope) {
 			if entity.Kind == adminapi.ConsumerGroup && !s.probe.result.info.Enterprise() {
 				continue
@@ -121,8 +152,14 @@ func (s *state) lookupEntities(ctx context.Context, snapshot *connection.Snapsho
 			wanted[entity.Kind].Insert(entity.Ref)
 		}
 	}
-	for kind, refs := range wanted {
-		entities, err := s.probe.client.Entities(ctx, kind, refs.UnsortedList())
+	s.resync.denied = nil
+	for _, kind := range slices.Sorted(maps.Keys(wanted)) {
+		entities, err := s.probe.client.Entities(ctx, kind, wanted[kind].UnsortedList())
+		if adminapi.ReasonForError(err) == adminapi.Denied {
+			// The operator's own plugins are in another list. It goes on without these entities.
+			s.resync.denied = append(s.resync.denied, kind)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -151,24 +188,31 @@ func (r *Reconciler) enqueueBindings(ctx context.Context, s *state) error {
 }
 
 // changedBindings names the bindings whose plugin is missing from the snapshot or differs from
-// what was last programmed, and those whose scope means another entity than before. Bindings that
-// this process has not seen programmed are being reconciled anyway.
+// what was last programmed, those whose scope means another entity than before, and those that wait
+// for something in Kong that changed. Bindings that this process has not seen programmed are being
+// reconciled anyway.
 func (r *Reconciler) changedBindings(s *state) []types.NamespacedName {
+	var previous *connection.Snapshot
+	if last, ok := r.Connections.Get(s.key); ok && last.Client == s.probe.client {
+		previous = last.Snapshot
+	}
 	var keys []types.NamespacedName
 	for i := range s.bindings {
 		binding := &s.bindings[i]
-		if r.hasChanged(s.resync.snapshot, binding) {
+		if !s.isRefused(binding) && r.hasChanged(s.resync.snapshot, previous, binding) {
 			keys = append(keys, client.ObjectKeyFromObject(binding))
 		}
 	}
 	return keys
 }
 
-func (r *Reconciler) hasChanged(snapshot *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
-	condition := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionResolvedRefs)
-	if condition != nil && condition.Reason == v1alpha1.ReasonScopeNotFound {
+func (r *Reconciler) hasChanged(snapshot, previous *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
+	if waitsForScope(binding) {
 		_, found := snapshot.ResolveScope(binding.Spec.Scope)
 		return found
+	}
+	if id := awaitedPlugin(binding); id != "" {
+		return hasAwaitedChanged(snapshot, previous, binding, id)
 	}
 	last, known := r.Programmed.Get(binding)
 	// A reconcile that is asked for, or a write since the snapshot began, makes it outdated.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 // patchStatus is the only writer of a gateway's status.
@@ -42,7 +43,7 @@ func (r *Reconciler) emitEvents(s *state, base *v1alpha1.KongGateway) {
 		}
 		eventf(kind, is.Reason, "Probe", is.Message)
 	}
-	if failure := s.resync.failureMessage(); failure != "" && s.last.failedResyncs < resyncFailureThreshold {
+	if failure := s.resync.failureMessage(); failure != "" && s.lastResync().failureMessage() == "" {
 		eventf(corev1.EventTypeWarning, "SweepFailed", "Resync", failure)
 	}
 	if last, now := base.Status.LastResync, s.resync.status; now != nil && now.Orphaned > 0 && (last == nil || last.Orphaned != now.Orphaned) {
@@ -67,10 +68,11 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 		}
 	}
 	next.KongIDs = kongIDs(s.gateway, info)
-	next.Bindings = countBindings(s.bindings)
+	next.Bindings = s.countBindings()
 	if s.resync.status != nil && !hasSameResult(next.LastResync, s.resync.status) {
 		next.LastResync = s.resync.status
 	}
+	next.ResyncInterval = &metav1.Duration{Duration: resyncIntervalFor(reference.ResyncInterval(s.gateway), s.resync.average)}
 	conditions := []metav1.Condition{}
 	for _, row := range progress {
 		conditions = append(conditions, s.conditionOf(row.condition, row.reason, row.message))
@@ -91,8 +93,8 @@ func hasSameResult(a, b *v1alpha1.ResyncStatus) bool {
 
 // progress is the order in which a gateway's conditions become True.
 var progress = []struct{ condition, reason, message string }{
-	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret exists"},
-	{v1alpha1.ConditionReachable, v1alpha1.ReasonReachable, "the Admin API responds"},
+	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret was found"},
+	{v1alpha1.ConditionReachable, v1alpha1.ReasonReachable, "the Admin API answers"},
 	{v1alpha1.ConditionDatabaseReachable, v1alpha1.ReasonReachable, "Kong reaches its database"},
 	{v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "this Kong can hold the plugins of bindings"},
 }
@@ -133,7 +135,7 @@ func comesBefore(condition, other string) bool {
 
 // readyCondition is the summary of the other conditions.
 func (s *state) readyCondition() metav1.Condition {
-	p, needed := s.probe.result, countHolders(s.bindings)
+	p, needed := s.probe.result, s.countHolders(s.bindings)
 	switch {
 	case !s.gateway.DeletionTimestamp.IsZero() && needed > 0:
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse,
@@ -141,17 +143,22 @@ func (s *state) readyCondition() metav1.Condition {
 	case p.condition != "":
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, p.reason, p.message)
 	}
-	text := "the operator can program bindings on Kong " + p.info.Version
+	text := "bindings can be programmed on Kong " + p.info.Version
 	if failure := s.resync.failureMessage(); failure != "" {
 		text += ". " + failure
 	}
 	return newCondition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, text)
 }
 
-func countBindings(bindings []v1alpha1.PluginBinding) *v1alpha1.BindingCounts {
-	counts := &v1alpha1.BindingCounts{Total: count(len(bindings))}
-	for i := range bindings {
-		if meta.IsStatusConditionTrue(bindings[i].Status.Conditions, v1alpha1.ConditionReady) {
+// countBindings counts the bindings that the gateway does not refuse.
+func (s *state) countBindings() *v1alpha1.BindingCounts {
+	counts := &v1alpha1.BindingCounts{}
+	for i := range s.bindings {
+		if s.isRefused(&s.bindings[i]) {
+			continue
+		}
+		counts.Total++
+		if meta.IsStatusConditionTrue(s.bindings[i].Status.Conditions, v1alpha1.ConditionReady) {
 			counts.Ready++
 		}
 	}

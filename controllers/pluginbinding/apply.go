@@ -108,7 +108,7 @@ func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 	target := s.desired.plugin
 	target.ID = s.action.ID
 	if exists {
-		target = plugin.PreserveServerFields(target, live, s.desired.schema)
+		target = plugin.PreserveServerFields(s.withoutForeignFields(target, live), live, s.desired.schema)
 	}
 	if result := r.refusedBefore(ctx, s, target); result != nil {
 		return applied{}, result
@@ -123,6 +123,19 @@ func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 		r.wakeWaiting(ctx, s, stored.ID)
 	}
 	return a, nil
+}
+
+// withoutForeignFields unsets the fields that somebody added to an owned plugin and that the operator
+// does not know, such as a condition. It keeps those that the plugin had when it was adopted.
+func (s *state) withoutForeignFields(target, live plugin.Plugin) plugin.Plugin {
+	if s.observed.facts.ByID.Ownership != identity.Owned {
+		return target
+	}
+	var keep []string
+	if accepted := s.binding.Status.AcceptedDifferences; accepted != nil {
+		keep = accepted.Fields
+	}
+	return target.WithoutUnknown(live, keep)
 }
 
 // reportPut says why a plugin was written.
@@ -329,7 +342,7 @@ func (s *state) waitForImport() *stepResult {
 		reason:    v1alpha1.ReasonPluginNotFound,
 		message: fmt.Sprintf("KongGateway %s has no plugin %s (spec.pluginID). The operator creates nothing in its place. Create a new binding with the right ID, or without one.",
 			s.gatewayKey, s.binding.Spec.PluginID),
-		requeueAfter: s.resyncInterval(),
+		requeueAfter: s.untilFirstResync(),
 	}
 }
 
@@ -351,7 +364,7 @@ func (s *state) reportObserved() (applied, *stepResult) {
 	}
 	text := "managementPolicy is Observe; with Manage the operator would " + fmt.Sprintf(would[s.action.Operation], s.action.ID)
 	if live, ok := s.observed.plugins[s.action.ID]; ok {
-		if differences := message.FieldNames(s.differences(live)); len(differences) > 0 {
+		if differences := message.FieldNames(s.publicDifferences(live)); len(differences) > 0 {
 			text += " and change " + strings.Join(differences, ", ")
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // progress is the order in which the conditions become True.
 var progress = []struct{ condition, reason, message string }{
 	{v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "the gateway allows this binding"},
-	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret and every entity of the scope exists"},
+	{v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "every Secret and every part of the scope was found"},
 	{v1alpha1.ConditionProgrammed, v1alpha1.ReasonProgrammed, ""},
 }
 
@@ -77,6 +77,9 @@ func programmedMessage(s *state) string {
 	text := "Kong holds plugin " + live.ID + " as declared"
 	if fields := s.applied.acceptedDifferences; len(fields) > 0 {
 		text += "; Kong changed these fields when it stored them, and the operator accepts its values: " + strings.Join(message.FieldNames(fields), ", ")
+	}
+	if warnings := s.desired.warnings; len(warnings) > 0 {
+		text += ". " + strings.Join(warnings, " ")
 	}
 	return text
 }

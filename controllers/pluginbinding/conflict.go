@@ -34,12 +34,22 @@ func (r *Reconciler) conflictResult(s *state, id string, owner identity.Owner) *
 	}
 }
 
-// conflictRetry is when to look at a conflict again, if no event tells that it is over.
+// conflictRetry is when to look at a conflict again, if neither an event nor a resync tells that it is
+// over.
 func (s *state) conflictRetry() time.Duration {
 	if wait := s.observed.confirmOwnerIn; wait > 0 {
 		return min(wait, s.resyncInterval())
 	}
-	return s.resyncInterval()
+	return s.untilFirstResync()
+}
+
+// untilFirstResync is when to ask Kong again as long as no resync was complete; zero from then on. A
+// resync enqueues the bindings for which something changed.
+func (s *state) untilFirstResync() time.Duration {
+	if s.access.connection.Snapshot == nil {
+		return s.resyncInterval()
+	}
+	return 0
 }
 
 // conflictRemediation says what to do about a conflict.
@@ -99,11 +109,28 @@ func importRemediation(live, declared plugin.Plugin) string {
 	return "spec.pluginID can import only a plugin without an owner. Have the owner release it (deleting its PluginBinding with deletionPolicy Orphan does this), or create a new binding without pluginID."
 }
 
+// publicDifferences names the fields in which another owner's plugin differs. To a tenant it names no
+// field that holds a secret: the name would tell whether a guessed value is right.
+func (s *state) publicDifferences(live plugin.Plugin) []string {
+	ownership, _ := identity.OwnershipOf(s.identity, live.Tags, live.InstanceName)
+	if ownership == identity.Owned || s.binding.Namespace == s.gatewayKey.Namespace {
+		return s.differences(live)
+	}
+	fields := plugin.PublicDifferences(s.desired.plugin, live, s.desired.schema)
+	for i, field := range fields {
+		fields[i] = s.desired.redactor.RedactPath(field)
+	}
+	return fields
+}
+
 func (s *state) differingFields(id string) string {
 	live, ok := s.observed.plugins[id]
 	if !ok || live.Name != s.desired.plugin.Name {
 		return ""
 	}
-	fields := slices.DeleteFunc(s.differences(live), func(field string) bool { return !touchesTraffic(field) })
+	fields := slices.DeleteFunc(s.publicDifferences(live), func(field string) bool { return !touchesTraffic(field) })
+	if len(fields) == 0 {
+		return ""
+	}
 	return " in " + strings.Join(message.FieldNames(fields), ", ")
 }

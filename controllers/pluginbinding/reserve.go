@@ -28,7 +28,9 @@ func (r *Reconciler) reserveAdoption(ctx context.Context, s *state) *stepResult 
 	if recorded != nil {
 		owner := identity.Owner{Binding: &identity.Binding{Cluster: r.ClusterID, Namespace: recorded.Namespace, Name: recorded.Name}}
 		s.applied.conflict = r.conflictStatus(id, owner)
-		return r.conflictResult(s, id, owner)
+		result := r.conflictResult(s, id, owner)
+		result.requeueAfter = slowRetry // the plugin does not change when the other binding gives it up
+		return result
 	}
 	holder := r.InFlight.Reserve(self, reference.KongInstance(s.access.gateway)+" "+id)
 	if holder == self {

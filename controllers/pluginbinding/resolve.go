@@ -28,8 +28,7 @@ func (r *Reconciler) resolveDesired(ctx context.Context, s *state) (desired, *st
 	}
 	d.trust = c.Snapshot.TrustFor(s.binding, r.InFlight, r.Programmed, c.LongestWrite())
 	d.secretVersions = reader.Versions()
-	s.access.request.ConfigKnown, s.access.request.CodeFields = true, codeFields(d.plugin.Config)
-	if result = checkTenancy(&s.access, tenancy.Refer); result != nil {
+	if result = checkCode(s, &d); result != nil { // before anything is asked of Kong
 		return d, result
 	}
 	if result = r.resolveScope(ctx, s, &d); result != nil {
@@ -43,7 +42,10 @@ func (r *Reconciler) resolveDesired(ctx context.Context, s *state) (desired, *st
 		// a name, finds none, and refuses (kong/db/dao/plugins.lua).
 		d.plugin.ScopeNames = reference.ScopeNames(s.binding.Spec.Scope)
 	}
-	return d, r.getSchema(ctx, s, &d)
+	if result = r.getSchema(ctx, s, &d); result != nil {
+		return d, result
+	}
+	return d, checkCode(s, &d)
 }
 
 func (r *Reconciler) getSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
@@ -68,7 +70,7 @@ func (r *Reconciler) render(ctx context.Context, s *state, reader *secrets.Reade
 	)
 	switch {
 	case err == nil:
-		return desired{plugin: rendered.Plugin, redactor: rendered.Redactor}, nil
+		return desired{plugin: rendered.Plugin, redactor: rendered.Redactor, warnings: rendered.Warnings}, nil
 	case errors.As(err, &missing):
 		return desired{}, &stepResult{
 			condition: v1alpha1.ConditionResolvedRefs,
@@ -124,7 +126,7 @@ func scopeNotFound(s *state, entity reference.ScopeEntity) *stepResult {
 		reason:    v1alpha1.ReasonScopeNotFound,
 		message: fmt.Sprintf("KongGateway %s has no %s. Kong deletes a plugin together with the entity it applies to. The operator recreates the plugin under the same ID when that entity exists again.",
 			s.gatewayKey, entity),
-		requeueAfter: s.resyncInterval(),
+		requeueAfter: s.untilScopeListed(),
 	}
 }
 
@@ -133,8 +135,17 @@ func scopeAmbiguous(s *state, entity reference.ScopeEntity) *stepResult {
 		condition:    v1alpha1.ConditionResolvedRefs,
 		reason:       v1alpha1.ReasonScopeAmbiguous,
 		message:      fmt.Sprintf("KongGateway %s has more than one %s; name it by username or id", s.gatewayKey, entity),
-		requeueAfter: s.resyncInterval(),
+		requeueAfter: s.untilScopeListed(),
 	}
+}
+
+// untilScopeListed is when to look for the scope again, as long as no resync looked for its entities;
+// zero from then on. A resync enqueues the binding when it finds them.
+func (s *state) untilScopeListed() time.Duration {
+	if snapshot := s.access.connection.Snapshot; snapshot != nil && snapshot.ListsScope(s.binding.Spec.Scope) {
+		return 0
+	}
+	return s.resyncInterval()
 }
 
 func (s *state) resyncInterval() time.Duration { return reference.ResyncInterval(s.access.gateway) }

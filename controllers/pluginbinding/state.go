@@ -57,9 +57,11 @@ type desired struct {
 	redactor       *plugin.Redactor
 	schema         *plugin.Schema
 	secretVersions []string
+	// warnings are probable mistakes in the config, as sentences.
+	warnings []string
 	// trust is what the gateway's snapshot proves about this binding.
 	trust connection.Trust
-	// refsResolved: every Secret and every entity of the scope exists.
+	// refsResolved: every Secret and every part of the scope was found.
 	refsResolved bool
 }
 

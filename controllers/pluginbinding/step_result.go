@@ -2,6 +2,7 @@ package pluginbinding
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -77,15 +78,18 @@ func kubernetesError(err error) *stepResult {
 	}
 }
 
-// describeResponse describes an error without fields. Kong may quote any part of the config in its
-// refusal, so that is treated like a message about the whole plugin.
+// describeResponse describes an error without fields. Kong may quote any part of the config when it
+// refuses it or fails on it, so that is treated like a message about the whole plugin.
 func describeResponse(err error, redactor *plugin.Redactor) string {
 	var kongErr *adminapi.Error
-	if !errors.As(err, &kongErr) || kongErr.Reason != adminapi.Rejected {
+	if !errors.As(err, &kongErr) || kongErr.Status == 0 || kongErr.Reason != adminapi.Rejected && kongErr.Reason != adminapi.UnknownOutcome {
 		return redactor.Redact(err.Error())
 	}
 	_, text := redactor.RedactFieldError("", kongErr.Message)
-	return "Kong refused the plugin: " + text
+	if kongErr.Reason == adminapi.Rejected {
+		return "Kong refused the plugin: " + text
+	}
+	return fmt.Sprintf("Kong answered %d: %s", kongErr.Status, text)
 }
 
 // kongErrorResult says how one class of errors of Kong appears in the status.

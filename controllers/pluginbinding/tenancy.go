@@ -10,6 +10,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
@@ -126,7 +127,13 @@ func tenancyEntity(entity reference.ScopeEntity, found adminapi.Entity) tenancy.
 	return tenancy.Entity{Kind: string(entity.Kind), Name: entity.Label(), Known: true, Tags: found.Tags}
 }
 
-// codeFields are the fields of the config that run code in Kong's workers.
-func codeFields(config map[string]any) []string {
-	return tenancy.CodeFields(config)
+// checkCode asks whether the gateway allows the code in the config. Without a schema, it knows code
+// by the names of fields.
+func checkCode(s *state, d *desired) *stepResult {
+	fields := plugin.CodeFields(d.plugin, d.schema)
+	for i, field := range fields {
+		fields[i] = d.redactor.RedactPath(field)
+	}
+	s.access.request.ConfigKnown, s.access.request.CodeFields = true, fields
+	return checkTenancy(&s.access, tenancy.Refer)
 }

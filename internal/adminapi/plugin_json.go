@@ -123,6 +123,7 @@ func decodePlugin(r request, resp response, raw []byte) (plugin.Plugin, *Error) 
 		Tags:         values(e.Tags),
 		Ordering:     decodeOrdering(e.Ordering),
 		Config:       e.Config,
+		Unknown:      plugin.UnknownFields(e.unknown),
 		CreatedAt:    int64(value(e.CreatedAt)),
 		UpdatedAt:    value(e.UpdatedAt),
 	}, nil

@@ -77,6 +77,18 @@ func (c *Client) VisitByTags(ctx context.Context, tags []string, visit func(plug
 	return nil
 }
 
+// VisitAll is VisitByTags for every plugin of the workspace, whatever its tags.
+func (c *Client) VisitAll(ctx context.Context, visit func(plugin.Plugin)) error {
+	failed := c.listPlugins(withPriority(ctx, resyncing), "/plugins", nil, func(p plugin.Plugin, _ json.RawMessage) (bool, *Error) {
+		visit(p)
+		return true, nil
+	})
+	if failed != nil {
+		return failed
+	}
+	return nil
+}
+
 func (c *Client) visitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin, json.RawMessage) *Error) *Error {
 	filter, failed := tagsQuery(opListPlugins, tags)
 	if failed != nil {

@@ -376,6 +376,7 @@ func TestDecode(t *testing.T) {
 		Protocols: []string{"http", "https"}, Tags: []string{"a"},
 		Ordering:  map[string]map[string][]string{"before": {"access": {"key-auth"}}},
 		Config:    map[string]any{"minute": 5.0},
+		Unknown:   map[string]json.RawMessage{"unknown": json.RawMessage("1")},
 		UpdatedAt: 1795383025,
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {

@@ -35,6 +35,9 @@ type AdminClient interface {
 	// an error proves nothing.
 	VisitByTags(ctx context.Context, tags []string, visit func(plugin.Plugin)) error
 
+	// VisitAll is VisitByTags for every plugin, whatever its tags.
+	VisitAll(ctx context.Context, visit func(plugin.Plugin)) error
+
 	// Resolve returns a service, route, consumer or consumer group: NotFound when there is none,
 	// Ambiguous when there are several.
 	Resolve(ctx context.Context, kind adminapi.EntityKind, ref adminapi.EntityRef) (adminapi.Entity, error)

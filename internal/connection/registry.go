@@ -52,6 +52,8 @@ type Problem struct {
 type Registry struct {
 	mu      sync.RWMutex
 	entries map[types.NamespacedName]Connection
+	// closed are the gateways whose connection no reconcile of a binding may take any more.
+	closed map[types.NamespacedName]bool
 
 	// changedGateways carries gateways whose bindings have to be reconciled, bindings single
 	// bindings, waiting single bindings that others wait for to act, and probes gateways that have
@@ -71,6 +73,7 @@ const buffer = 64
 func NewRegistry() *Registry {
 	return &Registry{
 		entries:         map[types.NamespacedName]Connection{},
+		closed:          map[types.NamespacedName]bool{},
 		changedGateways: make(chan types.NamespacedName, buffer),
 		bindings:        make(chan types.NamespacedName, buffer),
 		waiting:         make(chan types.NamespacedName, buffer),
@@ -96,12 +99,32 @@ func (r *Registry) Waiting() <-chan types.NamespacedName { return r.waiting }
 // it.
 func (r *Registry) Probes() <-chan types.NamespacedName { return r.probes }
 
-// Get returns the connection of a gateway, false before its first probe.
+// Get returns the connection of a gateway, false before its first probe and while it is closed.
 func (r *Registry) Get(gateway types.NamespacedName) (Connection, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	if r.closed[gateway] {
+		return Connection{}, false
+	}
 	connection, ok := r.entries[gateway]
 	return connection, ok
+}
+
+// Close makes Get return no connection for the gateway until Open, whatever Set stores. A
+// reconcile that took the connection before can still use it.
+func (r *Registry) Close(gateway types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed[gateway] = true
+}
+
+// Open ends what Close began, and reports whether the gateway was closed.
+func (r *Registry) Open(gateway types.NamespacedName) (wasClosed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wasClosed = r.closed[gateway]
+	delete(r.closed, gateway)
+	return wasClosed
 }
 
 // Set stores a connection and reports whether its bindings have to be reconciled: it became
@@ -124,7 +147,8 @@ func (r *Registry) Set(gateway types.NamespacedName, next Connection) (changed b
 	}
 }
 
-// Remove drops the connection of a gateway that no longer exists.
+// Remove drops the connection of a gateway that no longer exists. A closed gateway stays closed: a
+// cache can show it for a moment longer.
 func (r *Registry) Remove(gateway types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -32,6 +32,9 @@ type Snapshot struct {
 	fingerprints map[string]uint64
 	owned        map[types.NamespacedName]bool
 	entities     map[adminapi.EntityKind]map[adminapi.EntityRef]adminapi.Entity
+	// awaited are the fingerprints of the plugins for which bindings wait, and which are not in the
+	// list of this cluster's; 0 for one that does not exist.
+	awaited map[string]uint64
 }
 
 // NewSnapshot returns a snapshot that shows nothing yet.
@@ -42,6 +45,7 @@ func NewSnapshot(began inflight.Time) *Snapshot {
 		fingerprints: map[string]uint64{},
 		owned:        map[types.NamespacedName]bool{},
 		entities:     map[adminapi.EntityKind]map[adminapi.EntityRef]adminapi.Entity{},
+		awaited:      map[string]uint64{},
 	}
 }
 
@@ -91,6 +95,22 @@ func (s *Snapshot) Fingerprint(id string) uint64 {
 		return 0
 	}
 	return s.fingerprints[id]
+}
+
+// SetAwaited adds the fingerprint of a plugin for which bindings wait, 0 if it does not exist. Like
+// Add, it is for a snapshot that is not shared yet.
+func (s *Snapshot) SetAwaited(id string, fingerprint uint64) { s.awaited[id] = fingerprint }
+
+// Awaited returns the fingerprint of a plugin for which bindings wait, 0 if it does not exist; false
+// if the snapshot does not know it.
+func (s *Snapshot) Awaited(id string) (fingerprint uint64, known bool) {
+	if s == nil {
+		return 0, false
+	}
+	if fingerprint, known = s.fingerprints[id]; !known {
+		fingerprint, known = s.awaited[id]
+	}
+	return fingerprint, known
 }
 
 // Evict drops the config of a plugin that a reconcile has seen programmed. Its fingerprint is

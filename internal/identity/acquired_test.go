@@ -19,3 +19,14 @@ func TestAcquiredIsAnOwnershipTag(t *testing.T) {
 		t.Errorf("the tag changes ownership to %v", ownership)
 	}
 }
+
+func TestWithAcquired(t *testing.T) {
+	tags := []string{"mine"}
+	once := WithAcquired(tags)
+	if !IsAcquired(once) || len(once) != 2 || IsAcquired(tags) {
+		t.Errorf("%v of %v", once, tags)
+	}
+	if twice := WithAcquired(once); len(twice) != 2 {
+		t.Errorf("twice: %v", twice)
+	}
+}

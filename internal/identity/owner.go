@@ -69,6 +69,14 @@ func AsideFrom(tags []string) (from string, aside bool) {
 	return "", false
 }
 
+// WithAcquired returns the tags with the one that says that the plugin existed before its binding.
+func WithAcquired(tags []string) []string {
+	if IsAcquired(tags) {
+		return tags
+	}
+	return append(slices.Clone(tags), tagAcquired)
+}
+
 // IsAcquired reports whether the ownership tags of a plugin say that it existed before its binding.
 func IsAcquired(tags []string) bool { return slices.Contains(tags, tagAcquired) }
 

@@ -5,6 +5,7 @@
 package metrics
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,10 @@ type Metrics struct {
 	refusedIDChanges *prometheus.CounterVec
 	lastResync       *prometheus.GaugeVec
 	orphanedPlugins  *prometheus.GaugeVec
+
+	mu sync.Mutex
+	// gateways that exist. What ends after its gateway is not counted: its series would stay for ever.
+	gateways map[types.NamespacedName]bool
 }
 
 // New makes the metrics and registers them. It panics when they are registered already.
@@ -31,6 +36,7 @@ func New(registry prometheus.Registerer) *Metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, byGateway)
 	}
 	m := &Metrics{
+		gateways: map[types.NamespacedName]bool{},
 		writes: counter("kong_operator_plugin_writes_total",
 			"Writes of plugins that Kong confirmed, by gateway and action (create, put, takeover, delete, orphan).", "action"),
 		driftCorrections: counter("kong_operator_drift_total",
@@ -54,47 +60,54 @@ func (m *Metrics) AddGateway(gateway types.NamespacedName) {
 	if m == nil {
 		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gateways[gateway] = true
 	for _, counter := range []*prometheus.CounterVec{m.driftCorrections, m.recoveredIDs, m.refusedIDChanges} {
 		counter.WithLabelValues(gateway.String())
 	}
 	m.lastResync.WithLabelValues(gateway.String())
 }
 
+// ofGateway records something about a gateway, unless it is gone.
+func (m *Metrics) ofGateway(gateway types.NamespacedName, record func()) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gateways[gateway] {
+		record()
+	}
+}
+
 // CountWrite counts a write that Kong confirmed. The action is create, put, takeover, delete
 // or orphan.
 func (m *Metrics) CountWrite(gateway types.NamespacedName, action string) {
-	if m != nil {
-		m.writes.WithLabelValues(gateway.String(), action).Inc()
-	}
+	m.ofGateway(gateway, func() { m.writes.WithLabelValues(gateway.String(), action).Inc() })
 }
 
 // CountDrift counts a plugin that differed from its unchanged declaration.
 func (m *Metrics) CountDrift(gateway types.NamespacedName) {
-	if m != nil {
-		m.driftCorrections.WithLabelValues(gateway.String()).Inc()
-	}
+	m.ofGateway(gateway, func() { m.driftCorrections.WithLabelValues(gateway.String()).Inc() })
 }
 
 // CountRecoveredID counts an ID that was found again in Kong.
 func (m *Metrics) CountRecoveredID(gateway types.NamespacedName) {
-	if m != nil {
-		m.recoveredIDs.WithLabelValues(gateway.String()).Inc()
-	}
+	m.ofGateway(gateway, func() { m.recoveredIDs.WithLabelValues(gateway.String()).Inc() })
 }
 
 // CountRefusedIDChange counts an ID that the API server refused to record.
 func (m *Metrics) CountRefusedIDChange(gateway types.NamespacedName) {
-	if m != nil {
-		m.refusedIDChanges.WithLabelValues(gateway.String()).Inc()
-	}
+	m.ofGateway(gateway, func() { m.refusedIDChanges.WithLabelValues(gateway.String()).Inc() })
 }
 
 // SetResync sets the time of the last resync, and how many orphaned plugins it found.
 func (m *Metrics) SetResync(gateway types.NamespacedName, at time.Time, orphaned int) {
-	if m != nil {
+	m.ofGateway(gateway, func() {
 		m.lastResync.WithLabelValues(gateway.String()).Set(float64(at.Unix()))
 		m.orphanedPlugins.WithLabelValues(gateway.String()).Set(float64(orphaned))
-	}
+	})
 }
 
 // RemoveGateway ends the series of a gateway that no longer exists.
@@ -102,6 +115,9 @@ func (m *Metrics) RemoveGateway(gateway types.NamespacedName) {
 	if m == nil {
 		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.gateways, gateway)
 	labels := prometheus.Labels{"gateway": gateway.String()}
 	for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
 		m.writes, m.driftCorrections, m.recoveredIDs, m.refusedIDChanges, m.lastResync, m.orphanedPlugins,

@@ -71,3 +71,23 @@ func TestSeriesOfAGatewayStartAtZeroAndEndWithIt(t *testing.T) {
 	var none *Metrics
 	none.AddGateway(kong)
 }
+
+func TestWhatEndsAfterItsGatewayMakesNoSeries(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, kong := New(registry), types.NamespacedName{Namespace: "kong", Name: "kong"}
+	m.AddGateway(kong)
+	m.RemoveGateway(kong)
+	m.CountWrite(kong, "delete")
+	m.CountDrift(kong)
+	m.CountRecoveredID(kong)
+	m.CountRefusedIDChange(kong)
+	m.SetResync(kong, time.Unix(1, 0), 1)
+	if values := series(t, registry); len(values) > 0 {
+		t.Errorf("series of a gateway that is gone: %v", values)
+	}
+	m.AddGateway(kong)
+	m.CountWrite(kong, "delete")
+	if values := series(t, registry); values["kong_operator_plugin_writes_total kong/kong"] != 1 {
+		t.Errorf("a gateway that came again is not counted: %v", values)
+	}
+}

@@ -207,7 +207,7 @@ func redactOneByOne(values []string, s string) string {
 			for _, form := range forms(part) {
 				for i := range len(s) {
 					end := i + len(form)
-					if !strings.HasPrefix(s[i:], form) || len(form) == 0 {
+					if !strings.HasPrefix(s[i:], form) || form == "" {
 						continue
 					}
 					before, _ := utf8.DecodeLastRuneInString(s[:i])

@@ -13,9 +13,6 @@ func TestParseSchemaRefuses(t *testing.T) {
 		"no JSON":                `<html>`,
 		"no object":              `[]`,
 		"Kong's answer to no":    `{"message":"No plugin named 'nope'"}`,
-		"too deep":               `{"fields":[{"config":` + strings.Repeat(`{"elements":`, maxConfigDepth) + "1" + strings.Repeat("}", maxConfigDepth+2) + "]}",
-		"too many values":        strings.Repeat(",", maxSchemaNodes),
-		"too large":              strings.Repeat(" ", maxSchemaBytes+1),
 		"no config":              `{"fields":[{"protocols":{"type":"set"}}]}`,
 		"a config that is null":  `{"fields":[{"config":null}]}`,
 		"fields that are a map":  `{"fields":{"config":{"type":"record"}}}`,
@@ -114,5 +111,28 @@ func TestParseSchemaMessages(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+}
+
+// A schema has bounds that hold before it is decoded.
+func TestParseSchemaBounds(t *testing.T) {
+	schema := func(more string) error {
+		_, err := ParseSchema([]byte(`{"fields":[{"config":{"type":"record"}}],"more":` + more + `}`))
+		return err
+	}
+	for reason, more := range map[string]func(n int) string{
+		"bytes":  func(n int) string { return strings.Repeat(" ", maxSchemaBytes-100+200*n) + "1" },
+		"values": func(n int) string { return "[" + strings.Repeat("1,", maxSchemaNodes-20+40*n) + "1]" },
+		"depth": func(n int) string {
+			return strings.Repeat("[", maxConfigDepth-1+n) + strings.Repeat("]", maxConfigDepth-1+n)
+		},
+	} {
+		if err := schema(more(0)); err != nil {
+			t.Errorf("%s: %v", reason, err)
+		}
+		const want = "reading the plugin's schema: it is larger than 8388608 bytes or 500000 values, or nested more than 64 levels deep"
+		if err := schema(more(1)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", reason, err)
+		}
 	}
 }

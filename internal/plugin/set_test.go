@@ -3,6 +3,8 @@ package plugin
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -112,7 +114,7 @@ func TestDifferencesInSets(t *testing.T) {
 
 // answer is what Kong makes of an element that is a record.
 func answer(f *field, value any) any {
-	m, ok := value.(map[string]any)
+	m, ok := asMap(value)
 	if !ok || f == nil || f.record == nil {
 		return value
 	}
@@ -199,6 +201,22 @@ func TestSameSetOfOtherTypes(t *testing.T) {
 	if c := (&comparer{}); c.sameSet(nil, []any{[]string{"x"}}, []any{[]string{"x"}}) || c.sameValue([]string{"x"}, []string{"x"}) {
 		t.Error("the same")
 	}
+	for _, tt := range []struct {
+		desired, live any
+		same          bool
+	}{
+		{json.Number("x"), json.Number("x"), true},
+		{json.Number("x"), "x", false},
+		{json.Number("0.30000000000000004"), 0.3, true},
+		{math.Copysign(0, -1), 0.0, true},
+		{int64(5), 5.0, true},
+		{true, "true", false},
+		{nil, "null", false},
+	} {
+		if got := (&comparer{}).sameSet(nil, []any{tt.desired}, []any{tt.live}); got != tt.same {
+			t.Errorf("%#v and %#v: %v", tt.desired, tt.live, got)
+		}
+	}
 }
 
 // A schema with many fields times a config with many elements.
@@ -238,4 +256,54 @@ func TestCompareHasABudgetForTheSchema(t *testing.T) {
 			t.Errorf("%s: the config is lost", name)
 		}
 	}
+}
+
+// acceptable returns a copy of a value without the fields that Kong refuses, and without the
+// deprecated ones that have no canonical form (see TestCompareHasABudget).
+func acceptable(f *field, value any) any {
+	m, ok := value.(map[string]any)
+	if !ok {
+		return value
+	}
+	m = maps.Clone(m)
+	for name, inner := range m {
+		switch {
+		case f == nil || f.record == nil:
+		case f.record.fields[name] == nil:
+			delete(m, name)
+		default:
+			m[name] = acceptable(f.record.fields[name], inner)
+		}
+	}
+	return m
+}
+
+// Whatever a config holds: twice as much of it takes about twice the steps.
+func TestCompareStepsOfAnyConfig(t *testing.T) {
+	s := parsed(t, []byte(elements))
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom([]string{"records", "bare", "abstract", "unknown"}).Draw(t, "field")
+		kinds := rapid.SliceOfN(element(2), 1, 5).Draw(t, "kinds")
+		different := rapid.IntRange(0, 3).Draw(t, "different elements")
+		steps := func(n int) int {
+			var desired, live []any
+			for i := range n {
+				e := acceptable(s.config.fields["records"].elements, kinds[i%len(kinds)])
+				if m, ok := e.(map[string]any); ok {
+					m["a"] = fmt.Sprint(i) // distinct
+				}
+				desired = append(desired, e)
+				live = append(live, answer(s.config.fields["records"].elements, e))
+			}
+			for i := range different {
+				live[i*7%n] = fmt.Sprint("another", i)
+			}
+			slices.Reverse(live)
+			_, steps := compare(Plugin{Config: map[string]any{name: desired}}, Plugin{Config: map[string]any{name: live}}, s)
+			return steps
+		}
+		if few, many := steps(100), steps(1000); many > 20*few+10_000 {
+			t.Fatalf("%d steps for 100 elements, %d for 1,000", few, many)
+		}
+	})
 }

@@ -6,14 +6,14 @@ type Rule string
 
 // The rules in the order in which Check applies them.
 const (
-	RuleNamespaces  Rule = "namespaces"
-	RuleMaxBindings Rule = "maxBindingsPerNamespace"
-	RulePlugins     Rule = "plugins"
-	RuleCode        Rule = "code"
-	RuleGlobalScope Rule = "globalScope"
-	RuleEntities    Rule = "entities"
-	RuleAdoption    Rule = "adoption"
-	RuleAcquired    Rule = "acquired"
+	RuleNamespaces    Rule = "namespaces"
+	RuleMaxBindings   Rule = "maxBindingsPerNamespace"
+	RulePlugins       Rule = "plugins"
+	RuleCode          Rule = "code"
+	RuleGlobalPlugins Rule = "globalPlugins"
+	RuleEntities      Rule = "entities"
+	RuleAdoption      Rule = "adoption"
+	RuleAcquired      Rule = "acquired"
 )
 
 // Decision is the answer to a request. The zero Decision allows it.
@@ -42,7 +42,7 @@ var rules = []struct {
 	{RuleMaxBindings, withinMaxBindings, false},
 	{RulePlugins, pluginAllowed, true},
 	{RuleCode, codeAllowed, false},
-	{RuleGlobalScope, globalScopeAllowed, true},
+	{RuleGlobalPlugins, globalPluginsAllowed, true},
 	{RuleEntities, entitiesAllowed, true},
 	{RuleAdoption, acquisitionAllowed, false},
 	{RuleAcquired, acquiredAllowed, true},

@@ -85,7 +85,7 @@ func atMost(n int32) func(*v1alpha1.AllowedBindings) {
 
 func sameNamespace(a *v1alpha1.AllowedBindings) { a.Entities = v1alpha1.EntitiesSameNamespace }
 
-func globally(a *v1alpha1.AllowedBindings) { a.GlobalScope = v1alpha1.GlobalScopeAllowed }
+func globally(a *v1alpha1.AllowedBindings) { a.GlobalPlugins = v1alpha1.GlobalPluginsAllowed }
 
 // request is an update of a rate limit on a route of the tenant, with all facts known.
 func request(edit ...func(*Request)) Request {
@@ -200,11 +200,11 @@ func TestCheck(t *testing.T) {
 		{name: "an unknown config", allowed: open(), request: request(configUnknown), rule: RuleCode, says: []string{"has not read the config"}},
 		{name: "an unknown config with Any", allowed: open(code(v1alpha1.CodeAny)), request: request(configUnknown)},
 
-		// globalScope
-		{name: "a global plugin", allowed: open(), request: request(global), rule: RuleGlobalScope,
-			says: []string{"KongGateway kong/main does not allow a plugin without a scope from namespace shop", "globalScope to Allowed"}},
+		// globalPlugins
+		{name: "a global plugin", allowed: open(), request: request(global), rule: RuleGlobalPlugins,
+			says: []string{"KongGateway kong/main does not allow a plugin without a scope from namespace shop", "globalPlugins to Allowed"}},
 		{name: "a global plugin that is allowed", allowed: open(globally), request: request(global)},
-		{name: "a global plugin by a policy that the API does not have", allowed: open(func(a *v1alpha1.AllowedBindings) { a.GlobalScope = "Maybe" }), request: request(global), rule: RuleGlobalScope},
+		{name: "a global plugin by a policy that the API does not have", allowed: open(func(a *v1alpha1.AllowedBindings) { a.GlobalPlugins = "Maybe" }), request: request(global), rule: RuleGlobalPlugins},
 
 		// entities
 		{name: "an entity of the namespace", allowed: open(sameNamespace), request: request()},
@@ -265,7 +265,7 @@ func TestCheck(t *testing.T) {
 			allowed: &v1alpha1.AllowedBindings{Namespaces: from(v1alpha1.NamespacesFromSame), Adoption: v1alpha1.AdoptionAny},
 			request: request(acquired, doing(Delete)), rule: RuleNamespaces, says: []string{"keeps the plugin in Kong"}},
 		{name: "deleting what was acquired, with Any, of a plugin that is denied", allowed: open(anyOwner, deny("rate-limiting")), request: request(acquired, doing(Delete)), rule: RulePlugins},
-		{name: "deleting what was acquired, with Any, and is global", allowed: open(anyOwner), request: request(acquired, doing(Delete), global), rule: RuleGlobalScope},
+		{name: "deleting what was acquired, with Any, and is global", allowed: open(anyOwner), request: request(acquired, doing(Delete), global), rule: RuleGlobalPlugins},
 		{name: "deleting what was acquired, with Any, on an entity of another namespace", allowed: open(anyOwner, sameNamespace), request: request(acquired, doing(Delete), on(foreign)), rule: RuleEntities},
 		{name: "deleting what was acquired, with Any, on unknown entities", allowed: open(anyOwner, sameNamespace), request: request(acquired, doing(Delete), on()), rule: RuleEntities},
 		{name: "deleting what was acquired, with Any, beyond the maximum and with code", allowed: open(anyOwner, atMost(1)),
@@ -339,11 +339,11 @@ func TestMessagesAreBounded(t *testing.T) {
 		Entities: []Entity{{Known: true, Tags: []string{NamespaceTag(long)}}},
 	}
 	for rule, edit := range map[Rule]func(*Request){
-		RuleMaxBindings: func(r *Request) { r.Rank = 1 << 40 },
-		RulePlugins:     func(r *Request) { r.Plugin = long },
-		RuleCode:        func(r *Request) { r.CodeFields = []string{long, long, long, long, long} },
-		RuleGlobalScope: func(r *Request) { r.Global = true },
-		RuleEntities:    func(r *Request) { r.Entities = []Entity{entity, entity, entity, entity, entity} },
+		RuleMaxBindings:   func(r *Request) { r.Rank = 1 << 40 },
+		RulePlugins:       func(r *Request) { r.Plugin = long },
+		RuleCode:          func(r *Request) { r.CodeFields = []string{long, long, long, long, long} },
+		RuleGlobalPlugins: func(r *Request) { r.Global = true },
+		RuleEntities:      func(r *Request) { r.Entities = []Entity{entity, entity, entity, entity, entity} },
 		RuleAdoption: func(r *Request) {
 			r.Operation, r.Acquisition = Acquire, Acquisition{Kind: TakeOver, Owner: long}
 		},

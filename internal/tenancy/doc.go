@@ -14,7 +14,7 @@
 //	                         grant lists
 //	code                     None: a plugin or a field that runs code; Named: the same, unless allow
 //	                         or a grant lists the plugin
-//	globalScope              Denied: a plugin without a scope
+//	globalPlugins            Denied: a plugin without a scope
 //	entities                 SameNamespace: an entity without the tag of the binding's namespace
 //	adoption                 None: any existing plugin; Unowned: one of another owner, one of the
 //	                         gateway's namespace even if its owner is gone, and an import that moves

@@ -25,16 +25,16 @@ type Namespace struct {
 // Policy is what one KongGateway allows to other namespaces. It is read-only and shares memory with
 // the KongGateway that it was made from. The zero Policy allows nothing.
 type Policy struct {
-	gateway     types.NamespacedName
-	namespaces  namespaceSet
-	plugins     v1alpha1.AllowedPlugins
-	grants      []grant
-	code        v1alpha1.CodePolicy
-	globalScope v1alpha1.GlobalScopePolicy
-	entities    v1alpha1.EntityPolicy
-	adoption    v1alpha1.AdoptionLimit
-	maxBindings int
-	gateways    namespaceSet
+	gateway       types.NamespacedName
+	namespaces    namespaceSet
+	plugins       v1alpha1.AllowedPlugins
+	grants        []grant
+	code          v1alpha1.CodePolicy
+	globalPlugins v1alpha1.GlobalPluginsPolicy
+	entities      v1alpha1.EntityPolicy
+	adoption      v1alpha1.AdoptionLimit
+	maxBindings   int
+	gateways      namespaceSet
 }
 
 // grant is a compiled PluginGrant.
@@ -91,7 +91,7 @@ func NewPolicy(gateway *v1alpha1.KongGateway) (Policy, error) {
 	if allowed.MaxBindingsPerNamespace != nil {
 		p.maxBindings = max(int(*allowed.MaxBindingsPerNamespace), 1)
 	}
-	p.globalScope = allowed.GlobalScope
+	p.globalPlugins = allowed.GlobalPlugins
 	p.code, p.entities, p.adoption = defaults(allowed)
 	return p, errors.Join(errs...)
 }

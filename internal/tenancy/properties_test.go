@@ -36,12 +36,12 @@ func drawPlugins(t *rapid.T, label string, least int) []v1alpha1.PluginName {
 
 func drawAllowed(t *rapid.T) *v1alpha1.AllowedBindings {
 	a := &v1alpha1.AllowedBindings{
-		Namespaces:  drawNamespaces(t, "namespaces"),
-		Plugins:     &v1alpha1.AllowedPlugins{Allow: drawPlugins(t, "allow", 0), Deny: drawPlugins(t, "deny", 0)},
-		Code:        rapid.SampledFrom(codes).Draw(t, "code"),
-		GlobalScope: rapid.SampledFrom([]v1alpha1.GlobalScopePolicy{v1alpha1.GlobalScopeDenied, v1alpha1.GlobalScopeAllowed}).Draw(t, "globalScope"),
-		Entities:    rapid.SampledFrom([]v1alpha1.EntityPolicy{v1alpha1.EntitiesSameNamespace, v1alpha1.EntitiesAll}).Draw(t, "entities"),
-		Adoption:    rapid.SampledFrom(adoptions).Draw(t, "adoption"),
+		Namespaces:    drawNamespaces(t, "namespaces"),
+		Plugins:       &v1alpha1.AllowedPlugins{Allow: drawPlugins(t, "allow", 0), Deny: drawPlugins(t, "deny", 0)},
+		Code:          rapid.SampledFrom(codes).Draw(t, "code"),
+		GlobalPlugins: rapid.SampledFrom([]v1alpha1.GlobalPluginsPolicy{v1alpha1.GlobalPluginsDenied, v1alpha1.GlobalPluginsAllowed}).Draw(t, "globalPlugins"),
+		Entities:      rapid.SampledFrom([]v1alpha1.EntityPolicy{v1alpha1.EntitiesSameNamespace, v1alpha1.EntitiesAll}).Draw(t, "entities"),
+		Adoption:      rapid.SampledFrom(adoptions).Draw(t, "adoption"),
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "grants") {
 		namespaces := rapid.SampledFrom([]*v1alpha1.AllowedNamespaces{from(v1alpha1.NamespacesFromAll), labelled("team", "shop"), labelled("team", "bank")}).Draw(t, "granted to")
@@ -106,7 +106,7 @@ func stricter(t *rapid.T, a *v1alpha1.AllowedBindings) map[string]*v1alpha1.Allo
 		}},
 		{"a grant of fewer plugins", len(a.Grants) > 0, func(a *v1alpha1.AllowedBindings) { a.Grants[0].Plugins = fewer(a.Grants[0].Plugins) }},
 		{"less code", a.Code != v1alpha1.CodeNone, func(a *v1alpha1.AllowedBindings) { a.Code = codes[slices.Index(codes, a.Code)-1] }},
-		{"no global scope", true, func(a *v1alpha1.AllowedBindings) { a.GlobalScope = v1alpha1.GlobalScopeDenied }},
+		{"no global scope", true, func(a *v1alpha1.AllowedBindings) { a.GlobalPlugins = v1alpha1.GlobalPluginsDenied }},
 		{"entities of the namespace", true, func(a *v1alpha1.AllowedBindings) { a.Entities = v1alpha1.EntitiesSameNamespace }},
 		{"less adoption", a.Adoption != v1alpha1.AdoptionNone, func(a *v1alpha1.AllowedBindings) { a.Adoption = adoptions[slices.Index(adoptions, a.Adoption)-1] }},
 		{"a maximum", a.MaxBindingsPerNamespace == nil, func(a *v1alpha1.AllowedBindings) { a.MaxBindingsPerNamespace = ptr.To[int32](3) }},
@@ -191,12 +191,12 @@ func FuzzCheck(f *testing.F) {
 		maximum int32, rank, operation, kind int, flags byte, name, tag, owner string) {
 		set := v1alpha1.AllowedNamespaces{From: v1alpha1.FromNamespaces(fromText), Selector: labelled(key, value).Selector}
 		allowed := &v1alpha1.AllowedBindings{
-			Namespaces:  &set,
-			Grants:      []v1alpha1.PluginGrant{{Namespaces: set, Plugins: []v1alpha1.PluginName{v1alpha1.PluginName(listed)}}},
-			Code:        v1alpha1.CodePolicy(code),
-			GlobalScope: v1alpha1.GlobalScopePolicy(global),
-			Entities:    v1alpha1.EntityPolicy(entities),
-			Adoption:    v1alpha1.AdoptionLimit(adoption),
+			Namespaces:    &set,
+			Grants:        []v1alpha1.PluginGrant{{Namespaces: set, Plugins: []v1alpha1.PluginName{v1alpha1.PluginName(listed)}}},
+			Code:          v1alpha1.CodePolicy(code),
+			GlobalPlugins: v1alpha1.GlobalPluginsPolicy(global),
+			Entities:      v1alpha1.EntityPolicy(entities),
+			Adoption:      v1alpha1.AdoptionLimit(adoption),
 		}
 		flag := func(bit int) bool { return flags&(1<<bit) != 0 }
 		if flag(0) {

@@ -2,6 +2,7 @@ package tenancy
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -113,6 +114,16 @@ func Rank(self Peer, peers []Peer) int {
 		}
 	}
 	return rank
+}
+
+// Ranks returns the Rank of each peer by its name. All peers are bindings of one namespace on one
+// gateway.
+func Ranks(peers []Peer) map[string]int {
+	ranks := make(map[string]int, len(peers))
+	for i, peer := range slices.SortedFunc(slices.Values(peers), comparePeers) {
+		ranks[peer.Name] = i + 1
+	}
+	return ranks
 }
 
 func comparePeers(a, b Peer) int {

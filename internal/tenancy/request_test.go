@@ -28,4 +28,10 @@ func TestRank(t *testing.T) {
 			}
 		})
 	}
+	ranks := Ranks(peers)
+	for _, peer := range peers {
+		if ranks[peer.Name] != Rank(peer, peers) {
+			t.Errorf("%s: rank %d among all, and %d alone", peer.Name, ranks[peer.Name], Rank(peer, peers))
+		}
+	}
 }

@@ -84,11 +84,11 @@ func codeAllowed(p Policy, r Request) *objection {
 	return nil
 }
 
-func globalScopeAllowed(p Policy, r Request) *objection {
-	if !r.Global || p.globalScope == v1alpha1.GlobalScopeAllowed {
+func globalPluginsAllowed(p Policy, r Request) *objection {
+	if !r.Global || p.globalPlugins == v1alpha1.GlobalPluginsAllowed {
 		return nil
 	}
-	return refuse("Set spec.scope, or have the owner of the gateway set spec.allowedBindings.globalScope to Allowed",
+	return refuse("Set spec.scope, or have the owner of the gateway set spec.allowedBindings.globalPlugins to Allowed",
 		"KongGateway %s does not allow a plugin without a scope from namespace %s", p.name(), short(r.Namespace.Name))
 }
 

@@ -65,7 +65,7 @@ spec:
     plugins: {allow: [cors], deny: [acl]}
     grants: [{namespaces: {from: Selector, selector: {matchLabels: {a: b}}}, plugins: [pre-function]}]
     code: Named
-    globalScope: Denied
+    globalPlugins: Denied
     entities: All
     adoption: Unowned
     maxBindingsPerNamespace: 100

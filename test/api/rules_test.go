@@ -182,7 +182,7 @@ var gatewayRules = []ruleCase{
   	grants: [
   		{namespaces: {from: Selector, selector: {matchLabels: {team: payments}}}, plugins: [pre-function]},
   		{namespaces: {from: All}, plugins: [acl]}],
-  	code: None, globalScope: Allowed, entities: SameNamespace, adoption: Any, maxBindingsPerNamespace: 50},
+  	code: None, globalPlugins: Allowed, entities: SameNamespace, adoption: Any, maxBindingsPerNamespace: 50},
   allowedGateways: {namespaces: {from: Selector, selector: {matchExpressions: [{key: kong, operator: Exists}]}}},
   resyncInterval: 5m,
   limits: {maxInFlight: 4, requestsPerSecond: 50, burst: 10, requestTimeout: 1.5s}}`,

@@ -4,8 +4,9 @@ package faults
 // has another name than the same call for a PluginBinding.
 const (
 	kubeGetSecret              = "kube/get-secret"
-	kubeGetBinding             = "kube/get-binding" // from the API server, not from the cache
-	kubeGetGateway             = "kube/get-gateway" // from the API server, not from the cache
+	kubeGetBinding             = "kube/get-binding"   // from the API server, not from the cache
+	kubeGetGateway             = "kube/get-gateway"   // from the API server, not from the cache
+	kubeListBindings           = "kube/list-bindings" // from the API server, not from the cache
 	kubeAddBindingFinalizer    = "kube/add-binding-finalizer"
 	kubeAddGatewayFinalizer    = "kube/add-gateway-finalizer"
 	kubeRemoveBindingFinalizer = "kube/remove-binding-finalizer"

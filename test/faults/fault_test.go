@@ -51,7 +51,7 @@ var (
 	kongReads  = []string{kongGetPlugin, kongGetPluginByName, kongGetEntity, kongGetSchema, kongList, kongProbe}
 	kongWrites = []string{kongCreatePlugin, kongPutPlugin, kongDeletePlugin}
 	kongCalls  = append(append([]string{}, kongReads...), kongWrites...)
-	kubeReads  = []string{kubeGetSecret, kubeGetBinding, kubeGetGateway}
+	kubeReads  = []string{kubeGetSecret, kubeGetBinding, kubeGetGateway, kubeListBindings}
 	kubeWrites = []string{kubeAddBindingFinalizer, kubePatchBindingStatus, kubeRemoveBindingFinalizer, kubeAddGatewayFinalizer, kubePatchGatewayStatus, kubeRemoveGatewayFinalizer}
 	kubeCalls  = append(append([]string{}, kubeReads...), kubeWrites...)
 )

@@ -123,10 +123,17 @@ func (c *kongCall) applyFault(hit *armedFault) (*http.Response, error) {
 		c.markSent()
 		return c.response(http.StatusUnauthorized, `{"message":"Invalid RBAC credentials"}`), nil
 	default:
+		if c.request.URL.RequestURI() == c.throttledRead {
+			// The client sends a read again that Kong rate-limited.
+			c.readFailed, c.throttledRead = false, ""
+		}
 		return c.forward()
 	}
 	if !c.isWrite() && !hit.fault.crashes && !hit.fault.authentic {
 		c.readFailed = true
+		if hit.fault.name == "429" {
+			c.throttledRead = c.request.URL.RequestURI()
+		}
 	}
 	if c.request.Method == http.MethodPut {
 		id := c.request.URL.Path[strings.LastIndex(c.request.URL.Path, "/")+1:]

@@ -68,8 +68,12 @@ func (l liveReader) Get(ctx context.Context, key client.ObjectKey, object client
 	return c.do("live GET")
 }
 
-func (liveReader) List(context.Context, client.ObjectList, ...client.ListOption) error {
-	panic("faults: a live list")
+// List lists bindings. The operator lists nothing else from the API server here.
+func (l liveReader) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	c := &kubeCall{simulation: l.proc.sim, proc: l.proc, name: kubeListBindings, id: objectID{kind: kindBinding}, forward: func() error {
+		return apiServer.List(ctx, list, options...)
+	}}
+	return c.do("live LIST")
 }
 
 // cachedClient reads from the cache and writes to the API server. The operator does not use the

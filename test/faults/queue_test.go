@@ -158,7 +158,7 @@ func (sim *simulation) reconcileOne(id objectID) {
 	if sim.reconciles++; sim.reconciles > maxReconciles {
 		panic(abort{fmt.Sprintf("it does not settle: %d reconciles", sim.reconciles)})
 	}
-	sim.readFailed = false
+	sim.readFailed, sim.throttledRead = false, ""
 	sim.jitter.beginReconcile()
 	sim.tracef("- %s %s", id.kind, id.Name)
 	sim.current = id

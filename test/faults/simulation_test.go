@@ -84,7 +84,8 @@ type simulation struct {
 	// kubeWritesBeforeArm counts the writes before arm. backup is an earlier state of Kong.
 	kubeWritesBeforeArm int
 	backup              kongtest.Snapshot
-	readFailed          bool // in this reconcile, by a fault
+	readFailed          bool   // in this reconcile, by a fault
+	throttledRead       string // the read of this reconcile that a fault rate-limited
 	trace               []string
 	violations          []string
 	mu                  sync.Mutex // guards trace and the records beside it: another goroutine fetches schemas

@@ -143,7 +143,7 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 		unchanged := tenant.snapshotKong()
 		binding := tenant.tenantBinding(withPlugin("file-log", code))
 		tenant.create(binding)
-		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong", "config.custom_fields_by_lua", "file-log"))
+		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong", "custom_fields_by_lua", "file-log"))
 		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
@@ -165,11 +165,11 @@ var _ = Describe("Bad input: what the gateway does not allow", func() {
 		unchanged := tenant.snapshotKong()
 		binding := tenant.tenantBinding(withScope(nil))
 		tenant.create(binding)
-		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong", "spec.scope", "spec.allowedBindings.globalScope"))
+		tenant.expectCondition(binding, notAllowed("KongGateway "+tenant.namespace+"/kong", "spec.scope", "spec.allowedBindings.globalPlugins"))
 		tenant.expectNoStatusWrite(binding)
 		unchanged()
 
-		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, GlobalScope: v1alpha1.GlobalScopeAllowed})
+		tenant.allowBindings(&v1alpha1.AllowedBindings{Namespaces: all, GlobalPlugins: v1alpha1.GlobalPluginsAllowed})
 		tenant.waitUntilReady(binding)
 	})
 })

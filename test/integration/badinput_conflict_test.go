@@ -123,7 +123,7 @@ var _ = Describe("Bad input: somebody else's plugin", func() {
 			env.requestReconcile(binding)
 			env.waitUntilReady(binding)
 		},
-		Entry("with adoptionPolicy Never", v1alpha1.AdoptNever, "adoptionPolicy is Never", "delete that plugin in Kong"),
+		Entry("with adoptionPolicy Never", v1alpha1.AdoptNever, "adoptionPolicy is Never", "Delete that plugin in Kong"),
 		Entry("with adoptionPolicy IfIdentical, which differs", v1alpha1.AdoptIfIdentical, "in config.minute", "set adoptionPolicy to Override"),
 	)
 

@@ -172,7 +172,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		})
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			contains: []string{"no Secret token in namespace " + env.namespace},
+			contains: []string{"Secret token does not exist in namespace " + env.namespace},
 		})
 		token := env.secret("token", nil)
 		env.expectGatewayCondition(gw, conditionMatch{
@@ -328,7 +328,7 @@ var _ = Describe("Bad input: the gateway", func() {
 		expectHidden := env.captureOutput()
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong,
-			contains: []string{"looks like a proxy port", "adminURL needs the Admin API's"},
+			contains: []string{"looks like the proxy port of Kong", "adminURL must point to the Admin API"},
 		})
 		expectHidden(plantedSecret) // a request ID would change the message every time
 	})

@@ -59,7 +59,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.allow", "invalid ip or cidr range: '[redacted]'"},
+			contains: []string{"config.allow", "withheld because the value comes from a Secret"},
 		})
 		env.expectNoStatusWrite(binding)
 		expectHidden(plantedSecret)
@@ -76,7 +76,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.allow", "invalid ip or cidr range"},
+			contains: []string{"config.allow", "withheld because the value comes from a Secret"},
 		})
 		expectHidden(plantedSecret)
 		unchanged()
@@ -92,7 +92,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.allow", "invalid ip or cidr range: '[redacted]'"},
+			contains: []string{"config.allow", "withheld because the value comes from a Secret"},
 		})
 		env.expectNoStatusWrite(binding)
 		expectHidden(plantedSecret)
@@ -131,7 +131,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
-			contains: []string{"config.allow", "[redacted]", "plugin " + id},
+			contains: []string{"config.allow", "withheld because the value comes from a Secret", "plugin " + id},
 		})
 		env.expectNoStatusWrite(binding)
 		expectHidden(plantedSecret)
@@ -150,7 +150,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			contains: []string{"no Secret log-collector in namespace " + env.namespace},
+			contains: []string{"Secret log-collector does not exist in namespace " + env.namespace},
 		})
 		env.expectNoStatusWrite(binding)
 
@@ -174,7 +174,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 		env.create(binding)
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			contains: []string{"no Secret limits in namespace " + env.namespace},
+			contains: []string{"Secret limits does not exist in namespace " + env.namespace},
 		})
 		limits := env.secret("limits", nil)
 		env.expectCondition(binding, conditionMatch{
@@ -197,7 +197,7 @@ var _ = Describe("Bad input: the plugin and its config", func() {
 
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			contains: []string{"no Secret limits", string(binding.Status.PluginID)},
+			contains: []string{"Secret limits does not exist", string(binding.Status.PluginID)},
 		})
 		env.expectNoStatusWrite(binding)
 		unchanged()

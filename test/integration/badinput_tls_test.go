@@ -69,7 +69,7 @@ var _ = Describe("Bad input: the gateway's certificates", func() {
 		gw, binding := env.createWithOddGateway(withCA())
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonInvalidConnection,
-			contains: []string{"the CA bundle holds no certificate in PEM", "spec.tls"},
+			contains: []string{"the CA bundle contains no certificate in PEM", "spec.tls"},
 		})
 		expectHidden(plantedSecret)
 		unchanged()
@@ -127,7 +127,7 @@ var _ = Describe("Bad input: the gateway's certificates", func() {
 		gw, binding := env.createWithOddGateway(withCA(withClientCert("client")))
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound,
-			contains: []string{"no Secret client in namespace " + env.namespace},
+			contains: []string{"Secret client does not exist in namespace " + env.namespace},
 		})
 		_, files := ours.issue("operator")
 		env.secret("client", files)
@@ -146,7 +146,7 @@ var _ = Describe("Bad input: the gateway's certificates", func() {
 		env := over(newAuthority("ours"), "127.0.0.1")
 		unchanged := env.snapshotKong()
 		gw, binding := env.createWithOddGateway(withAdminURL("http" + env.kong.URL()[len("https"):]))
-		env.expectGatewayCondition(gw, conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonNotKong, contains: []string{"spec.adminURL"}})
+		env.expectGatewayCondition(gw, conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonTLSFailed, contains: []string{"spec.adminURL"}})
 		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonGatewayNotReady})
 		unchanged()
 	})

@@ -73,13 +73,13 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		}
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
-		env.expectInUse(gw, "1 left")
+		env.expectInUse(gw, "1 remain")
 		env.expectCondition(binding, waitingForKong)
 
 		env.probeUntilAbandoned(gw)
 		env.waitUntilGone(binding)
 		Eventually(env.eventNotes).WithArguments(gw, "Abandoned").Should(ConsistOf(And(
-			ContainSubstring("its 1 bindings"), ContainSubstring(v1alpha1.ReasonUnreachable))))
+			ContainSubstring("its bindings (1)"), ContainSubstring(v1alpha1.ReasonUnreachable))))
 		Eventually(env.eventNotes).WithArguments(binding, "PluginLeft").Should(ConsistOf(And(
 			ContainSubstring("KongGateway "+env.namespace+"/kong"), ContainSubstring(string(binding.Status.PluginID)))))
 		unchanged()
@@ -95,11 +95,11 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		env.reload(Default, gw)
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Expect(k8s.Delete(env.ctx, first)).To(Succeed())
-		env.expectInUse(gw, "2 left")
+		env.expectInUse(gw, "2 remain")
 		for range maxProbes {
 			env.probe(gw)
 		}
-		env.expectInUse(gw, "2 left")
+		env.expectInUse(gw, "2 remain")
 		env.expectCondition(first, waitingForKong)
 		env.waitUntilReady(second)
 		Expect(env.eventReasons(gw)).NotTo(ContainElement("Abandoned"))
@@ -109,7 +109,7 @@ var _ = Describe("A gateway that is deleted and whose Kong is gone", func() {
 		mend()
 		env.probe(gw)
 		env.waitUntilGone(first)
-		env.expectInUse(gw, "1 left")
+		env.expectInUse(gw, "1 remain")
 		Expect(env.kong.Plugins()).To(HaveLen(1))
 		Expect(env.ownedPlugins(second)).To(HaveLen(1))
 		Expect(k8s.Delete(env.ctx, second)).To(Succeed())
@@ -157,10 +157,10 @@ var _ = Describe("A namespace that is deleted with everything in it", func() {
 		env.reload(Default, gw)
 		Expect(k8s.Delete(env.ctx, gw)).To(Succeed())
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
-		env.expectInUse(gw, "1 left")
+		env.expectInUse(gw, "1 remain")
 		env.probeUntilAbandoned(gw)
 		env.waitUntilGone(binding)
-		Eventually(logged).Should(gbytes.Say("INFO\t.*its Kong cannot be used: their plugins stay there"))
+		Eventually(logged).Should(gbytes.Say("INFO\t.*their Kong is unusable: the bindings.* plugins stay in Kong"))
 		Eventually(logged).Should(gbytes.Say("INFO\t.*could not delete plugin " + string(binding.Status.PluginID) + " from its Kong"))
 		unchanged()
 	})

@@ -28,7 +28,7 @@ var _ = Describe("Importing a plugin that applies to something else", func() {
 			tenant.create(binding)
 			tenant.expectCondition(binding, conditionMatch{
 				condition: v1alpha1.ConditionAccepted, reason: v1alpha1.ReasonNotAllowedByGateway,
-				contains: []string{"plugin " + id, "spec.pluginID", "KongGateway " + tenant.namespace + "/kong", "spec.scope"},
+				contains: []string{"plugin " + id, "KongGateway " + tenant.namespace + "/kong", "spec.scope"},
 			})
 			Expect(binding.Status.PluginID).To(BeEmpty())
 			tenant.expectNoStatusWrite(binding)

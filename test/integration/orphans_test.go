@@ -115,7 +115,7 @@ var _ = Describe("An orphan: a plugin with the marks of a binding that does not 
 		}
 		unchanged()
 		Eventually(timed.eventNotes).WithArguments(gw, "OrphanedPlugins").Should(ConsistOf(And(
-			ContainSubstring(id), ContainSubstring("on KongGateway "+timed.namespace+"/kong now"))))
+			ContainSubstring(id), ContainSubstring("uses KongGateway "+timed.namespace+"/kong now"))))
 		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		Expect(timed.waitUntilReady(binding).Status.PluginID).To(BeEquivalentTo(id))
 	})

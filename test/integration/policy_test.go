@@ -109,7 +109,7 @@ var _ = Describe("A plugin that is already there", func() {
 		binding := env.createReady(env.binding("limit", withAdoptionPolicy(v1alpha1.AdoptOverride)))
 		Expect(binding.Status.PluginID).To(BeEquivalentTo(row["id"]))
 		Expect(stringsOf(env.kongPlugin(binding)["tags"])).NotTo(ContainElement("managed-by:terraform"))
-		Eventually(env.eventNotes).WithArguments(binding, "Adopted").Should(ConsistOf(ContainSubstring("was taken over from")))
+		Eventually(env.eventNotes).WithArguments(binding, "Adopted").Should(ConsistOf(ContainSubstring("over from the tool terraform")))
 	})
 
 	It("is imported by its ID", func() {
@@ -407,7 +407,7 @@ var _ = Describe("A gateway", func() {
 			env.reload(g, gw)
 			ready := meta.FindStatusCondition(gw.Status.Conditions, v1alpha1.ConditionReady)
 			g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonInUse))
-			g.Expect(ready.Message).To(ContainSubstring("1 left"))
+			g.Expect(ready.Message).To(ContainSubstring("1 remain"))
 		}).Should(Succeed())
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
 		env.waitUntilGone(binding)

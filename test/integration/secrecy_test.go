@@ -26,7 +26,7 @@ var _ = Describe("A value from a Secret", func() {
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
-			contains: []string{"config.redis.password: [redacted] is too short"},
+			contains: []string{"config.redis.password: invalid value"},
 		})
 		expectHidden(plantedSecret)
 

@@ -101,7 +101,7 @@ var _ = Describe("What a binding says is true", func() {
 		other := env.createReady(env.binding("other", withPlugin("correlation-id", "")))
 		binding := env.binding("limit", withConfigFrom("limits", "config.yaml"))
 		env.create(binding)
-		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound, contains: []string{"no Secret limits"}})
+		env.expectCondition(binding, conditionMatch{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonSecretNotFound, contains: []string{"Secret limits does not exist"}})
 		mend := env.dropConnections(other)
 		env.secret("limits", map[string]string{"config.yaml": "minute: 7"})
 		env.expectCondition(binding, conditionMatch{

@@ -72,14 +72,15 @@ func (env *testEnv) createBindings() {
 }
 
 // runVersion starts a manager on objects that are in sync, lets it reconcile everything, and
-// stops it. The only write it may make is the gateway's observedGeneration.
+// stops it. It may write the status of the gateway, about which one version has more to say than
+// another: that is one write per gateway, and none per binding.
 func (env *testEnv) runVersion(by, binary string, ids map[string]string) {
 	env.t.Helper()
 	mark := env.calls.mark()
 	env.main.start(binary)
 	env.eventually("the first resync after the start", env.initialSyncDone)
 	for _, c := range env.calls.since(mark) {
-		if c.writes {
+		if c.writes && c.name != kubePatchGatewayStatus {
 			env.t.Errorf("%s writes when it starts: %s", by, &c)
 		}
 	}
