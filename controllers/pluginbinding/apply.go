@@ -36,6 +36,11 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 	if reference.IsObserved(s.binding) {
 		return s.reportObserved()
 	}
+	return r.execute(ctx, s)
+}
+
+// execute runs the operation that was decided.
+func (r *Reconciler) execute(ctx context.Context, s *state) (applied, *stepResult) {
 	switch s.action.Operation {
 	case identity.None:
 		return s.programmed(s.observed.plugins[s.action.ID]), nil
