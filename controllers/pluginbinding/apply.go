@@ -36,6 +36,11 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 	if reference.IsObserved(s.binding) {
 		return s.reportObserved()
 	}
+	return r.execute(ctx, s)
+}
+
+// execute runs the operation that was decided.
+func (r *Reconciler) execute(ctx context.Context, s *state) (applied, *stepResult) {
 	switch s.action.Operation {
 	case identity.None:
 		return s.programmed(s.observed.plugins[s.action.ID]), nil
@@ -101,12 +106,10 @@ func (s *state) written(live plugin.Plugin) applied {
 
 // put writes the whole plugin under the recorded ID: over the live one, or anew.
 func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
-	live, exists := s.observed.plugins[s.action.ID]
-	if !exists {
-		if result := r.recheckLive(ctx, s); result != nil {
-			return applied{}, result
-		}
+	if result := r.recheckLive(ctx, s); result != nil {
+		return applied{}, result
 	}
+	live, exists := s.observed.plugins[s.action.ID]
 	target := s.desired.plugin
 	target.ID = s.action.ID
 	if exists {
@@ -196,6 +199,9 @@ func (r *Reconciler) takeOver(ctx context.Context, s *state) (applied, *stepResu
 	if result := r.recheckLive(ctx, s); result != nil {
 		return applied{}, result
 	}
+	if s.access.policy.Restricts(s.binding.Namespace) {
+		s.desired.plugin.Tags = identity.WithAcquired(s.desired.plugin.Tags)
+	}
 	target := plugin.PreserveServerFields(s.desired.plugin, s.observed.plugins[s.action.ID], s.desired.schema)
 	if result := r.refusedBefore(ctx, s, target); result != nil {
 		return applied{}, result
@@ -254,8 +260,9 @@ func (r *Reconciler) validate(ctx context.Context, s *state, target plugin.Plugi
 	return result
 }
 
-// recheckLive reads the binding from the API server right before something is created for it. A
-// cache may lag behind a deletion, a new object of the same name, or a recorded ID.
+// recheckLive reads the binding from the API server right before a write to Kong. A cache may lag
+// behind a deletion, a new object of the same name, a recorded ID, or somebody who has just stopped
+// the operator with the paused annotation or with managementPolicy, a part of the generation.
 func (r *Reconciler) recheckLive(ctx context.Context, s *state) *stepResult {
 	live := &v1alpha1.PluginBinding{}
 	err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.binding), live)
@@ -268,6 +275,7 @@ func (r *Reconciler) recheckLive(ctx context.Context, s *state) *stepResult {
 	same := live.UID == s.binding.UID &&
 		live.DeletionTimestamp.IsZero() &&
 		live.Generation == s.binding.Generation &&
+		!reference.IsPaused(live) &&
 		live.Status.PluginID == s.binding.Status.PluginID
 	if !same {
 		return requeue()

@@ -10,6 +10,8 @@ package pluginbinding
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
@@ -28,6 +30,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
 	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
+	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/metrics"
 	"github.com/pluginbinding/kong-plugin-operator/internal/programmed"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
@@ -167,16 +170,19 @@ func (r *Reconciler) releaseWorker(ctx context.Context, gateway types.Namespaced
 	}
 }
 
+// maxPausedValue bounds the value of the paused annotation in a message, in bytes.
+const maxPausedValue = 64
+
 // pausedResult ends the reconcile while the paused annotation is set.
 func pausedResult(s *state) *stepResult {
 	if !reference.IsPaused(s.binding) {
 		return nil
 	}
-	return &stepResult{
-		condition: v1alpha1.ConditionReady,
-		unknown:   true,
-		reason:    v1alpha1.ReasonPaused,
-		message: "paused by the annotation " + v1alpha1.PausedAnnotation +
-			"; the operator reads and writes nothing, and does not finish a deletion, until the annotation is removed",
+	text := "paused by the annotation " + v1alpha1.PausedAnnotation +
+		"; the operator reads and writes nothing, and does not finish a deletion, until the annotation is removed"
+	value := s.binding.Annotations[v1alpha1.PausedAnnotation]
+	if _, err := strconv.ParseBool(value); err != nil {
+		text += fmt.Sprintf(". Its value %q is neither true nor false, and counts as true.", message.Truncate(value, maxPausedValue))
 	}
+	return &stepResult{condition: v1alpha1.ConditionReady, unknown: true, reason: v1alpha1.ReasonPaused, message: text}
 }

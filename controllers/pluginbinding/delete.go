@@ -103,7 +103,7 @@ func (r *Reconciler) waitForInFlightWrites(s *state) *stepResult {
 		condition:    v1alpha1.ConditionProgrammed,
 		unknown:      true,
 		reason:       v1alpha1.ReasonDeleting,
-		message:      "waiting before removing the plugin: Kong may still apply an earlier write",
+		message:      s.pendingDeletion() + "Kong may still apply an earlier write",
 		requeueAfter: wait,
 	}
 }
@@ -195,13 +195,13 @@ func (s *state) reportForeignPlugin(ctx context.Context) {
 
 // recheckDeleting reads the binding from the API server before something is removed. If somebody
 // removed the finalizer by force and created a binding of the same name, the plugin belongs to
-// that one.
+// that one. And somebody may have just paused it, or changed one of its policies.
 func (r *Reconciler) recheckDeleting(ctx context.Context, s *state) *stepResult {
 	live := &v1alpha1.PluginBinding{}
 	if err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.binding), live); err != nil {
 		return kubernetesError(err)
 	}
-	if live.UID != s.binding.UID || live.DeletionTimestamp.IsZero() {
+	if live.UID != s.binding.UID || live.DeletionTimestamp.IsZero() || live.Generation != s.binding.Generation || reference.IsPaused(live) {
 		return requeue()
 	}
 	return nil

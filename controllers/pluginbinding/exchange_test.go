@@ -1,6 +1,8 @@
 package pluginbinding_test
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -73,5 +75,166 @@ func TestExchange(t *testing.T) {
 				t.Log("requests:", w.countSince(mark, ""), "writes:", len(w.kong.Journal().Since(mark).Writes()))
 			})
 		}
+	}
+}
+
+// exchanging are two Ready bindings, a on s1-a and b on s2-a, whose specs want each other's route.
+func exchanging(w *world, edits ...func(*v1alpha1.PluginBinding)) (a, b *v1alpha1.PluginBinding) {
+	w.t.Helper()
+	a, b = w.binding("a", onRoute("s1-a")), w.binding("b", onRoute("s2-a"))
+	w.settle(3, a, b)
+	w.change(a, func(a *v1alpha1.PluginBinding) { a.Spec.Scope = onRoute("s2-a") })
+	w.change(b, func(b *v1alpha1.PluginBinding) {
+		b.Spec.Scope = onRoute("s1-a")
+		for _, edit := range edits {
+			edit(b)
+		}
+	})
+	return a, b
+}
+
+// inTurn reconciles the bindings in turn, that often.
+func (w *world) inTurn(times int, bindings ...*v1alpha1.PluginBinding) {
+	w.t.Helper()
+	for range times {
+		for _, binding := range bindings {
+			if _, err := w.reconcile(binding); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// expectReason fails unless Ready has the reason, and its message the text.
+func (w *world) expectReason(binding *v1alpha1.PluginBinding, reason, text string) {
+	w.t.Helper()
+	if ready := w.ready(binding); ready.Reason != reason || !strings.Contains(ready.Message, text) {
+		w.t.Errorf("%s is %s: %s; want %s: %s", binding.Name, ready.Reason, ready.Message, reason, text)
+	}
+}
+
+// TestExchangeThatCannotEnd: no plugin leaves its place for a binding that does not move.
+func TestExchangeThatCannotEnd(t *testing.T) {
+	type edit = func(*v1alpha1.PluginBinding)
+	for name, tc := range map[string]struct {
+		other  edit
+		third  *v1alpha1.Scope
+		reason string
+	}{
+		"paused":          {other: func(b *v1alpha1.PluginBinding) { b.Annotations = map[string]string{v1alpha1.PausedAnnotation: "true"} }, reason: v1alpha1.ReasonPaused},
+		"observed":        {other: func(b *v1alpha1.PluginBinding) { b.Spec.ManagementPolicy = v1alpha1.ObservePlugin }, reason: v1alpha1.ReasonConflict},
+		"refused":         {other: func(b *v1alpha1.PluginBinding) { b.Spec.Config.Raw = []byte(`{"minute": -5}`) }, reason: v1alpha1.ReasonRejected},
+		"no such route":   {other: func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute("none") }, reason: v1alpha1.ReasonScopeNotFound},
+		"no such Secret":  {other: withMissingSecret, reason: v1alpha1.ReasonSecretNotFound},
+		"another gateway": {other: func(b *v1alpha1.PluginBinding) { b.Spec.GatewayRef.Name = "none" }, reason: v1alpha1.ReasonGatewayNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a, b := exchanging(w, tc.other)
+			mark := w.kong.Journal().Mark()
+			w.inTurn(4, a, b)
+			w.expectReason(a, v1alpha1.ReasonConflict, string(b.Status.PluginID))
+			w.expectReason(b, tc.reason, "")
+			if writes := w.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
+				t.Errorf("%d writes", len(writes))
+			}
+		})
+	}
+}
+
+func withMissingSecret(b *v1alpha1.PluginBinding) {
+	b.Spec.Config = nil
+	b.Spec.ConfigFrom = &v1alpha1.ConfigSource{SecretKeyRef: v1alpha1.SecretKeyRef{Name: "none", Key: "config"}}
+}
+
+// TestExchangeWaitsForEveryone: before each binding said that it can move, none leaves its place.
+func TestExchangeWaitsForEveryone(t *testing.T) {
+	w := newWorld(t)
+	a, b := exchanging(w)
+	mark := w.kong.Journal().Mark()
+	w.inTurn(3, a)
+	if writes := w.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
+		t.Errorf("%d writes before the other one was looked at", len(writes))
+	}
+	w.expectReason(a, v1alpha1.ReasonProgramming, "waiting for plugin "+string(b.Status.PluginID)+" of PluginBinding shop/b")
+	if woken := w.woken(); !slices.Contains(woken, "b") {
+		t.Errorf("%v are woken", woken)
+	}
+	w.inTurn(1, b)
+	if woken := w.woken(); !slices.Contains(woken, "a") {
+		t.Errorf("b says that it waits, and wakes %v", woken)
+	}
+	w.inTurn(1, a) // moves aside
+	if woken := w.woken(); !slices.Contains(woken, "b") {
+		t.Errorf("a moved aside, and wakes %v", woken)
+	}
+	hole := w.kong.Journal().Mark()
+	w.inTurn(1, b)
+	if woken := w.woken(); !slices.Contains(woken, "a") {
+		t.Errorf("b moved, and wakes %v", woken)
+	}
+	w.inTurn(1, a)
+	if !w.isReady(w.reload(a)) || !w.isReady(w.reload(b)) {
+		t.Error("not both are Ready")
+	}
+	t.Log("requests of the last two reconciles:", w.countSince(hole, ""))
+}
+
+func TestExchangeIsContested(t *testing.T) {
+	w := newWorld(t)
+	a, b := exchanging(w)
+	third := w.binding("third", onRoute("s1-a"))
+	w.snapshot()
+	mark := w.kong.Journal().Mark()
+	w.inTurn(4, third, a, b)
+	for _, binding := range []*v1alpha1.PluginBinding{a, b, third} {
+		w.expectReason(binding, v1alpha1.ReasonConflict, "")
+	}
+	if writes := w.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
+		t.Errorf("%d writes", len(writes))
+	}
+}
+
+// TestExchangeInVain: Kong refuses the other one after the first has moved aside. That one goes back.
+func TestExchangeInVain(t *testing.T) {
+	w := newWorld(t)
+	a, b := exchanging(w)
+	w.inTurn(1, a, b, a) // a is aside
+	mend := w.refuse(http.MethodPut, "/plugins/{id}", http.StatusBadRequest, `{"message":"schema violation (config.minute: is odd)","fields":{"config":{"minute":"is odd"}},"name":"schema violation","code":2}`)
+	w.woken()
+	w.inTurn(1, b)
+	w.expectReason(b, v1alpha1.ReasonRejected, "is odd")
+	if woken := w.woken(); !slices.Contains(woken, "a") {
+		t.Errorf("b cannot move, and wakes %v", woken)
+	}
+	mend()
+	w.inTurn(1, a)
+	w.expectReason(a, v1alpha1.ReasonConflict, string(b.Status.PluginID))
+	row := w.kong.Plugin(string(a.Status.PluginID))
+	if row["service"] != nil || row["route"].(map[string]any)["id"] != w.ids["s1-a"] || strings.Contains(fmt.Sprint(row["tags"]), "k8s-aside") {
+		t.Errorf("it is not where it was: %v", row)
+	}
+	w.inTurn(2, a)
+	w.change(b, func(b *v1alpha1.PluginBinding) { b.Spec.Config.Raw = []byte(`{"minute": 7}`) })
+	w.settle(8, b, a)
+}
+
+// TestExchangeInVainWithoutAWayBack: another plugin has the place that the first one left. The one
+// that is aside would run instead of it, so it goes, and comes back under its ID.
+func TestExchangeInVainWithoutAWayBack(t *testing.T) {
+	w := newWorld(t)
+	a, b := exchanging(w)
+	w.inTurn(1, a, b, a) // a is aside
+	foreign := w.kong.Seed("plugins", map[string]any{"name": "rate-limiting", "route": map[string]any{"id": w.ids["s1-a"]}, "config": map[string]any{"minute": 1}})
+	w.inTurn(3, b, a)
+	id := string(w.reload(a).Status.PluginID)
+	if w.kong.Plugin(id) != nil {
+		t.Error("the plugin is still aside")
+	}
+	w.expectReason(a, v1alpha1.ReasonConflict, string(b.Status.PluginID))
+	w.kong.DeletePlugin(foreign["id"].(string))
+	w.settle(8, b, a)
+	if w.kong.Plugin(id) == nil {
+		t.Error("it did not come back under its ID")
 	}
 }

@@ -42,6 +42,8 @@ type world struct {
 	events      *events.FakeRecorder
 	// refuseStatus makes every patch of a status fail.
 	refuseStatus bool
+	// onGet is called before each read of a binding.
+	onGet func(namespace, name string)
 	// ids are the IDs of services and routes by name.
 	ids map[string]string
 }
@@ -77,6 +79,12 @@ func newWorld(t *testing.T) *world {
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(gateway).
 		WithStatusSubresource(&v1alpha1.PluginBinding{}, &v1alpha1.KongGateway{}).
 		WithInterceptorFuncs(interceptor.Funcs{
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+				if _, isBinding := object.(*v1alpha1.PluginBinding); isBinding && w.onGet != nil {
+					w.onGet(key.Namespace, key.Name)
+				}
+				return c.Get(ctx, key, object, options...)
+			},
 			SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
 				if w.refuseStatus {
 					return fmt.Errorf("the API server refuses the patch")
@@ -110,6 +118,24 @@ func (w *world) connect() {
 	w.must(err)
 	w.reconcilers.Connections.Set(types.NamespacedName{Namespace: namespace, Name: "kong"},
 		connection.Connection{Client: admin, Info: info, RequestTimeout: time.Second})
+}
+
+// snapshot gives the reconciler a snapshot of the services and routes, as a resync makes it.
+func (w *world) snapshot() {
+	w.t.Helper()
+	key := types.NamespacedName{Namespace: namespace, Name: "kong"}
+	c, _ := w.reconcilers.Connections.Get(key)
+	c.Snapshot = connection.NewSnapshot(w.reconcilers.Bindings.InFlight.Now())
+	for kind, names := range map[adminapi.EntityKind][]string{adminapi.Service: {"s1", "s2", "s3"}, adminapi.Route: {"s1-a", "s2-a", "s3-a"}} {
+		var refs []adminapi.EntityRef
+		for _, name := range names {
+			refs = append(refs, adminapi.EntityRef{Name: name})
+		}
+		entities, err := c.Client.Entities(w.t.Context(), kind, refs)
+		w.must(err)
+		c.Snapshot.SetEntities(kind, entities)
+	}
+	w.reconcilers.Connections.Set(key, c)
 }
 
 func onRoute(name string) *v1alpha1.Scope {
@@ -207,11 +233,6 @@ func (w *world) ready(binding *v1alpha1.PluginBinding) metav1.Condition {
 		return *ready
 	}
 	return metav1.Condition{}
-}
-
-// refusePuts makes Kong answer PUTs of plugins.
-func (w *world) refuse(method, template string, status int, body string) (mend func()) {
-	return w.kong.Inject(kongtest.Fault{Method: method, Template: template, Kind: kongtest.Answer, Status: status, Body: body})
 }
 
 // countSince counts the requests with that method, or all if it is empty.

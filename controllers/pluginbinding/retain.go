@@ -53,6 +53,10 @@ func (r *Reconciler) retainedID(ctx context.Context, s *state) (string, *stepRes
 	if s.access.connection, result = r.getConnection(s); result != nil {
 		return "", deletionWaits(s, result, result.message)
 	}
+	// A late write, from before managementPolicy was Observe, would make a plugin that no look saw.
+	if result = r.waitForInFlightWrites(s); result != nil {
+		return "", result
+	}
 	if result = r.lookupOwned(ctx, s); result != nil {
 		return "", result
 	}

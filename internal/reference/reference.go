@@ -7,6 +7,7 @@ package reference
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -74,9 +75,13 @@ func Peer(binding *v1alpha1.PluginBinding) tenancy.Peer {
 	return tenancy.Peer{Name: binding.Name, Created: binding.CreationTimestamp.Time}
 }
 
-// IsPaused reports whether the binding carries the paused annotation.
+// IsPaused reports whether the binding carries the paused annotation, with any value but one that
+// strconv.ParseBool reads as false. Whoever sets a value that is neither wants to stop the operator
+// rather than not.
 func IsPaused(binding *v1alpha1.PluginBinding) bool {
-	return binding.Annotations[v1alpha1.PausedAnnotation] == "true"
+	value, set := binding.Annotations[v1alpha1.PausedAnnotation]
+	paused, err := strconv.ParseBool(value)
+	return set && (paused || err != nil)
 }
 
 // IsObserved reports whether the operator may only read the binding's plugin.
