@@ -235,6 +235,11 @@ func (w *world) ready(binding *v1alpha1.PluginBinding) metav1.Condition {
 	return metav1.Condition{}
 }
 
+// refusePuts makes Kong answer PUTs of plugins.
+func (w *world) refuse(method, template string, status int, body string) (mend func()) {
+	return w.kong.Inject(kongtest.Fault{Method: method, Template: template, Kind: kongtest.Answer, Status: status, Body: body})
+}
+
 // countSince counts the requests with that method, or all if it is empty.
 func (w *world) countSince(mark int, method string) (n int) {
 	for _, request := range w.kong.Journal().Since(mark).Requests {
