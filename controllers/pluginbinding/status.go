@@ -70,13 +70,18 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	base := s.binding.DeepCopy()
 	next := nextStatus(s, result, metav1.NewTime(r.Clock.Now()).Rfc3339Copy())
 	if equality.Semantic.DeepEqual(base.Status, next) {
+		r.wakeMembers(ctx, s, base)
 		return nil
 	}
 	emitted := s.events
 	s.addProblemEvent(base.Status.Conditions, next.Conditions)
 	s.binding.Status = next
 	if s.applied.recordID != "" {
-		return r.recordPluginID(ctx, s, base)
+		failed := r.recordPluginID(ctx, s, base)
+		if failed == nil {
+			r.wakeMembers(ctx, s, base)
+		}
+		return failed
 	}
 	if err := r.Client.Status().Patch(ctx, s.binding, optimistically(base)); err != nil {
 		// What was done in Kong is done and has its events. The next reconcile writes the status.
