@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,7 +31,6 @@ type exchange struct {
 // member is a binding of an exchange.
 type member struct {
 	identity.Mover
-	// binding is nil for a plugin that belongs to none.
 	binding *v1alpha1.PluginBinding
 	// live is its plugin in Kong; the zero Plugin if it has none.
 	live plugin.Plugin
@@ -321,7 +321,7 @@ func (x *exchange) addContestants(ctx context.Context) error {
 		}
 		binding := &bindings.Items[i]
 		isMember := slices.ContainsFunc(x.members, func(m member) bool {
-			return m.binding != nil && client.ObjectKeyFromObject(m.binding) == client.ObjectKeyFromObject(binding)
+			return client.ObjectKeyFromObject(m.binding) == client.ObjectKeyFromObject(binding)
 		})
 		if isMember || !reference.AllowsWrites(binding) || !binding.DeletionTimestamp.IsZero() {
 			continue
@@ -330,13 +330,27 @@ func (x *exchange) addContestants(ctx context.Context) error {
 		contestant := x.member(binding, plugin.Plugin{}, scope)
 		contestant.Stays = true
 		if !known {
-			contestant.Wants.Key = ""
+			contestant.Wants.Key = x.likelyKey(binding)
 		}
 		if slices.ContainsFunc(x.members, contestant.contests) {
 			x.members = append(x.members, contestant)
 		}
 	}
 	return nil
+}
+
+// likelyKey is the key that a binding wants whose scope the snapshot does not show: that of the
+// member's plugin for which it waits, or that of a member with the same scope.
+func (x *exchange) likelyKey(binding *v1alpha1.PluginBinding) string {
+	for _, m := range x.members {
+		switch conflict := binding.Status.Conflict; {
+		case conflict != nil && m.live.ID == conflict.PluginID:
+			return m.Holds.Key
+		case binding.Spec.Plugin == m.binding.Spec.Plugin && equality.Semantic.DeepEqual(binding.Spec.Scope, m.binding.Spec.Scope):
+			return m.Wants.Key
+		}
+	}
+	return ""
 }
 
 // contests reports whether both want the same key or the same instance name.
@@ -359,18 +373,20 @@ func (r *Reconciler) wakeWaiting(ctx context.Context, s *state, pluginID string)
 	}
 }
 
-// wakeMembers requests a reconcile of the others when this binding starts to wait for them, or
-// cannot move after all. Each binding wakes them once per change of its status, so they do not keep
-// each other awake.
+// wakeMembers requests a reconcile of the others when this binding starts to wait for them, of those
+// that do not wait yet while it waits, and of those that waited beside it or for it when it no longer
+// does. A binding that only waits wakes nobody who waits, so they do not keep each other awake.
 func (r *Reconciler) wakeMembers(ctx context.Context, s *state, before *v1alpha1.PluginBinding) {
-	switch was, is := waitsForMove(before), waitsForMove(s.binding); {
-	case is && !was:
-		for i := range s.observed.members {
-			if other := &s.observed.members[i]; i > 0 && other.moves() {
-				r.Connections.EnqueueWaiting(ctx, client.ObjectKeyFromObject(other.binding))
-			}
+	was, is := waitsForMove(before), waitsForMove(s.binding)
+	for i := range s.observed.members {
+		if other := &s.observed.members[i]; is && i > 0 && other.moves() && !(was && waitsForMove(other.binding)) {
+			r.Connections.EnqueueWaiting(ctx, client.ObjectKeyFromObject(other.binding))
 		}
-	case was && !is:
+	}
+	if was && !is {
 		r.wakeWaiting(ctx, s, string(s.binding.Status.PluginID))
+	}
+	if last, next := before.Status.Conflict, s.binding.Status.Conflict; last != nil && (next == nil || next.PluginID != last.PluginID) {
+		r.wakeWaiting(ctx, s, last.PluginID)
 	}
 }

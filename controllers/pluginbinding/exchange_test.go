@@ -180,18 +180,48 @@ func TestExchangeWaitsForEveryone(t *testing.T) {
 	t.Log("requests of the last two reconciles:", w.countSince(hole, ""))
 }
 
+// TestExchangeIsContested: a third binding could take the place that the first one leaves. When it no
+// longer wants it, the others are woken.
 func TestExchangeIsContested(t *testing.T) {
-	w := newWorld(t)
-	a, b := exchanging(w)
-	third := w.binding("third", onRoute("s1-a"))
-	w.snapshot()
-	mark := w.kong.Journal().Mark()
-	w.inTurn(4, third, a, b)
-	for _, binding := range []*v1alpha1.PluginBinding{a, b, third} {
-		w.expectReason(binding, v1alpha1.ReasonConflict, "")
+	byID := func(w *world) *v1alpha1.Scope {
+		return &v1alpha1.Scope{Route: &v1alpha1.EntityRef{ID: v1alpha1.UUID(w.ids["s1-a"])}}
 	}
-	if writes := w.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
-		t.Errorf("%d writes", len(writes))
+	for name, tc := range map[string]struct {
+		scope    func(*world) *v1alpha1.Scope
+		snapshot bool
+		last     bool
+	}{
+		"in the snapshot":                  {scope: func(*world) *v1alpha1.Scope { return onRoute("s1-a") }, snapshot: true, last: true},
+		"not in the snapshot, same scope":  {scope: func(*world) *v1alpha1.Scope { return onRoute("s1-a") }, last: true},
+		"not in the snapshot, in conflict": {scope: byID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a, b := exchanging(w)
+			third := w.binding("third", tc.scope(w))
+			if tc.snapshot {
+				w.snapshot()
+			}
+			mark := w.kong.Journal().Mark()
+			order := []*v1alpha1.PluginBinding{third, a, b}
+			if tc.last {
+				order = []*v1alpha1.PluginBinding{a, b, third}
+			}
+			w.inTurn(4, order...)
+			for _, binding := range order {
+				w.expectReason(binding, v1alpha1.ReasonConflict, "")
+			}
+			if writes := w.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
+				t.Errorf("%d writes", len(writes))
+			}
+			w.woken()
+			w.change(third, func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute("s3-a") })
+			w.inTurn(1, third)
+			if woken := w.woken(); !slices.Contains(woken, "b") {
+				t.Errorf("the third one goes elsewhere, and wakes %v", woken)
+			}
+			w.settle(8, b, a, third)
+		})
 	}
 }
 
@@ -214,9 +244,15 @@ func TestExchangeInVain(t *testing.T) {
 	if row["service"] != nil || row["route"].(map[string]any)["id"] != w.ids["s1-a"] || strings.Contains(fmt.Sprint(row["tags"]), "k8s-aside") {
 		t.Errorf("it is not where it was: %v", row)
 	}
-	w.inTurn(2, a)
+	w.woken()
 	w.change(b, func(b *v1alpha1.PluginBinding) { b.Spec.Config.Raw = []byte(`{"minute": 7}`) })
-	w.settle(8, b, a)
+	w.inTurn(1, b)
+	w.woken() // lost, or too early for the cache
+	w.inTurn(1, b)
+	if woken := w.woken(); !slices.Contains(woken, "a") {
+		t.Errorf("b waits while a does not, and wakes %v", woken)
+	}
+	w.settle(8, a, b)
 }
 
 // TestExchangeInVainWithoutAWayBack: another plugin has the place that the first one left. The one

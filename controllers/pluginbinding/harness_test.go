@@ -26,6 +26,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -94,11 +96,7 @@ func newWorld(t *testing.T) *world {
 		})
 	w.must(controllers.AddIndexes(t.Context(), indexer{builder}))
 	w.kube = builder.Build()
-	w.reconcilers = controllers.New(controllers.Options{
-		ClusterID: "c1", Workers: 4, Registry: prometheus.NewRegistry(), Clock: w.clock,
-		LeadingSince: w.clock.Now().Add(-time.Hour), Client: w.kube, APIReader: w.kube,
-	}, controllers.Recorders{Gateways: w.events, Bindings: w.events})
-	w.connect()
+	w.start()
 	return w
 }
 
@@ -120,6 +118,23 @@ func (w *world) connect() {
 		connection.Connection{Client: admin, Info: info, RequestTimeout: time.Second})
 }
 
+// start starts a process without memory.
+func (w *world) start() {
+	w.t.Helper()
+	w.reconcilers = controllers.New(controllers.Options{
+		ClusterID: "c1", Workers: 4, Registry: prometheus.NewRegistry(), Clock: w.clock,
+		LeadingSince: w.clock.Now().Add(-time.Hour), Client: w.kube, APIReader: w.kube,
+	}, controllers.Recorders{Gateways: w.events, Bindings: w.events})
+	w.connect()
+}
+
+// restartWithSnapshot starts another process, which has resynced.
+func (w *world) restartWithSnapshot() {
+	w.t.Helper()
+	w.start()
+	w.snapshot()
+}
+
 // snapshot gives the reconciler a snapshot of the services and routes, as a resync makes it.
 func (w *world) snapshot() {
 	w.t.Helper()
@@ -135,6 +150,10 @@ func (w *world) snapshot() {
 		w.must(err)
 		c.Snapshot.SetEntities(kind, entities)
 	}
+	w.must(c.Client.VisitByTags(w.t.Context(), identity.ClusterTags("c1"), func(p plugin.Plugin) {
+		owner := identity.OwnerOf(p.Tags).Binding
+		c.Snapshot.Add(p, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, 0)
+	}))
 	w.reconcilers.Connections.Set(key, c)
 }
 
@@ -235,6 +254,11 @@ func (w *world) ready(binding *v1alpha1.PluginBinding) metav1.Condition {
 	return metav1.Condition{}
 }
 
+// refuse makes Kong answer requests of one kind.
+func (w *world) refuse(method, template string, status int, body string) (mend func()) {
+	return w.kong.Inject(kongtest.Fault{Method: method, Template: template, Kind: kongtest.Answer, Status: status, Body: body})
+}
+
 // countSince counts the requests with that method, or all if it is empty.
 func (w *world) countSince(mark int, method string) (n int) {
 	for _, request := range w.kong.Journal().Since(mark).Requests {
@@ -245,7 +269,7 @@ func (w *world) countSince(mark int, method string) (n int) {
 	return n
 }
 
-// expectNoConflict fails if Kong answered 409, or a plugin was created or deleted, since the mark.
+// expectOnlyUpdates fails if Kong answered 409, or a plugin was created or deleted, since the mark.
 func (w *world) expectOnlyUpdates(mark int) {
 	w.t.Helper()
 	for _, request := range w.kong.Journal().Since(mark).Requests {

@@ -26,10 +26,10 @@ const maxSummary = 1200
 // patchStatus is the only writer of a binding's status, and the end of every reconcile. It makes
 // one patch if something differs, emits the events, and says when to reconcile again.
 func (r *Reconciler) patchStatus(ctx context.Context, s *state, result *stepResult) (ctrl.Result, error) {
-	released := !s.binding.DeletionTimestamp.IsZero() && result == nil
+	released, patched := !s.binding.DeletionTimestamp.IsZero() && result == nil, true
 	if !released {
 		if failed := r.patchStatusIfChanged(ctx, s, result); failed != nil {
-			result = failed
+			result, patched = failed, false
 		}
 	}
 	for _, e := range s.events {
@@ -41,7 +41,9 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *state, result *stepResu
 			Secrets:     strings.Join(s.desired.secretVersions, ","),
 			RequestedAt: reference.RequestedAt(s.binding),
 		})
-		s.access.connection.Snapshot.Evict(live.ID)
+		if patched { // otherwise the next reconcile looks at the plugin again, without a request to Kong
+			s.access.connection.Snapshot.Evict(live.ID)
+		}
 	}
 	return r.ctrlResult(s, result)
 }
@@ -70,13 +72,18 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	base := s.binding.DeepCopy()
 	next := nextStatus(s, result, metav1.NewTime(r.Clock.Now()).Rfc3339Copy())
 	if equality.Semantic.DeepEqual(base.Status, next) {
+		r.wakeMembers(ctx, s, base)
 		return nil
 	}
 	emitted := s.events
 	s.addProblemEvent(base.Status.Conditions, next.Conditions)
 	s.binding.Status = next
 	if s.applied.recordID != "" {
-		return r.recordPluginID(ctx, s, base)
+		failed := r.recordPluginID(ctx, s, base)
+		if failed == nil {
+			r.wakeMembers(ctx, s, base)
+		}
+		return failed
 	}
 	if err := r.Client.Status().Patch(ctx, s.binding, optimistically(base)); err != nil {
 		// What was done in Kong is done and has its events. The next reconcile writes the status.
