@@ -23,5 +23,6 @@ const (
 	kongDeletePlugin    = "kong/delete-plugin"
 	kongGetSchema       = "kong/get-schema"
 	kongList            = "kong/list"
+	kongValidatePlugin  = "kong/validate-plugin"
 	kongProbe           = "kong/probe"
 )

@@ -42,6 +42,7 @@ type armedFault struct {
 	outputsBefore int      // number of outputs before it
 	recordsID     bool     // the failed write records an ID
 	pluginServing bool     // the plugin of the failed PUT existed and was a binding's
+	bindingStays  bool     // the binding being reconciled is not being deleted
 	// readyReason is the reason of Ready for the current generation, readyReasons those that
 	// were written afterwards.
 	readyReason  string
@@ -88,6 +89,7 @@ func (sim *simulation) beginCall(name, what string, write bool) *armedFault {
 func (sim *simulation) recordContext(p *armedFault) {
 	p.fired, p.reconcile, p.object, p.outputsBefore, p.readyReasons = true, sim.reconciles, sim.current, len(sim.outputs), map[string]bool{}
 	if binding, ok := sim.cache[sim.current].(*v1alpha1.PluginBinding); ok {
+		p.bindingStays = binding.DeletionTimestamp.IsZero()
 		ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
 		if ready != nil && ready.ObservedGeneration == binding.Generation {
 			p.readyReason, p.statusKnown = ready.Reason, ready.Status != metav1.ConditionUnknown

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ func (sim *simulation) checkFault(f *armedFault) {
 	wants := map[string][]string{
 		kongCreatePlugin + "/400":     {v1alpha1.ReasonRejected},
 		kongPutPlugin + "/400":        {v1alpha1.ReasonRejected, v1alpha1.ReasonDeleting},
+		kongValidatePlugin + "/400":   {v1alpha1.ReasonRejected},
 		kongGetEntity + "/404":        {v1alpha1.ReasonScopeNotFound},
 		kongGetSchema + "/404-schema": {v1alpha1.ReasonPluginNotInstalled},
 	}
@@ -49,7 +51,13 @@ func (sim *simulation) checkFault(f *armedFault) {
 // fail, one report is enough.
 func (sim *simulation) deletionFailureReported() bool {
 	return slices.ContainsFunc(sim.faults, func(f *armedFault) bool {
-		return f.fired && f.call.name == kongDeletePlugin && f.readyReasons[v1alpha1.ReasonDeleting]
+		if !f.fired || f.call.name != kongDeletePlugin {
+			return false
+		}
+		if f.bindingStays { // another plugin takes the place
+			return slices.ContainsFunc(slices.Collect(maps.Keys(f.readyReasons)), func(reason string) bool { return reason != v1alpha1.ReasonReady })
+		}
+		return f.readyReasons[v1alpha1.ReasonDeleting]
 	})
 }
 

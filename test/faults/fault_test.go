@@ -48,7 +48,7 @@ const (
 )
 
 var (
-	kongReads  = []string{kongGetPlugin, kongGetPluginByName, kongGetEntity, kongGetSchema, kongList, kongProbe}
+	kongReads  = []string{kongGetPlugin, kongGetPluginByName, kongGetEntity, kongGetSchema, kongList, kongProbe, kongValidatePlugin}
 	kongWrites = []string{kongCreatePlugin, kongPutPlugin, kongDeletePlugin}
 	kongCalls  = append(append([]string{}, kongReads...), kongWrites...)
 	kubeReads  = []string{kubeGetSecret, kubeGetBinding, kubeGetGateway, kubeListBindings}
@@ -121,7 +121,7 @@ var faultsOfKong = []*fault{
 		return c.response(500, `{"message":"An unexpected error occurred"}`), nil
 	}},
 	{name: "503", on: kongCalls, kong: respondWith(503, "<html><body>Service Unavailable</body></html>")},
-	{name: "400", on: []string{kongCreatePlugin, kongPutPlugin}, needsTrigger: true, kong: respondWith(400,
+	{name: "400", on: []string{kongCreatePlugin, kongPutPlugin, kongValidatePlugin}, needsTrigger: true, kong: respondWith(400,
 		`{"message":"schema violation (config.minute: expected a number)","fields":{"config":{"minute":"expected a number"}},"name":"schema violation","code":2}`)},
 	{name: "400-delete", on: []string{kongDeletePlugin}, kong: respondWith(400, `{"message":"schema violation (x: y)","fields":{"x":"y"},"name":"schema violation","code":2}`)},
 	{name: "400-reference", on: []string{kongCreatePlugin, kongPutPlugin}, kong: respondWith(400,

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -112,6 +113,18 @@ func seedOrphan(sim *simulation, namespace, name string) string {
 	return id
 }
 
+// recreateUnderAnotherID replaces the plugin of the binding limit by one with the same tags and
+// instance name, another ID, and that service as its scope.
+func recreateUnderAnotherID(sim *simulation, serviceID string) {
+	row := sim.kong.server.Plugin(recordedID(sim))
+	sim.kong.server.DeletePlugin(recordedID(sim))
+	copied := sim.kong.server.Seed("plugins", map[string]any{
+		"name": row["name"], "service": map[string]any{"id": serviceID}, "tags": row["tags"],
+		"instance_name": row["instance_name"], "config": map[string]any{"minute": 5, "policy": "local"},
+	})
+	sim.replacements = append(sim.replacements, copied["id"].(string), "the other ID")
+}
+
 // callMade reports whether a call was made since the simulation was armed.
 func callMade(sim *simulation, name string) func() bool {
 	return func() bool { return sim.counts[name] > 0 }
@@ -208,6 +221,25 @@ func expectNothingLeft(sim *simulation) {
 func expectOneCreate(sim *simulation) {
 	if n := sim.counts[kongCreatePlugin]; len(sim.faults) == 0 && n != 1 {
 		sim.violation("%d plugins were created", n)
+	}
+}
+
+// expectReplaced checks that Kong holds the binding's plugin under the recorded ID only. The DELETE
+// comes after a validation, and nothing else happens between it and the PUT.
+func expectReplaced(sim *simulation) {
+	for _, row := range sim.kong.server.Plugins() {
+		if sim.ownerOf(row) == "limit" && row["id"] != recordedID(sim) {
+			sim.violation("plugin %v is not the recorded one", row["id"])
+		}
+	}
+	for i, made := range sim.calls {
+		switch {
+		case made.name != kongDeletePlugin:
+		case !slices.ContainsFunc(sim.calls[:i], func(before call) bool { return before.reconcile == made.reconcile && before.name == kongValidatePlugin }):
+			sim.violation("%s was sent before Kong validated the plugin in its place", made)
+		case len(sim.faults) == 0 && (i+1 == len(sim.calls) || sim.calls[i+1].name != kongPutPlugin):
+			sim.violation("%s is not followed by a PUT", made)
+		}
 	}
 }
 

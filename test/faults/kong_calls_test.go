@@ -159,6 +159,8 @@ var uuidPath = regexp.MustCompile(`^/plugins/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}
 func callNameOf(r *http.Request) string {
 	path := r.URL.Path
 	switch {
+	case path == "/schemas/plugins/validate":
+		return kongValidatePlugin
 	case r.Method == http.MethodPost:
 		return kongCreatePlugin
 	case r.Method == http.MethodPut:
@@ -180,7 +182,10 @@ func callNameOf(r *http.Request) string {
 	}
 }
 
-func (c *kongCall) isWrite() bool { return c.request.Method != http.MethodGet }
+// isWrite reports whether the request changes anything. A validation is a POST, and changes nothing.
+func (c *kongCall) isWrite() bool {
+	return c.request.Method != http.MethodGet && c.name != kongValidatePlugin
+}
 
 // markSent tells the client that its request was written.
 func (c *kongCall) markSent() {

@@ -127,6 +127,31 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		// Somebody recreated the plugin under another ID. The operator replaces it: a DELETE and a
+		// PUT in one reconcile.
+		name: "replace", paired: true, setup: withReadyBinding(), check: expectReplaced,
+		act: func(sim *simulation) {
+			recreateUnderAnotherID(sim, ordersID)
+			sim.resync()
+		},
+	},
+	{
+		// The plugin with the other ID has another scope, so the place of the recorded one is free.
+		name: "replace-elsewhere", setup: withReadyBinding(), check: expectReplaced,
+		act: func(sim *simulation) {
+			recreateUnderAnotherID(sim, paymentsID)
+			sim.resync()
+		},
+	},
+	{
+		name: "replace-delete-in-doubt", setup: withReadyBinding(), check: expectNothingLeft,
+		act: func(sim *simulation) {
+			recreateUnderAnotherID(sim, ordersID)
+			sim.resyncUntil(callMade(sim, kongDeletePlugin))
+			sim.delete(limitBinding())
+		},
+	},
+	{
 		name: "drift", setup: withReadyBinding(),
 		act: func(sim *simulation) {
 			sim.kong.server.EditPlugin(recordedID(sim), map[string]any{"config": map[string]any{"minute": 99}, "enabled": false, "tags": []any{}})
