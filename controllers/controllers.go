@@ -169,8 +169,8 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	reconcilers := New(o, Recorders{
-		Gateways: mgr.GetEventRecorder("konggateway-controller"),
-		Bindings: mgr.GetEventRecorder("pluginbinding-controller"),
+		Gateways: namespaceRecorder{mgr.GetEventRecorder("konggateway-controller"), mgr.GetCache()},
+		Bindings: namespaceRecorder{mgr.GetEventRecorder("pluginbinding-controller"), mgr.GetCache()},
 	})
 	if err := addGatewayController(mgr, reconcilers); err != nil {
 		return err

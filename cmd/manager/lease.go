@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -13,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/leaderelection"
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 
@@ -26,6 +30,12 @@ type lease struct {
 	resourcelock.Interface
 	duration time.Duration
 	clock    clock.PassiveClock
+	// watches is the label of this replica, and labelOf reads that of the lease.
+	watches string
+	labelOf func(context.Context) (string, error)
+	// other is the holder that was last found to watch something else.
+	other string
+	log   logr.Logger
 
 	mu sync.Mutex
 	// renewed is the time at which the last successful request for the lease was sent. It is zero
@@ -48,12 +58,43 @@ func newLease(config *rest.Config, scheme *runtime.Scheme, o *options) (*lease, 
 			LeaderElection:          true,
 			LeaderElectionID:        o.leaseName(),
 			LeaderElectionNamespace: o.leaderElectNamespace,
+			LeaderLabels:            map[string]string{watchesLabel: o.watches()},
 			RenewDeadline:           renewDeadline,
 		})
 	if err != nil {
 		return nil, err
 	}
-	return &lease{Interface: lock, duration: leaseDuration, clock: clock.RealClock{}}, nil
+	labelOf := func(ctx context.Context) (string, error) {
+		namespace, name, _ := strings.Cut(lock.Describe(), "/")
+		held, err := client.CoordinationV1().Leases(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		return held.Labels[watchesLabel], nil
+	}
+	return &lease{Interface: lock, duration: leaseDuration, clock: clock.RealClock{}, watches: o.watches(), labelOf: labelOf, log: ctrl.Log.WithName("lease")}, nil
+}
+
+// watchesLabel is the label of the lease with a digest of what its holder watches.
+const watchesLabel = "kong.pluginbinding.io/watches"
+
+// Get implements resourcelock.Interface. It logs once per holder that the lease is held by an operator
+// that watches something else: another installation, which keeps this one from working, or a replica
+// that a rollout replaces.
+func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	record, raw, err := l.Interface.Get(ctx)
+	if err != nil || record.HolderIdentity == "" || record.HolderIdentity == l.Identity() || record.HolderIdentity == l.other {
+		return record, raw, err
+	}
+	if label, err := l.labelOf(ctx); err == nil {
+		l.other = record.HolderIdentity
+		if label != l.watches {
+			l.log.Info("The Lease is held by an operator with other --watch-namespaces. "+
+				"If no rollout is going on, two installations share this Lease, and this one waits: give each a namespace of its own, and let them watch different namespaces",
+				"lease", l.Describe(), "holder", record.HolderIdentity)
+		}
+	}
+	return record, raw, nil
 }
 
 // leaseEvents provides the recorder for the events of a lock.

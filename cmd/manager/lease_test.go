@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	clocktesting "k8s.io/utils/clock/testing"
 )
@@ -27,6 +29,35 @@ func (l *heldLock) Create(context.Context, resourcelock.LeaderElectionRecord) er
 func (l *heldLock) Update(context.Context, resourcelock.LeaderElectionRecord) error {
 	l.takes()
 	return l.err
+}
+
+func (*heldLock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	return &resourcelock.LeaderElectionRecord{HolderIdentity: "other"}, nil, nil
+}
+
+func (*heldLock) Describe() string { return "system/lease" }
+
+func TestAnOperatorThatWatchesSomethingElseIsReportedOnce(t *testing.T) {
+	for label, want := range map[string]int{"mine": 0, "theirs": 1, "": 1} {
+		logged, reads := 0, 0
+		log := funcr.New(func(_, args string) {
+			if strings.Contains(args, "two installations") {
+				logged++
+			}
+		}, funcr.Options{})
+		l := &lease{Interface: &heldLock{}, log: log, watches: "mine", labelOf: func(context.Context) (string, error) {
+			reads++
+			return label, nil
+		}}
+		for range 3 {
+			if _, _, err := l.Get(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if logged != want || reads != 1 {
+			t.Errorf("label %q: logged %d times after %d reads", label, logged, reads)
+		}
+	}
 }
 
 func TestLeaseHeld(t *testing.T) {

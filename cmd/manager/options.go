@@ -134,15 +134,25 @@ func splitList(list string) []string {
 	return slices.Compact(elements)
 }
 
-// leaseName returns the name of the lease. Operators that watch different objects have different
-// leases, even if they run in the same namespace.
+// leaseName returns the name of the lease. It does not depend on the namespaces: while a rollout
+// changes them, the old and the new replicas must not both lead. Operators with different selectors
+// share a fleet, and have different leases even if they run in the same namespace.
 func (o *options) leaseName() string {
 	const name = "kong-plugin-operator.pluginbinding.io"
-	if len(o.namespaces) == 0 && o.selector.Empty() {
+	if o.selector.Empty() {
 		return name
 	}
-	share := sha256.Sum256([]byte(strings.Join(o.namespaces, ",") + ";" + o.selector.String()))
-	return hex.EncodeToString(share[:4]) + "." + name
+	return digest(o.selector.String()) + "." + name
+}
+
+// watches is a digest of what the operator watches, for the label of the lease.
+func (o *options) watches() string {
+	return digest(strings.Join(o.namespaces, ",") + ";" + o.selector.String())
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:4])
 }
 
 // exitOf returns the exit code for an error of parseOptions. A request for help is not an error.

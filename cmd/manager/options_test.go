@@ -109,23 +109,20 @@ func namesIn(pattern *regexp.Regexp, text string) []string {
 	return names
 }
 
-// Operators that watch different objects must not wait for each other. Those that watch the same
-// objects must.
-func TestEachShareHasALeaseOfItsOwn(t *testing.T) {
-	seen := map[string][]string{}
-	for _, args := range [][]string{
-		nil,
-		{"--watch-namespaces=a"},
-		{"--watch-namespaces=a,b"},
-		{"--selector=shard=1"},
-		{"--selector=shard=2"},
-		{"--selector=shard=2", "--watch-namespaces=a"},
-	} {
-		name := parse(t, nil, args...).leaseName()
-		if other, ok := seen[name]; ok {
-			t.Errorf("%v and %v have the lease %s", other, args, name)
-		}
-		seen[name] = args
+// Shards must not wait for each other. Replicas of one installation must, also while a rollout changes
+// the namespaces that it watches.
+func TestEachShardHasALeaseOfItsOwn(t *testing.T) {
+	name := func(args ...string) string { return parse(t, nil, args...).leaseName() }
+	if name() != name("--watch-namespaces=a") || name("--watch-namespaces=a") != name("--watch-namespaces=a,b") {
+		t.Error("the namespaces change the lease")
+	}
+	one, two := name("--selector=shard=1"), name("--selector=shard=2")
+	if one == two || one == name() || two != name("--selector=shard=2", "--watch-namespaces=a") {
+		t.Errorf("shards have the leases %s and %s", one, two)
+	}
+	watches := func(args ...string) string { return parse(t, nil, args...).watches() }
+	if watches() == watches("--watch-namespaces=a") || watches() == watches("--selector=shard=1") || watches("--watch-namespaces=a,b") != watches("--watch-namespaces=b, a") {
+		t.Error("the label does not tell what is watched")
 	}
 	a := parse(t, nil, "--watch-namespaces=a,b", "--selector=x=1,y=2").leaseName()
 	b := parse(t, nil, "--watch-namespaces=b, a", "--selector=y=2,x=1").leaseName()

@@ -129,7 +129,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.patchStatus,
 		r.removeFinalizer, // when the gateway is being deleted and no binding needs it
 	} {
-		if err := step(ctx, s); err != nil {
+		err := step(ctx, s)
+		if ctx.Err() != nil {
+			return ctrl.Result{}, nil // the process stops: what this reconcile found out is about that
+		}
+		if err != nil {
 			r.keepProbe(s) // an error of the API server must not become requests to Kong
 			if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 				return ctrl.Result{RequeueAfter: r.Backoff.When(s.key)}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -221,8 +222,8 @@ func averageResync(average, took time.Duration) time.Duration {
 // resyncIntervalFor is the time between two resyncs that take that long on average: the declared
 // interval, or a few times as long. It is a whole multiple, so that it seldom changes.
 func resyncIntervalFor(declared, average time.Duration) time.Duration {
-	intervals := (resyncShare*average + declared - 1) / declared
-	return min(max(intervals, 1), maxResyncIntervals) * declared
+	intervals := math.Ceil(resyncShare * average.Seconds() / declared.Seconds())
+	return time.Duration(min(max(intervals, 1), maxResyncIntervals) * float64(declared))
 }
 
 // keepProbe keeps what the next probe needs.

@@ -30,7 +30,7 @@ func (r *Reconciler) findRefused(ctx context.Context, s *state) (sets.Set[types.
 		namespace, known := namespaces[binding.Namespace]
 		if !known {
 			object := &corev1.Namespace{}
-			if err := r.Client.Get(ctx, types.NamespacedName{Name: binding.Namespace}, object); client.IgnoreNotFound(err) != nil {
+			if err := client.IgnoreNotFound(r.Client.Get(ctx, types.NamespacedName{Name: binding.Namespace}, object)); err != nil {
 				return nil, err
 			}
 			namespace = tenancy.Namespace{Name: binding.Namespace, Labels: object.Labels}

@@ -47,6 +47,10 @@ type resync struct {
 // it: the network may break a single one.
 const resyncFailureThreshold = 2
 
+// maxResync bounds all lists and lookups of one resync together: an Admin API can answer each of them
+// just before its own deadline.
+const maxResync = 5 * time.Minute
+
 // resyncIfDue lists every plugin of this cluster, and looks up every entity that bindings name,
 // in as few requests as there are. A list that broke off is dropped completely.
 func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
@@ -54,6 +58,8 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	if !s.probe.attempted || !s.probe.resyncDue || s.probe.result.problem() != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, maxResync)
+	defer cancel()
 	began := r.InFlight.Now()
 	snapshot, owned, err := r.list(ctx, s, began)
 	res := &s.resync

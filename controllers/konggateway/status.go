@@ -106,6 +106,8 @@ func (s *state) conditionOf(condition, reason, text string) metav1.Condition {
 	switch {
 	case p.condition == condition:
 		return newCondition(condition, metav1.ConditionFalse, p.reason, p.message)
+	case p.condition == v1alpha1.ConditionDatabaseReachable && s.isStillKnown(condition):
+		return *meta.FindStatusCondition(s.gateway.Status.Conditions, condition)
 	case p.condition != "" && !comesBefore(condition, p.condition):
 		return waitingFor(condition, p.condition)
 	case condition == v1alpha1.ConditionDatabaseReachable && p.info.DBLess():
@@ -115,6 +117,14 @@ func (s *state) conditionOf(condition, reason, text string) metav1.Condition {
 	default:
 		return newCondition(condition, metav1.ConditionTrue, reason, text)
 	}
+}
+
+// isStillKnown reports whether an earlier reconcile determined a condition for this generation, which a
+// database that is away does not change.
+func (s *state) isStillKnown(condition string) bool {
+	known := meta.FindStatusCondition(s.gateway.Status.Conditions, condition)
+	return condition == v1alpha1.ConditionAccepted && known != nil &&
+		known.Status != metav1.ConditionUnknown && known.ObservedGeneration == s.gateway.Generation
 }
 
 func newCondition(condition string, status metav1.ConditionStatus, reason, text string) metav1.Condition {

@@ -86,3 +86,18 @@ func TestFailingResyncsAreReportedFromTheSecondOn(t *testing.T) {
 		}
 	}
 }
+
+func TestAcceptedStaysWhileTheDatabaseIsAway(t *testing.T) {
+	s := &state{gateway: &v1alpha1.KongGateway{}, probe: probe{result: probeResultFrom(kong("3.9.1", "postgres", true), nil)}}
+	s.gateway.Status = nextStatus(s)
+	s.probe.result = probeResultFrom(kong("3.9.1", "postgres", false), nil)
+	s.gateway.Status = nextStatus(s)
+	if !meta.IsStatusConditionTrue(s.gateway.Status.Conditions, v1alpha1.ConditionAccepted) || meta.IsStatusConditionTrue(s.gateway.Status.Conditions, v1alpha1.ConditionReady) {
+		t.Errorf("%+v", s.gateway.Status.Conditions)
+	}
+	s.gateway.Generation++ // another spec may lead to another Kong
+	accepted := meta.FindStatusCondition(nextStatus(s).Conditions, v1alpha1.ConditionAccepted)
+	if accepted.Status != metav1.ConditionUnknown {
+		t.Errorf("%+v", accepted)
+	}
+}

@@ -36,6 +36,11 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 	if reference.IsObserved(s.binding) {
 		return r.reportObserved(ctx, s)
 	}
+	return r.execute(ctx, s)
+}
+
+// execute runs the operation that was decided.
+func (r *Reconciler) execute(ctx context.Context, s *state) (applied, *stepResult) {
 	switch s.action.Operation {
 	case identity.None:
 		return s.programmed(s.observed.plugins[s.action.ID]), nil
@@ -193,6 +198,9 @@ func (r *Reconciler) create(ctx context.Context, s *state) (applied, *stepResult
 func (r *Reconciler) takeOver(ctx context.Context, s *state) (applied, *stepResult) {
 	if result := r.recheckLive(ctx, s); result != nil {
 		return applied{}, result
+	}
+	if s.access.policy.Restricts(s.binding.Namespace) {
+		s.desired.plugin.Tags = identity.WithAcquired(s.desired.plugin.Tags)
 	}
 	target := plugin.PreserveServerFields(s.desired.plugin, s.observed.plugins[s.action.ID], s.desired.schema)
 	if result := r.refusedBefore(ctx, s, target); result != nil {

@@ -65,20 +65,28 @@ func (r *Reconciler) conflictRemediation(s *state, id string, owner identity.Own
 		return fmt.Sprintf("It has the instance name %s, which Kong accepts only once. Set another spec.instanceName, or change that plugin's.", live.InstanceName)
 	case recorded == id:
 		return foreignTagsRemediation(s.identity, owner)
-	case owner.Tool == "ingress-controller":
-		return "If you remove the KongPlugin or its annotation now, the route has no such plugin until this binding is reconciled. First create a binding whose scope names both the route and its service, wait until it is Ready and 6 s more, and then remove the annotation."
-	case owner.Tool != "":
-		return "Remove it from that tool's configuration; the operator then creates this binding's plugin. adoptionPolicy Override takes it over, but two tools would then write to it."
-	case owner.Binding != nil && owner.Binding.Cluster == r.ClusterID:
-		return "Delete that binding, or change the scope of one of the two bindings. The operator programs this binding once the other plugin is gone."
-	case owner.Binding != nil:
-		return "Only one cluster can own it. Delete the binding there, or set adoptionPolicy to Override here."
+	case !owner.IsZero():
+		return ownerRemediation(owner, r.ClusterID)
 	case recorded != "":
 		return "Delete that plugin in Kong. The operator then recreates this binding's plugin under its ID."
 	case s.binding.Spec.AdoptionPolicy == v1alpha1.AdoptNever:
 		return "adoptionPolicy is Never. Delete that plugin in Kong, or set adoptionPolicy to IfIdentical or Override."
 	default:
 		return "Its settings differ from this binding's" + s.differingFields(id) + ". To adopt it and make it as declared, set adoptionPolicy to Override; or delete it in Kong."
+	}
+}
+
+// ownerRemediation says what to do about a plugin of another owner.
+func ownerRemediation(owner identity.Owner, clusterID string) string {
+	switch {
+	case owner.Tool == "ingress-controller":
+		return "If you remove the KongPlugin or its annotation now, the route has no such plugin until this binding is reconciled. First create a binding whose scope names both the route and its service, wait until it is Ready and 6 s more, and then remove the annotation."
+	case owner.Tool != "":
+		return "Remove it from that tool's configuration; the operator then creates this binding's plugin. adoptionPolicy Override takes it over, but two tools would then write to it."
+	case owner.Binding.Cluster == clusterID:
+		return "Delete that binding, or change the scope of one of the two bindings. The operator programs this binding once the other plugin is gone."
+	default:
+		return "Only one cluster can own it. Delete the binding there, or set adoptionPolicy to Override here."
 	}
 }
 

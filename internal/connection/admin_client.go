@@ -15,7 +15,8 @@ import (
 //     exist. Every other reason means that nothing is known.
 //   - A write that Kong may have applied, or may still apply, returns
 //     adminapi.UnknownOutcome. Every other error of a write means that Kong did not apply it.
-//   - No method retries, and each makes at most one write.
+//   - No method sends a write twice, and each makes at most one write. A read may be sent again
+//     after a 429.
 type AdminClient interface {
 	// Probe asks who answers. It returns NotKong when it is not a Kong.
 	Probe(ctx context.Context) (adminapi.Info, error)

@@ -81,6 +81,7 @@ status:
   kongIDs: [kong]
   bindings: {total: 1, ready: 1}
   lastResync: {time: "2026-01-01T00:00:00Z", duration: 120ms, plugins: 1, changed: 1, orphaned: 1}
+  resyncInterval: 1m0s
   observedGeneration: 1
   conditions: [{type: Ready, status: "True", reason: Ready, message: "", lastTransitionTime: "2026-01-01T00:00:00Z", observedGeneration: 1}]
 `,

@@ -76,7 +76,7 @@ func fields(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) []field
 // kubernetes reports whether a field comes from Kubernetes' own types, which we do not shape.
 func kubernetes(path string) bool {
 	return strings.HasPrefix(path, "metadata") || path == "apiVersion" || path == "kind" ||
-		strings.Contains(path, ".selector.") || path == "status.lastResync.duration"
+		strings.Contains(path, ".selector.") || path == "status.lastResync.duration" || path == "status.resyncInterval"
 }
 
 // kubectl explain has only these to show.
