@@ -34,7 +34,7 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 		return applied{}, result
 	}
 	if reference.IsObserved(s.binding) {
-		return s.reportObserved()
+		return r.reportObserved(ctx, s)
 	}
 	return r.execute(ctx, s)
 }
@@ -351,35 +351,5 @@ func (s *state) waitForImport() *stepResult {
 		message: fmt.Sprintf("KongGateway %s has no plugin %s (spec.pluginID). The operator creates nothing in its place. Create a new binding with the right ID, or without one.",
 			s.gatewayKey, s.binding.Spec.PluginID),
 		requeueAfter: s.untilFirstResync(),
-	}
-}
-
-// reportObserved reports what managementPolicy Observe prevents.
-func (s *state) reportObserved() (applied, *stepResult) {
-	if s.action.Operation == identity.None {
-		return s.programmed(s.observed.plugins[s.action.ID]), nil
-	}
-	would := map[identity.Operation]string{
-		identity.Put:      "write plugin %s",
-		identity.Create:   "create the plugin%s",
-		identity.RecordID: "record plugin %s, which carries this binding's ownership tags",
-		identity.Adopt:    "adopt plugin %s",
-		identity.TakeOver: "take plugin %s over from its owner",
-		identity.Replace:  "write plugin %s in place of one with this binding's ownership tags and another ID",
-		identity.Delete:   "delete plugin %s, because another plugin of this binding has its place",
-		identity.MoveBack: "move plugin %s back to the scope that it had before",
-		identity.Wait:     "wait for plugin %s",
-	}
-	text := "managementPolicy is Observe; with Manage the operator would " + fmt.Sprintf(would[s.action.Operation], s.action.ID)
-	if live, ok := s.observed.plugins[s.action.ID]; ok {
-		if differences := message.FieldNames(s.publicDifferences(live)); len(differences) > 0 {
-			text += " and change " + strings.Join(differences, ", ")
-		}
-	}
-	return applied{}, &stepResult{
-		condition:    v1alpha1.ConditionProgrammed,
-		reason:       v1alpha1.ReasonWouldChange,
-		message:      text,
-		requeueAfter: s.resyncInterval(),
 	}
 }

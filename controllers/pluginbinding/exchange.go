@@ -122,13 +122,10 @@ func (x *exchange) findCycle() identity.Turn {
 	return identity.FindCycle(x.s.identity, movers)
 }
 
-// setCover supposes that every plugin that is not aside could protect that much aside.
+// setCover supposes that every plugin could protect that much aside.
 func (x *exchange) setCover(cover identity.Cover) {
 	for i := range x.members {
 		x.members[i].Aside = cover
-		if _, aside := identity.AsideFrom(x.members[i].live.Tags); aside {
-			x.members[i].Aside = identity.CoverNone
-		}
 	}
 }
 

@@ -42,6 +42,8 @@ type world struct {
 	clock       *clocktesting.FakeClock
 	reconcilers *controllers.Reconcilers
 	events      *events.FakeRecorder
+	// ledFor is how long the next process has led when it starts.
+	ledFor time.Duration
 	// refuseStatus makes every patch of a status fail.
 	refuseStatus bool
 	// onGet is called before each read of a binding.
@@ -61,7 +63,7 @@ func (i indexer) IndexField(_ context.Context, object client.Object, field strin
 // newWorld has a gateway named kong, and the services s1 to s3 with the routes s1-a, s1-b and so on.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, kong: kongtest.Start(t), clock: clocktesting.NewFakeClock(time.Now()), events: events.NewFakeRecorder(1000), ids: map[string]string{}}
+	w := &world{t: t, kong: kongtest.Start(t), clock: clocktesting.NewFakeClock(time.Now()), events: events.NewFakeRecorder(1000), ledFor: time.Hour, ids: map[string]string{}}
 	for i := range 3 {
 		service := fmt.Sprintf("s%d", i+1)
 		w.ids[service] = w.kong.Seed("services", map[string]any{"name": service, "url": "http://127.0.0.1:9"})["id"].(string)
@@ -123,7 +125,7 @@ func (w *world) start() {
 	w.t.Helper()
 	w.reconcilers = controllers.New(controllers.Options{
 		ClusterID: "c1", Workers: 4, Registry: prometheus.NewRegistry(), Clock: w.clock,
-		LeadingSince: w.clock.Now().Add(-time.Hour), Client: w.kube, APIReader: w.kube,
+		LeadingSince: w.clock.Now().Add(-w.ledFor), Client: w.kube, APIReader: w.kube,
 	}, controllers.Recorders{Gateways: w.events, Bindings: w.events})
 	w.connect()
 }

@@ -87,7 +87,7 @@ func describeResponse(err error, redactor *plugin.Redactor) string {
 	}
 	_, text := redactor.RedactFieldError("", kongErr.Message)
 	if kongErr.Reason == adminapi.Rejected {
-		return "Kong refused the plugin: " + text
+		return refusedPrefix + text
 	}
 	return fmt.Sprintf("Kong answered %d: %s", kongErr.Status, text)
 }
@@ -145,6 +145,9 @@ func asKongError(err error) *adminapi.Error {
 	return kongErr
 }
 
+// refusedPrefix is how the message of a refusal begins.
+const refusedPrefix = "Kong refused the plugin: "
+
 // throttledMessage is the same whichever request was the one too many.
 const throttledMessage = "Kong rate-limits the operator (429); the operator waits as long as Kong's Retry-After says"
 
@@ -195,5 +198,5 @@ func describeKongError(err error, redactor *plugin.Redactor) string {
 		}
 		parts = append(parts, text)
 	}
-	return "Kong refused the plugin: " + strings.Join(parts, "; ")
+	return refusedPrefix + strings.Join(parts, "; ")
 }

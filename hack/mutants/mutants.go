@@ -304,4 +304,79 @@ var mutants = []mutant{
 		file: "internal/plugin/code.go",
 		from: "(codeName.MatchString(name) || f.code())", to: "f.code()",
 	},
+	{
+		rule: "deletion ends", name: "a gateway does not wait for reconciles that have its connection",
+		file: "controllers/konggateway/delete.go",
+		from: "if r.BindingWorkers.Busy(s.key) > 0 {", to: "if false {",
+	},
+	{
+		rule: "deletion ends", name: "a gateway trusts the cache about who holds a plugin",
+		file: "controllers/konggateway/delete.go",
+		from: "bindings, err := r.listBindingsLive(ctx, s)", to: "bindings, err := s.bindings, error(nil)",
+	},
+	{
+		rule: "deletion ends", name: "a gateway that is deleted keeps its connection open",
+		file: "controllers/konggateway/delete.go",
+		from: "	r.Connections.Close(s.key)\n", to: "",
+	},
+	{
+		rule: "load on Kong", name: "a binding that waits for a scope asks Kong by itself",
+		file: "controllers/pluginbinding/resolve.go",
+		from: "snapshot != nil && snapshot.ListsScope", to: "false && snapshot.ListsScope",
+	},
+	{
+		rule: "load on Kong", name: "every plugin in a conflict is looked up by its ID",
+		file: "controllers/konggateway/awaited.go",
+		from: "if ids.Len() > maxLookups {", to: "if false {",
+	},
+	{
+		rule: "nothing waits for ever", name: "a resync does not wake what waits for a changed plugin",
+		file: "controllers/konggateway/awaited.go",
+		from: "return now != before", to: "return before == 0",
+	},
+	{
+		rule: "nothing waits for ever", name: "a resync does not wake what waits for a scope",
+		file: "controllers/konggateway/resync.go",
+		from: "if waitsForScope(binding) {", to: "if false {",
+	},
+	{
+		rule: "load on Kong", name: "a kind that the token may not read ends the resync",
+		file: "controllers/konggateway/resync.go",
+		from: "if adminapi.ReasonForError(err) == adminapi.Denied {", to: "if false {",
+	},
+	{
+		rule: "tenancy", name: "a refused binding has a series",
+		file: "controllers/collector.go",
+		from: " || isRefused(binding)", to: "",
+	},
+	{
+		rule: "tenancy", name: "an invented gateway has a series",
+		file: "controllers/collector.go",
+		from: "!known.Has(gateway) || ", to: "",
+	},
+	{
+		rule: "load on Kong", name: "an error of the API server is followed by another probe",
+		file: "controllers/konggateway/controller.go",
+		from: "			r.keepProbe(s) // an error of the API server must not become requests to Kong\n", to: "",
+	},
+	{
+		rule: "metrics", name: "a series comes back after its gateway is gone",
+		file: "internal/metrics/metrics.go",
+		from: "if m.gateways[gateway] {", to: "if true {",
+	},
+	{
+		rule: "secrets", name: "the cache keeps annotations of Secrets",
+		file: "cmd/manager/main.go",
+		from: "o.SetAnnotations(nil)", to: "",
+	},
+	{
+		rule: "load on Kong", name: "one slow resync puts the next one off for long",
+		file: "controllers/konggateway/probe.go",
+		from: "resyncWeight = 0.25", to: "resyncWeight = 1.0",
+	},
+	{
+		rule: "hosts", name: "a forbidden host is connected to",
+		file: "controllers/konggateway/connect.go",
+		from: "AllowedHosts:   r.AllowedHosts,", to: "",
+	},
 }
