@@ -237,13 +237,24 @@ func (r *Reconciler) replace(ctx context.Context, s *state) (applied, *stepResul
 	stored, err := s.client().Put(ctx, target)
 	if a, result := r.handleWriteResult(ctx, s, "put", err); result != nil {
 		a.wrote = true
-		return a, result
+		return a, s.missing(s.action.DeleteID, result)
 	}
 	a := s.written(stored)
 	r.wakeWaiting(ctx, s, s.action.DeleteID)
 	s.eventf(ctx, "Restored", "plugin %s carried this binding's ownership tags under another ID; the operator replaced it with plugin %s, the recorded ID",
 		s.action.DeleteID, s.action.ID)
 	return a, nil
+}
+
+// missing makes a result without a condition say that Kong has no plugin under the recorded ID. After
+// the operator deleted another plugin of this binding, the status must not stay Ready.
+func (s *state) missing(deletedID string, result *stepResult) *stepResult {
+	if result.condition == "" {
+		result.condition, result.reason = v1alpha1.ConditionProgrammed, v1alpha1.ReasonProgramming
+		result.message = fmt.Sprintf("Kong has no plugin %s, the recorded ID. The operator deleted plugin %s, which carried this binding's ownership tags under another ID, and writes plugin %s next.",
+			s.observed.facts.Recorded, deletedID, s.observed.facts.Recorded)
+	}
+	return result
 }
 
 // validate asks Kong whether it would accept the plugin.

@@ -215,7 +215,7 @@ func (r *Reconciler) deleteOwned(ctx context.Context, s *state) (applied, *stepR
 	log.FromContext(ctx).Info("deleted a plugin of this binding whose ID is not the recorded one",
 		"plugin", s.action.ID, "recorded", s.observed.facts.Recorded)
 	r.wakeWaiting(ctx, s, s.action.ID)
-	return applied{wrote: true}, requeue()
+	return applied{wrote: true}, s.missing(s.action.ID, requeue())
 }
 
 // waitForTurn waits for a plugin that is going to move. Before it says so for the first time, it asks

@@ -26,6 +26,12 @@ var regressions = []struct {
 		was: "The operator looked up a binding with a new instance name by that name and by its tags only. When a well-formed list " +
 			"by tags lacked the row, the operator created a second plugin.",
 	},
+	{
+		name: "a-status-that-stays-ready-without-a-plugin", scenario: "replace",
+		faults: []armedFault{{call: callID{kongPutPlugin, 1}, fault: faultNamed("409", kongPutPlugin)}},
+		was: "Kong refused the PUT after the DELETE of a replacement. The operator wrote the time of the DELETE into the status, and left " +
+			"the condition Ready as it was.",
+	},
 }
 
 func faultNamed(name, call string) *fault {
