@@ -204,7 +204,7 @@ func (s *state) lookupByName(ctx context.Context) (identity.Observation, error) 
 	if err != nil || named.Ownership == identity.Owned {
 		return named, err
 	}
-	if s.trustsAbsence() && !s.access.connection.Snapshot.Owns(s.identity) {
+	if s.desired.trust.Absence && !s.access.connection.Snapshot.Owns(s.identity) {
 		// No plugin carried the ownership tags, and nothing was written since.
 		return named, nil
 	}
@@ -229,13 +229,6 @@ func (s *state) lookupByName(ctx context.Context) (identity.Observation, error) 
 		}
 	}
 	return named, nil
-}
-
-// trustsAbsence reports whether a plugin with the binding's ownership tags that the snapshot does not
-// show can only be one with the binding's instance name. What an earlier leader may have written since
-// the snapshot began, it wrote for this spec if there was never another one.
-func (s *state) trustsAbsence() bool {
-	return s.desired.trust.Absence || s.desired.trust.Presence && s.binding.Generation == 1
 }
 
 func (s *state) lookupByInstanceName(ctx context.Context, name string) (identity.Observation, error) {
