@@ -139,3 +139,19 @@ func TestALookupThatFailsDoesNotStopTheResync(t *testing.T) {
 	w.pass(2 * time.Minute)
 	w.expectReason("conflict-00", v1alpha1.ReasonReady)
 }
+
+// The status of a gateway counts the plugins of this cluster that changed. A new process, which sees
+// for the first time what others wait for, writes nothing.
+func TestWhatWaitsIsNoChangeAfterARestart(t *testing.T) {
+	w := waitingWorld(t, 2, 3)
+	before := w.getGateway()
+	w.restart()
+	mark := w.kong.Journal().Mark()
+	w.pass(3 * time.Minute)
+	if w.resyncs(mark) < 2 {
+		t.Fatal("fewer than two resyncs: the test proves nothing")
+	}
+	if after := w.getGateway(); after.ResourceVersion != before.ResourceVersion {
+		t.Errorf("the gateway was written: %+v, was %+v", after.Status.LastResync, before.Status.LastResync)
+	}
+}

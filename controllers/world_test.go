@@ -53,6 +53,7 @@ type world struct {
 	registry  *prometheus.Registry
 	recorder  *events.FakeRecorder
 	operator  *Reconcilers
+	options   Options
 	due       map[request]time.Time
 	reconcile map[request]int // how often each was reconciled
 }
@@ -96,6 +97,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if o.options != nil {
 		o.options(&options)
 	}
+	w.options = options
 	w.operator = New(options, Recorders{Gateways: w.recorder, Bindings: w.recorder})
 	for _, object := range o.objects {
 		if binding, ok := object.(*v1alpha1.PluginBinding); ok {
@@ -104,6 +106,17 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	}
 	w.enqueue(request{gateway: true, key: platform})
 	return w
+}
+
+// restart starts another process without memory, which reconciles everything.
+func (w *world) restart() {
+	w.t.Helper()
+	w.options.Registry, w.options.LeadingSince = prometheus.NewRegistry(), w.clock.Now()
+	w.options.Clients = connection.AdminAPIClients{Registry: adminapi.NewRegistry(nil, nil)}
+	w.operator = New(w.options, Recorders{Gateways: w.recorder, Bindings: w.recorder})
+	clear(w.due)
+	w.enqueue(request{gateway: true, key: platform})
+	w.enqueueBindingsOf(platform)
 }
 
 // fakeIndexer adds the indexes of the cache to a fake client.

@@ -39,6 +39,20 @@ func awaitedPlugin(binding *v1alpha1.PluginBinding) string {
 	return ""
 }
 
+// waitsForKong reports whether a binding waits for something in Kong that is not its own.
+func waitsForKong(binding *v1alpha1.PluginBinding) bool {
+	return waitsForScope(binding) || awaitedPlugin(binding) != ""
+}
+
+// hasAwaitedArrived reports whether what a binding waits for is there, or has changed.
+func hasAwaitedArrived(snapshot, previous *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
+	if waitsForScope(binding) {
+		_, found := snapshot.ResolveScope(binding.Spec.Scope)
+		return found
+	}
+	return hasAwaitedChanged(snapshot, previous, binding, awaitedPlugin(binding))
+}
+
 // hasAwaitedChanged reports whether the plugin that a binding waits for is another one than in the
 // snapshot before. A binding can have seen a plugin that no snapshot shows, so it is also enqueued
 // when the first one does, and as long as the plugin that it is in conflict with does not exist.

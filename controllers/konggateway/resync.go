@@ -39,8 +39,9 @@ type resync struct {
 	snapshot *connection.Snapshot
 	status   *v1alpha1.ResyncStatus
 	orphans  []ownedPlugin
-	// changed are the bindings whose plugin or scope is not as it was.
-	changed []types.NamespacedName
+	// changed are the bindings whose plugin or scope is not as it was. released are the bindings for
+	// which something else changed that they wait for, or may have: the status does not count them.
+	changed, released []types.NamespacedName
 }
 
 // resyncFailureThreshold is how many resyncs in a row have to break off before the status reports
@@ -74,7 +75,7 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	if res.orphans, err = r.findOrphans(ctx, s, owned); err != nil {
 		return err
 	}
-	res.changed = r.changedBindings(s)
+	res.changed, res.released = r.changedBindings(s)
 	res.status = &v1alpha1.ResyncStatus{
 		Time:     metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
 		Duration: metav1.Duration{Duration: res.took.Round(time.Millisecond)},
@@ -185,41 +186,39 @@ func (r *Reconciler) programmedFingerprints(s *state) map[string]uint64 {
 	return fingerprints
 }
 
-// enqueueBindings requests a reconcile of the bindings that changed.
+// enqueueBindings requests a reconcile of the bindings for which something changed.
 func (r *Reconciler) enqueueBindings(ctx context.Context, s *state) error {
-	for _, key := range s.resync.changed {
+	for _, key := range slices.Concat(s.resync.changed, s.resync.released) {
 		r.Connections.EnqueueBinding(ctx, key)
 	}
 	return nil
 }
 
 // changedBindings names the bindings whose plugin is missing from the snapshot or differs from
-// what was last programmed, those whose scope means another entity than before, and those that wait
-// for something in Kong that changed. Bindings that this process has not seen programmed are being
-// reconciled anyway.
-func (r *Reconciler) changedBindings(s *state) []types.NamespacedName {
+// what was last programmed, and those whose scope means another entity than before. Bindings that
+// this process has not seen programmed are being reconciled anyway. released are those that wait for
+// something in Kong that changed.
+func (r *Reconciler) changedBindings(s *state) (changed, released []types.NamespacedName) {
 	var previous *connection.Snapshot
 	if last, ok := r.Connections.Get(s.key); ok && last.Client == s.probe.client {
 		previous = last.Snapshot
 	}
-	var keys []types.NamespacedName
 	for i := range s.bindings {
 		binding := &s.bindings[i]
-		if !s.isRefused(binding) && r.hasChanged(s.resync.snapshot, previous, binding) {
-			keys = append(keys, client.ObjectKeyFromObject(binding))
+		switch key := client.ObjectKeyFromObject(binding); {
+		case s.isRefused(binding):
+		case waitsForKong(binding):
+			if hasAwaitedArrived(s.resync.snapshot, previous, binding) {
+				released = append(released, key)
+			}
+		case r.hasChanged(s.resync.snapshot, binding):
+			changed = append(changed, key)
 		}
 	}
-	return keys
+	return changed, released
 }
 
-func (r *Reconciler) hasChanged(snapshot, previous *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
-	if waitsForScope(binding) {
-		_, found := snapshot.ResolveScope(binding.Spec.Scope)
-		return found
-	}
-	if id := awaitedPlugin(binding); id != "" {
-		return hasAwaitedChanged(snapshot, previous, binding, id)
-	}
+func (r *Reconciler) hasChanged(snapshot *connection.Snapshot, binding *v1alpha1.PluginBinding) bool {
 	last, known := r.Programmed.Get(binding)
 	// A reconcile that is asked for, or a write since the snapshot began, makes it outdated.
 	if !known || binding.Status.PluginID == "" || !snapshot.TrustFor(binding, r.InFlight, r.Programmed, 0).Presence {

@@ -78,7 +78,8 @@ var _ = Describe("A value from a Secret", func() {
 			b.Spec.ManagementPolicy, b.Spec.AdoptionPolicy = v1alpha1.ObservePlugin, v1alpha1.AdoptOverride
 		})
 		env.expectCondition(binding, conditionMatch{
-			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonWouldChange, contains: []string{differ},
+			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected,
+			contains: []string{"would adopt", differ, "config.[redacted]: unknown field", "config.redis.[redacted]: unknown field"},
 		})
 		expectHidden(misplaced)
 		unchanged()
