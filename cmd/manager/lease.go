@@ -82,19 +82,19 @@ const watchesLabel = "kong.pluginbinding.io/watches"
 // that watches something else: another installation, which keeps this one from working, or a replica
 // that a rollout replaces.
 func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	record, raw, err := l.Interface.Get(ctx)
-	if err != nil || record.HolderIdentity == "" || record.HolderIdentity == l.Identity() || record.HolderIdentity == l.other {
-		return record, raw, err
+	held, raw, err := l.Interface.Get(ctx)
+	if err != nil || held.HolderIdentity == "" || held.HolderIdentity == l.Identity() || held.HolderIdentity == l.other {
+		return held, raw, err
 	}
 	if label, err := l.labelOf(ctx); err == nil {
-		l.other = record.HolderIdentity
+		l.other = held.HolderIdentity
 		if label != l.watches {
 			l.log.Info("The Lease is held by an operator with other --watch-namespaces. "+
 				"If no rollout is going on, two installations share this Lease, and this one waits: give each a namespace of its own, and let them watch different namespaces",
-				"lease", l.Describe(), "holder", record.HolderIdentity)
+				"lease", l.Describe(), "holder", held.HolderIdentity)
 		}
 	}
-	return record, raw, nil
+	return held, raw, nil
 }
 
 // leaseEvents provides the recorder for the events of a lock.

@@ -76,7 +76,7 @@ func TestAnOwnerThatComesBack(t *testing.T) {
 		w.inTurn(2, copied)
 		w.clock.Step(61 * time.Second)
 		looks, mark := 0, w.kong.Journal().Mark()
-		w.onGet = func(namespace, name string) {
+		w.onGet = func(namespace, _ string) {
 			if namespace != "old" {
 				return
 			}

@@ -57,7 +57,7 @@ func TestPausedBetweenTheLookAndTheWrite(t *testing.T) {
 		binding := w.binding("a", onRoute("s1-a"))
 		prepare(w, binding)
 		mark, reads := w.kong.Journal().Mark(), 0
-		w.onGet = func(_, name string) {
+		w.onGet = func(_, _ string) {
 			if reads++; reads == 2 { // after the one from the cache
 				w.onGet = nil
 				w.reload(binding)
