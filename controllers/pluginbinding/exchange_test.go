@@ -274,3 +274,20 @@ func TestExchangeInVainWithoutAWayBack(t *testing.T) {
 		t.Error("it did not come back under its ID")
 	}
 }
+
+// TestAMoveWakesWhoWaits: the binding that leaves a place wakes the one that is in conflict about it.
+func TestAMoveWakesWhoWaits(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.binding("a", onRoute("s1-a")), w.binding("b", onRoute("s2-a"))
+	w.settle(3, a, b)
+	w.change(a, func(a *v1alpha1.PluginBinding) { a.Spec.Scope = onRoute("s2-a") })
+	w.inTurn(1, a)
+	w.expectReason(a, v1alpha1.ReasonConflict, string(b.Status.PluginID))
+	w.change(b, func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute("s3-a") })
+	w.woken()
+	w.inTurn(1, b)
+	if woken := w.woken(); !slices.Contains(woken, "a") {
+		t.Errorf("b moved, and wakes %v", woken)
+	}
+	w.settle(1, a)
+}
