@@ -1,8 +1,8 @@
 package v1alpha1
 
 const (
-	// PausedAnnotation, set to "true" on a PluginBinding, pauses its reconciliation,
-	// deletion included. The reason of the condition Ready is Paused.
+	// PausedAnnotation pauses the reconciliation of a PluginBinding, deletion included, unless
+	// its value is "false". The reason of the condition Ready is Paused.
 	PausedAnnotation = "kong.pluginbinding.io/paused"
 
 	// ReconcileRequestedAtAnnotation requests a reconcile whenever its value changes. By
