@@ -9,7 +9,7 @@ import (
 )
 
 // copyOf creates a plugin like that one, with another ID.
-func (w *world) copyOf(row map[string]any, change map[string]any) string {
+func (w *world) copyOf(row, change map[string]any) string {
 	row = maps.Clone(row)
 	delete(row, "id")
 	maps.Copy(row, change)

@@ -336,7 +336,7 @@ var mutants = []mutant{
 	},
 	{
 		rule: "nothing waits for ever", name: "a resync does not wake what waits for a scope",
-		file: "controllers/konggateway/resync.go",
+		file: "controllers/konggateway/awaited.go",
 		from: "if waitsForScope(binding) {", to: "if false {",
 	},
 	{
