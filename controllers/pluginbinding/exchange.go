@@ -169,12 +169,11 @@ func (x *exchange) findMembers(ctx context.Context) error {
 // member is a binding with its plugin in Kong and the scope that it wants.
 func (x *exchange) member(binding *v1alpha1.PluginBinding, live plugin.Plugin, desired plugin.Scope) member {
 	self := identity.Binding{Cluster: x.r.ClusterID, Namespace: binding.Namespace, Name: binding.Name}
-	m := member{binding: binding, live: live, desired: desired}
+	m := member{binding: binding, desired: desired}
 	m.Binding = self
 	m.Wants = identity.Position{Key: keyOf(string(binding.Spec.Plugin), desired), InstanceName: instanceNameOf(binding, self)}
 	if live.ID != "" {
-		m.Holds = identity.Position{Key: keyOf(live.Name, live.Scope), InstanceName: live.InstanceName}
-		m.Entities = len(reference.EntitiesOf(live.Scope))
+		m.setLive(live)
 	}
 	return m
 }
@@ -220,7 +219,7 @@ func (x *exchange) followHolder(ctx context.Context, i int, matches func(plugin.
 		}
 	}
 	for _, seen := range x.s.observed.plugins {
-		if matches(seen) {
+		if matches(seen) && !slices.ContainsFunc(x.members, func(m member) bool { return m.live.ID == seen.ID }) {
 			return x.addHolder(ctx, i, seen)
 		}
 	}
@@ -232,7 +231,19 @@ func (x *exchange) followHolder(ctx context.Context, i int, matches func(plugin.
 	case err != nil:
 		return err
 	}
+	if j := slices.IndexFunc(x.members, func(m member) bool { return m.live.ID == live.ID }); j >= 0 {
+		// It moved between two lookups. As a member of its own it would be in its own way.
+		x.members[j].setLive(live)
+		return nil
+	}
 	return x.addHolder(ctx, i, live)
+}
+
+// setLive sets the member's plugin in Kong, and what that holds.
+func (m *member) setLive(live plugin.Plugin) {
+	m.live = live
+	m.Holds = identity.Position{Key: keyOf(live.Name, live.Scope), InstanceName: live.InstanceName}
+	m.Entities = len(reference.EntitiesOf(live.Scope))
 }
 
 // addHolder adds the binding of a plugin that is in the way of a member.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
 // exchangeCase gives bindings new scopes and names.
@@ -223,6 +224,33 @@ func TestExchangeIsContested(t *testing.T) {
 			w.settle(8, b, a, third)
 		})
 	}
+}
+
+// TestExchangeSeenInTheMiddle: a plugin moves between two lookups of another binding, which then finds
+// it in both places. It is still one plugin, and the binding still waits for its turn.
+func TestExchangeSeenInTheMiddle(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := w.binding("a", onRoute("s1-a")), w.binding("b", onRoute("s2-a")), w.binding("c", onRoute("s3-a"))
+	w.settle(3, a, b, c)
+	for binding, route := range map[*v1alpha1.PluginBinding]string{a: "s2-a", b: "s3-a", c: "s1-a"} {
+		w.change(binding, func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute(route) })
+	}
+	w.inTurn(1, a, b, c, a) // a is aside
+	mark, moved := w.kong.Journal().Mark(), false
+	remove := w.kong.Inject(kongtest.Fault{Method: http.MethodGet, Kind: kongtest.Delay, Before: func(r *http.Request) {
+		if !moved && strings.Contains(r.URL.Path, w.ids["s1-a"]) {
+			moved = true
+			w.kong.EditPlugin(string(c.Status.PluginID), map[string]any{"route": map[string]any{"id": w.ids["s1-a"]}})
+		}
+	}})
+	w.inTurn(1, a)
+	remove()
+	if !moved {
+		t.Fatal("a did not look up the place that c takes: the test proves nothing")
+	}
+	w.expectReason(a, v1alpha1.ReasonProgramming, "waiting for plugin "+string(b.Status.PluginID))
+	w.settle(8, c, b, a)
+	w.expectOnlyUpdates(mark)
 }
 
 // TestExchangeInVain: Kong refuses the other one after the first has moved aside. That one goes back.
