@@ -46,8 +46,11 @@ func (x *exchange) lookupAsideOf(ctx context.Context, m *member) error {
 		return err
 	}
 	for _, scope := range candidates {
-		_, err := x.s.client().PluginAt(ctx, m.live.Name, scope)
+		holder, err := x.s.client().PluginAt(ctx, m.live.Name, scope)
 		switch {
+		case err == nil && holder.ID == m.live.ID:
+			m.setLive(holder) // it moved aside between two lookups
+			return nil
 		case adminapi.IsNotFound(err):
 			m.aside, m.Aside = scope, cover
 			return nil

@@ -230,11 +230,7 @@ func TestExchangeIsContested(t *testing.T) {
 // it in both places. It is still one plugin, and the binding still waits for its turn.
 func TestExchangeSeenInTheMiddle(t *testing.T) {
 	w := newWorld(t)
-	a, b, c := w.binding("a", onRoute("s1-a")), w.binding("b", onRoute("s2-a")), w.binding("c", onRoute("s3-a"))
-	w.settle(3, a, b, c)
-	for binding, route := range map[*v1alpha1.PluginBinding]string{a: "s2-a", b: "s3-a", c: "s1-a"} {
-		w.change(binding, func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute(route) })
-	}
+	a, b, c := inACircle(w)
 	w.inTurn(1, a, b, c, a) // a is aside
 	mark, moved := w.kong.Journal().Mark(), false
 	remove := w.kong.Inject(kongtest.Fault{Method: http.MethodGet, Kind: kongtest.Delay, Before: func(r *http.Request) {
@@ -251,6 +247,46 @@ func TestExchangeSeenInTheMiddle(t *testing.T) {
 	w.expectReason(a, v1alpha1.ReasonProgramming, "waiting for plugin "+string(b.Status.PluginID))
 	w.settle(8, c, b, a)
 	w.expectOnlyUpdates(mark)
+}
+
+// TestExchangeOfTwoAtTheSameTime: a plugin moves aside while another binding looks whether it could. Its
+// place aside is taken, but by itself: the other one does not move aside as well.
+func TestExchangeOfTwoAtTheSameTime(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := inACircle(w)
+	w.inTurn(1, a, b, c) // each waits
+	mark, moved := w.kong.Journal().Mark(), false
+	remove := w.kong.Inject(kongtest.Fault{Method: http.MethodGet, Kind: kongtest.Delay, Before: func(r *http.Request) {
+		if !moved && r.URL.Path == "/routes/"+w.ids["s1-a"] {
+			moved = true
+			id := string(a.Status.PluginID)
+			w.kong.EditPlugin(id, map[string]any{
+				"service": map[string]any{"id": w.ids["s1"]},
+				"tags":    append(slices.Clone(w.kong.Plugin(id)["tags"].([]any)), "k8s-aside:service="),
+			})
+		}
+	}})
+	w.inTurn(1, b)
+	remove()
+	if !moved {
+		t.Fatal("b did not look up where a could move aside to: the test proves nothing")
+	}
+	if n := w.countSince(mark, http.MethodPut); n > 0 {
+		t.Error("b moved aside as well")
+	}
+	w.settle(8, a, b, c)
+	w.expectOnlyUpdates(mark)
+}
+
+// inACircle are three Ready bindings whose specs want the next one's route.
+func inACircle(w *world) (a, b, c *v1alpha1.PluginBinding) {
+	w.t.Helper()
+	a, b, c = w.binding("a", onRoute("s1-a")), w.binding("b", onRoute("s2-a")), w.binding("c", onRoute("s3-a"))
+	w.settle(3, a, b, c)
+	for binding, route := range map[*v1alpha1.PluginBinding]string{a: "s2-a", b: "s3-a", c: "s1-a"} {
+		w.change(binding, func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute(route) })
+	}
+	return a, b, c
 }
 
 // TestExchangeInVain: Kong refuses the other one after the first has moved aside. That one goes back.
