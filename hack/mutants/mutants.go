@@ -56,7 +56,7 @@ var mutants = []mutant{
 	{
 		rule: "live read", first: plans("TestPlain"), name: "a deletion trusts the cache",
 		file: "controllers/pluginbinding/delete.go",
-		from: "live.UID != s.binding.UID || live.DeletionTimestamp.IsZero()", to: "false",
+		from: "live.UID != s.binding.UID || live.DeletionTimestamp.IsZero() || live.Generation != s.binding.Generation || ", to: "",
 	},
 	{
 		rule: "in-flight writes", first: plans("TestFaults/^create-changed-in-doubt$"), name: "a plugin is created while a create is in flight",
