@@ -211,10 +211,12 @@ const (
 	resyncWeight = 0.25
 )
 
-// averageResync is the moving average of the durations of the resyncs, after one more.
-func averageResync(average, took time.Duration) time.Duration {
+// averageResync is the moving average of the durations of the resyncs, after one more. The first one
+// after a start is slower than the rest, so it counts for at most one declared interval: a restart
+// changes nothing.
+func averageResync(average, took, declared time.Duration) time.Duration {
 	if average == 0 {
-		return took
+		return max(min(took, declared/resyncShare), 1)
 	}
 	return average + time.Duration(resyncWeight*float64(took-average))
 }

@@ -13,8 +13,9 @@ func TestResyncInterval(t *testing.T) {
 		"none yet":             {nil, time.Minute},
 		"fast":                 {[]time.Duration{100 * time.Millisecond}, time.Minute},
 		"a fiftieth":           {[]time.Duration{1200 * time.Millisecond}, time.Minute},
-		"longer":               {[]time.Duration{1300 * time.Millisecond}, 2 * time.Minute},
-		"very long":            {[]time.Duration{13500 * time.Millisecond}, 5 * time.Minute},
+		"slow after a start":   {[]time.Duration{time.Hour}, time.Minute},
+		"longer":               {[]time.Duration{1300 * time.Millisecond, 1300 * time.Millisecond}, 2 * time.Minute},
+		"very long":            {[]time.Duration{time.Second, 13500 * time.Millisecond, 13500 * time.Millisecond, 13500 * time.Millisecond}, 5 * time.Minute},
 		"one slow among fast":  {[]time.Duration{time.Second, time.Second, 5 * time.Second}, 2 * time.Minute},
 		"always slower":        {[]time.Duration{time.Second, 5 * time.Second, 5 * time.Second, 5 * time.Second, 5 * time.Second}, 4 * time.Minute},
 		"fast again":           {[]time.Duration{5 * time.Second, 0, 0, 0, 0, 0}, time.Minute},
@@ -22,7 +23,7 @@ func TestResyncInterval(t *testing.T) {
 	} {
 		average := time.Duration(0)
 		for _, took := range tc.took {
-			average = averageResync(average, took)
+			average = averageResync(average, took, time.Minute)
 		}
 		if got := resyncIntervalFor(time.Minute, average); got != tc.want {
 			t.Errorf("%s: %v, want %v (average %v)", name, got, tc.want, average)

@@ -106,10 +106,14 @@ func (s *state) written(live plugin.Plugin) applied {
 
 // put writes the whole plugin under the recorded ID: over the live one, or anew.
 func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
-	if result := r.recheckLive(ctx, s); result != nil {
-		return applied{}, result
-	}
 	live, exists := s.observed.plugins[s.action.ID]
+	if !exists || live.Scope != s.desired.plugin.Scope {
+		// A restore or a move. An update where the plugin is needs no read of the API server: what the
+		// cache does not show yet follows in another reconcile.
+		if result := r.recheckLive(ctx, s); result != nil {
+			return applied{}, result
+		}
+	}
 	target := s.desired.plugin
 	target.ID = s.action.ID
 	if exists {
@@ -271,7 +275,8 @@ func (r *Reconciler) validate(ctx context.Context, s *state, target plugin.Plugi
 	return result
 }
 
-// recheckLive reads the binding from the API server right before a write to Kong. A cache may lag
+// recheckLive reads the binding from the API server right before a write that creates, moves or takes
+// a plugin over. A cache may lag
 // behind a deletion, a new object of the same name, a recorded ID, or somebody who has just stopped
 // the operator with the paused annotation or with managementPolicy, a part of the generation.
 func (r *Reconciler) recheckLive(ctx context.Context, s *state) *stepResult {

@@ -44,9 +44,9 @@ func TestPausedByAnyValueThatIsNotFalse(t *testing.T) {
 func TestPausedBetweenTheLookAndTheWrite(t *testing.T) {
 	for name, prepare := range map[string]func(*world, *v1alpha1.PluginBinding){
 		"create": func(*world, *v1alpha1.PluginBinding) {},
-		"update": func(w *world, b *v1alpha1.PluginBinding) {
+		"move": func(w *world, b *v1alpha1.PluginBinding) {
 			w.settle(2, b)
-			w.change(b, func(b *v1alpha1.PluginBinding) { b.Spec.Config.Raw = []byte(`{"minute": 7}`) })
+			w.change(b, func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute("s2-a") })
 		},
 		"delete": func(w *world, b *v1alpha1.PluginBinding) {
 			w.settle(2, b)
