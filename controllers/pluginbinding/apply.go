@@ -276,9 +276,9 @@ func (r *Reconciler) validate(ctx context.Context, s *state, target plugin.Plugi
 }
 
 // recheckLive reads the binding from the API server right before a write that creates, moves or takes
-// a plugin over. A cache may lag
-// behind a deletion, a new object of the same name, a recorded ID, or somebody who has just stopped
-// the operator with the paused annotation or with managementPolicy, a part of the generation.
+// a plugin over. A cache may lag behind a deletion, a new object of the same name, a recorded ID, or
+// somebody who has just stopped the operator with the paused annotation or with managementPolicy, a
+// part of the generation.
 func (r *Reconciler) recheckLive(ctx context.Context, s *state) *stepResult {
 	live := &v1alpha1.PluginBinding{}
 	err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.binding), live)
