@@ -25,7 +25,8 @@ func addBindingController(mgr ctrl.Manager, r *Reconcilers, workers int) error {
 	find := bindingFinder{mgr.GetClient()}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("pluginbinding").
-		For(&v1alpha1.PluginBinding{}, builder.WithPredicates(declarationChanged())).
+		For(&v1alpha1.PluginBinding{}, builder.WithPredicates(predicate.Not(changedMeanwhile()), declarationChanged())).
+		Watches(&v1alpha1.PluginBinding{}, noteChanges(r.Bindings.NoteChange), builder.WithPredicates(changedMeanwhile())).
 		Watches(&v1alpha1.KongGateway{}, handler.EnqueueRequestsFromMapFunc(find.ofGateway), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.inConflictWith), builder.WithPredicates(onlyDeletions())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(find.ofSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
@@ -53,6 +54,29 @@ func declarationChanged() predicate.Predicate {
 				was.Status.PluginID != "" && was.Status.PluginID != is.Status.PluginID
 		}},
 	)
+}
+
+// changedMeanwhile passes what a person or another controller made or changed while the process
+// runs.
+func changedMeanwhile() predicate.Predicate {
+	return predicate.And[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
+		CreateFunc:  func(e event.CreateEvent) bool { return !e.IsInInitialList },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	})
+}
+
+// noteChanges tells note about a change and then enqueues the binding.
+func noteChanges(note func(binding types.NamespacedName, generation int64)) handler.EventHandler {
+	changed := func(binding client.Object, queue requestQueue) {
+		key := client.ObjectKeyFromObject(binding)
+		note(key, binding.GetGeneration())
+		queue.Add(reconcile.Request{NamespacedName: key})
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) { changed(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) { changed(e.ObjectNew, q) },
+	}
 }
 
 func onlyDeletions() predicate.Predicate {

@@ -72,6 +72,7 @@ type Reconciler struct {
 	Limiter *fairqueue.Limiter
 
 	refusals refusals
+	changes  changes
 }
 
 // Reconcile makes Kong hold the plugin that one binding declares, or no longer hold it.
@@ -85,10 +86,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := newState(binding, r.ClusterID)
-	if !r.Limiter.TryAcquire(s.gatewayKey, req.NamespacedName, s.isUrgent()) {
+	if !r.Limiter.TryAcquire(s.gatewayKey, req.NamespacedName, r.isUrgent(req.NamespacedName, binding)) {
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
 	defer r.releaseWorker(ctx, s.gatewayKey)
+	defer func() { r.changes.settle(req.NamespacedName, s.binding) }()
 	ctx = adminapi.WithSequence(ctx) // while Kong rate-limits the operator, what has begun is finished first
 
 	switch {
@@ -161,6 +163,13 @@ func (r *Reconciler) forget(binding types.NamespacedName) {
 	r.Programmed.Forget(binding)
 	r.Backoff.Forget(binding)
 	r.refusals.forget(binding)
+	r.changes.forget(binding)
+}
+
+// isUrgent reports whether somebody changed the binding and waits for the result, or another plugin
+// may have left the place that this one waits for.
+func (r *Reconciler) isUrgent(key types.NamespacedName, binding *v1alpha1.PluginBinding) bool {
+	return r.changes.has(key) || waitsForMove(binding)
 }
 
 // releaseWorker lets the next bindings of the gateway run.

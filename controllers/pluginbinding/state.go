@@ -119,12 +119,6 @@ func newState(binding *v1alpha1.PluginBinding, clusterID string) *state {
 	}
 }
 
-// isUrgent reports whether somebody changed the binding and waits for the result, or another plugin
-// may have left the place that this one waits for.
-func (s *state) isUrgent() bool {
-	return s.binding.Generation != s.binding.Status.ObservedGeneration || waitsForMove(s.binding)
-}
-
 // instanceName of the plugin in Kong.
 func (s *state) instanceName() string {
 	return instanceNameOf(s.binding, s.identity)

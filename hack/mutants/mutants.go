@@ -230,6 +230,11 @@ var mutants = []mutant{
 		from: "l.workers < 1", to: "true",
 	},
 	{
+		rule: "one fails alone", name: "a change waits for all that had changed before a restart",
+		file: "controllers/pluginbinding/controller.go",
+		from: "r.changes.has(key) ||", to: "binding.Generation != binding.Status.ObservedGeneration ||",
+	},
+	{
 		rule: "one fails alone", first: stories("The load on a gateway"), name: "a gateway that is down is probed at every change",
 		file: "controllers/konggateway/probe.go",
 		from: "!down && (", to: "(",
