@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,6 +30,7 @@ func addBindingController(mgr ctrl.Manager, r *Reconcilers, workers int) error {
 		Watches(&v1alpha1.PluginBinding{}, noteChanges(r.Bindings.NoteChange), builder.WithPredicates(changedMeanwhile())).
 		Watches(&v1alpha1.KongGateway{}, handler.EnqueueRequestsFromMapFunc(find.ofGateway), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.inConflictWith), builder.WithPredicates(onlyDeletions())).
+		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.inReplacementWith), builder.WithPredicates(pluginPassedOn())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(find.ofSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(find.ofNamespace), builder.WithPredicates(labelsChanged())).
 		WatchesRawSource(keysFrom(r.Connections.ChangedGateways(), find.enqueueOfGateway)).
@@ -87,6 +89,20 @@ func onlyDeletions() predicate.Predicate {
 	}
 }
 
+// pluginPassedOn passes what a binding that replaces another, or is replaced, may wait for: that the
+// other one records a plugin, allows the replacement, or is gone.
+func pluginPassedOn() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld.(*v1alpha1.PluginBinding), e.ObjectNew.(*v1alpha1.PluginBinding)
+			return was.Status.PluginID != is.Status.PluginID || !slices.Equal(was.Spec.AllowReplacementFrom, is.Spec.AllowReplacementFrom) ||
+				was.Spec.Replaces == nil && is.Spec.Replaces != nil
+		},
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
 func labelsChanged() predicate.Predicate {
 	return predicate.And[client.Object](predicate.LabelChangedPredicate{}, predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },
@@ -122,6 +138,15 @@ func (f bindingFinder) ofNamespace(ctx context.Context, namespace client.Object)
 // inConflictWith finds the bindings that may have waited for a binding that was deleted.
 func (f bindingFinder) inConflictWith(ctx context.Context, deleted client.Object) []reconcile.Request {
 	return f.requests(ctx, client.MatchingFields{reference.IndexConflict: reference.GatewayOf(deleted.(*v1alpha1.PluginBinding)).String()})
+}
+
+// inReplacementWith finds the binding that this one replaces, and those that replace this one.
+func (f bindingFinder) inReplacementWith(ctx context.Context, binding client.Object) []reconcile.Request {
+	requests := f.requests(ctx, client.MatchingFields{reference.IndexReplaces: client.ObjectKeyFromObject(binding).String()})
+	if replaced, ok := reference.Replaced(binding.(*v1alpha1.PluginBinding)); ok {
+		requests = append(requests, reconcile.Request{NamespacedName: replaced})
+	}
+	return requests
 }
 
 func (f bindingFinder) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {

@@ -20,6 +20,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.PluginBinding{}, reference.IndexGateway, ofBinding(gatewayKey)},
 		{&v1alpha1.PluginBinding{}, reference.IndexConflict, ofBinding(conflictGatewayKey)},
 		{&v1alpha1.PluginBinding{}, reference.IndexPluginID, ofBinding(pluginID)},
+		{&v1alpha1.PluginBinding{}, reference.IndexReplaces, ofBinding(replacedKey)},
 		{&v1alpha1.PluginBinding{}, reference.IndexSecret, ofBinding(reference.SecretsOfBinding)},
 		{&v1alpha1.KongGateway{}, reference.IndexSecret, func(o client.Object) []string {
 			return reference.SecretsOfGateway(o.(*v1alpha1.KongGateway))
@@ -52,4 +53,11 @@ func pluginID(binding *v1alpha1.PluginBinding) []string {
 		return nil
 	}
 	return []string{string(binding.Status.PluginID)}
+}
+
+func replacedKey(binding *v1alpha1.PluginBinding) []string {
+	if key, ok := reference.Replaced(binding); ok {
+		return []string{key.String()}
+	}
+	return nil
 }

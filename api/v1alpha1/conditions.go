@@ -63,6 +63,9 @@ const (
 	ReasonNotAllowedByGateway = "NotAllowedByGateway"
 	// ReasonUnsupportedField: this edition of Kong does not have a field of the spec.
 	ReasonUnsupportedField = "UnsupportedField"
+	// ReasonReplacementNotAllowed: the PluginBinding in spec.replaces does not allow this one
+	// to replace it, or has another gateway or plugin.
+	ReasonReplacementNotAllowed = "ReplacementNotAllowed"
 	// ReasonInvalidConfig: config, configFrom and configPatches do not make a valid config.
 	ReasonInvalidConfig = "InvalidConfig"
 

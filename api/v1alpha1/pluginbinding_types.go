@@ -102,7 +102,47 @@ type PluginBindingSpec struct {
 	// plugin name, and have no owner. It is immutable once set.
 	// +optional
 	PluginID UUID `json:"pluginID,omitempty"`
+
+	// replaces names another PluginBinding whose plugin this binding takes over, under its ID:
+	// for a binding that gets another name or namespace. Apply this binding and delete the
+	// other one, in any order; the other one is deleted without its plugin. Both must have
+	// the same gateway and plugin. Once this binding has a plugin, the field does nothing.
+	// +optional
+	Replaces *BindingRef `json:"replaces,omitempty"`
+
+	// allowReplacementFrom lists namespaces whose bindings may name this one in replaces.
+	// Those of its own namespace always may. When this list is not empty, the deletion of
+	// this binding waits 30 s for one that replaces it, so that the new one may also come
+	// after the deletion.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	AllowReplacementFrom []NamespaceName `json:"allowReplacementFrom,omitempty"`
 }
+
+// BindingRef names a PluginBinding.
+type BindingRef struct {
+	// name is the name of the PluginBinding.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"
+	Name string `json:"name"`
+
+	// namespace is the namespace of the PluginBinding. The default is the namespace of the
+	// binding that refers to it. A binding in another namespace must allow it in
+	// allowReplacementFrom.
+	// +optional
+	Namespace NamespaceName `json:"namespace,omitempty"`
+}
+
+// NamespaceName is the name of a namespace.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the name of a namespace: lower-case letters, digits and '-'"
+type NamespaceName string
 
 // GatewayRef names a KongGateway.
 type GatewayRef struct {
@@ -300,7 +340,7 @@ const (
 
 // PluginIDSource is the source of the plugin ID in the status.
 //
-// +kubebuilder:validation:Enum=Created;Adopted;Recovered
+// +kubebuilder:validation:Enum=Created;Adopted;Recovered;Replaced
 type PluginIDSource string
 
 const (
@@ -311,6 +351,9 @@ const (
 	// PluginIDRecovered means that the operator found the plugin in Kong by its ownership
 	// tags or its instance name.
 	PluginIDRecovered PluginIDSource = "Recovered"
+	// PluginIDReplaced means that the operator took the plugin over from the binding that
+	// spec.replaces names.
+	PluginIDReplaced PluginIDSource = "Replaced"
 )
 
 // PluginBinding declares one Kong plugin on one scope (service, route, consumer,

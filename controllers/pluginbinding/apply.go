@@ -203,7 +203,7 @@ func (r *Reconciler) takeOver(ctx context.Context, s *state) (applied, *stepResu
 	if result := r.recheckLive(ctx, s); result != nil {
 		return applied{}, result
 	}
-	if s.access.policy.Restricts(s.binding.Namespace) {
+	if s.isAcquiredBy(s.action) {
 		s.desired.plugin.Tags = identity.WithAcquired(s.desired.plugin.Tags)
 	}
 	target := plugin.PreserveServerFields(s.desired.plugin, s.observed.plugins[s.action.ID], s.desired.schema)
@@ -216,8 +216,14 @@ func (r *Reconciler) takeOver(ctx context.Context, s *state) (applied, *stepResu
 	}
 	a := s.written(stored)
 	a.recordID, a.source = stored.ID, v1alpha1.PluginIDAdopted
-	s.eventf(ctx, "Adopted", "the operator took plugin %s over from %s, as adoptionPolicy Override says",
-		stored.ID, s.observed.facts.ByKey.Owner.Describe(r.ClusterID))
+	how := "adoptionPolicy Override says"
+	if s.replaced != nil {
+		how = "replaces says"
+		if !identity.IsAcquired(s.desired.plugin.Tags) {
+			a.source = v1alpha1.PluginIDReplaced
+		}
+	}
+	s.eventf(ctx, "Adopted", "the operator took plugin %s over from %s, as %s", stored.ID, s.action.Owner.Describe(r.ClusterID), how)
 	return a, nil
 }
 

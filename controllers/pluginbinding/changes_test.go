@@ -23,8 +23,7 @@ func TestAChangeComesBeforeWhatHadChangedBefore(t *testing.T) {
 		if !limiter.TryAcquire(gateway, types.NamespacedName{Name: "holder"}, false) {
 			t.Fatal("no worker is free")
 		}
-		w.reconcile(first)
-		w.reconcile(changed)
+		w.inTurn(1, first, changed)
 		called := limiter.Release(gateway)
 		if len(called) != 1 {
 			t.Fatalf("Release returned %v", called)
@@ -34,7 +33,7 @@ func TestAChangeComesBeforeWhatHadChangedBefore(t *testing.T) {
 	if got := next(); got != "first" {
 		t.Errorf("%s comes before the one that waits longer", got)
 	}
-	w.reconcile(first) // now nobody waits
+	w.inTurn(1, first) // now nobody waits
 	w.reconcilers.Bindings.NoteChange(client.ObjectKeyFromObject(changed), 1)
 	if got := next(); got != "changed" {
 		t.Errorf("%s comes before the one that somebody changed", got)

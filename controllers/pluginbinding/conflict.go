@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
@@ -59,12 +61,15 @@ func (r *Reconciler) conflictRemediation(s *state, id string, owner identity.Own
 	switch {
 	case gone != "" && live.Name == declared.Name:
 		return gone
+	case s.replaced != nil:
+		return "This binding takes over the plugin of PluginBinding " + client.ObjectKeyFromObject(s.replaced).String() +
+			", as spec.replaces says, once the conflict is over: delete the other plugin, or change spec.scope or spec.instanceName."
 	case recorded == "" && s.observed.facts.Import == id:
 		return importRemediation(live, declared)
 	case recorded != id && live.InstanceName == s.instanceName() && (live.Name != declared.Name || live.Scope != declared.Scope):
 		return fmt.Sprintf("It has the instance name %s, which Kong accepts only once. Set another spec.instanceName, or change that plugin's.", live.InstanceName)
 	case recorded == id:
-		return foreignTagsRemediation(s.identity, owner)
+		return s.lostRemediation(owner)
 	case !owner.IsZero():
 		return ownerRemediation(owner, r.ClusterID)
 	case recorded != "":
@@ -88,6 +93,14 @@ func ownerRemediation(owner identity.Owner, clusterID string) string {
 	default:
 		return "Only one cluster can own it. Delete the binding there, or set adoptionPolicy to Override here."
 	}
+}
+
+// lostRemediation says what to do about a plugin that has the recorded ID and is not this binding's.
+func (s *state) lostRemediation(owner identity.Owner) string {
+	if s.replacedBy(owner) {
+		return "That binding replaces this one, as its spec.replaces says, and has its plugin. Delete this binding; the plugin stays."
+	}
+	return foreignTagsRemediation(s.identity, owner)
 }
 
 // foreignTagsRemediation says what to do about a plugin that has the recorded ID and another

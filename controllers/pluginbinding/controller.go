@@ -71,8 +71,9 @@ type Reconciler struct {
 	// Limiter shares the workers out among gateways.
 	Limiter *fairqueue.Limiter
 
-	refusals refusals
-	changes  changes
+	refusals  refusals
+	exclusive exclusive
+	changes   changes
 }
 
 // Reconcile makes Kong hold the plugin that one binding declares, or no longer hold it.
@@ -86,6 +87,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := newState(binding, r.ClusterID)
+	keys := r.keysOf(ctx, binding)
+	s.locksReplaced = len(keys) > 1
+	if !r.exclusive.tryLock(keys) {
+		return ctrl.Result{RequeueAfter: exclusiveRetry}, nil
+	}
+	defer r.exclusive.unlock(keys)
 	if !r.Limiter.TryAcquire(s.gatewayKey, req.NamespacedName, r.isUrgent(req.NamespacedName, binding)) {
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
@@ -119,6 +126,9 @@ func (r *Reconciler) reconcile(ctx context.Context, s *state) (result *stepResul
 	if s.desired, result = r.resolveDesired(ctx, s); result != nil { // names and Secrets
 		return result
 	}
+	if s.replaced, result = r.resolveReplaced(ctx, s); result != nil { // the binding whose plugin it takes over
+		return result
+	}
 	if result = r.observe(ctx, s); result != nil { // Kong's plugin under the ID, the name and the scope
 		return result
 	}
@@ -148,6 +158,9 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, s *state) (result *ste
 	}
 	if !s.access.gone {
 		if result = r.waitForInFlightWrites(s); result != nil {
+			return result
+		}
+		if result = r.waitForReplacement(ctx, s); result != nil {
 			return result
 		}
 		if result = r.deleteOwnedPlugin(ctx, s); result != nil { // look, delete, look again

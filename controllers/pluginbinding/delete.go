@@ -189,6 +189,10 @@ func (s *state) lookupEntitiesOf(ctx context.Context, live plugin.Plugin) ([]ten
 // reportForeignPlugin says that the recorded plugin stays because it is not this binding's.
 func (s *state) reportForeignPlugin(ctx context.Context) {
 	if live := s.observed.facts.ByID; live.Ownership.Found() && live.Ownership != identity.Owned {
+		if s.replacedBy(live.Owner) {
+			s.eventf(ctx, "Replaced", "plugin %s belongs to %s now, which replaces this binding", live.ID, live.Owner.Describe(s.identity.Cluster))
+			return
+		}
 		s.warningf(ctx, "PluginLeft", "plugin %s no longer carries this binding's ownership tags, so the operator left it in Kong; if nobody needs it, delete it there", live.ID)
 	}
 }

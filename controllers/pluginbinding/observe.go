@@ -26,7 +26,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) *stepResult {
 	if r.isUnchanged(s) {
 		return done()
 	}
-	s.observed.inFlightFor = r.inFlightFor(s)
+	s.observed.inFlightFor = max(r.inFlightFor(s), r.inFlightForReplaced(s))
 	if s.canSkipLookup() && !r.InFlight.HasInFlight(s.binding) {
 		return s.waitForInFlightWrites()
 	}
@@ -179,6 +179,9 @@ func (s *state) observeUnrecorded(ctx context.Context) (err error) {
 	f := &s.observed.facts
 	if f.ByName, err = s.lookupByName(ctx); err != nil || f.ByName.Ownership == identity.Owned {
 		return err
+	}
+	if s.replaced != nil {
+		return s.observeReplaced(ctx)
 	}
 	if f.Import != "" {
 		f.ByID, err = s.lookupByID(ctx, f.Import)

@@ -20,7 +20,7 @@ func (r *Reconciler) lookupOwners(ctx context.Context, s *state) error {
 	f := &s.observed.facts
 	for _, observation := range []*identity.Observation{&f.ByID, &f.ByName, &f.ByKey} {
 		owner := observation.Owner.Binding
-		if observation.Ownership != identity.OwnedByOther || owner == nil || owner.Cluster != r.ClusterID {
+		if observation.Ownership != identity.OwnedByOther || observation.OwnerState != identity.OwnerUnknown || owner == nil || owner.Cluster != r.ClusterID {
 			continue
 		}
 		gone, wait, err := r.isGone(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
@@ -33,6 +33,7 @@ func (r *Reconciler) lookupOwners(ctx context.Context, s *state) error {
 			s.observed.confirmOwnerIn = wait
 		default:
 			observation.OwnerState = identity.OwnerExists
+			r.noteReplacement(ctx, s, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
 		}
 	}
 	return nil

@@ -24,15 +24,21 @@ type state struct {
 	identity   identity.Binding
 	gatewayKey types.NamespacedName
 
-	access   access          // by resolveGateway
-	desired  desired         // by resolveDesired; observe resolves its scope anew
-	observed observed        // by observe
-	action   identity.Action // by decide
-	applied  applied         // by apply
+	access   access                  // by resolveGateway
+	desired  desired                 // by resolveDesired; observe resolves its scope anew
+	replaced *v1alpha1.PluginBinding // by resolveReplaced; nil if there is none
+	observed observed                // by observe
+	action   identity.Action         // by decide
+	applied  applied                 // by apply
 
 	// sent is what apply sent last, or would have sent. writeFailed: Kong did not confirm it.
 	sent        sent
 	writeFailed bool
+
+	// locksReplaced: no other worker reconciles the binding that this one replaces.
+	locksReplaced bool
+	// replacements are bindings that replace this one, as far as a step has found out.
+	replacements []types.NamespacedName
 
 	// events to emit after the status patch.
 	events []pendingEvent

@@ -112,6 +112,9 @@ func (s *state) acquisition(action identity.Action) tenancy.Acquisition {
 		Owner: action.Owner.Describe(s.identity.Cluster),
 	}
 	switch {
+	case s.replaced != nil:
+		a.Kind = tenancy.Replace
+		s.access.request.Acquired = identity.IsAcquired(live.Tags)
 	case action.Adopts == identity.OwnedByOther:
 		a.Kind = tenancy.TakeOver
 	case action.Owner.Binding != nil:

@@ -225,6 +225,26 @@ var mutants = []mutant{
 		from: "ids = ids.Union(retained.PluginIDs(&gateways.Items[i]))", to: "_ = i",
 	},
 	{
+		rule: "nobody else's", name: "a binding of any namespace may replace another one",
+		file: "internal/reference/reference.go",
+		from: "return binding.Namespace == namespace ||", to: "return true ||",
+	},
+	{
+		rule: "no hole", name: "a deletion does not wait for the binding that replaces it",
+		file: "controllers/pluginbinding/replaces.go",
+		from: "wait > 0 && isGoingToReplace(", to: "false && isGoingToReplace(",
+	},
+	{
+		rule: "no hole", name: "a binding and its replacement are reconciled at once",
+		file: "controllers/pluginbinding/replaces.go",
+		from: "if e.locked.HasAny(keys...) {", to: "if false {",
+	},
+	{
+		rule: "deletion ends", name: "a deletion waits for a replacement for ever",
+		file: "controllers/pluginbinding/replaces.go",
+		from: "replacementTimeout - deleted", to: "replacementTimeout",
+	},
+	{
 		rule: "one fails alone", name: "one slow gateway holds all workers",
 		file: "internal/fairqueue/limiter.go",
 		from: "l.workers < 1", to: "true",

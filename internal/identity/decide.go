@@ -3,10 +3,11 @@
 // package controllers gathers the facts and executes the action.
 //
 // This is the decision table; the first matching row wins. P is the recorded ID
-// (status.pluginID). byID is the plugin under P or, while nothing is recorded, under
-// spec.pluginID. byName is the plugin with the binding's instance_name or, failing that, with its
-// ownership tags. byKey is the plugin with the same plugin name and scope, which is Kong's unique
-// key. A row needs only the facts that it names. A needed fact that is unknown makes it row 1.
+// (status.pluginID). byID is the plugin under P or, while nothing is recorded, that of the binding
+// that spec.replaces names, or the one under spec.pluginID. byName is the plugin with the binding's
+// instance_name or, failing that, with its ownership tags. byKey is the plugin with the same plugin
+// name and scope, which is Kong's unique key. A row needs only the facts that it names. A needed fact
+// that is unknown makes it row 1.
 //
 //	#   P    byID                             byName        byKey        action
 //	1   any needed fact is unknown, or P is absent by ID and found by
@@ -42,6 +43,13 @@
 //	         unowned or of a binding that is
 //	         gone, same plugin                absent or Q                Adopt Q
 //	         absent                           absent                     Wait for Q
+//	         otherwise                        not owned                  Conflict
+//	9c  -    spec.replaces' plugin is Q:
+//	         of the replaced binding, same
+//	         plugin                           absent or Q   free or Q    TakeOver Q
+//	         the same                         absent or Q   R, not Q     Conflict with R
+//	         owned, same plugin               absent or Q                RecordID Q
+//	         absent                           absent or Q                Wait for Q
 //	         otherwise                        not owned                  Conflict
 //	9b  -                                     not owned, Q not the
 //	                                          holder of the key          Conflict with Q
@@ -111,6 +119,8 @@ const (
 	// least a minute apart, that it does not exist. An answer from a cache is not enough, nor is a
 	// single one: a restore may be in progress.
 	OwnerGone
+	// OwnerReplaced: the binding exists, this one replaces it, and it allows that.
+	OwnerReplaced
 )
 
 // orphaned reports whether the plugin is of a binding that is gone.
@@ -137,7 +147,10 @@ type Facts struct {
 	// Recorded is status.pluginID.
 	Recorded string
 	// Import is spec.pluginID.
-	Import   string
+	Import string
+	// Replaces is the plugin of the binding that spec.replaces names, empty if there is none. It
+	// takes the place of Import.
+	Replaces string
 	Adoption Adoption
 
 	ByID   Observation
@@ -352,6 +365,8 @@ func decideUnrecorded(f Facts) Action {
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByName.Ownership == Owned:
 		return Action{Operation: RecordID, ID: f.ByName.ID, Row: "9"}
+	case f.Replaces != "":
+		return decideReplacement(f)
 	case f.Import != "":
 		return decideImport(f)
 	case f.ByKey.Ownership == Unknown:
@@ -378,6 +393,29 @@ func decideImport(f Facts) Action {
 	default:
 		// spec.pluginID asks for it, whatever adoptionPolicy says.
 		return Action{Operation: Adopt, ID: f.Import, Owner: f.ByID.Owner, Adopts: Unowned, Row: "9a"}
+	}
+}
+
+// decideReplacement is for the plugin of a binding that this one replaces. It writes before it
+// records: from then on the tags name the new owner.
+func decideReplacement(f Facts) Action {
+	switch {
+	case f.ByID.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByName.Ownership.Found() && f.ByName.ID != f.Replaces:
+		return conflict("9c", f.ByName)
+	case f.ByID.Ownership == Absent:
+		return Action{Operation: Wait, ID: f.Replaces, Row: "9c"}
+	case f.ByID.Ownership == Owned && f.ByID.SamePlugin:
+		return Action{Operation: RecordID, ID: f.ByID.ID, Row: "9c"}
+	case f.ByID.Ownership != OwnedByOther || f.ByID.OwnerState != OwnerReplaced || !f.ByID.SamePlugin:
+		return conflict("9c", f.ByID)
+	case f.ByKey.Ownership == Unknown:
+		return Action{Operation: Wait, Row: "1"}
+	case f.ByKey.Ownership.Found() && f.ByKey.ID != f.ByID.ID:
+		return conflict("9c", f.ByKey)
+	default:
+		return Action{Operation: TakeOver, ID: f.ByID.ID, Owner: f.ByID.Owner, Adopts: OwnedByOther, Row: "9c"}
 	}
 }
 

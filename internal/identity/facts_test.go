@@ -67,7 +67,7 @@ func observations(owner Owner) []Observation {
 // binding with a recorded plugin, of all facts about the instance name and about its turn.
 func everything() iter.Seq[*Facts] {
 	return func(yield func(*Facts) bool) {
-		for _, part := range []iter.Seq[*Facts]{lookups(), renames(), exchanges()} {
+		for _, part := range []iter.Seq[*Facts]{lookups(), renames(), exchanges(), replacements()} {
 			for f := range part {
 				if !yield(f) {
 					return
@@ -146,6 +146,33 @@ func exchanges() iter.Seq[*Facts] {
 	}
 }
 
+// replacements combines what the rows of a binding that replaces another one look at.
+func replacements() iter.Seq[*Facts] {
+	byID := observations(ownerByID)
+	for _, o := range byID {
+		if o.Ownership == OwnedByOther && o.OwnerState == OwnerUnknown {
+			o.OwnerState = OwnerReplaced
+			byID = append(byID, o)
+		}
+	}
+	return func(yield func(*Facts) bool) {
+		f := Facts{Replaces: idQ}
+		for _, f.Import = range []string{"", idR} {
+			for _, f.Adoption = range []Adoption{AdoptIfIdentical, AdoptOverride} {
+				for _, f.ByID = range byID {
+					for _, f.ByName = range whatever(observations(ownerByName)) {
+						for _, f.ByKey = range whatever(observations(ownerByKey)) {
+							if !yield(&f) {
+								return
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // movedAside is for a plugin that is aside, which never has the desired name and scope.
 func movedAside(o *Observation) {
 	if o.Ownership.Found() {
@@ -192,6 +219,9 @@ func variants(all []Observation, changes ...func(*Observation)) (result []Observ
 // the plugin that holds the key has the desired plugin name.
 func consistent(f *Facts) bool {
 	asked := f.Recorded
+	if asked == "" {
+		asked = f.Replaces
+	}
 	if asked == "" {
 		asked = f.Import
 	}

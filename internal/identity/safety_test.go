@@ -64,6 +64,9 @@ func isFree(f *Facts, o Observation) bool {
 	return o.Ownership == Absent || o.Ownership.Found() && o.ID == f.Recorded
 }
 
+// isOfReplaced is true for a plugin of the binding that this one replaces.
+func isOfReplaced(o Observation) bool { return o.OwnerState == OwnerReplaced }
+
 func hasGoneOwner(o Observation) bool { return o.OwnerState == OwnerGone }
 
 // hasLivingOwner is true for a plugin of another owner that exists, as far as is known.
@@ -185,9 +188,9 @@ func TestDecideIsSafe(t *testing.T) {
 			return a.ID == f.Import || f.Adoption == AdoptOverride ||
 				f.Adoption == AdoptIfIdentical && observed(f, a.ID, func(s Observation) bool { return s.SameTraffic })
 		}),
-		only(TakeOver, "with Override, or of a plugin whose owner is gone as adoptionPolicy says", func(f *Facts, a Action) bool {
+		only(TakeOver, "with Override, of a plugin whose owner is gone as adoptionPolicy says, or of the replaced binding's", func(f *Facts, a Action) bool {
 			return observed(f, a.ID, func(o Observation) bool {
-				return o.Ownership == OwnedByOther && (f.Adoption == AdoptOverride ||
+				return o.Ownership == OwnedByOther && (o.OwnerState == OwnerReplaced || f.Adoption == AdoptOverride ||
 					f.Adoption == AdoptIfIdentical && o.OwnerState == OwnerGone && o.SameTraffic)
 			})
 		}),
@@ -220,7 +223,7 @@ func TestDecideIsSafe(t *testing.T) {
 			case Unowned:
 				return a.Operation == Adopt || (a.Operation == TakeOver || a.Operation == Put) && gone
 			default:
-				return a.Operation == TakeOver && f.Adoption == AdoptOverride && a.Adopts == OwnedByOther
+				return a.Operation == TakeOver && (f.Adoption == AdoptOverride || observed(f, a.ID, isOfReplaced)) && a.Adopts == OwnedByOther
 			}
 		}},
 		only(Conflict, "with an observed plugin and its owner", func(f *Facts, a Action) bool {
@@ -232,9 +235,9 @@ func TestDecideIsSafe(t *testing.T) {
 func TestDecideLeavesPluginsOfOthers(t *testing.T) {
 	t.Parallel()
 	check(t, consistentFacts, onBinding, []invariant{
-		{"only TakeOver with Override writes to a plugin of another owner", func(f *Facts, a Action) bool {
+		{"only TakeOver with Override, or of the replaced binding's, writes to a plugin of another owner", func(f *Facts, a Action) bool {
 			return !writes(a.Operation) || !observed(f, a.ID, hasLivingOwner) && !observed(f, a.DeleteID, hasOwnership(OwnedByOther)) ||
-				a.Operation == TakeOver && f.Adoption == AdoptOverride
+				a.Operation == TakeOver && (f.Adoption == AdoptOverride || observed(f, a.ID, isOfReplaced))
 		}},
 		{"only TakeOver with Override records a plugin of another owner", func(f *Facts, a Action) bool {
 			return a.Operation != RecordID && a.Operation != Adopt || !observed(f, a.ID, hasLivingOwner)

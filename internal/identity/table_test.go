@@ -59,18 +59,21 @@ func notBack(c cell) cell {
 }
 
 var (
-	known        = that(func(*Facts, *Observation) bool { return true })
-	absent       = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Absent })
-	exists       = that(func(_ *Facts, s *Observation) bool { return s.Ownership != Absent })
-	owned        = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned })
-	unowned      = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned })
-	ownedByOther = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState != OwnerGone })
-	ownerGone    = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState == OwnerGone })
-	notOwned     = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned || s.Ownership == OwnedByOther })
-	usable       = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned || s.Ownership == Unowned })
-	declared     = that(func(_ *Facts, s *Observation) bool { return s.SamePlugin })
-	equal        = that(func(_ *Facts, s *Observation) bool { return s.Equal })
-	harmless     = that(func(f *Facts, s *Observation) bool {
+	known         = that(func(*Facts, *Observation) bool { return true })
+	absent        = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Absent })
+	exists        = that(func(_ *Facts, s *Observation) bool { return s.Ownership != Absent })
+	owned         = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned })
+	unowned       = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned })
+	ownedByOther  = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState != OwnerGone })
+	ownerGone     = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther && s.OwnerState == OwnerGone })
+	ownerReplaced = that(func(_ *Facts, s *Observation) bool {
+		return s.Ownership == OwnedByOther && s.OwnerState == OwnerReplaced
+	})
+	notOwned = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned || s.Ownership == OwnedByOther })
+	usable   = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned || s.Ownership == Unowned })
+	declared = that(func(_ *Facts, s *Observation) bool { return s.SamePlugin })
+	equal    = that(func(_ *Facts, s *Observation) bool { return s.Equal })
+	harmless = that(func(f *Facts, s *Observation) bool {
 		return f.Adoption == AdoptOverride || f.Adoption == AdoptIfIdentical && s.SameTraffic
 	})
 	hasOtherOwner = that(func(_ *Facts, s *Observation) bool { return s.Ownership == OwnedByOther })
@@ -82,6 +85,8 @@ var (
 	asideFree      = on(func(f *Facts) *Observation { return &f.AsideKey }, or(absent, isRecorded))
 
 	isRecorded = that(func(f *Facts, s *Observation) bool { return s.ID == f.Recorded })
+	isFound    = that(func(f *Facts, s *Observation) bool { return s.ID == f.ByID.ID })
+	isReplaced = that(func(f *Facts, s *Observation) bool { return s.ID == f.Replaces })
 	isImported = that(func(f *Facts, s *Observation) bool { return s.ID == f.Import })
 	// holdsKey and isNamed compare two observations, and so need both.
 	holdsKey = that(func(f *Facts, s *Observation) bool { return f.ByKey.Ownership.Found() && s.ID == f.ByKey.ID })
@@ -137,6 +142,7 @@ func always(*Facts) bool       { return true }
 func recorded(f *Facts) bool   { return f.Recorded != "" }
 func unrecorded(f *Facts) bool { return f.Recorded == "" }
 func importing(f *Facts) bool  { return f.Recorded == "" && f.Import != "" }
+func replacing(f *Facts) bool  { return f.Recorded == "" && f.Replaces != "" }
 func override(f *Facts) bool   { return f.Recorded == "" && f.Adoption == AdoptOverride }
 
 func turn(turns ...Turn) premise {
@@ -189,6 +195,9 @@ func replace(target func(*Facts) (string, Owner)) func(*Facts) Action {
 func withP(f *Facts) (string, Owner)        { return f.Recorded, f.ByID.Owner }
 func withImported(f *Facts) (string, Owner) { return f.Import, f.ByID.Owner }
 
+func replaced(f *Facts) (string, Owner) { return f.Replaces, Owner{} }
+func found(f *Facts) (string, Owner)    { return f.ByID.ID, Owner{} }
+
 // adopts adds what kind of plugin the action makes the binding's.
 func adopts(from Ownership, then func(*Facts) Action) func(*Facts) Action {
 	return func(f *Facts) Action {
@@ -230,6 +239,12 @@ var decisionTable = []row{
 	{"7 missing", recorded, absent, notBack(absent), notBack(absent), do(Put, p)},
 	{"8 missing, and the key is taken", recorded, absent, notBack(absent), notBack(exists), do(Conflict, withHolder)},
 	{"9 owned, found by name", unrecorded, anything, owned, anything, do(RecordID, named)},
+	{"9c replaces, and the name is taken", replacing, known, and(notOwned, not(isReplaced)), anything, do(Conflict, withNamed)},
+	{"9c the plugin to take over is missing", replacing, absent, or(absent, and(notOwned, isReplaced)), anything, do(Wait, replaced)},
+	{"9c taken over already", replacing, and(owned, declared), or(absent, and(notOwned, isReplaced)), anything, do(RecordID, found)},
+	{"9c take over from the replaced binding", replacing, and(ownerReplaced, declared), or(absent, and(notOwned, isReplaced)), or(absent, isFound), adopts(OwnedByOther, do(TakeOver, withID))},
+	{"9c replaces, and the key is taken", replacing, and(ownerReplaced, declared), or(absent, and(notOwned, isReplaced)), exists, do(Conflict, withHolder)},
+	{"9c the plugin to take over belongs to another", replacing, exists, or(absent, and(notOwned, isReplaced)), anything, do(Conflict, withID)},
 	{"9a import", importing, and(or(unowned, ownerGone), declared), or(absent, and(notOwned, isImported)), anything, adopts(Unowned, do(Adopt, withImported))},
 	{"9a import of an owned plugin", importing, and(owned, declared), or(absent, and(notOwned, isImported)), anything, do(Adopt, imported)},
 	{"9a import is missing", importing, absent, or(absent, and(notOwned, isImported)), anything, do(Wait, imported)},

@@ -6,6 +6,7 @@
 package reference
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -27,6 +28,8 @@ const (
 	IndexConflict = "status.conflict.gateway"
 	// IndexPluginID finds bindings by the ID of their plugin.
 	IndexPluginID = "status.pluginID"
+	// IndexReplaces finds bindings by namespace/name of the binding that they replace.
+	IndexReplaces = "spec.replaces"
 )
 
 // GatewayOf returns the key of the binding's gateway. Without a namespace in the reference
@@ -92,6 +95,21 @@ func IsObserved(binding *v1alpha1.PluginBinding) bool {
 // AllowsWrites reports whether the binding's author lets the operator write to Kong for it.
 func AllowsWrites(binding *v1alpha1.PluginBinding) bool {
 	return !IsPaused(binding) && !IsObserved(binding)
+}
+
+// Replaced returns the binding that spec.replaces names. It returns false if it names none.
+func Replaced(binding *v1alpha1.PluginBinding) (types.NamespacedName, bool) {
+	ref := binding.Spec.Replaces
+	if ref == nil {
+		return types.NamespacedName{}, false
+	}
+	return types.NamespacedName{Namespace: cmp.Or(string(ref.Namespace), binding.Namespace), Name: ref.Name}, true
+}
+
+// AllowsReplacement reports whether a binding may be replaced by one of that namespace.
+func AllowsReplacement(binding *v1alpha1.PluginBinding, namespace string) bool {
+	return binding.Namespace == namespace ||
+		slices.Contains(binding.Spec.AllowReplacementFrom, v1alpha1.NamespaceName(namespace))
 }
 
 // RequestedAt returns the binding's last request for an immediate reconcile.

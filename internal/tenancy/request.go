@@ -41,6 +41,8 @@ const (
 	TakeOverGone
 	// TakeOver takes over the plugin of another owner.
 	TakeOver
+	// Replace takes over the plugin of a binding that this one replaces, and that allows it.
+	Replace
 )
 
 // Acquisition describes how a binding would acquire an existing plugin.

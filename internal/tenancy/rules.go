@@ -125,6 +125,8 @@ func acquisitionAllowed(p Policy, r Request) *objection {
 	switch {
 	case a.Kind == NoAcquisition || p.adoption == v1alpha1.AdoptionAny:
 		return nil
+	case a.Kind == Replace:
+		return nil // the plugin stays what it was; acquiredAllowed decides about one that existed before
 	case p.adoption == v1alpha1.AdoptionNone && (a.Kind == AdoptUnowned || a.Kind == Import):
 		return refuse("Delete that plugin in Kong, "+orAdoption+string(v1alpha1.AdoptionUnowned),
 			"KongGateway %s does not allow bindings from namespace %s to adopt plugin %s, which already exists in Kong",
@@ -151,7 +153,7 @@ func acquiredAllowed(p Policy, r Request) *objection {
 	case p.adoption == v1alpha1.AdoptionNone:
 		return refuse("Delete this binding, or have the owner of the gateway set spec.allowedBindings.adoption to "+string(v1alpha1.AdoptionUnowned),
 			what, p.name(), short(r.Namespace.Name), "manage", short(r.PluginID))
-	case r.Operation == Move:
+	case r.Operation == Move || r.Operation == Acquire && r.Acquisition.Kind == Replace && r.Acquisition.Moves:
 		return refuse("Restore the former spec.scope, or have the owner of the gateway set spec.allowedBindings.adoption to "+string(v1alpha1.AdoptionAny),
 			what, p.name(), short(r.Namespace.Name), "move", short(r.PluginID))
 	}

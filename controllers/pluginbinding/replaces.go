@@ -1,0 +1,198 @@
+package pluginbinding
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
+)
+
+const (
+	// replacementTimeout bounds how long a deletion waits until another binding has taken the plugin
+	// over. Then the deletion policy applies: a deletion ends.
+	replacementTimeout = 5 * time.Minute
+	// replacementGrace is how long the deletion of a binding with allowReplacementFrom waits for a
+	// binding that replaces it.
+	replacementGrace = 30 * time.Second
+	// exclusiveRetry is when to try again while another worker has one of the bindings.
+	exclusiveRetry = 50 * time.Millisecond
+)
+
+// exclusive keeps a binding and the one that it replaces from being reconciled at the same time. Else
+// the old one could delete or write the plugin between the other one's look and its write.
+type exclusive struct {
+	mu     sync.Mutex
+	locked sets.Set[types.NamespacedName]
+}
+
+// tryLock locks all of the keys or none.
+func (e *exclusive) tryLock(keys []types.NamespacedName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.locked.HasAny(keys...) {
+		return false
+	}
+	if e.locked == nil {
+		e.locked = sets.New[types.NamespacedName]()
+	}
+	e.locked.Insert(keys...)
+	return true
+}
+
+func (e *exclusive) unlock(keys []types.NamespacedName) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.locked.Delete(keys...)
+}
+
+// keysOf returns the bindings that a reconcile of this one may write for: itself and the one that it
+// replaces, if that one allows it. Nobody locks a binding that does not.
+func (r *Reconciler) keysOf(ctx context.Context, binding *v1alpha1.PluginBinding) []types.NamespacedName {
+	keys := []types.NamespacedName{client.ObjectKeyFromObject(binding)}
+	key, ok := reference.Replaced(binding)
+	if !ok || binding.Status.PluginID != "" || key == keys[0] {
+		return keys
+	}
+	replaced := &v1alpha1.PluginBinding{}
+	if err := r.Client.Get(ctx, key, replaced, client.UnsafeDisableDeepCopy); err != nil || !reference.AllowsReplacement(replaced, binding.Namespace) {
+		return keys
+	}
+	return append(keys, key)
+}
+
+// resolveReplaced returns the binding whose plugin this one takes over, nil if there is none: it has a
+// plugin already, or the API server says that the other binding does not exist.
+func (r *Reconciler) resolveReplaced(ctx context.Context, s *state) (*v1alpha1.PluginBinding, *stepResult) {
+	key, ok := reference.Replaced(s.binding)
+	if !ok || s.binding.Status.PluginID != "" {
+		return nil, nil
+	}
+	replaced := &v1alpha1.PluginBinding{}
+	err := r.APIReader.Get(ctx, key, replaced)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, kubernetesError(err)
+	case reference.GatewayOf(replaced) != s.gatewayKey || replaced.Spec.Plugin != s.binding.Spec.Plugin:
+		return nil, notAccepted(v1alpha1.ReasonReplacementNotAllowed, fmt.Sprintf(
+			"PluginBinding %s, which spec.replaces names, has another gateway or another plugin. The operator changed nothing. Remove spec.replaces to create a new plugin.", key))
+	case key == client.ObjectKeyFromObject(s.binding):
+		return nil, notAccepted(v1alpha1.ReasonReplacementNotAllowed,
+			"spec.replaces names this binding itself. The operator changed nothing. Name the binding that this one replaces, or remove spec.replaces.")
+	case !reference.AllowsReplacement(replaced, s.binding.Namespace):
+		return nil, notAccepted(v1alpha1.ReasonReplacementNotAllowed, fmt.Sprintf(
+			"PluginBinding %s does not allow bindings of namespace %s to replace it. The operator changed nothing. Have its owner add the namespace to spec.allowReplacementFrom.", key, s.binding.Namespace))
+	case replaced.Status.PluginID == "":
+		return nil, &stepResult{
+			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonProgramming,
+			message: fmt.Sprintf("PluginBinding %s, which spec.replaces names, has no plugin yet. The operator waits until it has one, or is deleted.", key),
+		}
+	case !s.locksReplaced:
+		return nil, requeue() // the cache does not show yet what the API server says
+	}
+	return replaced, nil
+}
+
+// observeReplaced looks at the plugin of the binding that this one replaces.
+func (s *state) observeReplaced(ctx context.Context) (err error) {
+	f := &s.observed.facts
+	f.Replaces = string(s.replaced.Status.PluginID)
+	if f.ByID, err = s.lookupByID(ctx, f.Replaces); err != nil {
+		return err
+	}
+	if owner := f.ByID.Owner.Binding; f.ByID.Ownership == identity.OwnedByOther && owner != nil &&
+		owner.Same(identity.Binding{Cluster: s.identity.Cluster, Namespace: s.replaced.Namespace, Name: s.replaced.Name}) {
+		f.ByID.OwnerState = identity.OwnerReplaced
+	}
+	f.ByKey, err = s.lookupByKey(ctx)
+	return err
+}
+
+// inFlightForReplaced is how long Kong may still apply an earlier write for the binding that this one
+// replaces.
+func (r *Reconciler) inFlightForReplaced(s *state) time.Duration {
+	if s.replaced == nil {
+		return 0
+	}
+	return r.InFlight.InFlightFor(s.replaced, s.access.connection.LongestWrite())
+}
+
+// isAcquiredBy reports whether the plugin that the action takes over counts as one that existed before
+// its binding.
+func (s *state) isAcquiredBy(action identity.Action) bool {
+	if s.replaced != nil {
+		return identity.IsAcquired(s.observed.plugins[action.ID].Tags)
+	}
+	return s.access.policy.Restricts(s.binding.Namespace)
+}
+
+// waitForReplacement waits, before a plugin is deleted, for a binding that takes it over.
+func (r *Reconciler) waitForReplacement(ctx context.Context, s *state) *stepResult {
+	replacements := &v1alpha1.PluginBindingList{}
+	key := client.ObjectKeyFromObject(s.binding)
+	// The items are only read.
+	if err := r.Client.List(ctx, replacements, client.MatchingFields{reference.IndexReplaces: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return kubernetesError(err)
+	}
+	deleted := r.Clock.Since(s.binding.DeletionTimestamp.Time)
+	for i := range replacements.Items {
+		other := &replacements.Items[i]
+		if !reference.AllowsReplacement(s.binding, other.Namespace) {
+			continue
+		}
+		s.replacements = append(s.replacements, client.ObjectKeyFromObject(other))
+		if wait := replacementTimeout - deleted; wait > 0 && isGoingToReplace(other, s.binding) {
+			return s.waitToBeReplaced("PluginBinding "+client.ObjectKeyFromObject(other).String()+" is going to take it over, as its spec.replaces says", wait)
+		}
+	}
+	if wait := replacementGrace - deleted; wait > 0 && len(s.binding.Spec.AllowReplacementFrom) > 0 && len(s.replacements) == 0 && s.binding.Status.PluginID != "" {
+		return s.waitToBeReplaced("spec.allowReplacementFrom is set, and another binding may take it over", wait)
+	}
+	return nil
+}
+
+// isGoingToReplace reports whether a binding has not taken the plugin over yet, and nothing keeps it
+// from that but time.
+func isGoingToReplace(replacement, replaced *v1alpha1.PluginBinding) bool {
+	return replacement.Status.PluginID == "" && replaced.Status.PluginID != "" && replacement.DeletionTimestamp.IsZero() &&
+		reference.AllowsWrites(replacement) && replacement.Spec.Plugin == replaced.Spec.Plugin &&
+		reference.GatewayOf(replacement) == reference.GatewayOf(replaced)
+}
+
+func (s *state) waitToBeReplaced(why string, wait time.Duration) *stepResult {
+	return &stepResult{
+		condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,
+		message: s.pendingDeletion() + why, requeueAfter: wait,
+	}
+}
+
+// replacedBy reports whether the owner of a plugin is a binding that replaces this one.
+func (s *state) replacedBy(owner identity.Owner) bool {
+	for _, key := range s.replacements {
+		if owner.Binding != nil && owner.Binding.Same(identity.Binding{Cluster: s.identity.Cluster, Namespace: key.Namespace, Name: key.Name}) {
+			return true
+		}
+	}
+	return false
+}
+
+// noteReplacement remembers whether the owner of an observed plugin replaces this binding.
+func (r *Reconciler) noteReplacement(ctx context.Context, s *state, owner types.NamespacedName) {
+	other := &v1alpha1.PluginBinding{}
+	if err := r.Client.Get(ctx, owner, other, client.UnsafeDisableDeepCopy); err != nil {
+		return // only a message depends on it
+	}
+	if key, ok := reference.Replaced(other); ok && key == client.ObjectKeyFromObject(s.binding) {
+		s.replacements = append(s.replacements, owner)
+	}
+}
