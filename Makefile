@@ -270,6 +270,15 @@ chart-files: ## Copy what the Helm chart has in common with config/ into it.
 chart: chart-files ## Package the Helm chart into dist/.
 	cd hack/tools/chart && go run . --version=$(VERSION) --output="$(CURDIR)/dist" "$(CURDIR)/$(CHART)"
 
+.PHONY: dashboard
+dashboard: ## Generate the Grafana dashboard in config/grafana.
+	mkdir -p config/grafana
+	cd hack/tools/dashboard && go run . "$(CURDIR)/config/grafana/overview.json"
+
+.PHONY: dashboard-verify
+dashboard-verify: ## Check the queries of the dashboard and of the alerts against the metrics that there are.
+	cd hack/tools/dashboard && go vet . && go test -count=1 .
+
 .PHONY: chart-verify
 chart-verify: ## Lint and render the Helm chart, and compare it with config/, object by object.
 	cd hack/tools/chart && go vet . && go test -count=1 .

@@ -14,8 +14,9 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
-// BindingCollector counts the bindings by condition when it is scraped, from the cache.
-type BindingCollector struct {
+// ConditionCollector shows the conditions of gateways and counts the bindings by condition when it is
+// scraped, from the cache.
+type ConditionCollector struct {
 	// Reader is the manager's cache.
 	Reader client.Reader
 }
@@ -27,6 +28,9 @@ var (
 	conflictsDesc = prometheus.NewDesc("kong_operator_conflicts",
 		"PluginBindings blocked by a conflicting plugin, by gateway.",
 		[]string{"gateway"}, nil)
+	gatewaysDesc = prometheus.NewDesc("kong_operator_gateway_conditions",
+		"Conditions of the KongGateways: 1 for the status that a condition has. A gateway without conditions has no series.",
+		[]string{"gateway", "condition", "status"}, nil)
 )
 
 // noGateway is the label of the bindings that use no gateway: theirs does not exist, or refuses them.
@@ -44,14 +48,15 @@ func isRefused(binding *v1alpha1.PluginBinding) bool {
 const collectTimeout = 5 * time.Second
 
 // Describe implements prometheus.Collector.
-func (c *BindingCollector) Describe(out chan<- *prometheus.Desc) {
+func (c *ConditionCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- bindingsDesc
 	out <- conflictsDesc
+	out <- gatewaysDesc
 }
 
 // Collect implements prometheus.Collector. While the cache cannot be read, there is
 // nothing to collect.
-func (c *BindingCollector) Collect(out chan<- prometheus.Metric) {
+func (c *ConditionCollector) Collect(out chan<- prometheus.Metric) {
 	// A cache that may not list never answers.
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
@@ -61,14 +66,28 @@ func (c *BindingCollector) Collect(out chan<- prometheus.Metric) {
 			return
 		}
 	}
+	collectBindings(out, bindings.Items, collectGateways(out, gateways.Items))
+}
+
+// collectGateways shows the conditions of gateways, and returns their keys.
+func collectGateways(out chan<- prometheus.Metric, gateways []v1alpha1.KongGateway) sets.Set[string] {
 	known := sets.New[string]()
-	for i := range gateways.Items {
-		known.Insert(client.ObjectKeyFromObject(&gateways.Items[i]).String())
+	for i := range gateways {
+		gateway := client.ObjectKeyFromObject(&gateways[i]).String()
+		known.Insert(gateway)
+		for _, condition := range gateways[i].Status.Conditions {
+			out <- prometheus.MustNewConstMetric(gatewaysDesc, prometheus.GaugeValue, 1, gateway, condition.Type, string(condition.Status))
+		}
 	}
+	return known
+}
+
+// collectBindings counts the bindings of the known gateways, and the others together.
+func collectBindings(out chan<- prometheus.Metric, bindings []v1alpha1.PluginBinding, known sets.Set[string]) {
 	type series struct{ gateway, condition, status string }
 	counts, conflicts := map[series]float64{}, map[string]float64{}
-	for i := range bindings.Items {
-		binding := &bindings.Items[i]
+	for i := range bindings {
+		binding := &bindings[i]
 		gateway := reference.GatewayOf(binding).String()
 		if !known.Has(gateway) || isRefused(binding) {
 			gateway = noGateway

@@ -165,7 +165,7 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Clients == nil {
 		o.Clients = connection.AdminAPIClients{Registry: adminapi.NewRegistry(adminapi.NewMetrics(o.Registry), o.IsLeader)}
 	}
-	if err := o.Registry.Register(&BindingCollector{Reader: mgr.GetCache()}); err != nil {
+	if err := o.Registry.Register(&ConditionCollector{Reader: mgr.GetCache()}); err != nil {
 		return err
 	}
 	reconcilers := New(o, Recorders{

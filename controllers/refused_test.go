@@ -146,12 +146,15 @@ func TestOnlyKnownGatewaysHaveSeries(t *testing.T) {
 func (w *world) bindingSeries() (series []string) {
 	w.t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&BindingCollector{Reader: w.client})
+	registry.MustRegister(&ConditionCollector{Reader: w.client})
 	families, err := registry.Gather()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, family := range families {
+		if family.GetName() != "kong_operator_bindings" {
+			continue
+		}
 		for _, sample := range family.GetMetric() {
 			labels := map[string]string{}
 			for _, pair := range sample.GetLabel() {

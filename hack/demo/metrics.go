@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"regexp"
 	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/test/scrape"
@@ -39,4 +42,49 @@ func (o *operator) activity(ctx context.Context) (activity, error) {
 		queued:     int(scrape.Sum(scrape.Samples(page, "workqueue_depth"))),
 		lastResync: scrape.Sum(scrape.Samples(page, "kong_operator_gateway_last_sweep_timestamp_seconds")),
 	}, err
+}
+
+// queriedMetrics are the series that the queries of the dashboard and of the alerts are checked
+// against, one a line.
+const queriedMetrics = "hack/tools/dashboard/testdata/metrics.txt"
+
+// checkMetrics returns an error unless the operator serves each of the queried metrics with its
+// labels. It returns also how many they are.
+func (s *walkthrough) checkMetrics(ctx context.Context) (queried int, err error) {
+	page, err := scrape.Page(ctx, s.operator.metrics)
+	if err != nil {
+		return 0, err
+	}
+	series, err := os.ReadFile(queriedMetrics)
+	if err != nil {
+		return 0, err
+	}
+	names := map[string]bool{}
+	for line := range strings.Lines(string(series)) {
+		name, labels, _ := strings.Cut(strings.TrimSpace(line), "{")
+		names[name] = true
+		if name != notLeading && !serves(page, name, labels) {
+			return len(names), fmt.Errorf("there is no metric %s", strings.TrimSpace(line))
+		}
+	}
+	return len(names), nil
+}
+
+// notLeading is a metric of leader election, which the demo's operator runs without.
+const notLeading = "leader_election_master_status"
+
+var labelName = regexp.MustCompile(`([a-z_]+)="`)
+
+// serves reports whether a page has a sample of the metric with labels of these names.
+func serves(page, metric, labels string) bool {
+	for found := range scrape.Samples(page, metric) {
+		has := true
+		for _, label := range labelName.FindAllStringSubmatch(labels, -1) {
+			has = has && strings.Contains(found, label[0])
+		}
+		if has {
+			return true
+		}
+	}
+	return false
 }

@@ -91,6 +91,8 @@ func (s *walkthrough) checkEndState(ctx context.Context) error {
 	if n := s.kong.conflicts(); n >= 0 {
 		s.out.checkf(expectZero(n), "Kong never answered 409 (duplicate key) to the operator")
 	}
+	queried, err := s.checkMetrics(ctx)
+	s.out.checkf(err, "it serves all %d metrics that the dashboard and the alerts query", queried)
 	return nil
 }
 

@@ -79,6 +79,10 @@ var _ = Describe("Metrics", func() {
 		Eventually(read).WithArguments("kong_operator_bindings", "condition", "Ready", "status", "True").Should(BeEquivalentTo(1))
 		Expect(read("kong_operator_conflicts")).To(BeZero())
 
+		Eventually(read).WithArguments("kong_operator_gateway_conditions", "condition", "Reachable", "status", "True").Should(BeEquivalentTo(1))
+		Expect(read("kong_operator_gateway_conditions", "condition", "DatabaseReachable", "status", "True")).To(BeEquivalentTo(1))
+		Expect(read("kong_operator_gateway_conditions", "status", "False")).To(BeZero())
+
 		By("drift")
 		timed.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"enabled": false})
 		timed.requestReconcile(binding)

@@ -39,6 +39,10 @@ func TestTheChartIsTheKustomizeTree(t *testing.T) {
 			"resources: [../../config/default, ../../config/prometheus]",
 			map[string]any{"metrics": map[string]any{"serviceMonitor": enabled, "prometheusRule": enabled}},
 		},
+		"with config/grafana": {
+			"resources: [../../config/default, ../../config/grafana]",
+			map[string]any{"metrics": map[string]any{"dashboard": enabled}},
+		},
 		"with config/gateway-admins": {
 			"resources: [../../config/default]\ncomponents: [../../config/gateway-admins]",
 			map[string]any{"rbac": map[string]any{"aggregateGatewayEditorToAdmin": true}},
