@@ -61,13 +61,14 @@ func served(t *testing.T) map[string][]labels.Labels {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	const name = "__name__"
 	series, lines := map[string][]labels.Labels{}, bufio.NewScanner(file)
 	for lines.Scan() {
 		one, err := parser.NewParser(parser.Options{}).ParseMetric(lines.Text())
 		if err != nil {
 			t.Fatalf("%s: %v", lines.Text(), err)
 		}
-		series[one.Get(labels.MetricName)] = append(series[one.Get(labels.MetricName)], one)
+		series[one.Get(name)] = append(series[one.Get(name)], one)
 	}
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
@@ -157,7 +158,9 @@ func TestEveryAlertFindsItsMetrics(t *testing.T) {
 	}
 	var rules struct {
 		Spec struct {
-			Groups []struct{ Rules []struct{ Alert, Expr string } }
+			Groups []struct {
+				Rules []struct{ Alert, Expr string }
+			}
 		}
 	}
 	if err := yaml.Unmarshal(content, &rules); err != nil {

@@ -43,7 +43,7 @@ func render() ([]byte, error) {
 
 // number gives every panel an ID, and every query of a panel a letter. Without them, Grafana gives
 // its own, which differ from one import to the next.
-func number(built *dashboard.Dashboard) {
+func number(built *dashboard.Dashboard) { //nolint:staticcheck // see overview
 	for i := range built.Panels {
 		id := uint32(i + 1)
 		if row := built.Panels[i].RowPanel; row != nil {
