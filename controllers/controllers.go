@@ -172,6 +172,13 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		Gateways: namespaceRecorder{mgr.GetEventRecorder("konggateway-controller"), mgr.GetCache()},
 		Bindings: namespaceRecorder{mgr.GetEventRecorder("pluginbinding-controller"), mgr.GetCache()},
 	})
+	reconcilers.Bindings.Ingress = &ingressObjects{
+		cache: mgr.GetCache(), mapper: mgr.GetRESTMapper(), clock: o.Clock,
+		changed: func(binding types.NamespacedName) {
+			reconcilers.Bindings.Hint(binding)
+			reconcilers.Connections.EnqueueWaiting(ctx, binding)
+		},
+	}
 	if err := addGatewayController(mgr, reconcilers); err != nil {
 		return err
 	}

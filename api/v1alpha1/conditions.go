@@ -20,6 +20,10 @@ const (
 	// status.pluginID.
 	ConditionProgrammed = "Programmed"
 
+	// ConditionContested is True while Kong's ingress controller wants a plugin of its own in the
+	// place of the plugin of a PluginBinding. Otherwise a binding does not have this condition.
+	ConditionContested = "Contested"
+
 	// ConditionReachable says whether the Admin API of a KongGateway answers.
 	ConditionReachable = "Reachable"
 
@@ -78,6 +82,9 @@ const (
 
 	// ReasonConflict: another plugin has this name and scope, or the recorded ID.
 	ReasonConflict = "Conflict"
+	// ReasonClaimedByKongPlugin: a KongPlugin makes Kong's ingress controller want the plugin in
+	// this scope.
+	ReasonClaimedByKongPlugin = "ClaimedByKongPlugin"
 	// ReasonPluginNotFound: the plugin of spec.pluginID does not exist in Kong.
 	ReasonPluginNotFound = "PluginNotFound"
 	// ReasonPluginNotInstalled: this Kong does not have a plugin of that name.

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -57,5 +58,12 @@ func TestTheCacheKeepsNoValueOfASecret(t *testing.T) {
 	gateway := &v1alpha1.KongGateway{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}"}}}
 	if _, err := keep.DefaultTransform(gateway); err != nil || len(gateway.Annotations) > 0 {
 		t.Errorf("%v %+v", err, gateway.ObjectMeta)
+	}
+	plugin := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "configuration.konghq.com/v1", "kind": "KongPlugin", "metadata": map[string]any{"name": "auth"},
+		"plugin": "key-auth", "config": map[string]any{"password": "secret"}, "configFrom": map[string]any{},
+	}}
+	if _, err := keep.DefaultTransform(plugin); err != nil || len(plugin.Object) != 4 || plugin.Object["plugin"] != "key-auth" {
+		t.Errorf("%v %+v", err, plugin.Object)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -176,6 +177,14 @@ func stripped(object any) (any, error) {
 	if o, ok := object.(client.Object); ok {
 		o.SetManagedFields(nil)
 		delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+	}
+	if o, ok := object.(*unstructured.Unstructured); ok {
+		// Only KongPlugins and KongClusterPlugins are cached like this. Their configs may hold secrets.
+		kept := map[string]any{"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "metadata": o.Object["metadata"]}
+		if name, isString := o.Object["plugin"].(string); isString {
+			kept["plugin"] = name
+		}
+		o.Object = kept
 	}
 	return object, nil
 }

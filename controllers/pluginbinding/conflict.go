@@ -27,11 +27,15 @@ func (r *Reconciler) conflictStatus(id string, owner identity.Owner) *v1alpha1.C
 }
 
 func (r *Reconciler) conflictResult(s *state, id string, owner identity.Owner) *stepResult {
+	because := ""
+	if claim := s.claims.claim; claim != nil && owner.Tool != "" {
+		because = claim.String() + ". "
+	}
 	return &stepResult{
 		condition: v1alpha1.ConditionProgrammed,
 		reason:    v1alpha1.ReasonConflict,
-		message: fmt.Sprintf("Conflict with plugin %s, owned by %s. The operator changed nothing. %s",
-			id, owner.Describe(r.ClusterID), r.conflictRemediation(s, id, owner)),
+		message: fmt.Sprintf("Conflict with plugin %s, owned by %s. %sThe operator changed nothing. %s",
+			id, owner.Describe(r.ClusterID), because, r.conflictRemediation(s, id, owner)),
 		requeueAfter: s.conflictRetry(),
 	}
 }

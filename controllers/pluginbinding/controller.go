@@ -68,11 +68,14 @@ type Reconciler struct {
 	Backoff workqueue.TypedRateLimiter[types.NamespacedName]
 	// Absences remembers owners of plugins that the API server does not know.
 	Absences *absence.Tracker
+	// Ingress finds the objects of Kong's ingress controller; nil if nobody looks for them.
+	Ingress IngressObjects
 	// Limiter shares the workers out among gateways.
 	Limiter *fairqueue.Limiter
 
 	refusals  refusals
 	exclusive exclusive
+	hints     hints
 	changes   changes
 }
 
@@ -126,6 +129,7 @@ func (r *Reconciler) reconcile(ctx context.Context, s *state) (result *stepResul
 	if s.desired, result = r.resolveDesired(ctx, s); result != nil { // names and Secrets
 		return result
 	}
+	r.resolveClaims(ctx, s)                                            // whether Kong's ingress controller wants the place
 	if s.replaced, result = r.resolveReplaced(ctx, s); result != nil { // the binding whose plugin it takes over
 		return result
 	}
@@ -177,6 +181,10 @@ func (r *Reconciler) forget(binding types.NamespacedName) {
 	r.Backoff.Forget(binding)
 	r.refusals.forget(binding)
 	r.changes.forget(binding)
+	r.hints.forget(binding)
+	if r.Ingress != nil {
+		r.Ingress.Watch(binding, nil)
+	}
 }
 
 // isUrgent reports whether somebody changed the binding and waits for the result, or another plugin

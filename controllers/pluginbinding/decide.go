@@ -24,6 +24,9 @@ func (r *Reconciler) decide(s *state) (identity.Action, *stepResult) {
 	if result := checkAction(s, action); result != nil {
 		return action, result
 	}
+	if result := s.checkClaims(action); result != nil {
+		return action, result
+	}
 	if s.observed.inFlightFor > 0 && !reference.IsObserved(s.binding) && (action.Adopts != identity.Unknown || slices.Contains(startsOwnership, action.Operation)) {
 		return action, s.waitForInFlightWrites()
 	}

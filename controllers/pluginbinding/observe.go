@@ -23,7 +23,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state) *stepResult {
 		Import:   string(s.binding.Spec.PluginID),
 		Adoption: adoptionPolicy(s.binding),
 	}
-	if r.isUnchanged(s) {
+	if r.isUnchanged(s) && s.isContested() == (s.claims.claim != nil) {
 		return done()
 	}
 	s.observed.inFlightFor = max(r.inFlightFor(s), r.inFlightForReplaced(s))

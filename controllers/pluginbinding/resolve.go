@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
@@ -26,7 +27,9 @@ func (r *Reconciler) resolveDesired(ctx context.Context, s *state) (desired, *st
 	if result != nil {
 		return d, result
 	}
-	d.trust = c.Snapshot.TrustFor(s.binding, r.InFlight, r.Programmed, c.LongestWrite())
+	if _, hinted := r.hints.age(client.ObjectKeyFromObject(s.binding), r.Clock); !hinted {
+		d.trust = c.Snapshot.TrustFor(s.binding, r.InFlight, r.Programmed, c.LongestWrite())
+	}
 	d.secretVersions = reader.Versions()
 	if result = checkCode(s, &d); result != nil { // before anything is asked of Kong
 		return d, result

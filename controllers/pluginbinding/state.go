@@ -27,6 +27,7 @@ type state struct {
 	access   access                  // by resolveGateway
 	desired  desired                 // by resolveDesired; observe resolves its scope anew
 	replaced *v1alpha1.PluginBinding // by resolveReplaced; nil if there is none
+	claims   claims                  // by resolveClaims
 	observed observed                // by observe
 	action   identity.Action         // by decide
 	applied  applied                 // by apply

@@ -51,17 +51,21 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *state, result *stepResu
 // ctrlResult says when to reconcile again.
 func (r *Reconciler) ctrlResult(s *state, result *stepResult) (ctrl.Result, error) {
 	key := client.ObjectKeyFromObject(s.binding)
+	hinted := r.hints.pause(key, awaitsKong(result), r.Clock)
 	switch {
 	case result == nil:
 		r.Backoff.Forget(key)
 		// The resync enqueues the binding when its plugin changes in Kong.
-		return ctrl.Result{}, nil
+		return ctrl.Result{RequeueAfter: hinted}, nil
 	case result.err != nil:
 		return ctrl.Result{}, result.err
 	case result.requeueWithBackoff:
 		return ctrl.Result{RequeueAfter: max(r.Backoff.When(key), result.requeueAfter)}, nil
 	default:
 		r.Backoff.Forget(key)
+		if hinted > 0 && (result.requeueAfter == 0 || hinted < result.requeueAfter) {
+			return ctrl.Result{RequeueAfter: hinted}, nil
+		}
 		return ctrl.Result{RequeueAfter: result.requeueAfter}, nil
 	}
 }
@@ -77,6 +81,7 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	}
 	emitted := s.events
 	s.addProblemEvent(base.Status.Conditions, next.Conditions)
+	s.addContestedEvent(base.Status.Conditions, next.Conditions)
 	s.binding.Status = next
 	if s.applied.recordID != "" {
 		failed := r.recordPluginID(ctx, s, base)

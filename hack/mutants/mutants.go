@@ -225,6 +225,26 @@ var mutants = []mutant{
 		from: "ids = ids.Union(retained.PluginIDs(&gateways.Items[i]))", to: "_ = i",
 	},
 	{
+		rule: "beside the ingress controller", name: "a plugin is made where an annotation stands",
+		file: "controllers/pluginbinding/claims.go",
+		from: "if !s.takesPlace(action) {", to: "if true {",
+	},
+	{
+		rule: "beside the ingress controller", name: "a guard that cannot look lets pass",
+		file: "controllers/pluginbinding/claims.go",
+		from: "case s.claims.unknown != \"\":\n		return &stepResult{", to: "case false:\n		return &stepResult{",
+	},
+	{
+		rule: "beside the ingress controller", name: "the tags of an entity may name any kind to watch",
+		file: "controllers/ingress_objects.go",
+		from: "if !annotatedKinds[kind] {", to: "if false {",
+	},
+	{
+		rule: "beside the ingress controller", name: "a hint does not make the operator look",
+		file: "controllers/pluginbinding/status.go",
+		from: "return ctrl.Result{RequeueAfter: hinted}, nil\n	case result.err", to: "return ctrl.Result{}, nil\n	case result.err",
+	},
+	{
 		rule: "nobody else's", name: "a binding of any namespace may replace another one",
 		file: "internal/reference/reference.go",
 		from: "return binding.Namespace == namespace ||", to: "return true ||",

@@ -70,7 +70,7 @@ var _ = BeforeSuite(func() {
 	Expect(v1alpha1.AddToScheme(testScheme)).To(Succeed())
 
 	environment := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases"), filepath.Join("testdata", "kic.yaml")},
 		ErrorIfCRDPathMissing: true,
 	}
 	var err error
