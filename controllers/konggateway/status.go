@@ -79,7 +79,7 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 	}
 	for _, condition := range append(conditions, s.readyCondition()) {
 		condition.ObservedGeneration = s.gateway.Generation
-		condition.Message = message.Truncate(condition.Message, message.MaxCondition)
+		condition.Message = message.Condition(condition.Message)
 		meta.SetStatusCondition(&next.Conditions, condition)
 	}
 	return next
@@ -151,7 +151,7 @@ func (s *state) readyCondition() metav1.Condition {
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse,
 			fmt.Sprintf("the gateway is being deleted, and stays until the PluginBindings that refer to it are gone; delete them first (%d remain)", needed))
 	case p.condition != "":
-		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, p.reason, p.message)
+		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, p.reason, message.Summary(p.message, p.condition))
 	}
 	text := "bindings can be programmed on Kong " + p.info.Version
 	if failure := s.resync.failureMessage(); failure != "" {

@@ -404,4 +404,14 @@ var mutants = []mutant{
 		file: "controllers/konggateway/connect.go",
 		from: "AllowedHosts:   r.AllowedHosts,", to: "",
 	},
+	{
+		rule: "bounds", name: "a long message is stored twice",
+		file: "internal/message/message.go",
+		from: "if len(text) <= MaxSummary {", to: "if true {",
+	},
+	{
+		rule: "bounds", name: "a message of a condition has no bound of its own",
+		file: "internal/message/message.go",
+		from: "MaxCondition = 2048", to: "MaxCondition = 32000",
+	},
 }
