@@ -414,4 +414,9 @@ var mutants = []mutant{
 		file: "internal/message/message.go",
 		from: "MaxCondition = 2048", to: "MaxCondition = 32000",
 	},
+	{
+		rule: "no unnecessary change", name: "a UID in the tags that is not the binding's is written again",
+		file: "controllers/pluginbinding/observe.go",
+		from: "identity.SameTags(s.desired.plugin.Tags, live.Tags)", to: "false",
+	},
 }
