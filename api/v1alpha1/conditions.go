@@ -20,6 +20,10 @@ const (
 	// status.pluginID.
 	ConditionProgrammed = "Programmed"
 
+	// ConditionIneffective is True while Kong holds the plugin of a PluginBinding and never
+	// runs it. Otherwise a binding does not have this condition.
+	ConditionIneffective = "Ineffective"
+
 	// ConditionReachable says whether the Admin API of a KongGateway answers.
 	ConditionReachable = "Reachable"
 
@@ -75,6 +79,12 @@ const (
 	ReasonScopeNotFound = "ScopeNotFound"
 	// ReasonScopeAmbiguous: more than one entity has a name of the scope.
 	ReasonScopeAmbiguous = "ScopeAmbiguous"
+
+	// ReasonRouteOfAnotherService: the route of the scope does not lead to the service of the
+	// scope, so Kong never runs the plugin.
+	ReasonRouteOfAnotherService = "RouteOfAnotherService"
+	// ReasonNoCommonProtocol: the plugin has no protocol of its route, so Kong never runs it.
+	ReasonNoCommonProtocol = "NoCommonProtocol"
 
 	// ReasonConflict: another plugin has this name and scope, or the recorded ID.
 	ReasonConflict = "Conflict"

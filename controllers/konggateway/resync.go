@@ -230,7 +230,8 @@ func (r *Reconciler) hasChanged(snapshot *connection.Snapshot, binding *v1alpha1
 	if !snapshot.ListsScope(binding.Spec.Scope) {
 		return false
 	}
-	// A renamed entity keeps its plugins, and nothing else tells about it.
+	// A renamed entity keeps its plugins, and so does a route that changes. Nothing else tells about it.
 	scope, found := snapshot.ResolveScope(binding.Spec.Scope)
-	return !found || binding.Status.Scope != nil && scope != reference.BoundScope(binding.Status.Scope)
+	route, known := snapshot.RouteFacts(binding.Spec.Scope)
+	return !found || known && route != last.Route || binding.Status.Scope != nil && scope != reference.BoundScope(binding.Status.Scope)
 }

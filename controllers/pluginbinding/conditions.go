@@ -52,6 +52,7 @@ func setConditions(next *v1alpha1.PluginBindingStatus, s *state, result *stepRes
 	}
 	status, reason, text := summary(next, s, result)
 	set(v1alpha1.ConditionReady, status, reason, text)
+	setIneffective(next, s)
 }
 
 // summary is the condition Ready.

@@ -63,6 +63,7 @@ func (r *Reconciler) isUnchanged(s *state) bool {
 	last, known := r.Programmed.Get(s.binding)
 	return known && s.desired.trust.Presence && s.wasProgrammed() && status.Scope != nil &&
 		last.Secrets == strings.Join(s.desired.secretVersions, ",") &&
+		last.Route == s.routeFacts() &&
 		last.Fingerprint == s.access.connection.Snapshot.Fingerprint(s.observed.facts.Recorded) &&
 		s.desired.plugin.Scope == reference.BoundScope(status.Scope)
 }

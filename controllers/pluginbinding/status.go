@@ -39,6 +39,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *state, result *stepResu
 		r.Programmed.Set(s.binding, programmed.State{
 			Fingerprint: plugin.Fingerprint(*live),
 			Secrets:     strings.Join(s.desired.secretVersions, ","),
+			Route:       s.routeFacts(),
 			RequestedAt: reference.RequestedAt(s.binding),
 		})
 		if patched { // otherwise the next reconcile looks at the plugin again, without a request to Kong
@@ -77,6 +78,7 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	}
 	emitted := s.events
 	s.addProblemEvent(base.Status.Conditions, next.Conditions)
+	s.addIneffectiveEvent(base.Status.Conditions, next.Conditions)
 	s.binding.Status = next
 	if s.applied.recordID != "" {
 		failed := r.recordPluginID(ctx, s, base)

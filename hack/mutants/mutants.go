@@ -419,4 +419,14 @@ var mutants = []mutant{
 		file: "controllers/pluginbinding/observe.go",
 		from: "identity.SameTags(s.desired.plugin.Tags, live.Tags)", to: "false",
 	},
+	{
+		rule: "conditions", name: "a plugin that never runs is not reported",
+		file: "controllers/pluginbinding/conditions.go",
+		from: "	setIneffective(next, s)\n", to: "",
+	},
+	{
+		rule: "conditions", name: "a route that changes is not noticed",
+		file: "controllers/konggateway/resync.go",
+		from: "known && route != last.Route || ", to: "known && route == \"\\n\" || ",
+	},
 }
