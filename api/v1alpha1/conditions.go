@@ -29,6 +29,10 @@ const (
 
 	// ConditionDatabaseReachable says whether that Kong reaches its database.
 	ConditionDatabaseReachable = "DatabaseReachable"
+
+	// ConditionUnstable is True while some probes of a KongGateway fail and others do not.
+	// Otherwise a gateway does not have this condition.
+	ConditionUnstable = "Unstable"
 )
 
 // Reasons of the conditions of a PluginBinding.
@@ -120,6 +124,11 @@ const (
 	ReasonTLSFailed = "TLSFailed"
 	// ReasonDatabaseUnreachable: Kong answers, but does not reach its database.
 	ReasonDatabaseUnreachable = "DatabaseUnreachable"
+	// ReasonWritesFail: Kong reads from its database, and answers the writes of several
+	// bindings with an error.
+	ReasonWritesFail = "WritesFail"
+	// ReasonSomeProbesFail is the reason of Unstable=True.
+	ReasonSomeProbesFail = "SomeProbesFail"
 	// ReasonDBLess: this Kong runs without a database.
 	ReasonDBLess = "DBLess"
 	// ReasonUnsupportedVersion: this Kong is older than 3.2, which added instance_name.

@@ -31,6 +31,9 @@ type stepResult struct {
 	// keepConditions: the binding itself has no problem. If its conditions describe its current
 	// generation, they stay.
 	keepConditions bool
+	// transient: the problem is that of the connection, and its text may differ each time. A status
+	// that has the reason already stays as it is.
+	transient bool
 	// requeueAfter is when to reconcile again. Zero without requeueWithBackoff: when an input
 	// changes.
 	requeueAfter time.Duration
@@ -176,6 +179,7 @@ func kongError(err error, redactor *plugin.Redactor) *stepResult {
 	if reason == adminapi.Throttled {
 		res.message = throttledMessage
 	}
+	res.transient = row == unavailable && !adminapi.IsInternalError(err)
 	kongErr := asKongError(err)
 	switch {
 	case kongErr == nil:
