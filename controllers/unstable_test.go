@@ -31,13 +31,6 @@ func (n statusWrites) calls() interceptor.Funcs {
 	}}
 }
 
-func (n statusWrites) most() (most int) {
-	for _, writes := range n {
-		most = max(most, writes)
-	}
-	return most
-}
-
 // isReady reports whether a binding is Ready.
 func (w *world) isReady(name string) bool {
 	w.t.Helper()

@@ -53,8 +53,7 @@ func (h health) after(result probeResult, now time.Time) health {
 	}
 	if !result.wavers() {
 		if !h.failingSince.IsZero() && now.Sub(h.failingSince) < unstableOutage && result.condition == "" {
-			kept := slices.Clone(h.shortOutages[max(len(h.shortOutages)-unstableOutages+1, 0):])
-			h.shortOutages = append(kept, now)
+			h.shortOutages = slices.Concat(h.shortOutages[max(len(h.shortOutages)-unstableOutages+1, 0):], []time.Time{now})
 			h.unstable = h.isUnstable(now) || len(h.shortOutages) == unstableOutages && now.Sub(h.shortOutages[0]) < unstableWindow
 		}
 		h.failingSince, h.failures = time.Time{}, 0

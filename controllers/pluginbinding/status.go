@@ -126,7 +126,7 @@ func nextStatus(s *state, result *stepResult, now metav1.Time) v1alpha1.PluginBi
 	if a.wrote {
 		next.LastWriteTime = &now
 	}
-	if a.recordID == "" && result != nil && (result.condition == "" || result.keepConditions && s.hasCurrentStatus() && !s.lostSinceStatus() && !s.overcame() || result.transient && s.saysAlready(result)) {
+	if a.recordID == "" && s.keepsStatus(result) {
 		return next
 	}
 	next.ObservedGeneration = s.binding.Generation
@@ -145,6 +145,18 @@ func nextStatus(s *state, result *stepResult, now metav1.Time) v1alpha1.PluginBi
 	}
 	setConditions(&next, s, result)
 	return next
+}
+
+// keepsStatus reports whether the result has nothing to say, or nothing that the status does not say.
+func (s *state) keepsStatus(result *stepResult) bool {
+	switch {
+	case result == nil:
+		return false
+	case result.condition == "" || result.transient && s.saysAlready(result):
+		return true
+	default:
+		return result.keepConditions && s.hasCurrentStatus() && !s.lostSinceStatus() && !s.overcame()
+	}
 }
 
 // setLocation says where the plugin is. Without a response of Kong, what is known stays.

@@ -63,4 +63,3 @@ func (r *Reconciler) noteWrite(ctx context.Context, s *state) {
 		r.Connections.EnqueueGateway(ctx, s.gatewayKey)
 	}
 }
-

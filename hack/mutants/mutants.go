@@ -447,7 +447,7 @@ var mutants = []mutant{
 	{
 		rule: "health", name: "a binding reports each failed request",
 		file: "controllers/pluginbinding/status.go",
-		from: " || result.transient && s.saysAlready(result)", to: "",
+		from: " || result.transient && s.saysAlready(result):", to: ":",
 	},
 	{
 		rule: "health", name: "nodes of two versions take turns in the status",

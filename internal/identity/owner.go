@@ -189,7 +189,9 @@ func isOwnershipTag(tag string) bool {
 
 // SameTags reports whether two sets of tags differ in the UID at most. It is for people to read. In a
 // cluster that was rebuilt each binding has a new one, and no plugin is written because of that alone.
-func SameTags(a, b []string) bool { return sets.New(withoutUID(a)...).Equal(sets.New(withoutUID(b)...)) }
+func SameTags(a, b []string) bool {
+	return sets.New(withoutUID(a)...).Equal(sets.New(withoutUID(b)...))
+}
 
 func withoutUID(tags []string) []string {
 	return slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return strings.HasPrefix(tag, tagUID) })
