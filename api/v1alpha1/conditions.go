@@ -24,11 +24,19 @@ const (
 	// place of the plugin of a PluginBinding. Otherwise a binding does not have this condition.
 	ConditionContested = "Contested"
 
+	// ConditionIneffective is True while Kong holds the plugin of a PluginBinding and never
+	// runs it. Otherwise a binding does not have this condition.
+	ConditionIneffective = "Ineffective"
+
 	// ConditionReachable says whether the Admin API of a KongGateway answers.
 	ConditionReachable = "Reachable"
 
 	// ConditionDatabaseReachable says whether that Kong reaches its database.
 	ConditionDatabaseReachable = "DatabaseReachable"
+
+	// ConditionUnstable is True while some probes of a KongGateway fail and others do not.
+	// Otherwise a gateway does not have this condition.
+	ConditionUnstable = "Unstable"
 )
 
 // Reasons of the conditions of a PluginBinding.
@@ -80,6 +88,12 @@ const (
 	// ReasonScopeAmbiguous: more than one entity has a name of the scope.
 	ReasonScopeAmbiguous = "ScopeAmbiguous"
 
+	// ReasonRouteOfAnotherService: the route of the scope does not lead to the service of the
+	// scope, so Kong never runs the plugin.
+	ReasonRouteOfAnotherService = "RouteOfAnotherService"
+	// ReasonNoCommonProtocol: the plugin has no protocol of its route, so Kong never runs it.
+	ReasonNoCommonProtocol = "NoCommonProtocol"
+
 	// ReasonConflict: another plugin has this name and scope, or the recorded ID.
 	ReasonConflict = "Conflict"
 	// ReasonClaimedByKongPlugin: a KongPlugin makes Kong's ingress controller want the plugin in
@@ -117,6 +131,11 @@ const (
 	ReasonTLSFailed = "TLSFailed"
 	// ReasonDatabaseUnreachable: Kong answers, but does not reach its database.
 	ReasonDatabaseUnreachable = "DatabaseUnreachable"
+	// ReasonWritesFail: Kong reads from its database, and answers the writes of several
+	// bindings with an error.
+	ReasonWritesFail = "WritesFail"
+	// ReasonSomeProbesFail is the reason of Unstable=True.
+	ReasonSomeProbesFail = "SomeProbesFail"
 	// ReasonDBLess: this Kong runs without a database.
 	ReasonDBLess = "DBLess"
 	// ReasonUnsupportedVersion: this Kong is older than 3.2, which added instance_name.

@@ -77,7 +77,8 @@ type Reconciler struct {
 		Busy(gateway types.NamespacedName) int
 	}
 
-	probes probeStates
+	probes     perGateway[probeState]
+	writeTries perGateway[writeTry]
 }
 
 // state is one reconcile of one gateway: what it started with, and one value per step.
@@ -90,7 +91,12 @@ type state struct {
 	refused sets.Set[types.NamespacedName]
 
 	probe  probe  // by probeIfDue
-	resync resync // by resyncIfDue
+	health health // by assessHealth
+	// unstable: some probes fail and others do not; by assessHealth.
+	unstable bool
+	// writesFail: the writes of several bindings fail alike; by tryWrite.
+	writesFail bool
+	resync     resync // by resyncIfDue
 
 	// requeueAfter is when to look again at something that no event tells; zero if there is nothing.
 	requeueAfter time.Duration
@@ -121,6 +127,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.listBindings,
 		r.probeIfDue,      // connect, and ask who answers
 		r.checkGovernance, // no older gateway of this Kong refuses this one
+		r.assessHealth,    // what the last probes show together
+		r.tryWrite,        // let one binding try, while the writes of several fail
 		r.resyncIfDue,     // list what Kong holds of this cluster
 		r.publish,         // the connection and the snapshot, for the bindings
 		r.enqueueBindings, // whose plugin or scope changed in Kong
@@ -163,6 +171,7 @@ func (r *Reconciler) forget(ctx context.Context, key types.NamespacedName) {
 	r.Connections.Remove(key)
 	r.Metrics.RemoveGateway(key)
 	r.probes.forget(key)
+	r.writeTries.forget(key)
 	r.Backoff.Forget(key)
 	r.Connections.EnqueueBindings(ctx, key)
 }
@@ -196,7 +205,10 @@ func (r *Reconciler) listBindings(ctx context.Context, s *state) error {
 // publish makes the connection available to the bindings.
 func (r *Reconciler) publish(ctx context.Context, s *state) error {
 	problem, snapshot := s.probe.result.problem(), s.resync.snapshot
-	if snapshot == nil && problem == nil {
+	if problem != nil {
+		problem.Suspected = s.probe.result.wavers() && s.health.isSuspected()
+	}
+	if snapshot == nil && (problem == nil || problem.Suspected) {
 		// Nothing new was listed. What is known of this Kong stays.
 		if last, ok := r.Connections.Get(s.key); ok && last.Client == s.probe.client {
 			snapshot = last.Snapshot
@@ -204,14 +216,14 @@ func (r *Reconciler) publish(ctx context.Context, s *state) error {
 	}
 	changed := r.Connections.Set(s.key, connection.Connection{
 		Client:         s.probe.client,
-		Info:           s.probe.result.info,
+		Info:           s.health.info,
 		Problem:        problem,
 		Snapshot:       snapshot,
 		RequestTimeout: reference.RequestTimeout(s.gateway),
 	})
 	if changed {
 		log.FromContext(ctx).Info("probed the gateway", "ready", problem == nil,
-			"reason", s.probe.result.reasonOr(v1alpha1.ReasonReady), "version", s.probe.result.info.Version)
+			"reason", s.probe.result.reasonOr(v1alpha1.ReasonReady), "version", s.health.info.Version)
 		r.Connections.EnqueueBindings(ctx, s.key)
 	}
 	return nil

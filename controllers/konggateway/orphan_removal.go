@@ -34,7 +34,7 @@ func (res *resync) looksLikeDataLoss() bool {
 
 // removeOrphans deletes orphans that an earlier resync saw, after a live read on both sides.
 func (r *Reconciler) removeOrphans(ctx context.Context, s *state) error {
-	if !r.RemoveOrphans || len(s.resync.orphans) == 0 {
+	if !r.RemoveOrphans || s.writesFail || len(s.resync.orphans) == 0 {
 		return nil
 	}
 	if s.resync.looksLikeDataLoss() {

@@ -96,7 +96,7 @@ func (r *Reconciler) isProbeDue(s *state) (due, resyncDue bool) {
 	isNew := last.client != s.probe.client || last.generation != s.gateway.Generation || last.notConnectable
 	requested := r.Connections.TakeProbeRequest(s.key)
 	down := last.result.problem() != nil
-	resyncDue = isNew || down || !now.Before(last.nextResync)
+	resyncDue = isNew || last.health.reported.condition != "" || !now.Before(last.nextResync)
 	due = isNew || !now.Before(last.nextProbe) || !down && (requested || resyncDue)
 	return due, resyncDue
 }
@@ -167,6 +167,8 @@ type probeState struct {
 	client     connection.AdminClient
 	generation int64
 	result     probeResult
+	// health is what this probe and those before it show together.
+	health health
 	// consecutiveFailures counts the probes in a row that showed a gateway that cannot be used.
 	consecutiveFailures int
 	// deleting: the gateway was being deleted.
@@ -178,6 +180,8 @@ type probeState struct {
 	lastResyncError string
 	// denied are the kinds of entities that the last resync was not allowed to read.
 	denied []adminapi.EntityKind
+	// resyncReports are when the status last showed another result of a resync.
+	resyncReports changes
 	// resyncAverage is the moving average of the durations of the resyncs.
 	resyncAverage time.Duration
 	nextProbe     time.Time
@@ -256,9 +260,9 @@ func isReleased(gateway *v1alpha1.KongGateway) bool {
 
 func (r *Reconciler) nextProbeState(s *state, now time.Time) probeState {
 	next := probeState{
-		client: s.probe.client, generation: s.gateway.Generation, result: s.probe.result,
+		client: s.probe.client, generation: s.gateway.Generation, result: s.probe.result, health: s.health,
 		deleting: !s.gateway.DeletionTimestamp.IsZero(), notConnectable: s.probe.notConnectable,
-		failedResyncs: s.last.failedResyncs, lastResyncError: s.last.lastResyncError, denied: s.last.denied,
+		failedResyncs: s.last.failedResyncs, lastResyncError: s.last.lastResyncError, denied: s.last.denied, resyncReports: s.last.resyncReports,
 		nextResync: s.last.nextResync, resyncAverage: s.last.resyncAverage, orphanFirstSeen: s.last.orphanFirstSeen,
 	}
 	if s.probe.client == nil && next.generation == s.last.generation {
@@ -275,7 +279,7 @@ func (r *Reconciler) nextProbeState(s *state, now time.Time) probeState {
 	}
 	if s.resync.attempted {
 		next.failedResyncs, next.lastResyncError, next.denied = s.resync.failures, s.resync.lastError, s.resync.denied
-		next.resyncAverage = s.resync.average
+		next.resyncAverage, next.resyncReports = s.resync.average, s.resync.reports
 		next.nextResync = now.Add(wait.Jitter(resyncIntervalFor(interval, s.resync.average), jitter))
 	}
 	if s.resync.status != nil {
@@ -293,29 +297,30 @@ func (s *state) consecutiveFailures() int {
 	return s.last.consecutiveFailures + 1
 }
 
-// probeStates holds the probeState of each gateway.
-type probeStates struct {
+// perGateway holds one value for each gateway. The zero value is ready for use. It is safe for concurrent
+// use.
+type perGateway[T any] struct {
 	mu     sync.Mutex
-	states map[types.NamespacedName]probeState
+	values map[types.NamespacedName]T
 }
 
-func (p *probeStates) get(key types.NamespacedName) probeState {
+func (p *perGateway[T]) get(key types.NamespacedName) T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.states[key]
+	return p.values[key]
 }
 
-func (p *probeStates) set(key types.NamespacedName, to probeState) {
+func (p *perGateway[T]) set(key types.NamespacedName, to T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.states == nil {
-		p.states = map[types.NamespacedName]probeState{}
+	if p.values == nil {
+		p.values = map[types.NamespacedName]T{}
 	}
-	p.states[key] = to
+	p.values[key] = to
 }
 
-func (p *probeStates) forget(key types.NamespacedName) {
+func (p *perGateway[T]) forget(key types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.states, key)
+	delete(p.values, key)
 }

@@ -32,6 +32,8 @@ type resync struct {
 	// failures counts the resyncs in a row that broke off; lastError is why the last one did.
 	failures  int
 	lastError string
+	// unstable: some requests fail anyway, see health.
+	unstable bool
 	// denied are the kinds of entities that the token may not read.
 	denied []adminapi.EntityKind
 
@@ -39,6 +41,9 @@ type resync struct {
 	snapshot *connection.Snapshot
 	status   *v1alpha1.ResyncStatus
 	orphans  []ownedPlugin
+	// isReported: the status shows this resync. reports are when it last showed another result.
+	isReported bool
+	reports    changes
 	// changed are the bindings whose plugin or scope is not as it was. released are the bindings for
 	// which something else changed that they wait for, or may have: the status does not count them.
 	changed, released []types.NamespacedName
@@ -47,6 +52,9 @@ type resync struct {
 // resyncFailureThreshold is how many resyncs in a row have to break off before the status reports
 // it: the network may break a single one.
 const resyncFailureThreshold = 2
+
+// unstableFailureThreshold is the same for a gateway whose status says that some requests fail.
+const unstableFailureThreshold = 8
 
 // maxResync bounds all lists and lookups of one resync together: an Admin API can answer each of them
 // just before its own deadline.
@@ -83,18 +91,32 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 		Changed:  count(len(res.changed)),
 		Orphaned: count(len(res.orphans)),
 	}
+	s.reportResync(r.Clock.Now())
 	r.Metrics.SetResync(s.key, res.status.Time.Time, len(res.orphans))
 	return nil
 }
 
+// reportResync decides whether the status shows the resync: if its result is another one. How many
+// plugins changed goes to and fro while nodes of two versions take turns, so that alone is shown seldom.
+func (s *state) reportResync(now time.Time) {
+	res, last := &s.resync, s.gateway.Status.LastResync
+	switch {
+	case hasSameResult(last, res.status):
+	case last == nil || last.Plugins != res.status.Plugins || last.Orphaned != res.status.Orphaned:
+		res.isReported = true
+	default:
+		res.reports, res.isReported = res.reports.add(now)
+	}
+}
+
 // lastResync is what stays of the resync before.
 func (s *state) lastResync() resync {
-	return resync{failures: s.last.failedResyncs, lastError: s.last.lastResyncError, denied: s.last.denied, average: s.last.resyncAverage}
+	return resync{unstable: s.unstable, failures: s.last.failedResyncs, lastError: s.last.lastResyncError, denied: s.last.denied, average: s.last.resyncAverage, reports: s.last.resyncReports}
 }
 
 // failureMessage says that the resyncs break off or are incomplete, empty if they are not.
 func (res resync) failureMessage() string {
-	if res.failures < resyncFailureThreshold {
+	if res.failures < resyncFailureThreshold || res.unstable && res.failures < unstableFailureThreshold {
 		return res.deniedMessage()
 	}
 	return "The operator cannot list all plugins, so it does not detect changes made directly in Kong: " + res.lastError
@@ -230,7 +252,8 @@ func (r *Reconciler) hasChanged(snapshot *connection.Snapshot, binding *v1alpha1
 	if !snapshot.ListsScope(binding.Spec.Scope) {
 		return false
 	}
-	// A renamed entity keeps its plugins, and nothing else tells about it.
+	// A renamed entity keeps its plugins, and so does a route that changes. Nothing else tells about it.
 	scope, found := snapshot.ResolveScope(binding.Spec.Scope)
-	return !found || binding.Status.Scope != nil && scope != reference.BoundScope(binding.Status.Scope)
+	route, known := snapshot.RouteFacts(binding.Spec.Scope)
+	return !found || known && route != last.Route || binding.Status.Scope != nil && scope != reference.BoundScope(binding.Status.Scope)
 }

@@ -43,6 +43,10 @@ func (r *Reconciler) emitEvents(s *state, base *v1alpha1.KongGateway) {
 		}
 		eventf(kind, is.Reason, "Probe", is.Message)
 	}
+	if unstable := meta.FindStatusCondition(s.gateway.Status.Conditions, v1alpha1.ConditionUnstable); unstable != nil &&
+		meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionUnstable) == nil {
+		eventf(corev1.EventTypeWarning, v1alpha1.ConditionUnstable, "Probe", unstable.Message)
+	}
 	if failure := s.resync.failureMessage(); failure != "" && s.lastResync().failureMessage() == "" {
 		eventf(corev1.EventTypeWarning, "SweepFailed", "Resync", failure)
 	}
@@ -54,7 +58,7 @@ func (r *Reconciler) emitEvents(s *state, base *v1alpha1.KongGateway) {
 // nextStatus is the status after a reconcile. It is pure: it reads the state and does not change
 // it.
 func nextStatus(s *state) v1alpha1.KongGatewayStatus {
-	next, info := *s.gateway.Status.DeepCopy(), s.probe.result.info
+	next, info := *s.gateway.Status.DeepCopy(), s.health.info
 	next.ObservedGeneration = s.gateway.Generation
 	isNew := next.Version != info.Version || next.Edition != info.Edition || next.Database != info.Database
 	if info.Version != "" {
@@ -67,9 +71,9 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 			next.NodeID = info.NodeID
 		}
 	}
-	next.KongIDs = kongIDs(s.gateway, info)
+	next.KongIDs = kongIDs(s.gateway, s.probe.result.info)
 	next.Bindings = s.countBindings()
-	if s.resync.status != nil && !hasSameResult(next.LastResync, s.resync.status) {
+	if s.resync.isReported {
 		next.LastResync = s.resync.status
 	}
 	next.ResyncInterval = &metav1.Duration{Duration: resyncIntervalFor(reference.ResyncInterval(s.gateway), s.resync.average)}
@@ -79,10 +83,23 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 	}
 	for _, condition := range append(conditions, s.readyCondition()) {
 		condition.ObservedGeneration = s.gateway.Generation
-		condition.Message = message.Truncate(condition.Message, message.MaxCondition)
+		condition.Message = message.Condition(condition.Message)
 		meta.SetStatusCondition(&next.Conditions, condition)
 	}
+	setUnstable(&next, s)
 	return next
+}
+
+// setUnstable sets the condition while some probes fail and others do not, and removes it otherwise.
+func setUnstable(next *v1alpha1.KongGatewayStatus, s *state) {
+	if !s.unstable {
+		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionUnstable)
+		return
+	}
+	condition := newCondition(v1alpha1.ConditionUnstable, metav1.ConditionTrue, v1alpha1.ReasonSomeProbesFail,
+		"some probes of the Admin API fail and others do not; one of several servers behind spec.adminURL may be down. The operator goes on with those that answer; check the Service or the load balancer and its health checks")
+	condition.ObservedGeneration = s.gateway.Generation
+	meta.SetStatusCondition(&next.Conditions, condition)
 }
 
 // hasSameResult reports whether a resync found what the one before it found. Its time alone is not
@@ -102,7 +119,7 @@ var progress = []struct{ condition, reason, message string }{
 // conditionOf is one condition. Those after the failed one are unknown, except that a problem with
 // Accepted says that Kong was reached.
 func (s *state) conditionOf(condition, reason, text string) metav1.Condition {
-	p := s.probe.result
+	p := s.reported()
 	switch {
 	case p.condition == condition:
 		return newCondition(condition, metav1.ConditionFalse, p.reason, p.message)
@@ -145,15 +162,15 @@ func comesBefore(condition, other string) bool {
 
 // readyCondition is the summary of the other conditions.
 func (s *state) readyCondition() metav1.Condition {
-	p, needed := s.probe.result, s.countHolders(s.bindings)
+	p, needed := s.reported(), s.countHolders(s.bindings)
 	switch {
 	case !s.gateway.DeletionTimestamp.IsZero() && needed > 0:
 		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInUse,
 			fmt.Sprintf("the gateway is being deleted, and stays until the PluginBindings that refer to it are gone; delete them first (%d remain)", needed))
 	case p.condition != "":
-		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, p.reason, p.message)
+		return newCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, p.reason, message.Summary(p.message, p.condition))
 	}
-	text := "bindings can be programmed on Kong " + p.info.Version
+	text := "bindings can be programmed on Kong " + s.health.info.Version
 	if failure := s.resync.failureMessage(); failure != "" {
 		text += ". " + failure
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,17 @@ import (
 
 func kong(version, database string, reachable bool) adminapi.Info {
 	return adminapi.Info{Version: version, Edition: "community", Database: database, DatabaseReachable: reachable, NodeID: "n1"}
+}
+
+// probed is a reconcile whose probe, the first one, had this result.
+func probed(result probeResult) *state {
+	s := &state{gateway: &v1alpha1.KongGateway{}}
+	s.setProbe(result)
+	return s
+}
+
+func (s *state) setProbe(result probeResult) {
+	s.probe.result, s.health = result, s.health.after(result, time.Unix(1_800_000_000, 0))
 }
 
 func TestNextStatus(t *testing.T) {
@@ -35,7 +47,7 @@ func TestNextStatus(t *testing.T) {
 		"not an error of Kong": {adminapi.Info{}, errors.New("unexpected"),
 			"ResolvedRefs=True Reachable=False DatabaseReachable=Unknown Accepted=Unknown Ready=False"},
 	} {
-		s := &state{gateway: &v1alpha1.KongGateway{}, probe: probe{result: probeResultFrom(tc.info, tc.err)}}
+		s := probed(probeResultFrom(tc.info, tc.err))
 		next := nextStatus(s)
 		var got []string
 		for _, c := range next.Conditions {
@@ -61,16 +73,16 @@ func TestEveryProbeErrorHasARowOrIsUnavailable(t *testing.T) {
 
 // Several nodes may be behind one address. Their IDs do not change the status to and fro.
 func TestNodeIDStaysWhileTheKongIsTheSame(t *testing.T) {
-	s := &state{gateway: &v1alpha1.KongGateway{}, probe: probe{result: probeResultFrom(kong("3.9.1", "postgres", true), nil)}}
+	s := probed(probeResultFrom(kong("3.9.1", "postgres", true), nil))
 	s.gateway.Status = nextStatus(s)
 	other := kong("3.9.1", "postgres", true)
 	other.NodeID = "n2"
-	s.probe.result = probeResultFrom(other, nil)
+	s.setProbe(probeResultFrom(other, nil))
 	if got := nextStatus(s).NodeID; got != "n1" {
 		t.Errorf("another node of the same Kong: nodeID %s", got)
 	}
 	other.Version = "3.10.0"
-	s.probe.result = probeResultFrom(other, nil)
+	s.setProbe(probeResultFrom(other, nil))
 	if got := nextStatus(s).NodeID; got != "n2" {
 		t.Errorf("another Kong: nodeID %s", got)
 	}
@@ -78,7 +90,7 @@ func TestNodeIDStaysWhileTheKongIsTheSame(t *testing.T) {
 
 func TestFailingResyncsAreReportedFromTheSecondOn(t *testing.T) {
 	for failures, reported := range map[int]bool{0: false, 1: false, 2: true, 7: true} {
-		s := &state{gateway: &v1alpha1.KongGateway{}, probe: probe{result: probeResultFrom(kong("3.9.1", "postgres", true), nil)}}
+		s := probed(probeResultFrom(kong("3.9.1", "postgres", true), nil))
 		s.resync = resync{failures: failures, lastError: "page 3 broke off"}
 		ready := meta.FindStatusCondition(nextStatus(s).Conditions, v1alpha1.ConditionReady)
 		if ready.Status != metav1.ConditionTrue || strings.Contains(ready.Message, "page 3 broke off") != reported {
@@ -88,9 +100,11 @@ func TestFailingResyncsAreReportedFromTheSecondOn(t *testing.T) {
 }
 
 func TestAcceptedStaysWhileTheDatabaseIsAway(t *testing.T) {
-	s := &state{gateway: &v1alpha1.KongGateway{}, probe: probe{result: probeResultFrom(kong("3.9.1", "postgres", true), nil)}}
+	s := probed(probeResultFrom(kong("3.9.1", "postgres", true), nil))
 	s.gateway.Status = nextStatus(s)
-	s.probe.result = probeResultFrom(kong("3.9.1", "postgres", false), nil)
+	for range failuresToReport {
+		s.setProbe(probeResultFrom(kong("3.9.1", "postgres", false), nil))
+	}
 	s.gateway.Status = nextStatus(s)
 	if !meta.IsStatusConditionTrue(s.gateway.Status.Conditions, v1alpha1.ConditionAccepted) || meta.IsStatusConditionTrue(s.gateway.Status.Conditions, v1alpha1.ConditionReady) {
 		t.Errorf("%+v", s.gateway.Status.Conditions)

@@ -36,6 +36,9 @@ func (r *Reconciler) apply(ctx context.Context, s *state) (applied, *stepResult)
 	if reference.IsObserved(s.binding) {
 		return r.reportObserved(ctx, s)
 	}
+	if result := r.waitForWrites(s); result != nil {
+		return applied{}, result
+	}
 	return r.execute(ctx, s)
 }
 
@@ -312,6 +315,7 @@ func (r *Reconciler) handleWriteResult(ctx context.Context, s *state, action str
 	if err == nil {
 		r.Metrics.CountWrite(s.gatewayKey, action)
 		r.refusals.forget(client.ObjectKeyFromObject(s.binding))
+		r.noteWrite(ctx, s)
 		return applied{}, nil
 	}
 	s.writeFailed = true
@@ -322,6 +326,9 @@ func (r *Reconciler) handleWriteResult(ctx context.Context, s *state, action str
 		r.InFlight.InvalidateScope(s.binding)
 		return r.handleConflict(ctx, s)
 	default:
+	}
+	if result := r.noteFailedWrite(ctx, s, err); result != nil {
+		return applied{}, result
 	}
 	result := r.handleKongError(s, &s.desired, err)
 	recorded := s.observed.facts.Recorded

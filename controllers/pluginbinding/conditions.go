@@ -23,7 +23,7 @@ func setConditions(next *v1alpha1.PluginBindingStatus, s *state, result *stepRes
 	set := func(condition string, status metav1.ConditionStatus, reason, text string) {
 		meta.SetStatusCondition(&next.Conditions, metav1.Condition{
 			Type: condition, Status: status, Reason: reason,
-			Message:            message.Truncate(text, message.MaxCondition),
+			Message:            message.Condition(text),
 			ObservedGeneration: s.binding.Generation,
 		})
 	}
@@ -53,6 +53,7 @@ func setConditions(next *v1alpha1.PluginBindingStatus, s *state, result *stepRes
 	status, reason, text := summary(next, s, result)
 	set(v1alpha1.ConditionReady, status, reason, text)
 	setContested(next, s)
+	setIneffective(next, s)
 }
 
 // summary is the condition Ready.
@@ -63,7 +64,7 @@ func summary(next *v1alpha1.PluginBindingStatus, s *state, result *stepResult) (
 	case result == nil:
 		return metav1.ConditionTrue, v1alpha1.ReasonReady, programmedMessage(s)
 	}
-	text = result.message
+	text = message.Summary(result.message, result.condition)
 	if id := next.PluginID; id != "" && result.condition != v1alpha1.ConditionProgrammed && result.reason != v1alpha1.ReasonScopeNotFound {
 		text += "; plugin " + string(id) + " stays in Kong as it last was"
 	}

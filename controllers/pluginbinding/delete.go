@@ -68,10 +68,11 @@ func (r *Reconciler) getGatewayLive(ctx context.Context, s *state) (*v1alpha1.Ko
 	return gateway, err
 }
 
-// deletionWaits turns a result into one that says what the deletion waits for, if that is known.
+// deletionWaits turns a result into one that says what the deletion waits for. Of a result that says
+// nothing only its delay stays.
 func deletionWaits(s *state, result *stepResult, what string) *stepResult {
 	if what == "" {
-		return done()
+		return result
 	}
 	result.condition, result.unknown, result.keepConditions = v1alpha1.ConditionProgrammed, true, false
 	result.reason = v1alpha1.ReasonDeleting
@@ -118,6 +119,9 @@ func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResul
 		return result
 	}
 	if s.action.Operation != identity.RemoveFinalizer {
+		if result := r.waitForWrites(s); result != nil {
+			return deletionWaits(s, result, result.message)
+		}
 		if result := r.recheckDeleting(ctx, s); result != nil {
 			return result
 		}

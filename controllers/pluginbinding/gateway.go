@@ -69,6 +69,8 @@ func (r *Reconciler) getConnection(s *state) (connection.Connection, *stepResult
 		return c, done()
 	case problem == nil:
 		return c, nil
+	case problem.Suspected:
+		return c, requeue() // the next probe is due in a moment
 	case problem.Permanent:
 		return c, notAccepted(v1alpha1.ReasonGatewayNotAccepted,
 			fmt.Sprintf("KongGateway %s cannot be used: %s", s.gatewayKey, problem.Message))

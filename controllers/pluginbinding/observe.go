@@ -63,6 +63,7 @@ func (r *Reconciler) isUnchanged(s *state) bool {
 	last, known := r.Programmed.Get(s.binding)
 	return known && s.desired.trust.Presence && s.wasProgrammed() && status.Scope != nil &&
 		last.Secrets == strings.Join(s.desired.secretVersions, ",") &&
+		last.Route == s.routeFacts() &&
 		last.Fingerprint == s.access.connection.Snapshot.Fingerprint(s.observed.facts.Recorded) &&
 		s.desired.plugin.Scope == reference.BoundScope(status.Scope)
 }
@@ -270,9 +271,12 @@ func (s *state) observation(live plugin.Plugin, err error) (identity.Observation
 }
 
 // differences names the fields in which a plugin is not as declared. It hides names that only a
-// Secret knows.
+// Secret knows. The UID in the tags alone is no difference.
 func (s *state) differences(live plugin.Plugin) []string {
 	fields := plugin.Differences(s.desired.plugin, live, s.desired.schema)
+	if identity.SameTags(s.desired.plugin.Tags, live.Tags) {
+		fields = slices.DeleteFunc(fields, func(field string) bool { return field == plugin.FieldTags })
+	}
 	for i, field := range fields {
 		fields[i] = s.desired.redactor.RedactPath(field)
 	}

@@ -117,6 +117,9 @@ func (r *Reconciler) resolveScope(ctx context.Context, s *state, d *desired) *st
 			}
 		}
 		entity.SetID(&scope, found.ID)
+		if entity.Kind == adminapi.Route {
+			d.route = found
+		}
 		s.access.request.Entities = append(s.access.request.Entities, tenancyEntity(entity, found))
 	}
 	d.plugin.Scope, d.refsResolved = scope, true

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
@@ -64,6 +65,8 @@ type desired struct {
 	redactor       *plugin.Redactor
 	schema         *plugin.Schema
 	secretVersions []string
+	// route is the route of the scope, as it was resolved; without an ID if the scope has none.
+	route adminapi.Entity
 	// warnings are probable mistakes in the config, as sentences.
 	warnings []string
 	// trust is what the gateway's snapshot proves about this binding.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -19,6 +20,10 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/programmed"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
+
+// maxTransientDelay is the longest delay after a failed request to a Kong whose probes succeed. When they
+// fail too, no binding makes requests, and all are enqueued when Kong is back.
+const maxTransientDelay = 15 * time.Second
 
 // maxSummary bounds status.scope.summary, in bytes.
 const maxSummary = 1200
@@ -39,6 +44,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *state, result *stepResu
 		r.Programmed.Set(s.binding, programmed.State{
 			Fingerprint: plugin.Fingerprint(*live),
 			Secrets:     strings.Join(s.desired.secretVersions, ","),
+			Route:       s.routeFacts(),
 			RequestedAt: reference.RequestedAt(s.binding),
 		})
 		if patched { // otherwise the next reconcile looks at the plugin again, without a request to Kong
@@ -59,6 +65,8 @@ func (r *Reconciler) ctrlResult(s *state, result *stepResult) (ctrl.Result, erro
 		return ctrl.Result{RequeueAfter: hinted}, nil
 	case result.err != nil:
 		return ctrl.Result{}, result.err
+	case result.transient && result.requeueWithBackoff:
+		return ctrl.Result{RequeueAfter: min(max(r.Backoff.When(key), result.requeueAfter), max(maxTransientDelay, result.requeueAfter))}, nil
 	case result.requeueWithBackoff:
 		return ctrl.Result{RequeueAfter: max(r.Backoff.When(key), result.requeueAfter)}, nil
 	default:
@@ -82,6 +90,7 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	emitted := s.events
 	s.addProblemEvent(base.Status.Conditions, next.Conditions)
 	s.addContestedEvent(base.Status.Conditions, next.Conditions)
+	s.addIneffectiveEvent(base.Status.Conditions, next.Conditions)
 	s.binding.Status = next
 	if s.applied.recordID != "" {
 		failed := r.recordPluginID(ctx, s, base)
@@ -122,7 +131,7 @@ func nextStatus(s *state, result *stepResult, now metav1.Time) v1alpha1.PluginBi
 	if a.wrote {
 		next.LastWriteTime = &now
 	}
-	if a.recordID == "" && result != nil && (result.condition == "" || result.keepConditions && s.hasCurrentStatus() && !s.lostSinceStatus() && !s.overcame()) {
+	if a.recordID == "" && s.keepsStatus(result) {
 		return next
 	}
 	next.ObservedGeneration = s.binding.Generation
@@ -141,6 +150,18 @@ func nextStatus(s *state, result *stepResult, now metav1.Time) v1alpha1.PluginBi
 	}
 	setConditions(&next, s, result)
 	return next
+}
+
+// keepsStatus reports whether the result has nothing to say, or nothing that the status does not say.
+func (s *state) keepsStatus(result *stepResult) bool {
+	switch {
+	case result == nil:
+		return false
+	case result.condition == "" || result.transient && s.saysAlready(result):
+		return true
+	default:
+		return result.keepConditions && s.hasCurrentStatus() && !s.lostSinceStatus() && !s.overcame()
+	}
 }
 
 // setLocation says where the plugin is. Without a response of Kong, what is known stays.
@@ -184,6 +205,12 @@ func (s *state) hasCurrentStatus() bool {
 	}
 	return meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionResolvedRefs) ||
 		ready.Reason == v1alpha1.ReasonScopeNotFound || ready.Reason == v1alpha1.ReasonScopeAmbiguous
+}
+
+// saysAlready reports whether the status has the reason of the result for the current generation.
+func (s *state) saysAlready(result *stepResult) bool {
+	ready := meta.FindStatusCondition(s.binding.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Reason == result.reason && ready.ObservedGeneration == s.binding.Generation
 }
 
 // overcame reports whether this reconcile saw that the problem which the status reports is over,

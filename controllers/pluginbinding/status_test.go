@@ -1,6 +1,8 @@
 package pluginbinding
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
@@ -126,5 +129,47 @@ func TestARecordedIDIsWrittenWhateverTheResult(t *testing.T) {
 	next := nextStatus(s, requeue(), now)
 	if next.PluginID != pluginP || next.PluginIDSource != v1alpha1.PluginIDAdopted || next.LastWriteTime == nil || next.LastDrift == nil {
 		t.Errorf("%+v", next)
+	}
+}
+
+// Kong may list a hundred long complaints. The status keeps what a person reads, and keeps it once.
+func TestALongRefusalIsStoredOnceAndBounded(t *testing.T) {
+	refused := &adminapi.Error{Reason: adminapi.Rejected, Op: "put plugin", Status: 400}
+	for i := range 100 {
+		refused.Fields = append(refused.Fields, adminapi.FieldError{Path: fmt.Sprintf("config.field_%02d", i), Message: strings.Repeat("expected a number ", 28)})
+	}
+	s := programmedState()
+	s.applied.programmed = nil
+	result := kongError(refused, nil)
+	result.message += "; the last accepted version of plugin " + pluginP + " remains active in Kong"
+	next := nextStatus(s, result, now)
+	programmed, ready := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionProgrammed), meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionReady)
+	if len(programmed.Message) > 2048 || !strings.Contains(programmed.Message, "config.field_00: expected a number") ||
+		!strings.Contains(programmed.Message, "bytes more]") || !strings.HasSuffix(programmed.Message, "remains active in Kong") {
+		t.Errorf("%d bytes: %s", len(programmed.Message), programmed.Message)
+	}
+	if len(ready.Message) > 512 || ready.Reason != programmed.Reason || !strings.Contains(ready.Message, "the condition Programmed says more") {
+		t.Errorf("%d bytes: %s", len(ready.Message), ready.Message)
+	}
+	if raw, err := json.Marshal(next); err != nil || len(raw) > 4<<10 {
+		t.Errorf("the status has %d bytes (%v)", len(raw), err)
+	}
+}
+
+// An upgrade must not write the status of a binding that is in sync, so the texts of True conditions
+// stay as an earlier version wrote them.
+func TestTextsOfABindingInSync(t *testing.T) {
+	s := programmedState()
+	next := nextStatus(s, nil, now)
+	want := map[string]string{
+		v1alpha1.ConditionAccepted:     "the gateway allows this binding",
+		v1alpha1.ConditionResolvedRefs: "every Secret and every part of the scope was found",
+		v1alpha1.ConditionProgrammed:   "Kong holds plugin " + pluginP + " as declared",
+		v1alpha1.ConditionReady:        "Kong holds plugin " + pluginP + " as declared",
+	}
+	for _, condition := range next.Conditions {
+		if condition.Message != want[condition.Type] {
+			t.Errorf("%s: %q", condition.Type, condition.Message)
+		}
 	}
 }

@@ -31,6 +31,9 @@ type stepResult struct {
 	// keepConditions: the binding itself has no problem. If its conditions describe its current
 	// generation, they stay.
 	keepConditions bool
+	// transient: the problem is that of the connection, and its text may differ each time. A status
+	// that has the reason already stays as it is.
+	transient bool
 	// requeueAfter is when to reconcile again. Zero without requeueWithBackoff: when an input
 	// changes.
 	requeueAfter time.Duration
@@ -151,6 +154,10 @@ const refusedPrefix = "Kong refused the plugin: "
 // throttledMessage is the same whichever request was the one too many.
 const throttledMessage = "Kong rate-limits the operator (429); the operator waits as long as Kong's Retry-After says"
 
+// maxKongText bounds what Kong says within a condition's message, in bytes. What it means for the
+// plugin follows, and is never cut.
+const maxKongText = message.MaxCondition - message.MaxSummary
+
 // statusUnexpected is Kong's response to what its code did not expect: a database that is
 // away, or a config that its own code cannot read.
 const statusUnexpected = 500
@@ -167,11 +174,12 @@ func kongError(err error, redactor *plugin.Redactor) *stepResult {
 		keepConditions:     row.keepConditions,
 		requeueWithBackoff: row.requeueWithBackoff,
 		requeueAfter:       row.requeueAfter,
-		message:            describeKongError(err, redactor),
+		message:            message.Shorten(describeKongError(err, redactor), maxKongText),
 	}
 	if reason == adminapi.Throttled {
 		res.message = throttledMessage
 	}
+	res.transient = row == unavailable && !adminapi.IsInternalError(err)
 	kongErr := asKongError(err)
 	switch {
 	case kongErr == nil:

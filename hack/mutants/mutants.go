@@ -424,4 +424,84 @@ var mutants = []mutant{
 		file: "controllers/konggateway/connect.go",
 		from: "AllowedHosts:   r.AllowedHosts,", to: "",
 	},
+	{
+		rule: "bounds", name: "a long message is stored twice",
+		file: "internal/message/message.go",
+		from: "if len(text) <= MaxSummary {", to: "if true {",
+	},
+	{
+		rule: "bounds", name: "a message of a condition has no bound of its own",
+		file: "internal/message/message.go",
+		from: "MaxCondition = 2048", to: "MaxCondition = 32000",
+	},
+	{
+		rule: "no unnecessary change", name: "a UID in the tags that is not the binding's is written again",
+		file: "controllers/pluginbinding/observe.go",
+		from: "identity.SameTags(s.desired.plugin.Tags, live.Tags)", to: "false",
+	},
+	{
+		rule: "conditions", name: "a plugin that never runs is not reported",
+		file: "controllers/pluginbinding/conditions.go",
+		from: "	setIneffective(next, s)\n", to: "",
+	},
+	{
+		rule: "conditions", name: "a route that changes is not noticed",
+		file: "controllers/konggateway/resync.go",
+		from: "known && route != last.Route || ", to: "known && route == \"\\n\" || ",
+	},
+	{
+		rule: "health", name: "one failed probe is reported",
+		file: "controllers/konggateway/health.go",
+		from: "return h.failures >= failuresToReport", to: "return true",
+	},
+	{
+		rule: "health", name: "an unstable gateway follows each probe",
+		file: "controllers/konggateway/health.go",
+		from: "		return now.Sub(h.failingSince) >= unstableOutage\n", to: "		return true\n",
+	},
+	{
+		rule: "health", name: "a gateway is never unstable",
+		file: "controllers/konggateway/health.go",
+		from: "len(h.shortOutages) == unstableOutages &&", to: "false &&",
+	},
+	{
+		rule: "health", name: "a binding reports each failed request",
+		file: "controllers/pluginbinding/status.go",
+		from: " || result.transient && s.saysAlready(result):", to: ":",
+	},
+	{
+		rule: "health", name: "nodes of two versions take turns in the status",
+		file: "controllers/konggateway/health.go",
+		from: "if next, allowed := h.infoChanges.add(now); allowed {", to: "if next, _ := h.infoChanges.add(now); true {",
+	},
+	{
+		rule: "health", name: "what changed in Kong goes to and fro in the status",
+		file: "controllers/konggateway/resync.go",
+		from: "		res.reports, res.isReported = res.reports.add(now)\n", to: "		res.isReported = true\n",
+	},
+	{
+		rule: "writes that fail", name: "bindings go on writing to a database that refuses",
+		file: "internal/connection/writes.go",
+		from: "	w.wait(binding)\n	return false\n}\n\nfunc", to: "	return true\n}\n\nfunc",
+	},
+	{
+		rule: "writes that fail", name: "no binding tries whether writes succeed again",
+		file: "controllers/konggateway/health.go",
+		from: "		r.Connections.EnqueueBinding(ctx, binding)\n", to: "		_ = binding\n",
+	},
+	{
+		rule: "writes that fail", name: "a config on which Kong fails is the gateway's trouble",
+		file: "controllers/pluginbinding/write_gate.go",
+		from: "s.client().ValidateConfig(ctx, s.desired.plugin) != nil", to: "false",
+	},
+	{
+		rule: "writes that fail", name: "a binding that fails by itself stops the others",
+		file: "internal/connection/writes.go",
+		from: "	if w.suspects[binding] {\n", to: "	if false {\n",
+	},
+	{
+		rule: "writes that fail", name: "the bindings of one namespace hold up all others",
+		file: "internal/connection/writes.go",
+		from: "return !failedIn[binding.Namespace]", to: "return true",
+	},
 }

@@ -39,11 +39,17 @@ type Connection struct {
 // LongestWrite is how long after its start Kong may still apply a write.
 func (c *Connection) LongestWrite() time.Duration { return c.RequestTimeout + databaseTimeout }
 
+// isUsable reports whether nothing is known against the connection.
+func (c Connection) isUsable() bool { return c.Problem == nil || c.Problem.Suspected }
+
 // Problem says why bindings cannot be programmed on a gateway.
 type Problem struct {
 	// Permanent: the gateway can never be used as it is (DB-less, too old), in contrast to one
 	// that does not respond now.
 	Permanent bool
+	// Suspected: a probe failed, and the next one will tell. Bindings make no requests until then, and
+	// nothing is said about it.
+	Suspected bool
 	Message   string
 }
 
@@ -54,6 +60,8 @@ type Registry struct {
 	entries map[types.NamespacedName]Connection
 	// closed are the gateways whose connection no reconcile of a binding may take any more.
 	closed map[types.NamespacedName]bool
+	// writes are what is known of the writes to each Kong.
+	writes map[types.NamespacedName]*writes
 
 	// changedGateways carries gateways whose bindings have to be reconciled, bindings single
 	// bindings, waiting single bindings that others wait for to act, and probes gateways that have
@@ -74,6 +82,7 @@ func NewRegistry() *Registry {
 	return &Registry{
 		entries:         map[types.NamespacedName]Connection{},
 		closed:          map[types.NamespacedName]bool{},
+		writes:          map[types.NamespacedName]*writes{},
 		changedGateways: make(chan types.NamespacedName, buffer),
 		bindings:        make(chan types.NamespacedName, buffer),
 		waiting:         make(chan types.NamespacedName, buffer),
@@ -135,12 +144,17 @@ func (r *Registry) Set(gateway types.NamespacedName, next Connection) (changed b
 	defer r.mu.Unlock()
 	last, known := r.entries[gateway]
 	r.entries[gateway] = next
+	if last.Client != next.Client {
+		delete(r.writes, gateway)
+	}
 	switch {
 	case !known || last.Client != next.Client:
 		return true
-	case (last.Problem == nil) != (next.Problem == nil):
+	case next.Problem != nil && next.Problem.Suspected:
+		return false
+	case last.isUsable() != next.isUsable():
 		return true
-	case last.Problem != nil:
+	case next.Problem != nil:
 		return *last.Problem != *next.Problem
 	default:
 		return last.Info.Version != next.Info.Version || last.Info.Edition != next.Info.Edition || last.Info.Installed != next.Info.Installed
@@ -154,6 +168,7 @@ func (r *Registry) Remove(gateway types.NamespacedName) {
 	defer r.mu.Unlock()
 	delete(r.entries, gateway)
 	delete(r.probeRequested, gateway)
+	delete(r.writes, gateway)
 }
 
 // EnqueueBindings requests a reconcile of all bindings of a gateway. It waits until the

@@ -161,6 +161,18 @@ func (s *Snapshot) ResolveScope(declared *v1alpha1.Scope) (plugin.Scope, bool) {
 	return scope, true
 }
 
+// RouteFacts describes the route of a declared scope, see reference.RouteFacts; false if the snapshot
+// does not show it.
+func (s *Snapshot) RouteFacts(declared *v1alpha1.Scope) (string, bool) {
+	for _, entity := range reference.ScopeEntities(declared) {
+		if entity.Kind == adminapi.Route {
+			route, known := s.Resolve(entity)
+			return reference.RouteFacts(route), known
+		}
+	}
+	return "", true
+}
+
 // Trust is what a snapshot proves about one binding.
 type Trust struct {
 	// Presence: the plugin is what the snapshot shows, if it shows one.

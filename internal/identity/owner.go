@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/sets"
 )
 
 // Tool is the value of the managed-by tag of every plugin that the operator owns.
@@ -183,6 +185,16 @@ func isOwnershipTag(tag string) bool {
 		}
 	}
 	return false
+}
+
+// SameTags reports whether two sets of tags differ in the UID at most. It is for people to read. In a
+// cluster that was rebuilt each binding has a new one, and no plugin is written because of that alone.
+func SameTags(a, b []string) bool {
+	return sets.New(withoutUID(a)...).Equal(sets.New(withoutUID(b)...))
+}
+
+func withoutUID(tags []string) []string {
+	return slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return strings.HasPrefix(tag, tagUID) })
 }
 
 // generatedFor returns the binding of the cluster that has this generated instance name.

@@ -2,14 +2,20 @@
 // things that both reconcilers have to say alike. It is pure.
 package message
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-// Bounds of the API server and of the API, in bytes.
+// Bounds in bytes: the first one is the API server's.
 const (
 	// MaxEventNote is the longest note of an event.
 	MaxEventNote = 1024
-	// MaxCondition keeps a condition's message within the 32768 bytes that the API takes.
-	MaxCondition = 32000
+	// MaxCondition is the longest message of a condition. People read it, and a status is stored for
+	// each object.
+	MaxCondition = 2048
+	// MaxSummary is the longest message that the condition Ready repeats from another condition.
+	MaxSummary = 512
 )
 
 // Bounds of a list of field names in a status.
@@ -25,6 +31,29 @@ func Truncate(text string, limit int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:limit-len("...")], "") + "..."
+}
+
+// Condition is a text as a condition's message.
+func Condition(text string) string { return Shorten(text, MaxCondition) }
+
+// Shorten shortens a text to at most limit bytes, and says how much was cut.
+func Shorten(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	const reserved = len(" [1234567890 bytes more]")
+	kept := strings.ToValidUTF8(text[:limit-reserved], "")
+	return fmt.Sprintf("%s [%d bytes more]", kept, len(text)-len(kept))
+}
+
+// Summary is a condition's message as Ready repeats it. Of a long one Ready has the beginning, and
+// names the condition: nothing long is stored twice.
+func Summary(text, condition string) string {
+	if len(text) <= MaxSummary {
+		return text
+	}
+	more := fmt.Sprintf(" [the condition %s says more]", condition)
+	return Truncate(text, MaxSummary-len(more)) + more
 }
 
 // FieldNames keeps a list of field names within what a status takes.

@@ -18,6 +18,8 @@ type State struct {
 	Fingerprint uint64
 	// Secrets are the versions of the Secrets that its config came from.
 	Secrets string
+	// Route is what was seen of the plugin's route, see reference.RouteFacts.
+	Route string
 	// RequestedAt is the reconcile-requested-at annotation at that time.
 	RequestedAt string
 }

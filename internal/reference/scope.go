@@ -3,6 +3,7 @@ package reference
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -85,6 +86,14 @@ func ScopeNames(scope *v1alpha1.Scope) plugin.ScopeNames {
 		}
 	}
 	return names
+}
+
+// RouteFacts describes what of a route decides whether a plugin on it runs. It is empty for no route.
+func RouteFacts(route adminapi.Entity) string {
+	if route.ID == "" {
+		return ""
+	}
+	return strings.Join(append([]string{route.ID, route.ServiceID}, slices.Sorted(slices.Values(route.Protocols))...), " ")
 }
 
 // BoundScope returns the resolved scope that a status records.

@@ -113,6 +113,21 @@ func (env fakeClockEnv) probe(gw *v1alpha1.KongGateway) {
 	waitForIdleGateways()
 }
 
+// dropConnections is that of testEnv. The second failed probe, which the status shows, is due a second
+// after the first one.
+func (env fakeClockEnv) dropConnections(binding *v1alpha1.PluginBinding) (mend func()) {
+	GinkgoHelper()
+	probes := func() int { return env.kong.Journal().Count(http.MethodGet, "/") }
+	before, gw := probes(), env.gateway("kong")
+	mend = env.kong.Inject(kongtest.Fault{Kind: kongtest.DropBefore})
+	env.requestReconcile(binding)
+	Eventually(probes).Should(BeNumerically(">", before), "its failed request has the gateway probed")
+	env.reload(Default, gw)
+	env.probe(gw)
+	env.expectGatewayCondition(gw, conditionMatch{condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable})
+	return mend
+}
+
 // waitForIdleGateways waits until no gateway is being reconciled or about to be.
 func waitForIdleGateways() {
 	GinkgoHelper()
