@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kstatus"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
@@ -52,7 +53,7 @@ func declarationChanged() predicate.Predicate {
 		predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 			// A status that somebody removed (a restore) has to be written again.
 			was, is := e.ObjectOld.(*v1alpha1.PluginBinding), e.ObjectNew.(*v1alpha1.PluginBinding)
-			return len(was.Finalizers) > len(is.Finalizers) || len(was.Status.Conditions) > len(is.Status.Conditions) ||
+			return len(was.Finalizers) > len(is.Finalizers) || kstatus.CountLasting(was.Status.Conditions) > kstatus.CountLasting(is.Status.Conditions) ||
 				was.Status.PluginID != "" && was.Status.PluginID != is.Status.PluginID
 		}},
 	)

@@ -37,6 +37,16 @@ const (
 	// ConditionUnstable is True while some probes of a KongGateway fail and others do not.
 	// Otherwise a gateway does not have this condition.
 	ConditionUnstable = "Unstable"
+
+	// ConditionStalled is True, or absent. Flux and other tools that read conditions as kstatus
+	// does take the object for failed: the operator can do no more before somebody changes
+	// something. Reason and message are those of Ready.
+	ConditionStalled = "Stalled"
+
+	// ConditionReconciling is True, or absent. Tools that read conditions as kstatus does
+	// wait: the object is not Ready, and can become so without anybody's doing. Reason and
+	// message are those of Ready.
+	ConditionReconciling = "Reconciling"
 )
 
 // Reasons of the conditions of a PluginBinding.

@@ -472,6 +472,7 @@ type KongGateway struct {
 
 	// status is the observed state. Only the operator writes it.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status KongGatewayStatus `json:"status,omitempty"`
 }
 

@@ -281,10 +281,9 @@ type ConfigPatch struct {
 	// +required
 	ValueFrom ConfigSource `json:"valueFrom"`
 
-	// format is the format of the value. String uses the bytes unchanged, so that a
-	// password 12345 stays a string. JSON parses the bytes.
+	// format is the format of the value. String, the default, uses the bytes unchanged, so
+	// that a password 12345 stays a string. JSON parses the bytes.
 	// +optional
-	// +kubebuilder:default=String
 	Format ValueFormat `json:"format,omitempty"`
 }
 
@@ -386,6 +385,7 @@ type PluginBinding struct {
 
 	// status is the observed state. Only the operator writes it.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status PluginBindingStatus `json:"status,omitempty"`
 }
 

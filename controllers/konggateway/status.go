@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kstatus"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
@@ -87,6 +88,7 @@ func nextStatus(s *state) v1alpha1.KongGatewayStatus {
 		meta.SetStatusCondition(&next.Conditions, condition)
 	}
 	setUnstable(&next, s)
+	kstatus.Set(&next.Conditions)
 	return next
 }
 

@@ -37,15 +37,15 @@ func TestNextStatus(t *testing.T) {
 		"usable": {kong("3.9.1", "postgres", true), nil,
 			"ResolvedRefs=True Reachable=True DatabaseReachable=True Accepted=True Ready=True"},
 		"no database": {kong("3.9.1", "off", true), nil,
-			"ResolvedRefs=True Reachable=True DatabaseReachable=False Accepted=False Ready=False"},
+			"ResolvedRefs=True Reachable=True DatabaseReachable=False Accepted=False Ready=False Stalled=True"},
 		"database away": {kong("3.9.1", "postgres", false), nil,
-			"ResolvedRefs=True Reachable=True DatabaseReachable=False Accepted=Unknown Ready=False"},
+			"ResolvedRefs=True Reachable=True DatabaseReachable=False Accepted=Unknown Ready=False Reconciling=True"},
 		"too old": {kong("3.1.0", "postgres", true), nil,
-			"ResolvedRefs=True Reachable=True DatabaseReachable=True Accepted=False Ready=False"},
+			"ResolvedRefs=True Reachable=True DatabaseReachable=True Accepted=False Ready=False Stalled=True"},
 		"no response": {adminapi.Info{}, &adminapi.Error{Reason: adminapi.Unavailable, Op: "probe", Message: "refused"},
-			"ResolvedRefs=True Reachable=False DatabaseReachable=Unknown Accepted=Unknown Ready=False"},
+			"ResolvedRefs=True Reachable=False DatabaseReachable=Unknown Accepted=Unknown Ready=False Reconciling=True"},
 		"not an error of Kong": {adminapi.Info{}, errors.New("unexpected"),
-			"ResolvedRefs=True Reachable=False DatabaseReachable=Unknown Accepted=Unknown Ready=False"},
+			"ResolvedRefs=True Reachable=False DatabaseReachable=Unknown Accepted=Unknown Ready=False Reconciling=True"},
 	} {
 		s := probed(probeResultFrom(tc.info, tc.err))
 		next := nextStatus(s)

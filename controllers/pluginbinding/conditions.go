@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kstatus"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
@@ -20,6 +21,7 @@ var progress = []struct{ condition, reason, message string }{
 
 // setConditions derives every condition from the result of the reconcile.
 func setConditions(next *v1alpha1.PluginBindingStatus, s *state, result *stepResult) {
+	defer kstatus.Set(&next.Conditions)
 	set := func(condition string, status metav1.ConditionStatus, reason, text string) {
 		meta.SetStatusCondition(&next.Conditions, metav1.Condition{
 			Type: condition, Status: status, Reason: reason,

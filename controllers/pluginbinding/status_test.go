@@ -3,6 +3,7 @@ package pluginbinding
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,21 +57,21 @@ func TestNextStatus(t *testing.T) {
 		"the gateway refuses the binding": {
 			change: func(s *state) { s.applied.programmed, s.desired.refsResolved = nil, false },
 			result: notAccepted(v1alpha1.ReasonNotAllowedByGateway, "no"),
-			want:   "Accepted=False/NotAllowedByGateway ResolvedRefs=Unknown/Pending Programmed=Unknown/Pending Ready=False/NotAllowedByGateway",
+			want:   "Accepted=False/NotAllowedByGateway ResolvedRefs=Unknown/Pending Programmed=Unknown/Pending Ready=False/NotAllowedByGateway Stalled=True/NotAllowedByGateway",
 		},
 		"the scope does not exist": {
 			change: func(s *state) { s.applied.programmed, s.desired.refsResolved = nil, false },
 			result: &stepResult{condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonScopeNotFound, message: "none"},
-			want:   "Accepted=True/Accepted ResolvedRefs=False/ScopeNotFound Programmed=Unknown/Pending Ready=False/ScopeNotFound",
+			want:   "Accepted=True/Accepted ResolvedRefs=False/ScopeNotFound Programmed=Unknown/Pending Ready=False/ScopeNotFound Reconciling=True/ScopeNotFound",
 		},
 		"Kong does not respond and nothing is known yet": {
 			change: func(s *state) { s.applied.programmed, s.desired.refsResolved = nil, false },
 			result: &stepResult{condition: v1alpha1.ConditionProgrammed, unknown: true, keepConditions: true, reason: v1alpha1.ReasonKongUnavailable},
-			want:   "Accepted=True/Accepted ResolvedRefs=Unknown/Pending Programmed=Unknown/KongUnavailable Ready=Unknown/KongUnavailable",
+			want:   "Accepted=True/Accepted ResolvedRefs=Unknown/Pending Programmed=Unknown/KongUnavailable Ready=Unknown/KongUnavailable Reconciling=True/KongUnavailable",
 		},
 		"paused": {
 			result: &stepResult{condition: v1alpha1.ConditionReady, unknown: true, reason: v1alpha1.ReasonPaused},
-			want:   "Ready=Unknown/Paused",
+			want:   "Ready=Unknown/Paused Stalled=True/Paused",
 		},
 		"nothing to say": {result: requeue(), want: ""},
 	} {
@@ -86,6 +87,19 @@ func TestNextStatus(t *testing.T) {
 		if !equality.Semantic.DeepEqual(before, s.binding) {
 			t.Errorf("%s: nextStatus changed the binding", name)
 		}
+	}
+}
+
+// A binding in sync has neither Stalled nor Reconciling, so that an operator that is the first to have them
+// writes no status.
+func TestASyncedStatusOfAnEarlierVersionStays(t *testing.T) {
+	s := programmedState()
+	s.binding.Status = nextStatus(s, nil, now)
+	s.binding.Status.Conditions = slices.DeleteFunc(s.binding.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == v1alpha1.ConditionStalled || c.Type == v1alpha1.ConditionReconciling
+	})
+	if next := nextStatus(s, nil, now); !equality.Semantic.DeepEqual(next, s.binding.Status) {
+		t.Errorf("the status changes to %s", conditions(&next))
 	}
 }
 

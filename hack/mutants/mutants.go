@@ -504,4 +504,19 @@ var mutants = []mutant{
 		file: "internal/connection/writes.go",
 		from: "return !failedIn[binding.Namespace]", to: "return true",
 	},
+	{
+		rule: "gitops", name: "what needs somebody is taken for on its way",
+		file: "internal/kstatus/kstatus.go",
+		from: "is, isNot = isNot, is", to: "",
+	},
+	{
+		rule: "gitops", name: "a binding in force keeps the condition of its last problem",
+		file: "internal/kstatus/kstatus.go",
+		from: "		meta.RemoveStatusCondition(conditions, is)\n", to: "",
+	},
+	{
+		rule: "gitops", name: "a status that improves is reconciled again",
+		file: "controllers/binding_watches.go",
+		from: "kstatus.CountLasting(was.Status.Conditions) > kstatus.CountLasting(is.Status.Conditions)", to: "len(was.Status.Conditions) > len(is.Status.Conditions)",
+	},
 }

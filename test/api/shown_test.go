@@ -25,11 +25,11 @@ func TestDefaults(t *testing.T) {
 				adoptionPolicy: IfIdentical, deletionPolicy: Delete, managementPolicy: Manage}`,
 		},
 		{
-			name: "a value from a Secret is a text",
+			name: "nothing is added inside a list, where tools would see a difference",
 			kind: minimalBinding,
 			with: patchAt("/redis/password"),
 			want: `{gatewayRef: {name: kong}, plugin: rate-limiting, enabled: true,
-				configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}, format: String}],
+				configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}}],
 				adoptionPolicy: IfIdentical, deletionPolicy: Delete, managementPolicy: Manage}`,
 		},
 		{

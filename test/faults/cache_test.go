@@ -16,6 +16,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kstatus"
 )
 
 // objects is what an API server, or a cache, holds.
@@ -195,7 +196,7 @@ func (sim *simulation) notifyBindingWatch(id objectID, was, is *v1alpha1.PluginB
 		sim.enqueueWhere(kindBinding, client.MatchingFields{"status.conflict.gateway": gateway.String()})
 	default:
 		if was.Generation != is.Generation || !maps.Equal(was.Annotations, is.Annotations) ||
-			len(was.Finalizers) > len(is.Finalizers) || len(was.Status.Conditions) > len(is.Status.Conditions) {
+			len(was.Finalizers) > len(is.Finalizers) || kstatus.CountLasting(was.Status.Conditions) > kstatus.CountLasting(is.Status.Conditions) {
 			sim.enqueue(id)
 		}
 		if readyStatus(was) != readyStatus(is) || was.DeletionTimestamp.IsZero() != is.DeletionTimestamp.IsZero() {
