@@ -1,6 +1,6 @@
 package v1alpha1
 
-// Types of conditions. Both kinds have Accepted and the summary Ready.
+// Types of conditions. Every kind has Accepted and the summary Ready.
 const (
 	// ConditionReady is the summary that kubectl wait, Argo CD and Flux read. For a
 	// PluginBinding it is True when Kong holds the declared plugin with the ID
@@ -127,6 +127,25 @@ const (
 	ReasonIDNotRecorded = "IDNotRecorded"
 	// ReasonDeleting: the binding is being deleted, and its plugin still exists.
 	ReasonDeleting = "Deleting"
+)
+
+// Reasons of the conditions of a PluginPolicy, beside those of a PluginBinding.
+const (
+	// ReasonTargetNotFound: an object of targetRefs does not exist.
+	ReasonTargetNotFound = "TargetNotFound"
+	// ReasonTargetKindNotInstalled: this cluster does not have the kind of a target.
+	ReasonTargetKindNotInstalled = "TargetKindNotInstalled"
+	// ReasonConflicted: an older policy or binding has this plugin on an entity, or an object
+	// that is not the policy's has the name of one of its bindings.
+	ReasonConflicted = "Conflicted"
+	// ReasonInvalid: the API server refuses the bindings that the template makes.
+	ReasonInvalid = "Invalid"
+	// ReasonEntitiesNotFound: Kong has no route, service or consumer of a target yet.
+	ReasonEntitiesNotFound = "EntitiesNotFound"
+	// ReasonTooManyEntities: a target has more entities in Kong than a policy follows.
+	ReasonTooManyEntities = "TooManyEntities"
+	// ReasonBindingsNotReady: a binding of the policy is not Ready.
+	ReasonBindingsNotReady = "BindingsNotReady"
 )
 
 // Reasons of the conditions of a KongGateway.

@@ -1,6 +1,7 @@
-// Package v1alpha1 holds the two kinds of the API group kong.pluginbinding.io:
-// KongGateway, which describes how to reach one Kong and who may use it, and
-// PluginBinding, which declares one Kong plugin on one scope of that Kong.
+// Package v1alpha1 holds the kinds of the API group kong.pluginbinding.io: KongGateway, which
+// describes how to reach one Kong and who may use it; PluginBinding, which declares one Kong
+// plugin on one scope of that Kong; and PluginPolicy, which declares one Kong plugin on what an
+// Ingress, an HTTPRoute, a Service or a KongConsumer becomes in that Kong.
 //
 // +kubebuilder:object:generate=true
 // +groupName=kong.pluginbinding.io
@@ -27,6 +28,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&KongGateway{}, &KongGatewayList{},
 		&PluginBinding{}, &PluginBindingList{},
+		&PluginPolicy{}, &PluginPolicyList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -169,6 +169,13 @@ type AllowedBindings struct {
 	// +kubebuilder:default=Denied
 	GlobalPlugins GlobalPluginsPolicy `json:"globalPlugins,omitempty"`
 
+	// entitySelectors says whether a PluginPolicy may select entities in Kong by their tags
+	// with spec.entitySelector. Tags do not say whose an entity is, so allow this together
+	// with entities SameNamespace, or to namespaces that may use every entity.
+	// +optional
+	// +kubebuilder:default=Denied
+	EntitySelectors EntitySelectorsPolicy `json:"entitySelectors,omitempty"`
+
 	// entities says to which services, routes, consumers and consumer groups a plugin may
 	// apply. All allows every entity. SameNamespace allows an entity only if it has the
 	// tag k8s-namespace:<namespace of the binding> in Kong. Kong Ingress Controller sets
@@ -293,6 +300,18 @@ const (
 	GlobalPluginsDenied GlobalPluginsPolicy = "Denied"
 	// GlobalPluginsAllowed allows plugins without a scope.
 	GlobalPluginsAllowed GlobalPluginsPolicy = "Allowed"
+)
+
+// EntitySelectorsPolicy says whether a policy may select entities by their tags.
+//
+// +kubebuilder:validation:Enum=Denied;Allowed
+type EntitySelectorsPolicy string
+
+const (
+	// EntitySelectorsDenied refuses policies with an entitySelector.
+	EntitySelectorsDenied EntitySelectorsPolicy = "Denied"
+	// EntitySelectorsAllowed allows policies with an entitySelector.
+	EntitySelectorsAllowed EntitySelectorsPolicy = "Allowed"
 )
 
 // EntityPolicy says to which entities of Kong a plugin may apply.

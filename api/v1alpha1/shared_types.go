@@ -20,6 +20,21 @@ const (
 	// Kong.
 	PluginFinalizer = "kong.pluginbinding.io/plugin"
 
+	// PolicyFinalizer keeps a PluginPolicy until its PluginBindings are gone.
+	PolicyFinalizer = "kong.pluginbinding.io/policy"
+
+	// PolicyLabel on a PluginBinding names the PluginPolicy that made it. If the name is longer
+	// than a label may be, its end is a hash.
+	PolicyLabel = "kong.pluginbinding.io/policy"
+
+	// TargetAnnotation on a PluginBinding of a policy names the target for which the policy made
+	// it.
+	TargetAnnotation = "kong.pluginbinding.io/target"
+
+	// EntityGoneSinceAnnotation on a PluginBinding of a policy is the time since when Kong no
+	// longer has its entity. The policy deletes the binding when spec.retention is over.
+	EntityGoneSinceAnnotation = "kong.pluginbinding.io/entity-gone-since"
+
 	// GatewayFinalizer keeps a KongGateway until no PluginBinding refers to it.
 	GatewayFinalizer = "kong.pluginbinding.io/gateway"
 )

@@ -17,12 +17,13 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
-var directories = []string{".", "more", "enterprise"}
+var directories = []string{".", "more", "enterprise", "policies"}
 
 // sample is one document of one file.
 type sample struct {
 	file    string
 	binding *v1alpha1.PluginBinding
+	policy  *v1alpha1.PluginPolicy
 	gateway *v1alpha1.KongGateway
 	secret  *corev1.Secret
 }
@@ -49,6 +50,9 @@ func read(t *testing.T, directory string) []sample {
 			case "PluginBinding":
 				one.binding = &v1alpha1.PluginBinding{}
 				into = one.binding
+			case "PluginPolicy":
+				one.policy = &v1alpha1.PluginPolicy{}
+				into = one.policy
 			case "KongGateway":
 				one.gateway = &v1alpha1.KongGateway{}
 				into = one.gateway
@@ -193,6 +197,24 @@ func TestReferencesAreThere(t *testing.T) {
 			if !keys[one.binding.Namespace+"/"+ref.Name+"/"+ref.Key] {
 				t.Errorf("%s: there is no key %s in a Secret %s", one.file, ref.Key, ref.Name)
 			}
+		}
+	}
+}
+
+// There is a sample for each kind of target, and one for a selector.
+func TestEveryKindOfTargetHasASample(t *testing.T) {
+	shown := map[string]bool{}
+	for _, one := range read(t, "policies") {
+		for _, ref := range one.policy.Spec.TargetRefs {
+			shown[ref.Kind] = true
+		}
+		if one.policy.Spec.EntitySelector != nil {
+			shown["entitySelector"] = true
+		}
+	}
+	for _, kind := range []string{"Ingress", "Service", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute", "KongConsumer", "KongConsumerGroup", "entitySelector"} {
+		if !shown[kind] {
+			t.Errorf("no sample has the target %s", kind)
 		}
 	}
 }

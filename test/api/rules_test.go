@@ -319,7 +319,7 @@ func authHeader(name string) string {
 }
 
 func TestRules(t *testing.T) {
-	for kind, cases := range map[string][]ruleCase{minimalBinding: bindingRules, minimalGateway: gatewayRules} {
+	for kind, cases := range map[string][]ruleCase{minimalBinding: bindingRules, minimalGateway: gatewayRules, minimalPolicy: policyRules} {
 		for _, tc := range cases {
 			o := object(t, kind, tc.with)
 			t.Run(o.GetKind()+"/"+tc.name, func(t *testing.T) {

@@ -33,9 +33,22 @@ func TestDefaults(t *testing.T) {
 				adoptionPolicy: IfIdentical, deletionPolicy: Delete, managementPolicy: Manage}`,
 		},
 		{
+			name: "the smallest policy makes bindings as they are by default, and keeps one for an hour",
+			kind: minimalPolicy,
+			want: `{gatewayRef: {name: kong}, targetRefs: [{group: networking.k8s.io, kind: Ingress, name: shop}], retention: 1h,
+				template: {spec: {plugin: rate-limiting, enabled: true, adoptionPolicy: IfIdentical, deletionPolicy: Delete, managementPolicy: Manage}}}`,
+		},
+		{
+			name: "a Service has no group",
+			kind: minimalPolicy,
+			with: `spec: {targetRefs: [{kind: Service, name: shop}]}`,
+			want: `{gatewayRef: {name: kong}, targetRefs: [{group: "", kind: Service, name: shop}], retention: 1h,
+				template: {spec: {plugin: rate-limiting, enabled: true, adoptionPolicy: IfIdentical, deletionPolicy: Delete, managementPolicy: Manage}}}`,
+		},
+		{
 			name: "the smallest gateway is for its own namespace",
 			kind: minimalGateway,
-			want: `{adminURL: "http://kong-admin.kong:8001", allowedBindings: {namespaces: {from: Same}, code: Named, globalPlugins: Denied, entities: All, adoption: Unowned},
+			want: `{adminURL: "http://kong-admin.kong:8001", allowedBindings: {namespaces: {from: Same}, code: Named, globalPlugins: Denied, entitySelectors: Denied, entities: All, adoption: Unowned},
 				allowedGateways: {namespaces: {from: Same}}, resyncInterval: 1m,
 				limits: {maxInFlight: 8, requestsPerSecond: 500, burst: 100, requestTimeout: 5s}}`,
 		},
@@ -43,7 +56,7 @@ func TestDefaults(t *testing.T) {
 			name: "so is one that says something else of its bindings",
 			kind: minimalGateway,
 			with: `spec: {allowedBindings: {globalPlugins: Allowed}, allowedGateways: {}, limits: {maxInFlight: 2}, resyncInterval: 10m}`,
-			want: `{adminURL: "http://kong-admin.kong:8001", allowedBindings: {namespaces: {from: Same}, code: Named, globalPlugins: Allowed, entities: All, adoption: Unowned},
+			want: `{adminURL: "http://kong-admin.kong:8001", allowedBindings: {namespaces: {from: Same}, code: Named, globalPlugins: Allowed, entitySelectors: Denied, entities: All, adoption: Unowned},
 				allowedGateways: {namespaces: {from: Same}}, resyncInterval: 10m,
 				limits: {maxInFlight: 2, requestsPerSecond: 500, burst: 100, requestTimeout: 5s}}`,
 		},
@@ -51,7 +64,7 @@ func TestDefaults(t *testing.T) {
 			name: "the token's header and the key of the authorities are the usual ones",
 			kind: minimalGateway,
 			with: `spec: {auth: {tokenSecretRef: {name: kong, key: token}}, tls: {caSecretRef: {name: ca}}, allowedBindings: {namespaces: {}}}`,
-			want: `{adminURL: "http://kong-admin.kong:8001", allowedBindings: {namespaces: {from: Same}, code: Named, globalPlugins: Denied, entities: All, adoption: Unowned},
+			want: `{adminURL: "http://kong-admin.kong:8001", allowedBindings: {namespaces: {from: Same}, code: Named, globalPlugins: Denied, entitySelectors: Denied, entities: All, adoption: Unowned},
 				allowedGateways: {namespaces: {from: Same}}, resyncInterval: 1m,
 				auth: {tokenSecretRef: {name: kong, key: token}, header: Kong-Admin-Token}, tls: {caSecretRef: {name: ca, key: ca.crt}},
 				limits: {maxInFlight: 8, requestsPerSecond: 500, burst: 100, requestTimeout: 5s}}`,
@@ -105,6 +118,7 @@ func normal(t *testing.T, value any) (out any) {
 func TestUnknownFieldsAreRefused(t *testing.T) {
 	for kind, with := range map[string]string{
 		minimalBinding: `spec: {adoptPolicy: Never}`,
+		minimalPolicy:  `spec: {template: {spec: {gatewayRef: {name: kong}}}}`,
 		minimalGateway: `spec: {tls: {insecure: true, serverName: kong}}`,
 	} {
 		err := api.Create(t.Context(), object(t, kind, with), client.DryRunAll)
@@ -122,6 +136,8 @@ func TestDiscovery(t *testing.T) {
 	want := map[string]string{
 		"pluginbindings":        "PluginBinding, pluginbinding, namespaced true, short [pb], in [kong]",
 		"pluginbindings/status": "PluginBinding, , namespaced true, short [], in []",
+		"pluginpolicies":        "PluginPolicy, pluginpolicy, namespaced true, short [ppol], in [kong]",
+		"pluginpolicies/status": "PluginPolicy, , namespaced true, short [], in []",
 		"konggateways":          "KongGateway, konggateway, namespaced true, short [kgw], in [kong]",
 		"konggateways/status":   "KongGateway, , namespaced true, short [], in []",
 	}
@@ -153,6 +169,13 @@ func TestColumns(t *testing.T) {
 			name: "a binding that nobody has looked at", resource: "pluginbindings", kind: minimalBinding,
 			columns: []string{"Name", "Plugin", "Scope", "Ready", "Reason", "Plugin-ID", "Age", "Gateway (wide)", "Source (wide)", "Message (wide)"},
 			cells:   []string{"NAME", "rate-limiting", "<nil>", "<nil>", "<nil>", "<nil>", "AGE", "kong", "<nil>", "<nil>"},
+		},
+		{
+			name: "a policy", resource: "pluginpolicies", kind: minimalPolicy,
+			with: `status: {targetSummary: Ingress/shop, bindings: {total: 3, ready: 2}, conditions: [
+				{type: Ready, status: "False", reason: BindingsNotReady, message: one is not, lastTransitionTime: "2026-01-01T00:00:00Z"}]}`,
+			columns: []string{"Name", "Plugin", "Targets", "Bindings", "Ready", "Reason", "Age", "Gateway (wide)", "Message (wide)"},
+			cells:   []string{"NAME", "rate-limiting", "Ingress/shop", "3", "False", "BindingsNotReady", "AGE", "kong", "one is not"},
 		},
 		{
 			name: "a gateway", resource: "konggateways", kind: minimalGateway,

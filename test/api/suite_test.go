@@ -67,6 +67,15 @@ spec:
   gatewayRef: {name: kong}
   plugin: rate-limiting
 `
+	minimalPolicy = `
+apiVersion: kong.pluginbinding.io/v1alpha1
+kind: PluginPolicy
+metadata: {namespace: default, generateName: case-}
+spec:
+  gatewayRef: {name: kong}
+  targetRefs: [{group: networking.k8s.io, kind: Ingress, name: shop}]
+  template: {spec: {plugin: rate-limiting}}
+`
 	minimalGateway = `
 apiVersion: kong.pluginbinding.io/v1alpha1
 kind: KongGateway
