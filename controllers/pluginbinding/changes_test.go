@@ -14,12 +14,12 @@ import (
 func TestAChangeComesBeforeWhatHadChangedBefore(t *testing.T) {
 	w := newWorld(t)
 	gateway := types.NamespacedName{Namespace: namespace, Name: "kong"}
-	limiter := fairqueue.NewLimiter(16, 1)
-	w.reconcilers.Bindings.Limiter = limiter
 	first, changed := w.binding("first", onRoute("s1-a")), w.binding("changed", onRoute("s2-a"))
 	// next makes both wait for a worker and returns the one that gets it.
 	next := func() string {
 		t.Helper()
+		limiter := fairqueue.NewLimiter(16, 1)
+		w.reconcilers.Bindings.Limiter = limiter
 		if !limiter.TryAcquire(gateway, types.NamespacedName{Name: "holder"}, false) {
 			t.Fatal("no worker is free")
 		}
@@ -33,11 +33,11 @@ func TestAChangeComesBeforeWhatHadChangedBefore(t *testing.T) {
 	if got := next(); got != "first" {
 		t.Errorf("%s comes before the one that waits longer", got)
 	}
-	w.inTurn(1, first) // now nobody waits
 	w.reconcilers.Bindings.NoteChange(client.ObjectKeyFromObject(changed), 1)
 	if got := next(); got != "changed" {
 		t.Errorf("%s comes before the one that somebody changed", got)
 	}
+	w.reconcilers.Bindings.Limiter = fairqueue.NewLimiter(16, 1)
 	w.settle(3, changed)
 	if got := next(); got != "first" {
 		t.Errorf("%s is urgent after its change is done", got)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -184,12 +183,5 @@ func setContested(next *v1alpha1.PluginBindingStatus, s *state) {
 		})
 	case s.desired.refsResolved:
 		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionContested)
-	}
-}
-
-// addContestedEvent adds an event when the ingress controller begins to want the plugin's place.
-func (s *state) addContestedEvent(before, after []metav1.Condition) {
-	if is := meta.FindStatusCondition(after, v1alpha1.ConditionContested); is != nil && meta.FindStatusCondition(before, v1alpha1.ConditionContested) == nil {
-		s.events = append(s.events, pendingEvent{corev1.EventTypeWarning, is.Type, is.Message})
 	}
 }

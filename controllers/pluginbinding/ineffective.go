@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -51,14 +50,6 @@ func setIneffective(next *v1alpha1.PluginBindingStatus, s *state) {
 		Type: v1alpha1.ConditionIneffective, Status: metav1.ConditionTrue, Reason: reason,
 		Message: message.Condition(text), ObservedGeneration: s.binding.Generation,
 	})
-}
-
-// addIneffectiveEvent adds an event when Kong turns out to never run the plugin.
-func (s *state) addIneffectiveEvent(before, after []metav1.Condition) {
-	was, is := meta.FindStatusCondition(before, v1alpha1.ConditionIneffective), meta.FindStatusCondition(after, v1alpha1.ConditionIneffective)
-	if is != nil && (was == nil || was.Reason != is.Reason) {
-		s.events = append(s.events, pendingEvent{corev1.EventTypeWarning, is.Reason, is.Message})
-	}
 }
 
 // routeFacts is what was seen of the route that decides whether the plugin runs.

@@ -89,8 +89,7 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	}
 	emitted := s.events
 	s.addProblemEvent(base.Status.Conditions, next.Conditions)
-	s.addContestedEvent(base.Status.Conditions, next.Conditions)
-	s.addIneffectiveEvent(base.Status.Conditions, next.Conditions)
+	s.addWarningEvents(base.Status.Conditions, next.Conditions)
 	s.binding.Status = next
 	if s.applied.recordID != "" {
 		failed := r.recordPluginID(ctx, s, base)
@@ -122,6 +121,16 @@ func (s *state) addProblemEvent(before, after []metav1.Condition) {
 		kind = corev1.EventTypeNormal // somebody asked for it
 	}
 	s.events = append(s.events, pendingEvent{kind, is.Reason, is.Message})
+}
+
+// addWarningEvents adds an event when a condition begins to warn of a plugin that is in force.
+func (s *state) addWarningEvents(before, after []metav1.Condition) {
+	for _, condition := range []string{v1alpha1.ConditionIneffective, v1alpha1.ConditionContested} {
+		was, is := meta.FindStatusCondition(before, condition), meta.FindStatusCondition(after, condition)
+		if is != nil && (was == nil || was.Reason != is.Reason) {
+			s.events = append(s.events, pendingEvent{corev1.EventTypeWarning, is.Reason, is.Message})
+		}
+	}
 }
 
 // nextStatus is the status after a reconcile. It is pure: it reads the state, the result and the

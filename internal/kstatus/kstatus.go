@@ -6,6 +6,8 @@
 package kstatus
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,6 +39,10 @@ var stalls = map[string]bool{
 	v1alpha1.ReasonInvalidSelector:     true,
 	v1alpha1.ReasonWorkspaceNotFound:   true,
 	v1alpha1.ReasonGatewayNotAllowed:   true,
+	v1alpha1.ReasonClaimedByKongPlugin: true,
+	v1alpha1.ReasonConflicted:          true,
+	v1alpha1.ReasonInvalid:             true,
+	v1alpha1.ReasonTooManyEntities:     true,
 
 	v1alpha1.ReasonPending:               false,
 	v1alpha1.ReasonProgramming:           false,
@@ -53,6 +59,12 @@ var stalls = map[string]bool{
 	v1alpha1.ReasonNotKong:               false,
 	v1alpha1.ReasonDatabaseUnreachable:   false,
 	v1alpha1.ReasonInUse:                 false,
+	v1alpha1.ReasonWritesFail:            false,
+	// A target may be applied after its policy, and the kinds after both.
+	v1alpha1.ReasonTargetNotFound:         false,
+	v1alpha1.ReasonTargetKindNotInstalled: false,
+	v1alpha1.ReasonEntitiesNotFound:       false,
+	v1alpha1.ReasonBindingsNotReady:       false,
 }
 
 // Set derives Stalled and Reconciling from the condition Ready. At most one of them is there, and then
@@ -73,12 +85,18 @@ func Set(conditions *[]metav1.Condition) {
 	})
 }
 
-// CountLasting counts the conditions that an object keeps once it has them: all but Stalled and
-// Reconciling. If they are fewer than before, somebody removed the status.
+// temporary are the conditions that an object has only while they are True.
+var temporary = []string{
+	v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling,
+	v1alpha1.ConditionIneffective, v1alpha1.ConditionContested, v1alpha1.ConditionUnstable,
+}
+
+// CountLasting counts the conditions that an object keeps once it has them. If they are fewer than
+// before, somebody removed the status.
 func CountLasting(conditions []metav1.Condition) int {
 	n := 0
 	for i := range conditions {
-		if t := conditions[i].Type; t != v1alpha1.ConditionStalled && t != v1alpha1.ConditionReconciling {
+		if !slices.Contains(temporary, conditions[i].Type) {
 			n++
 		}
 	}

@@ -79,6 +79,7 @@ func TestCountLasting(t *testing.T) {
 var neverUnready = []string{
 	v1alpha1.ReasonReady, v1alpha1.ReasonAccepted, v1alpha1.ReasonResolvedRefs, v1alpha1.ReasonProgrammed, v1alpha1.ReasonObserved,
 	v1alpha1.ReasonReachable, v1alpha1.ReasonIDNotRecorded,
+	v1alpha1.ReasonRouteOfAnotherService, v1alpha1.ReasonNoCommonProtocol, v1alpha1.ReasonSomeProbesFail,
 }
 
 func TestEveryReasonIsThere(t *testing.T) {

@@ -33,6 +33,8 @@ spec:
   deletionPolicy: Orphan
   managementPolicy: Observe
   pluginID: "` + uuid + `"
+  replaces: {name: orders, namespace: shop}
+  allowReplacementFrom: [shop]
 status:
   pluginID: "` + uuid + `"
   pluginIDSource: Created

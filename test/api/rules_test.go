@@ -71,6 +71,9 @@ var bindingRules = []ruleCase{
 	{name: "gateway as a path", with: `spec: {gatewayRef: {name: a/b}}`, field: "spec.gatewayRef.name", message: badObjectName},
 	{name: "gateway in capitals", with: `spec: {gatewayRef: {name: Kong}}`, field: "spec.gatewayRef.name", message: badObjectName},
 	{name: "gateway with dots", with: `spec: {gatewayRef: {name: kong.eu-1}}`},
+	{name: "replaced binding as a path", with: `spec: {replaces: {name: a/b}}`, field: "spec.replaces.name", message: badObjectName},
+	{name: "replaced binding's namespace as a path", with: `spec: {replaces: {name: a, namespace: ".."}}`, field: "spec.replaces.namespace", message: badNamespace},
+	{name: "replacement from a namespace with dots", with: `spec: {allowReplacementFrom: [shop, a.b]}`, field: "spec.allowReplacementFrom[1]", message: badNamespace},
 	{name: "gateway's namespace as a path", with: `spec: {gatewayRef: {namespace: ".."}}`, field: "spec.gatewayRef.namespace", message: badNamespace},
 	{name: "gateway's namespace with dots", with: `spec: {gatewayRef: {namespace: a.b}}`, field: "spec.gatewayRef.namespace", message: badNamespace},
 

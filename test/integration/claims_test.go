@@ -86,7 +86,7 @@ var _ = Describe("Beside Kong's ingress controller", func() {
 		}
 		env.annotate("limit")
 		Eventually(isContested).Should(BeTrue())
-		Eventually(env.eventNotes).WithArguments(binding, v1alpha1.ConditionContested).Should(ConsistOf(
+		Eventually(env.eventNotes).WithArguments(binding, v1alpha1.ReasonClaimedByKongPlugin).Should(ConsistOf(
 			ContainSubstring("Ingress " + env.namespace + "/shop has the annotation konghq.com/plugins with KongPlugin " + env.namespace + "/limit")))
 		Expect(env.waitUntilReady(binding).Status.PluginID).NotTo(BeEmpty())
 		Expect(k8s.Delete(env.ctx, env.ingress)).To(Succeed())
