@@ -33,6 +33,7 @@ func addBindingController(mgr ctrl.Manager, r *Reconcilers, workers int) error {
 		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.inConflictWith), builder.WithPredicates(onlyDeletions())).
 		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.inReplacementWith), builder.WithPredicates(pluginPassedOn())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(find.ofSecret), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(find.ofConfigMap), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(find.ofNamespace), builder.WithPredicates(labelsChanged())).
 		WatchesRawSource(keysFrom(r.Connections.ChangedGateways(), find.enqueueOfGateway)).
 		WatchesRawSource(keysFrom(r.Connections.Bindings(), enqueueBindingBehind)).
@@ -130,6 +131,10 @@ func (f bindingFinder) enqueueOfGateway(ctx context.Context, gateway types.Names
 
 func (f bindingFinder) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	return f.requests(ctx, client.InNamespace(secret.GetNamespace()), client.MatchingFields{reference.IndexSecret: secret.GetName()})
+}
+
+func (f bindingFinder) ofConfigMap(ctx context.Context, configMap client.Object) []reconcile.Request {
+	return f.requests(ctx, client.InNamespace(configMap.GetNamespace()), client.MatchingFields{reference.IndexConfigMap: configMap.GetName()})
 }
 
 func (f bindingFinder) ofNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {

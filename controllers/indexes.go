@@ -22,6 +22,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.PluginBinding{}, reference.IndexPluginID, ofBinding(pluginID)},
 		{&v1alpha1.PluginBinding{}, reference.IndexReplaces, ofBinding(replacedKey)},
 		{&v1alpha1.PluginBinding{}, reference.IndexSecret, ofBinding(reference.SecretsOfBinding)},
+		{&v1alpha1.PluginBinding{}, reference.IndexConfigMap, ofBinding(reference.ConfigMapsOfBinding)},
 		{&v1alpha1.KongGateway{}, reference.IndexSecret, func(o client.Object) []string {
 			return reference.SecretsOfGateway(o.(*v1alpha1.KongGateway))
 		}},

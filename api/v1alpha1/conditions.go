@@ -93,6 +93,8 @@ const (
 
 	// ReasonSecretNotFound: a Secret, or a key in it, does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonConfigMapNotFound: a ConfigMap, or a key in it, does not exist.
+	ReasonConfigMapNotFound = "ConfigMapNotFound"
 	// ReasonScopeNotFound: the service, route, consumer or consumer group does not exist in Kong.
 	ReasonScopeNotFound = "ScopeNotFound"
 	// ReasonScopeAmbiguous: more than one entity has a name of the scope.

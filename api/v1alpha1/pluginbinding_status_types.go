@@ -144,7 +144,8 @@ type AcceptedDifferences struct {
 	// +optional
 	UpdatedAt int64 `json:"updatedAt,omitempty"`
 
-	// secretVersions are the resource versions of the Secrets in the form name@version.
+	// secretVersions are the resource versions of the Secrets in the form name@version, and
+	// those of ConfigMaps in the form configmap/name@version.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=65

@@ -65,11 +65,12 @@ type PluginBindingSpec struct {
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Config *apiextensionsv1.JSON `json:"config,omitempty"`
 
-	// configFrom reads the whole config from a Secret. It excludes config.
+	// configFrom reads the whole config from a Secret or a ConfigMap. It excludes config.
 	// +optional
 	ConfigFrom *ConfigSource `json:"configFrom,omitempty"`
 
-	// configPatches set values from Secrets in the config, in the given order.
+	// configPatches set values from Secrets and ConfigMaps in the config, in the given
+	// order.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -259,15 +260,24 @@ type PluginOrderingPhases struct {
 	Access []PluginName `json:"access"`
 }
 
-// ConfigSource is the source of a config or of a value in it.
+// ConfigSource is the source of a config or of a value in it. For configFrom the key holds the
+// config as a YAML or JSON object. For a patch it holds one value.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.secretKeyRef) != has(self.configMapKeyRef)",message="set exactly one of secretKeyRef and configMapKeyRef"
 type ConfigSource struct {
-	// secretKeyRef selects a key of a Secret in the namespace of the binding. For configFrom
-	// the key holds the config as a YAML or JSON object. For a patch it holds one value.
-	// +required
-	SecretKeyRef SecretKeyRef `json:"secretKeyRef"`
+	// secretKeyRef selects a key of a Secret in the namespace of the binding.
+	// +optional
+	SecretKeyRef SecretKeyRef `json:"secretKeyRef,omitzero"`
+
+	// configMapKeyRef selects a key of a ConfigMap in the namespace of the binding. Its
+	// value is not secret: conditions and events can show it.
+	// +optional
+	ConfigMapKeyRef ConfigMapKeyRef `json:"configMapKeyRef,omitzero"`
 }
 
-// ConfigPatch sets one value from a Secret in the config.
+// ConfigPatch sets one value from a Secret or a ConfigMap in the config.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'JSON' || (!has(self.prefix) && !has(self.suffix))",message="prefix and suffix need the format String"
 type ConfigPatch struct {
 	// path is a JSON pointer (RFC 6901) into the config, such as /redis/password. The
 	// operator creates missing objects on the path. "-" appends to an array.
@@ -285,9 +295,22 @@ type ConfigPatch struct {
 	// that a password 12345 stays a string. JSON parses the bytes.
 	// +optional
 	Format ValueFormat `json:"format,omitempty"`
+
+	// prefix is a text before the value, such as "Bearer " before a token. It is not
+	// secret. Put secret values into a Secret.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Prefix string `json:"prefix,omitempty"`
+
+	// suffix is a text after the value. It is not secret.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Suffix string `json:"suffix,omitempty"`
 }
 
-// ValueFormat is the format of a value in a Secret.
+// ValueFormat is the format of a value in a Secret or a ConfigMap.
 //
 // +kubebuilder:validation:Enum=String;JSON
 type ValueFormat string

@@ -152,13 +152,14 @@ func managerOptions(o *options) ctrl.Options {
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.KongGateway{}:   {Label: o.selector},
 				&v1alpha1.PluginBinding{}: {Label: o.selector},
-				// Only the metadata of Secrets is cached.
-				&corev1.Secret{}: {Transform: withoutAnnotations},
+				// Only the metadata of Secrets and ConfigMaps is cached.
+				&corev1.Secret{}:    {Transform: withoutAnnotations},
+				&corev1.ConfigMap{}: {Transform: withoutAnnotations},
 			},
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
-			// The cache must not keep Secrets.
-			DisableFor: []client.Object{&corev1.Secret{}},
+			// The cache must not keep Secrets, and need not keep ConfigMaps.
+			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}},
 		}},
 	}
 	if len(o.namespaces) > 0 {

@@ -26,6 +26,8 @@ type sample struct {
 	policy  *v1alpha1.PluginPolicy
 	gateway *v1alpha1.KongGateway
 	secret  *corev1.Secret
+
+	configMap *corev1.ConfigMap
 }
 
 // read decodes every document strictly: a field that the API does not have is an error.
@@ -59,6 +61,9 @@ func read(t *testing.T, directory string) []sample {
 			case "Secret":
 				one.secret = &corev1.Secret{}
 				into = one.secret
+			case "ConfigMap":
+				one.configMap = &corev1.ConfigMap{}
+				into = one.configMap
 			case "Namespace":
 				into = &corev1.Namespace{}
 			default:
@@ -167,7 +172,12 @@ func TestReferencesAreThere(t *testing.T) {
 	for _, one := range samples {
 		if one.secret != nil {
 			for key := range one.secret.StringData {
-				keys[one.secret.Namespace+"/"+one.secret.Name+"/"+key] = true
+				keys["Secret "+one.secret.Namespace+"/"+one.secret.Name+"/"+key] = true
+			}
+		}
+		if one.configMap != nil {
+			for key := range one.configMap.Data {
+				keys["ConfigMap "+one.configMap.Namespace+"/"+one.configMap.Name+"/"+key] = true
 			}
 		}
 		if one.gateway != nil {
@@ -186,16 +196,20 @@ func TestReferencesAreThere(t *testing.T) {
 		if !gateways[namespace+"/"+spec.GatewayRef.Name] {
 			t.Errorf("%s: there is no gateway %s/%s", one.file, namespace, spec.GatewayRef.Name)
 		}
-		var refs []v1alpha1.SecretKeyRef
+		var sources []v1alpha1.ConfigSource
 		if spec.ConfigFrom != nil {
-			refs = append(refs, spec.ConfigFrom.SecretKeyRef)
+			sources = append(sources, *spec.ConfigFrom)
 		}
 		for _, patch := range spec.ConfigPatches {
-			refs = append(refs, patch.ValueFrom.SecretKeyRef)
+			sources = append(sources, patch.ValueFrom)
 		}
-		for _, ref := range refs {
-			if !keys[one.binding.Namespace+"/"+ref.Name+"/"+ref.Key] {
-				t.Errorf("%s: there is no key %s in a Secret %s", one.file, ref.Key, ref.Name)
+		for _, source := range sources {
+			want := "Secret " + one.binding.Namespace + "/" + source.SecretKeyRef.Name + "/" + source.SecretKeyRef.Key
+			if ref := source.ConfigMapKeyRef; ref.Name != "" {
+				want = "ConfigMap " + one.binding.Namespace + "/" + ref.Name + "/" + ref.Key
+			}
+			if !keys[want] {
+				t.Errorf("%s: there is no %s", one.file, want)
 			}
 		}
 	}

@@ -87,7 +87,7 @@ func (r *Reconciler) getSecret(ctx context.Context, key types.NamespacedName) (*
 func (r *Reconciler) readSecrets(ctx context.Context, s *state, settings *adminapi.Settings) error {
 	reader := secrets.NewReader(r.getSecret, s.key.Namespace)
 	read := func(to *[]byte, name, key string) error {
-		value, err := reader.Value(ctx, v1alpha1.SecretKeyRef{Name: name, Key: key})
+		value, err := reader.Value(ctx, name, key)
 		*to = value
 		return err
 	}

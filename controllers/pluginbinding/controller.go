@@ -38,7 +38,7 @@ import (
 
 // +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=pluginbindings,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=pluginbindings/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,10 @@ import (
 // resolveDesired turns the binding's names and Secrets into the plugin that it declares.
 func (r *Reconciler) resolveDesired(ctx context.Context, s *state) (desired, *stepResult) {
 	c := &s.access.connection
-	reader := secrets.NewReader(r.getSecret, s.binding.Namespace)
+	reader := configReader{
+		secrets:    secrets.NewReader(r.getSecret, s.binding.Namespace),
+		configMaps: secrets.NewConfigMapReader(r.getConfigMap, s.binding.Namespace),
+	}
 	d, result := r.render(ctx, s, reader)
 	if result != nil {
 		return d, result
@@ -30,7 +34,7 @@ func (r *Reconciler) resolveDesired(ctx context.Context, s *state) (desired, *st
 	if _, hinted := r.hints.age(client.ObjectKeyFromObject(s.binding), r.Clock); !hinted {
 		d.trust = c.Snapshot.TrustFor(s.binding, r.InFlight, r.Programmed, c.LongestWrite())
 	}
-	d.secretVersions = reader.Versions()
+	d.secretVersions = slices.Concat(reader.secrets.Versions(), reader.configMaps.Versions())
 	if result = checkCode(s, &d); result != nil { // before anything is asked of Kong
 		return d, result
 	}
@@ -56,7 +60,15 @@ func (r *Reconciler) getSecret(ctx context.Context, key types.NamespacedName) (*
 	return secret, r.APIReader.Get(ctx, key, secret)
 }
 
-func (r *Reconciler) render(ctx context.Context, s *state, reader *secrets.Reader) (desired, *stepResult) {
+func (r *Reconciler) getConfigMap(ctx context.Context, key types.NamespacedName) (*corev1.ConfigMap, error) {
+	configMap := &corev1.ConfigMap{}
+	return configMap, r.APIReader.Get(ctx, key, configMap)
+}
+
+// configReader reads the sources of one config.
+type configReader struct{ secrets, configMaps *secrets.Reader }
+
+func (r *Reconciler) render(ctx context.Context, s *state, reader configReader) (desired, *stepResult) {
 	if name := s.instanceName(); name != s.identity.InstanceName() && strings.HasPrefix(name, r.ClusterID+".") {
 		return desired{}, notAccepted(v1alpha1.ReasonInvalidConfig,
 			fmt.Sprintf("spec.instanceName starts with %s., which is reserved for names that the operator generates; choose another one", r.ClusterID))
@@ -65,7 +77,10 @@ func (r *Reconciler) render(ctx context.Context, s *state, reader *secrets.Reade
 		Spec:          &s.binding.Spec,
 		InstanceName:  s.instanceName(),
 		OwnershipTags: s.identity.OwnershipTags(),
-		Secret:        func(ref v1alpha1.SecretKeyRef) ([]byte, error) { return reader.Value(ctx, ref) },
+		Secret:        func(ref v1alpha1.SecretKeyRef) ([]byte, error) { return reader.secrets.Value(ctx, ref.Name, ref.Key) },
+		ConfigMap: func(ref v1alpha1.ConfigMapKeyRef) ([]byte, error) {
+			return reader.configMaps.Value(ctx, ref.Name, ref.Key)
+		},
 	})
 	var (
 		missing *secrets.NotFoundError
@@ -77,7 +92,7 @@ func (r *Reconciler) render(ctx context.Context, s *state, reader *secrets.Reade
 	case errors.As(err, &missing):
 		return desired{}, &stepResult{
 			condition: v1alpha1.ConditionResolvedRefs,
-			reason:    v1alpha1.ReasonSecretNotFound,
+			reason:    notFoundReasons[missing.Kind],
 			message:   missing.Error(),
 		}
 	case errors.As(err, &config):
@@ -89,6 +104,12 @@ func (r *Reconciler) render(ctx context.Context, s *state, reader *secrets.Reade
 		}
 		return desired{}, result
 	}
+}
+
+// notFoundReasons by what does not exist.
+var notFoundReasons = map[secrets.Kind]string{
+	secrets.Secret:    v1alpha1.ReasonSecretNotFound,
+	secrets.ConfigMap: v1alpha1.ReasonConfigMapNotFound,
 }
 
 // resolveScope finds the IDs of the entities that the scope names: in the snapshot, or else in

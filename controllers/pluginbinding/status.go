@@ -231,7 +231,7 @@ func (s *state) overcame() bool {
 	}
 	operation, decided := s.action.Operation, s.action.Row != ""
 	switch ready.Reason {
-	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonScopeNotFound, v1alpha1.ReasonScopeAmbiguous:
+	case v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonConfigMapNotFound, v1alpha1.ReasonScopeNotFound, v1alpha1.ReasonScopeAmbiguous:
 		return s.desired.refsResolved
 	case v1alpha1.ReasonPluginNotInstalled:
 		return s.desired.schema != nil

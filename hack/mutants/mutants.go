@@ -519,4 +519,14 @@ var mutants = []mutant{
 		file: "controllers/binding_watches.go",
 		from: "kstatus.CountLasting(was.Status.Conditions) > kstatus.CountLasting(is.Status.Conditions)", to: "len(was.Status.Conditions) > len(is.Status.Conditions)",
 	},
+	{
+		rule: "secrets", name: "a composed value hides only as a whole",
+		file: "internal/plugin/render.go",
+		from: "		hide(string(raw)) // also without what is around it\n", to: "",
+	},
+	{
+		rule: "secrets", name: "a changed ConfigMap reaches no binding",
+		file: "internal/reference/reference.go",
+		from: "return from.ConfigMapKeyRef.Name }", to: "return from.ConfigMapKeyRef.Name[:0] }",
+	},
 }

@@ -49,6 +49,7 @@ var stalls = map[string]bool{
 	v1alpha1.ReasonGatewayNotFound:       false,
 	v1alpha1.ReasonGatewayNotReady:       false,
 	v1alpha1.ReasonSecretNotFound:        false,
+	v1alpha1.ReasonConfigMapNotFound:     false,
 	v1alpha1.ReasonScopeNotFound:         false,
 	v1alpha1.ReasonReplacementNotAllowed: false,
 	v1alpha1.ReasonPluginNotFound:        false,

@@ -8,12 +8,12 @@ import (
 )
 
 // ConfigError says why the config of a plugin cannot be rendered. Only a change of the spec
-// or of a Secret helps. It never contains a value of the spec or of a Secret.
+// or of a Secret or ConfigMap helps. It never contains a value of the spec or of a Secret.
 type ConfigError struct {
 	// Field of the binding, such as spec.configPatches[2].
 	Field string
-	// Secret that holds the value, zero if the spec itself does.
-	Secret v1alpha1.SecretKeyRef
+	// From is the Secret or the ConfigMap that holds the value, zero if the spec itself does.
+	From v1alpha1.ConfigSource
 	// Path of a patch, empty elsewhere.
 	Path string
 	// Line of the value at which the problem is, counted from 1; 0 when not known.
@@ -29,8 +29,11 @@ func (e *ConfigError) Error() string {
 	if e.Path != "" {
 		fmt.Fprintf(&b, " (%s)", e.Path)
 	}
-	if e.Secret != (v1alpha1.SecretKeyRef{}) {
-		fmt.Fprintf(&b, " from Secret %s, key %s", e.Secret.Name, e.Secret.Key)
+	if ref := e.From.SecretKeyRef; ref.Name != "" {
+		fmt.Fprintf(&b, " from Secret %s, key %s", ref.Name, ref.Key)
+	}
+	if ref := e.From.ConfigMapKeyRef; ref.Name != "" {
+		fmt.Fprintf(&b, " from ConfigMap %s, key %s", ref.Name, ref.Key)
 	}
 	fmt.Fprintf(&b, ": %s", e.Problem)
 	if e.Line > 0 {

@@ -24,6 +24,8 @@ type Inputs struct {
 	// Secret returns the value of a key of a Secret in the binding's namespace. Render calls
 	// it for the keys that the spec refers to. It may be nil if there are none.
 	Secret func(v1alpha1.SecretKeyRef) ([]byte, error)
+	// ConfigMap does the same for ConfigMaps. Their values are not secret.
+	ConfigMap func(v1alpha1.ConfigMapKeyRef) ([]byte, error)
 }
 
 // Rendered is the desired plugin, and the redactor for every message about it.
@@ -79,9 +81,9 @@ func (r *renderer) config() (map[string]any, error) {
 	r.redactor.wrapped = hasConfig && len(config) == 1
 	for i, patch := range r.Spec.ConfigPatches {
 		fault := ConfigError{
-			Field:  fmt.Sprintf("spec.configPatches[%d]", i),
-			Secret: patch.ValueFrom.SecretKeyRef,
-			Path:   patch.Path,
+			Field: fmt.Sprintf("spec.configPatches[%d]", i),
+			From:  patch.ValueFrom,
+			Path:  patch.Path,
 		}
 		value, err := r.patchValue(patch, fault)
 		if err != nil {
@@ -97,19 +99,21 @@ func (r *renderer) config() (map[string]any, error) {
 		if text != "" {
 			return nil, fault.because(text)
 		}
-		r.redactor.sources.add(tokens)
+		if isSecret(patch.ValueFrom) {
+			r.redactor.sources.add(tokens)
+		}
 	}
 	return config, nil
 }
 
-// base returns the config before its patches: from the spec, from a Secret, or empty.
+// base returns the config before its patches: from the spec, from a Secret or ConfigMap, or empty.
 func (r *renderer) base() (map[string]any, error) {
 	spec := r.Spec
 	switch {
 	case spec.ConfigFrom != nil && spec.Config != nil:
 		return nil, &ConfigError{Field: "spec.configFrom", Problem: "config and configFrom exclude each other"}
 	case spec.ConfigFrom != nil:
-		return r.secretConfig()
+		return r.wholeConfig()
 	case spec.Config == nil || len(spec.Config.Raw) == 0:
 		return map[string]any{}, nil
 	}
@@ -121,11 +125,20 @@ func (r *renderer) base() (map[string]any, error) {
 	return object(value, fault)
 }
 
-// secretConfig reads the whole config from a Secret, as JSON or as YAML.
-func (r *renderer) secretConfig() (map[string]any, error) {
-	ref := r.Spec.ConfigFrom.SecretKeyRef
-	fault := ConfigError{Field: "spec.configFrom", Secret: ref}
-	raw, err := r.secretBytes(ref, fault)
+// isSecret reports whether a value from this source is hidden. One from an unknown source is.
+func isSecret(from v1alpha1.ConfigSource) bool { return from.ConfigMapKeyRef.Name == "" }
+
+func sourceKind(from v1alpha1.ConfigSource) string {
+	if isSecret(from) {
+		return "Secret"
+	}
+	return "ConfigMap"
+}
+
+// wholeConfig reads the whole config from its source, as JSON or as YAML.
+func (r *renderer) wholeConfig() (map[string]any, error) {
+	fault := ConfigError{Field: "spec.configFrom", From: *r.Spec.ConfigFrom}
+	raw, err := r.read(fault)
 	if err != nil {
 		return nil, err
 	}
@@ -133,14 +146,16 @@ func (r *renderer) secretConfig() (map[string]any, error) {
 	if p != nil {
 		return nil, fault.at(p)
 	}
-	r.redactor.addSecret(value)
-	r.redactor.sources.all = true
+	if isSecret(fault.From) {
+		r.redactor.addSecret(value)
+		r.redactor.sources.all = true
+	}
 	return object(value, fault)
 }
 
-// patchValue reads the value of one patch from its Secret.
+// patchValue reads the value of one patch from its source.
 func (r *renderer) patchValue(patch v1alpha1.ConfigPatch, fault ConfigError) (any, error) {
-	raw, err := r.secretBytes(patch.ValueFrom.SecretKeyRef, fault)
+	raw, err := r.read(fault)
 	if err != nil {
 		return nil, err
 	}
@@ -148,48 +163,57 @@ func (r *renderer) patchValue(patch v1alpha1.ConfigPatch, fault ConfigError) (an
 		value any
 		p     *problem
 	)
+	hide := func(any) {}
+	if isSecret(patch.ValueFrom) {
+		hide = r.redactor.addSecret
+	}
 	switch patch.Format {
 	case v1alpha1.FormatJSON:
 		value, p = decodeJSON(raw, r.budget)
 		if _, ok := value.(float64); ok {
-			r.redactor.addSecret(string(bytes.TrimSpace(raw)))
+			hide(string(bytes.TrimSpace(raw)))
 		}
 	case v1alpha1.FormatString, "":
-		value, p = r.patchString(raw, fault)
+		value, p = r.patchString(patch, raw, fault)
+		hide(string(raw)) // also without what is around it
 	default:
 		return nil, fault.because("has an unknown format")
 	}
 	if p != nil {
 		return nil, fault.at(p)
 	}
-	r.redactor.addSecret(value)
+	hide(value)
 	if !storable(value) {
 		return nil, fault.because(problemNUL)
 	}
 	return value, nil
 }
 
-// patchString takes the text of a Secret as it is. It warns about a JSON string: Kong's own
+// patchString takes a text as it is, between prefix and suffix. It warns about a JSON string: Kong's own
 // KongPlugin wants one in its configPatches, and here its quotes become part of a password.
-func (r *renderer) patchString(raw []byte, fault ConfigError) (any, *problem) {
-	s := size{nodes: 1, bytes: len(raw)}
+func (r *renderer) patchString(patch v1alpha1.ConfigPatch, raw []byte, fault ConfigError) (any, *problem) {
+	s := size{nodes: 1, bytes: len(patch.Prefix) + len(raw) + len(patch.Suffix)}
 	if text := r.budget.exceeded(s); text != "" {
 		return nil, &problem{text: text}
 	}
 	r.budget.take(s)
 	var unquoted string
 	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte(`"`)) && json.Unmarshal(raw, &unquoted) == nil {
-		r.warnings = append(r.warnings, fault.because(warningQuoted).Error())
+		r.warnings = append(r.warnings, fault.because(fmt.Sprintf(warningQuoted, sourceKind(fault.From))).Error())
 	}
-	return string(raw), nil
+	return patch.Prefix + string(raw) + patch.Suffix, nil
 }
 
 const warningQuoted = "the value is enclosed in double quotes, and the operator sends them to Kong as part of the value; " +
-	"remove the quotes from the Secret, or set the patch's format to JSON"
+	"remove the quotes from the %s, or set the patch's format to JSON"
 
-// secretBytes reads a key of a Secret.
-func (r *renderer) secretBytes(ref v1alpha1.SecretKeyRef, fault ConfigError) ([]byte, error) {
-	raw, err := r.Secret(ref)
+// read reads a key of the Secret or the ConfigMap.
+func (r *renderer) read(fault ConfigError) (raw []byte, err error) {
+	if isSecret(fault.From) {
+		raw, err = r.Secret(fault.From.SecretKeyRef)
+	} else {
+		raw, err = r.ConfigMap(fault.From.ConfigMapKeyRef)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fault.Field, err)
 	}

@@ -24,6 +24,8 @@ const (
 	IndexGateway = "spec.gatewayRef"
 	// IndexSecret finds bindings and gateways by the name of a Secret in their namespace.
 	IndexSecret = "spec.secrets"
+	// IndexConfigMap finds bindings by the name of a ConfigMap in their namespace.
+	IndexConfigMap = "spec.configMaps"
 	// IndexConflict finds bindings in conflict by namespace/name of their gateway.
 	IndexConflict = "status.conflict.gateway"
 	// IndexPluginID finds bindings by the ID of their plugin.
@@ -45,12 +47,26 @@ func GatewayOf(binding *v1alpha1.PluginBinding) types.NamespacedName {
 // SecretsOfBinding lists the names of the Secrets that the binding's config comes from, all
 // in its namespace. A name can appear more than once.
 func SecretsOfBinding(binding *v1alpha1.PluginBinding) []string {
-	var names []string
+	return namesIn(binding, func(from *v1alpha1.ConfigSource) string { return from.SecretKeyRef.Name })
+}
+
+// ConfigMapsOfBinding lists the names of the ConfigMaps that the binding's config comes from, in the
+// same way.
+func ConfigMapsOfBinding(binding *v1alpha1.PluginBinding) []string {
+	return namesIn(binding, func(from *v1alpha1.ConfigSource) string { return from.ConfigMapKeyRef.Name })
+}
+
+func namesIn(binding *v1alpha1.PluginBinding, name func(*v1alpha1.ConfigSource) string) (names []string) {
+	add := func(from *v1alpha1.ConfigSource) {
+		if found := name(from); found != "" {
+			names = append(names, found)
+		}
+	}
 	if from := binding.Spec.ConfigFrom; from != nil {
-		names = append(names, from.SecretKeyRef.Name)
+		add(from)
 	}
 	for i := range binding.Spec.ConfigPatches {
-		names = append(names, binding.Spec.ConfigPatches[i].ValueFrom.SecretKeyRef.Name)
+		add(&binding.Spec.ConfigPatches[i].ValueFrom)
 	}
 	return names
 }

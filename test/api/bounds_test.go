@@ -52,7 +52,7 @@ spec:
   scope: {service: {id: "` + uuid + `"}, route: {id: "` + uuid + `"}, consumer: {id: "` + uuid + `"}}
   configFrom: {secretKeyRef: {name: limits, key: config}}
 `,
-		`spec: {scope: {consumer: {customID: crm-7}}}`,
+		`spec: {scope: {consumer: {customID: crm-7}}, configFrom: {configMapKeyRef: {name: limits, key: config}}, configPatches: [{path: /a, prefix: "Bearer ", suffix: ";", valueFrom: {configMapKeyRef: {name: limits, key: a}}}]}`,
 		`spec: {scope: {consumerGroup: {name: gold}}}`,
 		`spec: {scope: {consumerGroup: {id: "` + uuid + `"}}}`,
 	},

@@ -40,6 +40,7 @@ const (
 	badObjectName = "must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"
 	badNamespace  = "must be the name of a namespace: lower-case letters, digits and '-'"
 	badKey        = "must be a key of a Secret: letters, digits, '-', '_' and '.'"
+	badMapKey     = "must be a key of a ConfigMap: letters, digits, '-', '_' and '.'"
 	needless      = "selector must be set when from is Selector, and only then"
 	manyTerms     = "selector must have at most 32 matchLabels and at most 32 matchExpressions"
 	needlessGrant = "the gateway's own namespace needs no grant; set namespaces.from to Selector or All"
@@ -153,6 +154,22 @@ var bindingRules = []ruleCase{
 	{name: "config from a key that is a path", with: `spec: {configFrom: {secretKeyRef: {name: a, key: a/b}}}`, field: "spec.configFrom.secretKeyRef.key", message: badKey},
 	{name: "patch from a key with a space", with: `spec: {configPatches: [{path: /a, valueFrom: {secretKeyRef: {name: a, key: "b c"}}}]}`,
 		field: "spec.configPatches[0].valueFrom.secretKeyRef.key", message: badKey},
+	{name: "config from a ConfigMap", with: `spec: {configFrom: {configMapKeyRef: {name: a, key: b}}}`},
+	{name: "config from nowhere", with: `spec: {configFrom: {}}`, field: "spec.configFrom", message: "set exactly one of secretKeyRef and configMapKeyRef"},
+	{name: "config from both", with: `spec: {configFrom: {secretKeyRef: {name: a, key: b}, configMapKeyRef: {name: a, key: b}}}`,
+		field: "spec.configFrom", message: "set exactly one of secretKeyRef and configMapKeyRef"},
+	{name: "patch from both", with: `spec: {configPatches: [{path: /a, valueFrom: {secretKeyRef: {name: a, key: b}, configMapKeyRef: {name: a, key: b}}}]}`,
+		field: "spec.configPatches[0].valueFrom", message: "set exactly one of secretKeyRef and configMapKeyRef"},
+	{name: "config from a ConfigMap that is a path", with: `spec: {configFrom: {configMapKeyRef: {name: ../a, key: b}}}`, field: "spec.configFrom.configMapKeyRef.name", message: badObjectName},
+	{name: "patch from a ConfigMap that is a path", with: `spec: {configPatches: [{path: /a, valueFrom: {configMapKeyRef: {name: a_b, key: b}}}]}`,
+		field: "spec.configPatches[0].valueFrom.configMapKeyRef.name", message: badObjectName},
+	{name: "config from a key of a ConfigMap that is a path", with: `spec: {configFrom: {configMapKeyRef: {name: a, key: a/b}}}`,
+		field: "spec.configFrom.configMapKeyRef.key", message: badMapKey},
+	{name: "patch from a key of a ConfigMap with a space", with: `spec: {configPatches: [{path: /a, valueFrom: {configMapKeyRef: {name: a, key: "b c"}}}]}`,
+		field: "spec.configPatches[0].valueFrom.configMapKeyRef.key", message: badMapKey},
+	{name: "a composed text", with: `spec: {configPatches: [{path: /a, prefix: "Bearer ", suffix: ";", valueFrom: {secretKeyRef: {name: a, key: b}}}]}`},
+	{name: "a composed JSON", with: `spec: {configPatches: [{path: /a, prefix: "[", format: JSON, valueFrom: {secretKeyRef: {name: a, key: b}}}]}`,
+		field: "spec.configPatches[0]", message: "prefix and suffix need the format String"},
 	{name: "as many patches as there may be", with: patchesAt(64)},
 	{name: "too many patches", with: patchesAt(65), field: "spec.configPatches", message: "must have at most 64 items"},
 	{name: "pointer without slash", with: patchAt("redis/password"), field: "spec.configPatches[0].path", message: badPointer},

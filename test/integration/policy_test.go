@@ -277,6 +277,39 @@ var _ = Describe("What a binding declares", func() {
 		Eventually(env.eventNotes).WithArguments(binding, "Updated").Should(ConsistOf(ContainSubstring("config.redis.password")))
 	})
 
+	It("reaches Kong from a ConfigMap and as a composed value, and again when the ConfigMap changes", func() {
+		env := newTestEnv()
+		env.secret("collector", map[string]string{"token": "planted-t0ken"})
+		binding := env.binding("log", withPlugin("http-log", ""), func(b *v1alpha1.PluginBinding) {
+			b.Spec.ConfigFrom = &v1alpha1.ConfigSource{ConfigMapKeyRef: v1alpha1.ConfigMapKeyRef{Name: "log", Key: "config.yaml"}}
+			b.Spec.ConfigPatches = []v1alpha1.ConfigPatch{{Path: "/headers/Authorization", Prefix: "Bearer ", ValueFrom: fromSecret("collector", "token")}}
+		})
+		env.create(binding)
+		env.expectCondition(binding, conditionMatch{
+			condition: v1alpha1.ConditionResolvedRefs, reason: v1alpha1.ReasonConfigMapNotFound, contains: []string{"ConfigMap log does not exist"},
+		})
+		configMap := &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: "log"},
+			Data:       map[string]string{"config.yaml": "http_endpoint: http://collector:8080/one\n"},
+		}
+		env.create(configMap)
+		env.waitUntilReady(binding)
+		config := func() any { return env.kongPlugin(binding)["config"] }
+		Expect(config()).To(And(HaveKeyWithValue("http_endpoint", "http://collector:8080/one"),
+			HaveKeyWithValue("headers", HaveKeyWithValue("Authorization", "Bearer planted-t0ken"))))
+
+		change(env, configMap, func(o *corev1.ConfigMap) { o.Data["config.yaml"] = "http_endpoint: http://collector:8080/two\n" })
+		Eventually(config).Should(HaveKeyWithValue("http_endpoint", "http://collector:8080/two"))
+		env.waitUntilReady(binding)
+		Expect(binding.Status.LastDrift).To(BeNil(), "a changed ConfigMap is not drift")
+
+		By("showing what Kong says about a value of the ConfigMap")
+		change(env, configMap, func(o *corev1.ConfigMap) { o.Data["config.yaml"] = "http_endpoint: not-a-url\n" })
+		env.expectCondition(binding, conditionMatch{
+			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonRejected, contains: []string{"config.http_endpoint"},
+		})
+	})
+
 	It("reaches Kong as a whole config from a Secret in YAML", func() {
 		env := newTestEnv()
 		env.create(&corev1.Secret{
