@@ -418,6 +418,14 @@ type KongGatewayStatus struct {
 	// +optional
 	ResyncInterval *metav1.Duration `json:"resyncInterval,omitempty"`
 
+	// retainedPlugins are the plugins that stay in Kong after their PluginBinding was
+	// deleted under managementPolicy Observe. No resync takes them for orphans.
+	// +optional
+	// +listType=map
+	// +listMapKey=namespace
+	// +kubebuilder:validation:MaxItems=500
+	RetainedPlugins []RetainedPlugins `json:"retainedPlugins,omitempty"`
+
 	// observedGeneration is the generation of the spec that this status describes.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -440,6 +448,24 @@ type BindingCounts struct {
 	// ready is the number of these bindings that are Ready.
 	// +optional
 	Ready int32 `json:"ready"`
+}
+
+// RetainedPlugins are the retained plugins of the PluginBindings of one namespace.
+type RetainedPlugins struct {
+	// namespace is the namespace of the PluginBindings.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+
+	// pluginIDs are the IDs of the plugins in Kong, the oldest first.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	PluginIDs []string `json:"pluginIDs"`
 }
 
 // ResyncStatus is the result of one resync, which lists the operator's plugins in a Kong.

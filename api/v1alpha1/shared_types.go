@@ -9,11 +9,9 @@ const (
 	// convention the value is a timestamp.
 	ReconcileRequestedAtAnnotation = "kong.pluginbinding.io/reconcile-requested-at"
 
-	// RetainedPluginsAnnotation on a KongGateway holds the IDs of retained plugins,
-	// separated by commas. A plugin is retained when its binding was deleted under
-	// managementPolicy Observe. The operator writes the annotation. A resync does not treat
-	// a retained plugin as an orphan. Remove an ID to have the operator report the plugin,
-	// and delete it where that is allowed.
+	// RetainedPluginsAnnotation on a KongGateway holds IDs of retained plugins, separated by
+	// commas, that are to be added to status.retainedPlugins. An earlier version kept the list
+	// there. The next resync moves each ID whose plugin it finds.
 	RetainedPluginsAnnotation = "kong.pluginbinding.io/retained-plugins"
 
 	// PluginFinalizer keeps a PluginBinding until the operator has deleted its plugin in

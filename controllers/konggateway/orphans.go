@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -38,6 +40,15 @@ type ownedPlugin struct {
 func hasRecordedAnother(binding *v1alpha1.PluginBinding, id string) bool {
 	recorded := string(binding.Status.PluginID)
 	return recorded != "" && recorded != id
+}
+
+// namespacesOf are the namespaces of the bindings that own the plugins, by ID.
+func namespacesOf(owned []ownedPlugin) map[string]string {
+	namespaces := make(map[string]string, len(owned))
+	for _, p := range owned {
+		namespaces[p.id] = p.owner.Namespace
+	}
+	return namespaces
 }
 
 // orphanGracePeriod is how long before its removal an earlier resync has to have seen an orphan: a
@@ -71,21 +82,31 @@ func (r *Reconciler) findOrphans(ctx context.Context, s *state, owned []ownedPlu
 	if len(orphans) == 0 {
 		return nil, nil
 	}
-	kept, err := r.retainedPlugins(ctx)
+	lists, err := r.retainedPlugins(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	orphans = slices.DeleteFunc(orphans, func(p ownedPlugin) bool { return kept.Has(p.id) })
+	orphans = slices.DeleteFunc(orphans, func(p ownedPlugin) bool {
+		return slices.ContainsFunc(lists, func(list retainedList) bool { return list.Covers(list.trusted, p.owner.Namespace, p.id) })
+	})
 	slices.SortFunc(orphans, func(a, b ownedPlugin) int { return cmp.Compare(a.id, b.id) })
 	return orphans, nil
 }
 
 func (r *Reconciler) hasSelector() bool { return r.Selector != nil && !r.Selector.Empty() }
 
-// retainedPlugins are the plugins that any gateway retains: several gateways may lead to one Kong,
-// and another operator may serve some of them.
-func (r *Reconciler) retainedPlugins(ctx context.Context) (sets.Set[string], error) {
-	ids := sets.New[string]()
+// retainedList is the list of a gateway. It is trusted if the gateway is in the namespace of this one, or
+// leads to the same Kong and was not refused there.
+type retainedList struct {
+	*retained.Plugins
+
+	trusted bool
+}
+
+// retainedPlugins are the lists of all gateways: several may lead to one Kong, and another operator may
+// serve some of them.
+func (r *Reconciler) retainedPlugins(ctx context.Context, s *state) ([]retainedList, error) {
+	var lists []retainedList
 	reader := client.Reader(r.Client)
 	if r.hasSelector() {
 		reader = r.APIReader
@@ -100,10 +121,13 @@ func (r *Reconciler) retainedPlugins(ctx context.Context) (sets.Set[string], err
 			return nil, err
 		}
 		for i := range gateways.Items {
-			ids = ids.Union(retained.PluginIDs(&gateways.Items[i]))
+			gateway := &gateways.Items[i]
+			trusted := gateway.Namespace == s.key.Namespace ||
+				reference.SameKong(gateway, s.gateway) && !meta.IsStatusConditionFalse(gateway.Status.Conditions, v1alpha1.ConditionAccepted)
+			lists = append(lists, retainedList{retained.Of(gateway), trusted})
 		}
 	}
-	return ids, nil
+	return lists, nil
 }
 
 // movedTo names the gateway of a binding if it leads to another Kong than this one; empty if it
@@ -129,25 +153,32 @@ func (r *Reconciler) orphansFirstSeen(s *state) map[string]time.Time {
 	return first
 }
 
-// pruneRetained removes plugins from the gateway's retained ones that a binding has recorded again.
-// A binding that is being deleted may be about to retain its plugin. A plugin that a resync does not
-// show stays listed: adminURL may point to another Kong for a while.
+// pruneRetained removes plugins from the gateway's retained ones that a binding has recorded again, and
+// moves those of its annotation to the status. A binding that is being deleted may be about to retain its
+// plugin. A plugin that a resync does not show stays listed: adminURL may point to another Kong for a while.
 func (r *Reconciler) pruneRetained(ctx context.Context, s *state) error {
-	ids := retained.PluginIDs(s.gateway)
-	before := ids.Len()
-	if s.resync.status == nil || before == 0 {
+	if s.resync.status == nil {
 		return nil
 	}
+	plugins := retained.Of(s.gateway)
 	for i := range s.bindings {
 		if s.bindings[i].DeletionTimestamp.IsZero() {
-			ids.Delete(string(s.bindings[i].Status.PluginID))
+			plugins.Remove(string(s.bindings[i].Status.PluginID))
 		}
 	}
-	if ids.Len() == before {
+	plugins.Assign(s.resync.owners)
+	base := s.gateway.DeepCopy()
+	s.gateway.Status.RetainedPlugins = plugins.Status()
+	if !equality.Semantic.DeepEqual(base.Status.RetainedPlugins, s.gateway.Status.RetainedPlugins) {
+		if err := r.Client.Status().Patch(ctx, s.gateway, optimistically(base)); err != nil {
+			return err
+		}
+		base = s.gateway.DeepCopy()
+	}
+	plugins.SetAnnotation(s.gateway)
+	if s.gateway.Annotations[v1alpha1.RetainedPluginsAnnotation] == base.Annotations[v1alpha1.RetainedPluginsAnnotation] {
 		return nil
 	}
-	base := s.gateway.DeepCopy()
-	retained.SetPluginIDs(s.gateway, ids)
 	return r.Client.Patch(ctx, s.gateway, optimistically(base))
 }
 

@@ -41,6 +41,8 @@ type resync struct {
 	snapshot *connection.Snapshot
 	status   *v1alpha1.ResyncStatus
 	orphans  []ownedPlugin
+	// owners are the namespaces of the bindings of the plugins, by ID.
+	owners map[string]string
 	// isReported: the status shows this resync. reports are when it last showed another result.
 	isReported bool
 	reports    changes
@@ -80,6 +82,9 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 		return nil
 	}
 	res.snapshot, res.failures, res.lastError = snapshot, 0, ""
+	if len(s.gateway.Annotations[v1alpha1.RetainedPluginsAnnotation]) > 0 {
+		res.owners = namespacesOf(owned)
+	}
 	if res.orphans, err = r.findOrphans(ctx, s, owned); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/retained"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -91,7 +92,7 @@ func TestObservedWithAWriteInFlightWaitsBeforeItGoes(t *testing.T) {
 	}
 	gateway := &v1alpha1.KongGateway{}
 	w.must(w.kube.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "kong"}, gateway))
-	if id := w.kong.Plugins()[0]["id"].(string); !strings.Contains(gateway.Annotations[v1alpha1.RetainedPluginsAnnotation], id) {
-		t.Errorf("plugin %s is not retained: %v", id, gateway.Annotations)
+	if id := w.kong.Plugins()[0]["id"].(string); !retained.Of(gateway).Covers(true, namespace, id) {
+		t.Errorf("plugin %s is not retained: %v", id, gateway.Status.RetainedPlugins)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/retained"
 )
@@ -25,19 +24,23 @@ func (r *Reconciler) retainPlugin(ctx context.Context, s *state) *stepResult {
 		return result
 	}
 	gateway := s.access.gateway
-	ids := retained.PluginIDs(gateway)
-	switch {
-	case ids.Has(id):
+	plugins := retained.Of(gateway)
+	if plugins.Covers(true, s.binding.Namespace, id) {
 		return nil
-	case ids.Len() >= retained.MaxPlugins:
+	}
+	lost, added := plugins.Add(s.binding.Namespace, id)
+	if !added {
 		return deletionWaits(s, &stepResult{requeueAfter: slowRetry},
-			fmt.Sprintf("KongGateway %s already lists %d retained plugins, which is the maximum. Remove the IDs of plugins that no longer exist from its annotation %s.",
-				s.gatewayKey, retained.MaxPlugins, v1alpha1.RetainedPluginsAnnotation))
+			fmt.Sprintf("KongGateway %s already lists as many retained plugins of this namespace as it can. Remove the IDs of plugins that no longer exist from its status.retainedPlugins, or set managementPolicy to Manage and deletionPolicy to Orphan.",
+				s.gatewayKey))
 	}
 	base := gateway.DeepCopy()
-	retained.SetPluginIDs(gateway, ids.Insert(id))
-	if err := r.Client.Patch(ctx, gateway, optimistically(base)); err != nil {
+	gateway.Status.RetainedPlugins = plugins.Status()
+	if err := r.Client.Status().Patch(ctx, gateway, optimistically(base)); err != nil {
 		return kubernetesError(err)
+	}
+	if lost != "" {
+		s.warningf(ctx, "PluginLeft", "the list of retained plugins of KongGateway %s is full; plugin %s, of the namespace with the most of them, is no longer on it", s.gatewayKey, lost)
 	}
 	s.eventf(ctx, "PluginLeft", "plugin %s stays in Kong with this binding's ownership tags, as managementPolicy Observe says", id)
 	return nil

@@ -222,7 +222,7 @@ var mutants = []mutant{
 	{
 		rule: "orphans", first: stories("A plugin that is left in Kong"), name: "a plugin that another gateway retains counts as an orphan",
 		file: "controllers/konggateway/orphans.go",
-		from: "ids = ids.Union(retained.PluginIDs(&gateways.Items[i]))", to: "_ = i",
+		from: "lists = append(lists, retainedList{retained.Of(gateway), trusted})", to: "_ = trusted",
 	},
 	{
 		rule: "beside the ingress controller", name: "a plugin is made where an annotation stands",
@@ -528,5 +528,25 @@ var mutants = []mutant{
 		rule: "secrets", name: "a changed ConfigMap reaches no binding",
 		file: "internal/reference/reference.go",
 		from: "return from.ConfigMapKeyRef.Name }", to: "return from.ConfigMapKeyRef.Name[:0] }",
+	},
+	{
+		rule: "retained plugins", name: "a tenant's list hides orphans of others",
+		file: "internal/retained/retained.go",
+		from: "if !trusted && namespace != p.gateway {", to: "if false {",
+	},
+	{
+		rule: "retained plugins", name: "a full list holds up every namespace",
+		file: "internal/retained/retained.go",
+		from: "		lost = p.dropFromLargest()\n", to: "		return \"\", false\n",
+	},
+	{
+		rule: "retained plugins", name: "a namespace can fill the list",
+		file: "internal/retained/retained.go",
+		from: "namespace != p.gateway && len(ids) >= MaxPerNamespace:", to: "len(ids) < 0:",
+	},
+	{
+		rule: "retained plugins", name: "the annotation of an earlier version does not count",
+		file: "internal/retained/retained.go",
+		from: " || p.unassigned.Has(id)", to: "",
 	},
 }

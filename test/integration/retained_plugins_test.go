@@ -6,6 +6,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
@@ -25,7 +26,8 @@ var _ = Describe("A plugin that is left in Kong", func() {
 
 		gw := env.gateway("kong")
 		env.reload(Default, gw)
-		Expect(gw.Annotations).To(HaveKeyWithValue(v1alpha1.RetainedPluginsAnnotation, id))
+		Expect(gw.Status.RetainedPlugins).To(Equal([]v1alpha1.RetainedPlugins{{Namespace: env.namespace, PluginIDs: []string{id}}}))
+		Expect(gw.Annotations).NotTo(HaveKey(v1alpha1.RetainedPluginsAnnotation))
 		gw = env.resyncTimes(3)
 		unchanged()
 		Expect(env.ownedPlugins(binding)).To(HaveLen(1))
@@ -43,8 +45,28 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		Expect(k8s.Delete(env.ctx, other)).To(Succeed())
 		env.waitUntilGone(other)
 
-		By("reporting it once a person takes its ID out of the annotation")
+		By("moving it from the annotation, where an earlier version kept it")
+		forget := func() {
+			env.reload(Default, gw)
+			base := gw.DeepCopy()
+			gw.Status.RetainedPlugins = nil
+			Expect(k8s.Status().Patch(env.ctx, gw, client.MergeFrom(base))).To(Succeed())
+		}
+		change(env.testEnv, gw, func(gw *v1alpha1.KongGateway) {
+			metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.RetainedPluginsAnnotation, id+","+unusedID)
+		})
+		forget()
+		gw = env.resync(2 * time.Minute)
+		Expect(gw.Status.LastResync.Orphaned).To(BeZero())
+		Eventually(func(g Gomega) {
+			env.reload(g, gw)
+			g.Expect(gw.Status.RetainedPlugins).To(HaveLen(1))
+			g.Expect(gw.Annotations).To(HaveKeyWithValue(v1alpha1.RetainedPluginsAnnotation, unusedID), "Kong does not have it now")
+		}).Should(Succeed())
 		change(env.testEnv, gw, func(gw *v1alpha1.KongGateway) { delete(gw.Annotations, v1alpha1.RetainedPluginsAnnotation) })
+
+		By("reporting it once a person takes its ID out of the status")
+		forget()
 		gw = env.resync(2 * time.Minute)
 		Expect(gw.Status.LastResync.Orphaned).To(BeEquivalentTo(1))
 		Eventually(env.eventNotes).WithArguments(gw, "OrphanedPlugins").Should(ConsistOf(ContainSubstring(id)))
@@ -62,8 +84,8 @@ var _ = Describe("A plugin that is left in Kong", func() {
 		}
 		gw := env.gateway("kong")
 		env.reload(Default, gw)
-		Expect(gw.Annotations[v1alpha1.RetainedPluginsAnnotation]).To(And(
-			ContainSubstring(string(first.Status.PluginID)), ContainSubstring(string(second.Status.PluginID)), ContainSubstring(",")))
+		Expect(gw.Status.RetainedPlugins).To(HaveLen(1))
+		Expect(gw.Status.RetainedPlugins[0].PluginIDs).To(Equal([]string{string(first.Status.PluginID), string(second.Status.PluginID)}))
 
 		again := env.createReady(env.binding("first"))
 		Expect(again.Status.PluginID).To(Equal(first.Status.PluginID))
