@@ -1,0 +1,251 @@
+package main
+
+// productMutants break the rules of what a user sees and of who may do what: bounds, conditions,
+// health, tenancy, and the neighbours of the operator.
+var productMutants = []mutant{
+	{
+		rule: "bounds", name: "the values of a config are not counted",
+		file: "internal/plugin/decode.go",
+		from: "		m.total.nodes += s.nodes\n", to: "",
+	},
+	{
+		rule: "bounds", name: "a second YAML document is dropped",
+		file: "internal/plugin/decode.go",
+		from: "		case !isEmptyYAML(document.Content[0]):", to: "		case false:",
+	},
+	{
+		rule: "bounds", name: "of a key that is given twice the last one counts",
+		file: "internal/plugin/decode.go",
+		from: "		if _, twice := object[key]; twice {", to: "		if false {",
+	},
+	{
+		rule: "secrets", name: "what Kong says about a value from a Secret is shown",
+		file: "internal/plugin/field_error.go",
+		from: "	case r.sources.include(path, r.schema):", to: "	case false:",
+	},
+	{
+		rule: "bounds", name: "redaction has no budget",
+		file: "internal/plugin/patterns.go",
+		from: "		if *steps > maxRedactSteps {", to: "		if false {",
+	},
+	{
+		rule: "secrets", name: "sensitive differences are shown to tenants",
+		file: "internal/plugin/sensitive.go",
+		from: "slices.DeleteFunc(Differences(desired, live, s), s.Sensitive)", to: "Differences(desired, live, s)",
+	},
+	{
+		rule: "ownership", name: "unknown fields of a plugin are no difference",
+		file: "internal/plugin/compare.go",
+		from: "	d.checkUnknown(desired.Unknown, live.Unknown, s)\n", to: "",
+	},
+	{
+		rule: "ownership", name: "unknown fields of an adopted plugin are dropped",
+		file: "internal/plugin/preserve.go",
+		from: "	out.Unknown = preserveUnknown(desired.Unknown, live.Unknown)\n", to: "",
+	},
+	{
+		rule: "tenancy", name: "code is known by the schema alone",
+		file: "internal/plugin/code.go",
+		from: "(codeName.MatchString(name) || f.code())", to: "f.code()",
+	},
+	{
+		rule: "deletion ends", name: "a gateway does not wait for reconciles that have its connection",
+		file: "controllers/konggateway/delete.go",
+		from: "if r.BindingWorkers.Busy(s.key) > 0 {", to: "if false {",
+	},
+	{
+		rule: "deletion ends", name: "a gateway trusts the cache about who holds a plugin",
+		file: "controllers/konggateway/delete.go",
+		from: "bindings, err := r.listBindingsLive(ctx, s)", to: "bindings, err := s.bindings, error(nil)",
+	},
+	{
+		rule: "deletion ends", name: "a gateway that is deleted keeps its connection open",
+		file: "controllers/konggateway/delete.go",
+		from: "	r.Connections.Close(s.key)\n", to: "",
+	},
+	{
+		rule: "load on Kong", name: "a binding that waits for a scope asks Kong by itself",
+		file: "controllers/pluginbinding/resolve.go",
+		from: "snapshot != nil && snapshot.ListsScope", to: "false && snapshot.ListsScope",
+	},
+	{
+		rule: "load on Kong", name: "every plugin in a conflict is looked up by its ID",
+		file: "controllers/konggateway/awaited.go",
+		from: "if ids.Len() > maxLookups {", to: "if false {",
+	},
+	{
+		rule: "nothing waits for ever", name: "a resync does not wake what waits for a changed plugin",
+		file: "controllers/konggateway/awaited.go",
+		from: "return now != before", to: "return before == 0",
+	},
+	{
+		rule: "nothing waits for ever", name: "a resync does not wake what waits for a scope",
+		file: "controllers/konggateway/awaited.go",
+		from: "if waitsForScope(binding) {", to: "if false {",
+	},
+	{
+		rule: "load on Kong", name: "a kind that the token may not read ends the resync",
+		file: "controllers/konggateway/resync.go",
+		from: "if adminapi.ReasonForError(err) == adminapi.Denied {", to: "if false {",
+	},
+	{
+		rule: "tenancy", name: "a refused binding has a series",
+		file: "controllers/collector.go",
+		from: " || isRefused(binding)", to: "",
+	},
+	{
+		rule: "tenancy", name: "an invented gateway has a series",
+		file: "controllers/collector.go",
+		from: "!known.Has(gateway) || ", to: "",
+	},
+	{
+		rule: "load on Kong", name: "an error of the API server is followed by another probe",
+		file: "controllers/konggateway/controller.go",
+		from: "			r.keepProbe(s) // an error of the API server must not become requests to Kong\n", to: "",
+	},
+	{
+		rule: "metrics", name: "a series comes back after its gateway is gone",
+		file: "internal/metrics/metrics.go",
+		from: "if m.gateways[gateway] {", to: "if true {",
+	},
+	{
+		rule: "secrets", name: "the cache keeps annotations of Secrets",
+		file: "cmd/manager/main.go",
+		from: "o.SetAnnotations(nil)", to: "",
+	},
+	{
+		rule: "load on Kong", name: "one slow resync puts the next one off for long",
+		file: "controllers/konggateway/probe.go",
+		from: "resyncWeight = 0.25", to: "resyncWeight = 1.0",
+	},
+	{
+		rule: "hosts", name: "a forbidden host is connected to",
+		file: "controllers/konggateway/connect.go",
+		from: "AllowedHosts:   r.AllowedHosts,", to: "",
+	},
+	{
+		rule: "bounds", name: "a long message is stored twice",
+		file: "internal/message/message.go",
+		from: "if len(text) <= MaxSummary {", to: "if true {",
+	},
+	{
+		rule: "bounds", name: "a message of a condition has no bound of its own",
+		file: "internal/message/message.go",
+		from: "MaxCondition = 2048", to: "MaxCondition = 32000",
+	},
+	{
+		rule: "no unnecessary change", name: "a UID in the tags that is not the binding's is written again",
+		file: "controllers/pluginbinding/observe.go",
+		from: "identity.SameTags(s.desired.plugin.Tags, live.Tags)", to: "false",
+	},
+	{
+		rule: "conditions", name: "a plugin that never runs is not reported",
+		file: "controllers/pluginbinding/conditions.go",
+		from: "	setIneffective(next, s)\n", to: "",
+	},
+	{
+		rule: "conditions", name: "a route that changes is not noticed",
+		file: "controllers/konggateway/resync.go",
+		from: "known && route != last.Route || ", to: "known && route == \"\\n\" || ",
+	},
+	{
+		rule: "health", name: "one failed probe is reported",
+		file: "controllers/konggateway/health.go",
+		from: "return h.failures >= failuresToReport", to: "return true",
+	},
+	{
+		rule: "health", name: "an unstable gateway follows each probe",
+		file: "controllers/konggateway/health.go",
+		from: "		return now.Sub(h.failingSince) >= unstableOutage\n", to: "		return true\n",
+	},
+	{
+		rule: "health", name: "a gateway is never unstable",
+		file: "controllers/konggateway/health.go",
+		from: "len(h.shortOutages) == unstableOutages &&", to: "false &&",
+	},
+	{
+		rule: "health", name: "a binding reports each failed request",
+		file: "controllers/pluginbinding/status.go",
+		from: " || result.transient && s.saysAlready(result):", to: ":",
+	},
+	{
+		rule: "health", name: "nodes of two versions take turns in the status",
+		file: "controllers/konggateway/health.go",
+		from: "if next, allowed := h.infoChanges.add(now); allowed {", to: "if next, _ := h.infoChanges.add(now); true {",
+	},
+	{
+		rule: "health", name: "what changed in Kong goes to and fro in the status",
+		file: "controllers/konggateway/resync.go",
+		from: "		res.reports, res.isReported = res.reports.add(now)\n", to: "		res.isReported = true\n",
+	},
+	{
+		rule: "writes that fail", name: "bindings go on writing to a database that refuses",
+		file: "internal/connection/writes.go",
+		from: "	w.wait(binding)\n	return false\n}\n\nfunc", to: "	return true\n}\n\nfunc",
+	},
+	{
+		rule: "writes that fail", name: "no binding tries whether writes succeed again",
+		file: "controllers/konggateway/health.go",
+		from: "		r.Connections.EnqueueBinding(ctx, binding)\n", to: "		_ = binding\n",
+	},
+	{
+		rule: "writes that fail", name: "a config on which Kong fails is the gateway's trouble",
+		file: "controllers/pluginbinding/write_gate.go",
+		from: "s.client().ValidateConfig(ctx, s.desired.plugin) != nil", to: "false",
+	},
+	{
+		rule: "writes that fail", name: "a binding that fails by itself stops the others",
+		file: "internal/connection/writes.go",
+		from: "	if w.suspects[binding] {\n", to: "	if false {\n",
+	},
+	{
+		rule: "writes that fail", name: "the bindings of one namespace hold up all others",
+		file: "internal/connection/writes.go",
+		from: "return !failedIn[binding.Namespace]", to: "return true",
+	},
+	{
+		rule: "gitops", name: "what needs somebody is taken for on its way",
+		file: "internal/kstatus/kstatus.go",
+		from: "is, isNot = isNot, is", to: "",
+	},
+	{
+		rule: "gitops", name: "a binding in force keeps the condition of its last problem",
+		file: "internal/kstatus/kstatus.go",
+		from: "		meta.RemoveStatusCondition(conditions, is)\n", to: "",
+	},
+	{
+		rule: "gitops", name: "a status that improves is reconciled again",
+		file: "controllers/binding_watches.go",
+		from: "kstatus.CountLasting(was.Status.Conditions) > kstatus.CountLasting(is.Status.Conditions)", to: "len(was.Status.Conditions) > len(is.Status.Conditions)",
+	},
+	{
+		rule: "secrets", name: "a composed value hides only as a whole",
+		file: "internal/plugin/render.go",
+		from: "		hide(string(raw)) // also without what is around it\n", to: "",
+	},
+	{
+		rule: "secrets", name: "a changed ConfigMap reaches no binding",
+		file: "internal/reference/reference.go",
+		from: "return from.ConfigMapKeyRef.Name }", to: "return from.ConfigMapKeyRef.Name[:0] }",
+	},
+	{
+		rule: "retained plugins", name: "a tenant's list hides orphans of others",
+		file: "internal/retained/retained.go",
+		from: "if !trusted && namespace != p.gateway {", to: "if false {",
+	},
+	{
+		rule: "retained plugins", name: "a full list holds up every namespace",
+		file: "internal/retained/retained.go",
+		from: "		lost = p.dropFromLargest()\n", to: "		return \"\", false\n",
+	},
+	{
+		rule: "retained plugins", name: "a namespace can fill the list",
+		file: "internal/retained/retained.go",
+		from: "namespace != p.gateway && len(ids) >= MaxPerNamespace:", to: "len(ids) < 0:",
+	},
+	{
+		rule: "retained plugins", name: "the annotation of an earlier version does not count",
+		file: "internal/retained/retained.go",
+		from: " || p.unassigned.Has(id)", to: "",
+	},
+}
