@@ -1,5 +1,5 @@
 // Package controllers sets the reconcilers up: options, field indexes, watches and metrics. It
-// makes the values that both reconcilers share and wires them together.
+// makes the values that the reconcilers share and wires them together.
 //
 // Each reconciler has a package of its own below this one. They import each other nowhere; what
 // two of them need is in internal/.
@@ -21,6 +21,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers/konggateway"
 	"github.com/pluginbinding/kong-plugin-operator/controllers/pluginbinding"
+	"github.com/pluginbinding/kong-plugin-operator/controllers/pluginpolicy"
 	"github.com/pluginbinding/kong-plugin-operator/internal/absence"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
@@ -73,16 +74,17 @@ type Options struct {
 	Clients connection.ClientRegistry
 }
 
-// Reconcilers are the two reconcilers, wired together.
+// Reconcilers are the reconcilers, wired together.
 type Reconcilers struct {
 	Gateways    *konggateway.Reconciler
 	Bindings    *pluginbinding.Reconciler
+	Policies    *pluginpolicy.Reconciler
 	Connections *connection.Registry
 }
 
 // Recorders take the events of each reconciler.
 type Recorders struct {
-	Gateways, Bindings events.EventRecorder
+	Gateways, Bindings, Policies events.EventRecorder
 }
 
 // workersPerGateway is how many times the workers of one gateway a controller has, so that gateways
@@ -102,6 +104,7 @@ const (
 func New(o Options, recorders Recorders) *Reconcilers {
 	var (
 		connections = connection.NewRegistry()
+		selections  = connection.NewSelections()
 		writes      = inflight.NewTracker(o.Clock, o.LeadingSince)
 		memory      = programmed.NewMemory()
 		counters    = metrics.New(o.Registry)
@@ -121,6 +124,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			ClusterCreatedAt: o.ClusterCreatedAt,
 			AllowedHosts:     o.AllowedHosts,
 			Connections:      connections,
+			Selections:       selections,
 			InFlight:         writes,
 			Programmed:       memory,
 			Metrics:          counters,
@@ -146,6 +150,23 @@ func New(o Options, recorders Recorders) *Reconcilers {
 			Absences:    absence.NewTracker(o.Clock),
 			Limiter:     workers,
 		},
+		Policies: newPolicies(o, recorders.Policies, connections, selections),
+	}
+}
+
+// newPolicies makes the reconciler of policies, without the objects that it targets.
+func newPolicies(o Options, recorder events.EventRecorder, connections *connection.Registry, selections *connection.Selections) *pluginpolicy.Reconciler {
+	return &pluginpolicy.Reconciler{
+		Client:      o.Client,
+		APIReader:   o.APIReader,
+		Events:      recorder,
+		Namespaces:  sets.New(o.Namespaces...),
+		Selector:    o.Selector,
+		Connections: connections,
+		Selections:  selections,
+		Clock:       o.Clock,
+		Backoff:     workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](bindingBaseDelay, bindingMaxDelay),
+		Limiter:     fairqueue.NewLimiter(policyWorkers, policyWorkersPerGateway),
 	}
 }
 
@@ -171,6 +192,7 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	reconcilers := New(o, Recorders{
 		Gateways: namespaceRecorder{mgr.GetEventRecorder("konggateway-controller"), mgr.GetCache()},
 		Bindings: namespaceRecorder{mgr.GetEventRecorder("pluginbinding-controller"), mgr.GetCache()},
+		Policies: namespaceRecorder{mgr.GetEventRecorder("pluginpolicy-controller"), mgr.GetCache()},
 	})
 	reconcilers.Bindings.Ingress = &ingressObjects{
 		cache: mgr.GetCache(), mapper: mgr.GetRESTMapper(), clock: o.Clock,
@@ -180,6 +202,9 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		},
 	}
 	if err := addGatewayController(mgr, reconcilers); err != nil {
+		return err
+	}
+	if err := addPolicyController(mgr, reconcilers); err != nil {
 		return err
 	}
 	return addBindingController(mgr, reconcilers, workersPerGateway*o.Workers)

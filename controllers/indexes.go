@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/policy"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
@@ -23,6 +24,12 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.PluginBinding{}, reference.IndexReplaces, ofBinding(replacedKey)},
 		{&v1alpha1.PluginBinding{}, reference.IndexSecret, ofBinding(reference.SecretsOfBinding)},
 		{&v1alpha1.PluginBinding{}, reference.IndexConfigMap, ofBinding(reference.ConfigMapsOfBinding)},
+		{&v1alpha1.PluginBinding{}, reference.IndexPlace, ofBinding(reference.Places)},
+		{&v1alpha1.PluginBinding{}, reference.IndexPolicy, ofBinding(policyUID)},
+		{&v1alpha1.PluginPolicy{}, reference.IndexGateway, ofPolicy(func(p *v1alpha1.PluginPolicy) []string {
+			return []string{reference.GatewayOfPolicy(p).String()}
+		})},
+		{&v1alpha1.PluginPolicy{}, reference.IndexTarget, ofPolicy(policy.TargetKeys)},
 		{&v1alpha1.KongGateway{}, reference.IndexSecret, func(o client.Object) []string {
 			return reference.SecretsOfGateway(o.(*v1alpha1.KongGateway))
 		}},
@@ -36,6 +43,17 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 
 func ofBinding(values func(*v1alpha1.PluginBinding) []string) client.IndexerFunc {
 	return func(o client.Object) []string { return values(o.(*v1alpha1.PluginBinding)) }
+}
+
+func ofPolicy(values func(*v1alpha1.PluginPolicy) []string) client.IndexerFunc {
+	return func(o client.Object) []string { return values(o.(*v1alpha1.PluginPolicy)) }
+}
+
+func policyUID(binding *v1alpha1.PluginBinding) []string {
+	if owner := reference.PolicyOf(binding); owner != nil {
+		return []string{string(owner.UID)}
+	}
+	return nil
 }
 
 func gatewayKey(binding *v1alpha1.PluginBinding) []string {

@@ -84,7 +84,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	w.kong.Seed("services", map[string]any{"name": "orders", "url": "http://127.0.0.1:9"})
 	objects := append([]client.Object{namespaceNamed("kong"), namespaceNamed("shop"), w.gateway()}, o.objects...)
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.KongGateway{}, &v1alpha1.PluginBinding{})
+		WithStatusSubresource(&v1alpha1.KongGateway{}, &v1alpha1.PluginBinding{}, &v1alpha1.PluginPolicy{})
 	if err := AddIndexes(w.ctx, fakeIndexer{builder}); err != nil {
 		t.Fatal(err)
 	}

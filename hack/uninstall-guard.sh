@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 #
-# Exits 0 only if the API server says that the cluster has no PluginBinding and no
-# KongGateway. Run it before anything that deletes the CRDs: with the CRDs go all bindings
-# and gateways, and without the operator the finalizers of both would wait for ever.
+# Exits 0 only if the API server says that the cluster has no PluginPolicy, no PluginBinding
+# and no KongGateway. Run it before anything that deletes the CRDs: with the CRDs go all their
+# objects, and without the operator the finalizers of these would wait for ever.
 #
 # Every answer but "there are none" is a refusal. A request that fails (time-out, no right
 # to list, no cluster) says nothing about what is there.
@@ -24,11 +24,11 @@ refuse() {
 # ask ARGUMENTS...: what kubectl prints. A kubectl that fails ends this.
 ask() {
 	"${kubectl[@]}" "$@" --request-timeout=30s ||
-		refuse "Cannot find out whether this cluster has PluginBindings or KongGateways: \"kubectl $*\" failed." \
-			"Use an account that may get CustomResourceDefinitions and list both kinds in all namespaces, and try again."
+		refuse "Cannot find out whether this cluster has PluginPolicies, PluginBindings or KongGateways: \"kubectl $*\" failed." \
+			"Use an account that may get CustomResourceDefinitions and list these kinds in all namespaces, and try again."
 }
 
-for kind in pluginbindings konggateways; do
+for kind in pluginpolicies pluginbindings konggateways; do
 	# The CRD first: the API server's own word that it does not exist is the one proof
 	# that there are no objects of the kind.
 	crd=$(ask get customresourcedefinitions.apiextensions.k8s.io "$kind.$group" --ignore-not-found -o name)
@@ -38,7 +38,8 @@ for kind in pluginbindings konggateways; do
 	objects=$(ask get "$kind.$group" --all-namespaces -o name)
 	if [[ -n $objects ]]; then
 		refuse "This cluster has $kind, which would be deleted with their CRD." \
-			"Delete all bindings first, then all gateways, while the operator runs:" \
+			"Delete all policies first, then all bindings, then all gateways, while the operator runs:" \
+			"  ${kubectl[*]} get pluginpolicies -A" \
 			"  ${kubectl[*]} get pluginbindings -A" \
 			"  ${kubectl[*]} get konggateways -A"
 	fi

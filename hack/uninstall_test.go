@@ -47,7 +47,9 @@ const (
 	crdRequest  = "customresourcedefinitions.apiextensions.k8s.io"
 	bindings    = "pluginbindings.kong.pluginbinding.io"
 	gateways    = "konggateways.kong.pluginbinding.io"
-	cannotTell  = "Cannot find out whether this cluster has PluginBindings or KongGateways"
+	cannotTell  = "Cannot find out whether this cluster has PluginPolicies, PluginBindings or KongGateways"
+	policies    = "pluginpolicies"
+	policiesNow = "This cluster has pluginpolicies"
 	bindingsNow = "This cluster has pluginbindings"
 	gatewaysNow = "This cluster has konggateways"
 )
@@ -62,6 +64,8 @@ func TestUninstallIsRefusedUnlessTheClusterSaysThatThereIsNothing(t *testing.T) 
 		"no CRDs":           {},
 		"CRDs, no objects":  {cluster: cluster{crds: both}},
 		"one CRD, none":     {cluster: cluster{crds: "konggateways"}},
+		"policies":          {cluster: cluster{crds: policies + " " + both, has: policies}, refusal: policiesNow},
+		"all three":         {cluster: cluster{crds: policies + " " + both, has: policies + " " + both}, refusal: policiesNow},
 		"bindings":          {cluster: cluster{crds: both, has: "pluginbindings"}, refusal: bindingsNow},
 		"gateways":          {cluster: cluster{crds: both, has: "konggateways"}, refusal: gatewaysNow},
 		"both":              {cluster: cluster{crds: both, has: both}, refusal: bindingsNow},

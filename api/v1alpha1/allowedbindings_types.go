@@ -174,18 +174,6 @@ const (
 	GlobalPluginsAllowed GlobalPluginsPolicy = "Allowed"
 )
 
-// EntitySelectorsPolicy says whether a policy may select entities by their tags.
-//
-// +kubebuilder:validation:Enum=Denied;Allowed
-type EntitySelectorsPolicy string
-
-const (
-	// EntitySelectorsDenied refuses policies with an entitySelector.
-	EntitySelectorsDenied EntitySelectorsPolicy = "Denied"
-	// EntitySelectorsAllowed allows policies with an entitySelector.
-	EntitySelectorsAllowed EntitySelectorsPolicy = "Allowed"
-)
-
 // EntityPolicy says to which entities of Kong a plugin may apply.
 //
 // +kubebuilder:validation:Enum=All;SameNamespace

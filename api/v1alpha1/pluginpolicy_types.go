@@ -47,7 +47,7 @@ type PluginPolicySpec struct {
 
 // PolicyTargetRef names one object in the namespace of the policy.
 //
-// +kubebuilder:validation:XValidation:rule="self.group == '' && self.kind == 'Service' || self.group == 'networking.k8s.io' && self.kind == 'Ingress' || self.group == 'gateway.networking.k8s.io' && self.kind in ['HTTPRoute', 'GRPCRoute', 'TCPRoute', 'TLSRoute', 'UDPRoute'] || self.group == 'configuration.konghq.com' && self.kind in ['KongConsumer', 'KongConsumerGroup']",message="must be a Service (no group), an Ingress (group networking.k8s.io), an HTTPRoute, GRPCRoute, TCPRoute, TLSRoute or UDPRoute (group gateway.networking.k8s.io), or a KongConsumer or KongConsumerGroup (group configuration.konghq.com)"
+// +kubebuilder:validation:XValidation:rule="size(self.group) == 0 && self.kind == 'Service' || self.group == 'networking.k8s.io' && self.kind == 'Ingress' || self.group == 'gateway.networking.k8s.io' && self.kind in ['HTTPRoute', 'GRPCRoute', 'TCPRoute', 'TLSRoute', 'UDPRoute'] || self.group == 'configuration.konghq.com' && self.kind in ['KongConsumer', 'KongConsumerGroup']",message="must be a Service (no group), an Ingress (group networking.k8s.io), an HTTPRoute, GRPCRoute, TCPRoute, TLSRoute or UDPRoute (group gateway.networking.k8s.io), or a KongConsumer or KongConsumerGroup (group configuration.konghq.com)"
 // +kubebuilder:validation:XValidation:rule="!has(self.sectionName) || self.kind in ['HTTPRoute', 'GRPCRoute']",message="sectionName names a rule of an HTTPRoute or GRPCRoute; in Kong nothing tells the parts of other kinds apart"
 type PolicyTargetRef struct {
 	// group is the API group of the object, such as networking.k8s.io for an Ingress. It is
@@ -114,6 +114,18 @@ const (
 // +kubebuilder:validation:MaxLength=128
 // +kubebuilder:validation:XValidation:rule="!self.contains(',') && !self.contains('/')",message="must not hold ',' or '/', which Kong refuses in tags"
 type SelectedTag string
+
+// EntitySelectorsPolicy says whether a policy may select entities by their tags.
+//
+// +kubebuilder:validation:Enum=Denied;Allowed
+type EntitySelectorsPolicy string
+
+const (
+	// EntitySelectorsDenied refuses policies with an entitySelector.
+	EntitySelectorsDenied EntitySelectorsPolicy = "Denied"
+	// EntitySelectorsAllowed allows policies with an entitySelector.
+	EntitySelectorsAllowed EntitySelectorsPolicy = "Allowed"
+)
 
 // PluginBindingTemplate describes the bindings of a policy.
 type PluginBindingTemplate struct {

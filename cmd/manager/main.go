@@ -152,6 +152,7 @@ func managerOptions(o *options) ctrl.Options {
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.KongGateway{}:   {Label: o.selector},
 				&v1alpha1.PluginBinding{}: {Label: o.selector},
+				&v1alpha1.PluginPolicy{}:  {Label: o.selector},
 				// Only the metadata of Secrets and ConfigMaps is cached.
 				&corev1.Secret{}:    {Transform: withoutAnnotations},
 				&corev1.ConfigMap{}: {Transform: withoutAnnotations},

@@ -62,11 +62,13 @@ type Reconciler struct {
 	// all.
 	AllowedHosts []string
 	Connections  *connection.Registry
-	InFlight     *inflight.Tracker
-	Programmed   *programmed.Memory
-	Metrics      *metrics.Metrics
-	Clients      connection.ClientRegistry
-	Clock        clock.PassiveClock
+	// Selections is shared with the reconciler of policies.
+	Selections *connection.Selections
+	InFlight   *inflight.Tracker
+	Programmed *programmed.Memory
+	Metrics    *metrics.Metrics
+	Clients    connection.ClientRegistry
+	Clock      clock.PassiveClock
 	// Backoff is the delay between probes of a gateway that cannot be used.
 	Backoff workqueue.TypedRateLimiter[types.NamespacedName]
 
@@ -89,6 +91,8 @@ type state struct {
 	bindings []v1alpha1.PluginBinding
 	// refused are the bindings that the gateway's spec refuses.
 	refused sets.Set[types.NamespacedName]
+	// selecting is what the gateway's policies select.
+	selecting selecting
 
 	probe  probe  // by probeIfDue
 	health health // by assessHealth
@@ -125,6 +129,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	for _, step := range []func(context.Context, *state) error{
 		r.ensureFinalizer,
 		r.listBindings,
+		r.listPolicies,
 		r.probeIfDue,      // connect, and ask who answers
 		r.checkGovernance, // no older gateway of this Kong refuses this one
 		r.assessHealth,    // what the last probes show together
@@ -132,6 +137,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.resyncIfDue,     // list what Kong holds of this cluster
 		r.publish,         // the connection and the snapshot, for the bindings
 		r.enqueueBindings, // whose plugin or scope changed in Kong
+		r.enqueuePolicies, // whose entities changed in Kong
 		r.pruneRetained,   // retained plugins that a binding has recorded again
 		r.removeOrphans,   // if that is allowed
 		r.patchStatus,
@@ -169,6 +175,7 @@ func (r *Reconciler) releaseWorker(ctx context.Context, gateway types.Namespaced
 func (r *Reconciler) forget(ctx context.Context, key types.NamespacedName) {
 	r.Clients.Remove(key.String())
 	r.Connections.Remove(key)
+	r.Selections.Forget(key)
 	r.Metrics.RemoveGateway(key)
 	r.probes.forget(key)
 	r.writeTries.forget(key)
@@ -225,6 +232,9 @@ func (r *Reconciler) publish(ctx context.Context, s *state) error {
 		log.FromContext(ctx).Info("probed the gateway", "ready", problem == nil,
 			"reason", s.probe.result.reasonOr(v1alpha1.ReasonReady), "version", s.health.info.Version)
 		r.Connections.EnqueueBindings(ctx, s.key)
+		if len(s.selecting) > 0 {
+			r.Connections.EnqueuePolicies(ctx, s.key)
+		}
 	}
 	return nil
 }

@@ -49,6 +49,8 @@ type resync struct {
 	// changed are the bindings whose plugin or scope is not as it was. released are the bindings for
 	// which something else changed that they wait for, or may have: the status does not count them.
 	changed, released []types.NamespacedName
+	// changedPolicies are the policies whose entities are others than before.
+	changedPolicies sets.Set[types.NamespacedName]
 }
 
 // resyncFailureThreshold is how many resyncs in a row have to break off before the status reports
@@ -71,6 +73,9 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxResync)
 	defer cancel()
+	if last, known := r.Connections.Get(s.key); known && last.Client != s.probe.client {
+		r.Selections.Forget(s.key) // it may be another Kong
+	}
 	began := r.InFlight.Now()
 	snapshot, owned, err := r.list(ctx, s, began)
 	res := &s.resync
@@ -148,7 +153,7 @@ func count(n int) int32 {
 // tags.
 func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*connection.Snapshot, []ownedPlugin, error) {
 	snapshot := connection.NewSnapshot(began)
-	if err := s.lookupEntities(ctx, snapshot); err != nil {
+	if err := r.lookupEntities(ctx, s, snapshot); err != nil {
 		return nil, nil, err
 	}
 	// The plugins come last, so that a plugin is never newer than what it applies to.
@@ -168,9 +173,43 @@ func (r *Reconciler) list(ctx context.Context, s *state, began inflight.Time) (*
 	return snapshot, owned, err
 }
 
-// lookupEntities looks up the entities that the bindings name, and no others: a Kong may have
-// millions of consumers.
-func (s *state) lookupEntities(ctx context.Context, snapshot *connection.Snapshot) error {
+// lookupEntities looks up the entities that the bindings name and those that the policies select, and
+// no others: a Kong may have millions of consumers.
+func (r *Reconciler) lookupEntities(ctx context.Context, s *state, snapshot *connection.Snapshot) error {
+	wanted := s.wantedEntities()
+	selectors := s.selecting.selectors(s.probe.result.info)
+	for _, selector := range selectors {
+		if wanted[selector.Kind] == nil {
+			wanted[selector.Kind] = sets.New[adminapi.EntityRef]()
+		}
+	}
+	selected := r.Selections.Begin(selectors...)
+	s.resync.denied = nil
+	for _, kind := range slices.Sorted(maps.Keys(wanted)) {
+		entities, err := s.probe.client.EntitiesAndTagged(ctx, kind, wanted[kind].UnsortedList(), s.selecting.tagSets(kind),
+			func(tags adminapi.TagSet, e adminapi.Entity) {
+				selected.Add(connection.Selector{Kind: kind, Tags: tags}, e)
+			})
+		if adminapi.ReasonForError(err) == adminapi.Denied {
+			// The operator's own plugins are in another list. It goes on without these entities.
+			s.resync.denied = append(s.resync.denied, kind)
+			selected.Drop(kind)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if wanted[kind].Len() > 0 {
+			snapshot.SetEntities(kind, entities)
+		}
+	}
+	s.resync.changedPolicies = s.selecting.policies(r.Selections.Keep(s.key, selected))
+	r.Selections.Prune(s.key, sets.KeySet(s.selecting))
+	return nil
+}
+
+// wantedEntities are the entities that bindings name.
+func (s *state) wantedEntities() map[adminapi.EntityKind]sets.Set[adminapi.EntityRef] {
 	wanted := map[adminapi.EntityKind]sets.Set[adminapi.EntityRef]{}
 	for i := range s.bindings {
 		if s.isRefused(&s.bindings[i]) {
@@ -186,20 +225,7 @@ func (s *state) lookupEntities(ctx context.Context, snapshot *connection.Snapsho
 			wanted[entity.Kind].Insert(entity.Ref)
 		}
 	}
-	s.resync.denied = nil
-	for _, kind := range slices.Sorted(maps.Keys(wanted)) {
-		entities, err := s.probe.client.Entities(ctx, kind, wanted[kind].UnsortedList())
-		if adminapi.ReasonForError(err) == adminapi.Denied {
-			// The operator's own plugins are in another list. It goes on without these entities.
-			s.resync.denied = append(s.resync.denied, kind)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		snapshot.SetEntities(kind, entities)
-	}
-	return nil
+	return wanted
 }
 
 // programmedFingerprints are the fingerprints of the plugins as they were last programmed, by ID.

@@ -248,4 +248,34 @@ var productMutants = []mutant{
 		file: "internal/retained/retained.go",
 		from: " || p.unassigned.Has(id)", to: "",
 	},
+	{
+		rule: "policies", name: "an entity of which Kong said nothing counts as gone",
+		file: "internal/policy/plan.go",
+		from: "	case Unknown:\n		return\n", to: "	case Unknown:\n",
+	},
+	{
+		rule: "policies", name: "an outdated list of entities wins",
+		file: "internal/connection/selections.go",
+		from: "if known && last.began > b.began {", to: "if false && known && last.began > b.began {",
+	},
+	{
+		rule: "policies", name: "the younger object takes the place",
+		file: "internal/policy/child.go",
+		from: "return created.Before(own)", to: "return created.After(own)",
+	},
+	{
+		rule: "policies", first: stories("leaves a binding that has the name"), name: "a foreign binding is taken by its name",
+		file: "controllers/pluginpolicy/bindings.go",
+		from: "	if exists {\n", to: "	if true || exists {\n",
+	},
+	{
+		rule: "policies", name: "a tenant selects entities by their tags",
+		file: "internal/tenancy/rules.go",
+		from: "if !r.ByTags || ", to: "if true || !r.ByTags || ",
+	},
+	{
+		rule: "policies", name: "a changed target is looked at once",
+		file: "controllers/pluginpolicy/looks.go",
+		from: "w.next = now.Add(w.pause)", to: "w.next = now.Add(lookWindow)",
+	},
 }

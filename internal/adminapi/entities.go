@@ -35,6 +35,9 @@ type EntityRef struct{ ID, Name, Username, CustomID string }
 type Entity struct {
 	// ID is a UUID in lower case.
 	ID string
+	// Name is the name, or the username of a consumer; CustomID is the custom_id of a consumer.
+	// Either is empty if the entity has none, or one longer than 512 bytes.
+	Name, CustomID string
 	// Tags, at most 100. Longer tags than 512 bytes are left out.
 	Tags []string
 	// ServiceID and Protocols are those of a route, empty for other kinds.
@@ -103,7 +106,10 @@ const (
 
 // entity returns what the client keeps.
 func (e entityJSON) entity(kind EntityKind) Entity {
-	kept := Entity{ID: e.ID, Tags: shortOnes(e.Tags)}
+	kept := Entity{ID: e.ID, Name: short(e.Name), Tags: shortOnes(e.Tags)}
+	if kind == Consumer {
+		kept.Name, kept.CustomID = short(e.Username), short(e.CustomID)
+	}
 	if kind == Route {
 		kept.Protocols = shortOnes(e.Protocols)
 		if e.Service != nil {
@@ -111,6 +117,14 @@ func (e entityJSON) entity(kind EntityKind) Entity {
 		}
 	}
 	return kept
+}
+
+// short copies a string, unless it is null or long.
+func short(s *string) string {
+	if s == nil || len(*s) > maxEntityString {
+		return ""
+	}
+	return strings.Clone(*s)
 }
 
 // shortOnes copies the first strings of a list. It leaves out nulls and long strings.

@@ -18,6 +18,10 @@ type lookup struct {
 	found  map[EntityRef]Entity
 	// ambiguous holds the custom_ids that several consumers have.
 	ambiguous map[EntityRef]bool
+	// tagged are the sets of tags to look for while all entities are read, and visit gets what has
+	// all tags of a set.
+	tagged taggedSets
+	visit  func(TagSet, Entity)
 }
 
 // Entities returns the wanted entities of a kind. It leaves out references to which no entity or
@@ -28,28 +32,29 @@ type lookup struct {
 // after the other. The second is to read all entities of the kind, at most 2,000,000, and to keep
 // the wanted ones. Each way has the deadline of a list, see VisitByTags.
 func (c *Client) Entities(ctx context.Context, kind EntityKind, wanted []EntityRef) (map[EntityRef]Entity, error) {
+	return c.EntitiesAndTagged(ctx, kind, wanted, nil, nil)
+}
+
+// EntitiesAndTagged is Entities for references and sets of tags at once. It passes every entity that
+// has all tags of a set to visit, with that set. What it visited before an error proves nothing. For
+// a few sets, it makes a list for each; for more, it reads all entities of the kind.
+func (c *Client) EntitiesAndTagged(ctx context.Context, kind EntityKind, wanted []EntityRef, sets []TagSet, visit func(TagSet, Entity)) (map[EntityRef]Entity, error) {
 	op := "list " + string(kind) + "s"
 	if _, ok := collections[kind]; !ok {
 		return nil, invalid(op, "unknown kind of entity")
 	}
-	l := lookup{kind: kind, wanted: map[EntityRef]bool{}, found: map[EntityRef]Entity{}, ambiguous: map[EntityRef]bool{}}
+	l := lookup{kind: kind, wanted: map[EntityRef]bool{}, found: map[EntityRef]Entity{}, ambiguous: map[EntityRef]bool{}, visit: visit}
 	for _, ref := range wanted {
 		if ref.sendable(kind) {
 			l.wanted[ref.canonical()] = true
 		}
 	}
-	ctx = withPriority(ctx, resyncing)
-	complete := false
-	if pages := len(l.wanted) / requestsPerPage; pages > 0 {
-		var failed *Error
-		if complete, failed = c.readEntities(ctx, op, &l, pages); failed != nil {
-			return nil, failed
-		}
+	complete, failed := c.readTagged(withPriority(ctx, resyncing), op, &l, sets)
+	if failed == nil && !complete {
+		failed = c.readWanted(withPriority(ctx, resyncing), op, &l)
 	}
-	if !complete {
-		if failed := c.askForEntities(ctx, op, &l); failed != nil {
-			return nil, failed
-		}
+	if failed != nil {
+		return nil, failed
 	}
 	entities := make(map[EntityRef]Entity, len(l.found))
 	for _, ref := range wanted {
@@ -58,6 +63,16 @@ func (c *Client) Entities(ctx context.Context, kind EntityKind, wanted []EntityR
 		}
 	}
 	return entities, nil
+}
+
+// readWanted finds the wanted entities that are not found yet.
+func (c *Client) readWanted(ctx context.Context, op string, l *lookup) *Error {
+	if pages := (len(l.wanted) - len(l.found)) / requestsPerPage; pages > 0 {
+		if complete, failed := c.readEntities(ctx, op, l, pages); complete || failed != nil {
+			return failed
+		}
+	}
+	return c.askForEntities(ctx, op, l)
 }
 
 // FirstEntities returns the first entities of a kind, in Kong's order, at most limit (1 to 1000). It
@@ -144,8 +159,11 @@ func (c *Client) readEntities(ctx context.Context, op string, l *lookup, maxPage
 	return complete, failed
 }
 
-// add keeps an entity if it is wanted.
+// add keeps an entity if it is wanted, and visits it for each set of tags that it has.
 func (l *lookup) add(e entityJSON) {
+	if len(l.tagged) > 0 {
+		l.visitTagged(e.entity(l.kind))
+	}
 	for _, ref := range e.refs(l.kind) {
 		if !l.wanted[ref] || l.ambiguous[ref] {
 			continue

@@ -37,15 +37,16 @@ func TestEntities(t *testing.T) {
 	group := seedID(t, srv, "consumer_groups", map[string]any{"name": "gold"})
 	seedID(t, srv, "consumers", map[string]any{"username": "not-wanted"})
 	c := probed(t, srv.URL())
-	payments := Entity{ID: service, Tags: []string{"k8s-namespace:shop", "x"}}
+	payments := Entity{ID: service, Name: "payments", Tags: []string{"k8s-namespace:shop", "x"}}
+	whole := Entity{ID: alice, Name: "alice", CustomID: "a b/c"}
 	tests := []struct {
 		kind EntityKind
 		want map[EntityRef]Entity
 	}{
 		{Service, map[EntityRef]Entity{{Name: "payments"}: payments, {ID: service}: payments, {ID: strings.ToUpper(service)}: payments}},
-		{Route, map[EntityRef]Entity{{Name: "r"}: {ID: route, ServiceID: service, Protocols: []string{"https"}}}},
-		{Consumer, map[EntityRef]Entity{{Username: "alice"}: {ID: alice}, {CustomID: "a b/c"}: {ID: alice}, {ID: alice}: {ID: alice}}},
-		{ConsumerGroup, map[EntityRef]Entity{{Name: "gold"}: {ID: group}}},
+		{Route, map[EntityRef]Entity{{Name: "r"}: {ID: route, Name: "r", ServiceID: service, Protocols: []string{"https"}}}},
+		{Consumer, map[EntityRef]Entity{{Username: "alice"}: whole, {CustomID: "a b/c"}: whole, {ID: alice}: whole}},
+		{ConsumerGroup, map[EntityRef]Entity{{Name: "gold"}: {ID: group, Name: "gold"}}},
 	}
 	unusable := []EntityRef{{}, {Name: "a/b"}, {Username: "a/b"}, {ID: "x"}, {CustomID: "a\n"}, {Name: "payments", ID: service}}
 	for _, tt := range tests {
@@ -177,7 +178,7 @@ func TestEntitiesOfOddLists(t *testing.T) {
 	c := trusting(t, serve(t, p.ServeHTTP))
 	wanted := append(manyRefs(Consumer, "missing", 2*requestsPerPage), EntityRef{CustomID: "x"}, EntityRef{Username: "a"}, EntityRef{ID: id2})
 	got, err := c.Entities(t.Context(), Consumer, wanted)
-	want := map[EntityRef]Entity{{ID: id2}: {ID: id2}, {Username: "a"}: {ID: id1}}
+	want := map[EntityRef]Entity{{ID: id2}: {ID: id2, CustomID: "x"}, {Username: "a"}: {ID: id1, Name: "a", CustomID: "x"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}

@@ -47,6 +47,15 @@ type AdminClient interface {
 	// for.
 	Entities(ctx context.Context, kind adminapi.EntityKind, wanted []adminapi.EntityRef) (map[adminapi.EntityRef]adminapi.Entity, error)
 
+	// EntitiesAndTagged is Entities, and also passes every entity that has all tags of a set to
+	// visit. What it visited before an error proves nothing.
+	EntitiesAndTagged(ctx context.Context, kind adminapi.EntityKind, wanted []adminapi.EntityRef, sets []adminapi.TagSet,
+		visit func(adminapi.TagSet, adminapi.Entity)) (map[adminapi.EntityRef]adminapi.Entity, error)
+
+	// EntitiesByTags passes every entity that has all tags of a set to visit. What it visited
+	// before an error proves nothing.
+	EntitiesByTags(ctx context.Context, kind adminapi.EntityKind, set adminapi.TagSet, visit func(adminapi.Entity)) error
+
 	// FirstEntities returns the first entities of a kind, or the first routes of a service.
 	FirstEntities(ctx context.Context, kind adminapi.EntityKind, serviceID string, limit int) ([]adminapi.Entity, error)
 

@@ -70,6 +70,10 @@ type Registry struct {
 	bindings        chan types.NamespacedName
 	waiting         chan types.NamespacedName
 	probes          chan types.NamespacedName
+	// policies carries single policies that have to be reconciled, and policiesOf gateways all of
+	// whose policies have to be.
+	policies   chan types.NamespacedName
+	policiesOf chan types.NamespacedName
 	// probeRequested are the gateways of probes that have not been probed since.
 	probeRequested map[types.NamespacedName]bool
 }
@@ -87,6 +91,8 @@ func NewRegistry() *Registry {
 		bindings:        make(chan types.NamespacedName, buffer),
 		waiting:         make(chan types.NamespacedName, buffer),
 		probes:          make(chan types.NamespacedName, buffer),
+		policies:        make(chan types.NamespacedName, buffer),
+		policiesOf:      make(chan types.NamespacedName, buffer),
 		probeRequested:  map[types.NamespacedName]bool{},
 	}
 }
@@ -107,6 +113,14 @@ func (r *Registry) Waiting() <-chan types.NamespacedName { return r.waiting }
 // Probes carries the gateways that have to be reconciled, mostly to be probed. Only the gateway controller reads
 // it.
 func (r *Registry) Probes() <-chan types.NamespacedName { return r.probes }
+
+// Policies carries the policies that have to be reconciled, because their entities changed in Kong.
+// Only the policy controller reads it.
+func (r *Registry) Policies() <-chan types.NamespacedName { return r.policies }
+
+// PoliciesOf carries the gateways whose policies have to be reconciled. Only the policy controller
+// reads it.
+func (r *Registry) PoliciesOf() <-chan types.NamespacedName { return r.policiesOf }
 
 // Get returns the connection of a gateway, false before its first probe and while it is closed.
 func (r *Registry) Get(gateway types.NamespacedName) (Connection, bool) {
@@ -192,6 +206,17 @@ func (r *Registry) EnqueueWaiting(ctx context.Context, binding types.NamespacedN
 // EnqueueGateway requests a reconcile of a gateway. It waits until the request is taken or ctx ends.
 func (r *Registry) EnqueueGateway(ctx context.Context, gateway types.NamespacedName) {
 	send(ctx, r.probes, gateway)
+}
+
+// EnqueuePolicy requests a reconcile of one policy. It waits until the request is taken or ctx ends.
+func (r *Registry) EnqueuePolicy(ctx context.Context, policy types.NamespacedName) {
+	send(ctx, r.policies, policy)
+}
+
+// EnqueuePolicies requests a reconcile of all policies of a gateway. It waits until the request is
+// taken or ctx ends.
+func (r *Registry) EnqueuePolicies(ctx context.Context, gateway types.NamespacedName) {
+	send(ctx, r.policiesOf, gateway)
 }
 
 func send(ctx context.Context, to chan<- types.NamespacedName, key types.NamespacedName) {

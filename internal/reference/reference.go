@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
@@ -32,6 +33,12 @@ const (
 	IndexPluginID = "status.pluginID"
 	// IndexReplaces finds bindings by namespace/name of the binding that they replace.
 	IndexReplaces = "spec.replaces"
+	// IndexPlace finds bindings by the places of their plugin, see Places.
+	IndexPlace = "place"
+	// IndexPolicy finds bindings by the UID of the policy that controls them.
+	IndexPolicy = "metadata.controller"
+	// IndexTarget finds policies by their targets, see TargetKey.
+	IndexTarget = "spec.targetRefs"
 )
 
 // GatewayOf returns the key of the binding's gateway. Without a namespace in the reference
@@ -97,8 +104,11 @@ func Peer(binding *v1alpha1.PluginBinding) tenancy.Peer {
 // IsPaused reports whether the binding carries the paused annotation, with any value but one that
 // strconv.ParseBool reads as false. Whoever sets a value that is neither wants to stop the operator
 // rather than not.
-func IsPaused(binding *v1alpha1.PluginBinding) bool {
-	value, set := binding.Annotations[v1alpha1.PausedAnnotation]
+func IsPaused(binding *v1alpha1.PluginBinding) bool { return IsPausedBy(binding) }
+
+// IsPausedBy is IsPaused for an object of any kind.
+func IsPausedBy(object client.Object) bool {
+	value, set := object.GetAnnotations()[v1alpha1.PausedAnnotation]
 	paused, err := strconv.ParseBool(value)
 	return set && (paused || err != nil)
 }

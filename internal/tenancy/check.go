@@ -11,6 +11,7 @@ const (
 	RulePlugins       Rule = "plugins"
 	RuleCode          Rule = "code"
 	RuleGlobalPlugins Rule = "globalPlugins"
+	RuleSelectors     Rule = "entitySelectors"
 	RuleEntities      Rule = "entities"
 	RuleAdoption      Rule = "adoption"
 	RuleAcquired      Rule = "acquired"
@@ -43,6 +44,7 @@ var rules = []struct {
 	{RulePlugins, pluginAllowed, true},
 	{RuleCode, codeAllowed, false},
 	{RuleGlobalPlugins, globalPluginsAllowed, true},
+	{RuleSelectors, selectorAllowed, false},
 	{RuleEntities, entitiesAllowed, true},
 	{RuleAdoption, acquisitionAllowed, false},
 	{RuleAcquired, acquiredAllowed, true},

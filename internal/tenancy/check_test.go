@@ -50,6 +50,12 @@ func open(edit ...func(*v1alpha1.AllowedBindings)) *v1alpha1.AllowedBindings {
 	return allowed
 }
 
+func selectors(s v1alpha1.EntitySelectorsPolicy) func(*v1alpha1.AllowedBindings) {
+	return func(a *v1alpha1.AllowedBindings) { a.EntitySelectors = s }
+}
+
+func byTags(r *Request) { r.ByTags = true }
+
 func allow(names ...v1alpha1.PluginName) func(*v1alpha1.AllowedBindings) {
 	return func(a *v1alpha1.AllowedBindings) { plugins(a).Allow = names }
 }
@@ -275,6 +281,12 @@ func TestCheck(t *testing.T) {
 			request: request(acquired, doing(Delete), rank(7), plugin("pre-function"), configUnknown)},
 		{name: "releasing what was acquired", allowed: open(none), request: request(acquired, doing(Release))},
 		{name: "releasing, in spite of all rules", request: request(doing(Release), global, plugin("pre-function"))},
+
+		// entitySelectors
+		{name: "selecting by tags", allowed: open(), request: request(byTags, doing(Refer)), rule: RuleSelectors,
+			says: []string{"does not allow spec.entitySelector from namespace shop", "entitySelectors to Allowed"}},
+		{name: "selecting by tags, with Allowed", allowed: open(selectors(v1alpha1.EntitySelectorsAllowed)), request: request(byTags, doing(Refer))},
+		{name: "selecting by tags, with what the API does not have", allowed: open(selectors("Some")), request: request(byTags, doing(Refer)), rule: RuleSelectors},
 
 		// order
 		{name: "the first rule decides", allowed: open(deny("pre-function"), atMost(1)), request: request(rank(2), plugin("pre-function"), global), rule: RuleMaxBindings},

@@ -1,4 +1,4 @@
-// Package tenancy decides what a PluginBinding from another namespace may do through a
+// Package tenancy decides what a PluginBinding or PluginPolicy from another namespace may do through a
 // KongGateway, and which KongGateway governs a Kong. It is pure: facts in, a decision out. It
 // imports the API types and label selectors only. No client, no clock and no Kong may come in.
 //
@@ -15,6 +15,7 @@
 //	code                     None: a plugin or a field that runs code; Named: the same, unless allow
 //	                         or a grant lists the plugin
 //	globalPlugins            Denied: a plugin without a scope
+//	entitySelectors          Denied: a policy that selects entities by their tags
 //	entities                 SameNamespace: an entity without the tag of the binding's namespace
 //	adoption                 None: any existing plugin; Unowned: one of another owner, one of the
 //	                         gateway's namespace even if its owner is gone, and an import that moves

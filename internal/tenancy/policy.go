@@ -31,6 +31,7 @@ type Policy struct {
 	grants        []grant
 	code          v1alpha1.CodePolicy
 	globalPlugins v1alpha1.GlobalPluginsPolicy
+	selectors     v1alpha1.EntitySelectorsPolicy
 	entities      v1alpha1.EntityPolicy
 	adoption      v1alpha1.AdoptionLimit
 	maxBindings   int
@@ -91,7 +92,7 @@ func NewPolicy(gateway *v1alpha1.KongGateway) (Policy, error) {
 	if allowed.MaxBindingsPerNamespace != nil {
 		p.maxBindings = max(int(*allowed.MaxBindingsPerNamespace), 1)
 	}
-	p.globalPlugins = allowed.GlobalPlugins
+	p.globalPlugins, p.selectors = allowed.GlobalPlugins, allowed.EntitySelectors
 	p.code, p.entities, p.adoption = defaults(allowed)
 	return p, errors.Join(errs...)
 }

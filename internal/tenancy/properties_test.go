@@ -36,12 +36,13 @@ func drawPlugins(t *rapid.T, label string, least int) []v1alpha1.PluginName {
 
 func drawAllowed(t *rapid.T) *v1alpha1.AllowedBindings {
 	a := &v1alpha1.AllowedBindings{
-		Namespaces:    drawNamespaces(t, "namespaces"),
-		Plugins:       &v1alpha1.AllowedPlugins{Allow: drawPlugins(t, "allow", 0), Deny: drawPlugins(t, "deny", 0)},
-		Code:          rapid.SampledFrom(codes).Draw(t, "code"),
-		GlobalPlugins: rapid.SampledFrom([]v1alpha1.GlobalPluginsPolicy{v1alpha1.GlobalPluginsDenied, v1alpha1.GlobalPluginsAllowed}).Draw(t, "globalPlugins"),
-		Entities:      rapid.SampledFrom([]v1alpha1.EntityPolicy{v1alpha1.EntitiesSameNamespace, v1alpha1.EntitiesAll}).Draw(t, "entities"),
-		Adoption:      rapid.SampledFrom(adoptions).Draw(t, "adoption"),
+		Namespaces:      drawNamespaces(t, "namespaces"),
+		Plugins:         &v1alpha1.AllowedPlugins{Allow: drawPlugins(t, "allow", 0), Deny: drawPlugins(t, "deny", 0)},
+		Code:            rapid.SampledFrom(codes).Draw(t, "code"),
+		EntitySelectors: rapid.SampledFrom([]v1alpha1.EntitySelectorsPolicy{v1alpha1.EntitySelectorsDenied, v1alpha1.EntitySelectorsAllowed}).Draw(t, "entitySelectors"),
+		GlobalPlugins:   rapid.SampledFrom([]v1alpha1.GlobalPluginsPolicy{v1alpha1.GlobalPluginsDenied, v1alpha1.GlobalPluginsAllowed}).Draw(t, "globalPlugins"),
+		Entities:        rapid.SampledFrom([]v1alpha1.EntityPolicy{v1alpha1.EntitiesSameNamespace, v1alpha1.EntitiesAll}).Draw(t, "entities"),
+		Adoption:        rapid.SampledFrom(adoptions).Draw(t, "adoption"),
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "grants") {
 		namespaces := rapid.SampledFrom([]*v1alpha1.AllowedNamespaces{from(v1alpha1.NamespacesFromAll), labelled("team", "shop"), labelled("team", "bank")}).Draw(t, "granted to")
@@ -58,6 +59,7 @@ func drawRequest(t *rapid.T) Request {
 		Namespace:   rapid.SampledFrom(someNamespaces).Draw(t, "namespace"),
 		Plugin:      string(rapid.SampledFrom(somePlugins).Draw(t, "plugin")),
 		Global:      rapid.Bool().Draw(t, "global"),
+		ByTags:      rapid.Bool().Draw(t, "byTags"),
 		Rank:        rapid.IntRange(0, 4).Draw(t, "rank"),
 		Operation:   Operation(rapid.IntRange(int(Refer), int(Delete)).Draw(t, "operation")),
 		ConfigKnown: rapid.Bool().Draw(t, "config known"),
@@ -106,6 +108,7 @@ func stricter(t *rapid.T, a *v1alpha1.AllowedBindings) map[string]*v1alpha1.Allo
 		}},
 		{"a grant of fewer plugins", len(a.Grants) > 0, func(a *v1alpha1.AllowedBindings) { a.Grants[0].Plugins = fewer(a.Grants[0].Plugins) }},
 		{"less code", a.Code != v1alpha1.CodeNone, func(a *v1alpha1.AllowedBindings) { a.Code = codes[slices.Index(codes, a.Code)-1] }},
+		{"no selectors", true, func(a *v1alpha1.AllowedBindings) { a.EntitySelectors = v1alpha1.EntitySelectorsDenied }},
 		{"no global scope", true, func(a *v1alpha1.AllowedBindings) { a.GlobalPlugins = v1alpha1.GlobalPluginsDenied }},
 		{"entities of the namespace", true, func(a *v1alpha1.AllowedBindings) { a.Entities = v1alpha1.EntitiesSameNamespace }},
 		{"less adoption", a.Adoption != v1alpha1.AdoptionNone, func(a *v1alpha1.AllowedBindings) { a.Adoption = adoptions[slices.Index(adoptions, a.Adoption)-1] }},

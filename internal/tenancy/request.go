@@ -76,6 +76,8 @@ type Request struct {
 	// Global reports whether the plugin has no scope: that of the declaration or, for Delete, that
 	// of the plugin in Kong.
 	Global bool
+	// ByTags reports whether a policy selects its entities by their tags (spec.entitySelector).
+	ByTags bool
 	// Rank of the binding among those of its namespace on this gateway, from 1, see Rank. It is
 	// needed if Policy.NeedsRank.
 	Rank int

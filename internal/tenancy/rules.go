@@ -92,6 +92,14 @@ func globalPluginsAllowed(p Policy, r Request) *objection {
 		"KongGateway %s does not allow a plugin without a scope from namespace %s", p.name(), short(r.Namespace.Name))
 }
 
+func selectorAllowed(p Policy, r Request) *objection {
+	if !r.ByTags || p.selectors == v1alpha1.EntitySelectorsAllowed {
+		return nil
+	}
+	return refuse("Use spec.targetRefs, or have the owner of the gateway set spec.allowedBindings.entitySelectors to Allowed",
+		"KongGateway %s does not allow spec.entitySelector from namespace %s, because tags select entities of every namespace", p.name(), short(r.Namespace.Name))
+}
+
 func entitiesAllowed(p Policy, r Request) *objection {
 	if p.entities == v1alpha1.EntitiesAll || r.Global {
 		return nil

@@ -39,10 +39,38 @@ func measure(ctx context.Context, o options, n int) (m *measurement, err error) 
 		return s.measured, err
 	}
 	s.measured.Kong = s.kong.description
-	for _, p := range []struct {
-		name string
-		run  func(context.Context, *phase) error
-	}{
+	for _, p := range s.phases() {
+		if err := s.runPhase(ctx, p.name, p.run); err != nil {
+			return s.measured, fmt.Errorf("%d bindings, %s: %w", n, p.name, err)
+		}
+	}
+	if err := s.operator.stop(); err != nil {
+		return s.measured, err
+	}
+	s.measured.PeakMiB = s.operator.peakMiB
+	if !s.options.policies {
+		s.measured.checkTargets()
+	}
+	return s.measured, nil
+}
+
+// step is one phase to run.
+type step struct {
+	name string
+	run  func(context.Context, *phase) error
+}
+
+// phases returns the phases in their order.
+func (s *environment) phases() []step {
+	policies := []step{
+		{phasePolicies, s.createPolicies},
+		{phasePolicyRestart, s.restartPolicies},
+		{phasePolicyRoute, s.addRoutes},
+	}
+	if s.options.policies {
+		return policies
+	}
+	return append([]step{
 		{phaseBare, s.bare},
 		{phaseLoad, s.load},
 		{phaseCreate, s.create},
@@ -54,17 +82,7 @@ func measure(ctx context.Context, o options, n int) (m *measurement, err error) 
 		{phaseDrift, s.drift},
 		{phaseOutage, s.outagePhase},
 		{phaseDelete, s.delete},
-	} {
-		if err := s.runPhase(ctx, p.name, p.run); err != nil {
-			return s.measured, fmt.Errorf("%d bindings, %s: %w", n, p.name, err)
-		}
-	}
-	if err := s.operator.stop(); err != nil {
-		return s.measured, err
-	}
-	s.measured.PeakMiB = s.operator.peakMiB
-	s.measured.checkTargets()
-	return s.measured, nil
+	}, policies...)
 }
 
 func (s *environment) setUp(ctx context.Context) error {

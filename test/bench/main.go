@@ -37,6 +37,7 @@ type options struct {
 	pace     bool          // let the stand-in respond as slowly as Kong does
 	resyncs  int           // observed while the operator is idle
 	outage   time.Duration // of the gateway
+	policies bool          // measure only policies
 	profiles string        // a directory for profiles of the operator; empty: none
 }
 
@@ -55,6 +56,7 @@ Environment:
                    "none": it responds as fast as it can ("kong")
   BENCH_SWEEPS     for how many resyncs the idle operator is observed (3)
   BENCH_OUTAGE     how long the gateway is unreachable (60s)
+  BENCH_ONLY       "policies": only the phases of policies
   BENCH_PROFILES   a directory for pprof profiles of the operator (none)
   BENCH_FLAGS      further flags of the operator
   KONG_ADMIN_URL   Admin API of a real Kong to use instead of the stand-in; it must be empty
@@ -110,6 +112,7 @@ func optionsFrom(getenv func(string) string) (options, error) {
 		kongtest: get("BENCH_KONGTEST", "bin/kongtest"),
 		kongURL:  getenv("KONG_ADMIN_URL"),
 		force:    getenv("BENCH_FORCE") == "1",
+		policies: getenv("BENCH_ONLY") == "policies",
 		profiles: getenv("BENCH_PROFILES"),
 	}
 	var errs []error

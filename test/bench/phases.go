@@ -27,6 +27,10 @@ const (
 	phaseDrift   = "1% drifted"
 	phaseOutage  = "outage"
 	phaseDelete  = "deletion of all"
+
+	phasePolicies      = "policies, first creation"
+	phasePolicyRestart = "policies, restart in sync"
+	phasePolicyRoute   = "policies, a new route"
 )
 
 // Names of the figures that only some phases have. Stored results contain them. A sweep is a
@@ -38,6 +42,7 @@ const (
 	figFirst       = "first write after, s"
 	figP50         = "p50, ms"
 	figP95         = "p95, ms"
+	figP99         = "p99, ms"
 	figMax         = "max, ms"
 	figChanges     = "changes"
 	figRequests    = "requests per change"

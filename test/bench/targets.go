@@ -23,6 +23,8 @@ const (
 	maxQueueLatencyMS     = 1000
 	maxSecondsAfterOutage = 30.0 // seconds
 	minSharePercent       = 80
+	maxRouteP50MS         = 300
+	maxRouteP99MS         = 1000
 )
 
 // checkTargets compares the figures with the targets, and records writes that must not happen.
@@ -45,12 +47,16 @@ func (m *measurement) checkTargets() {
 	m.atMost("one change amid the full queue reaches Kong, max", queue.Figures[figMax], maxQueueLatencyMS, "ms")
 	m.atMost("all in sync after an outage", outage.Figures[figInSync], maxSecondsAfterOutage, "s")
 	m.atMost("probes during the outage, one per back-off step", outage.Figures[figProbes], float64(steps), "")
+	policies, route := m.phase(phasePolicyRestart), m.phase(phasePolicyRoute)
+	m.atMost("policies, restart, writes to Kong and to Kubernetes", float64(policies.KongWrites+policies.KubernetesWrites), 0, "")
+	m.atMost("policies, from a new route in Kong to its plugin, p50", route.Figures[figP50], maxRouteP50MS, "ms")
+	m.atMost("policies, from a new route in Kong to its plugin, p99", route.Figures[figP99], maxRouteP99MS, "ms")
 	share := m.figure(phaseCreate, figShare)
 	m.Targets = append(m.Targets, targetResult{
 		Target: fmt.Sprintf("first creation, share of the bare client's rate >= %d%%", minSharePercent),
 		Figure: fmt.Sprintf("%.0f%%", share), Reached: share >= minSharePercent,
 	})
-	for _, p := range []*phase{restart, idle} {
+	for _, p := range []*phase{restart, idle, policies} {
 		if p.KubernetesWrites > 0 {
 			m.Wrong = append(m.Wrong, fmt.Sprintf("%s: writes to Kubernetes: %v", p.Name, p.Kubernetes))
 		}

@@ -40,6 +40,7 @@ func onTarget(n int) *measurement {
 		{Name: phaseChange, Figures: map[string]float64{figP50: 100, figRequests: 2}},
 		{Name: phaseQueue, Figures: map[string]float64{figMax: 1000}},
 		{Name: phaseOutage, Figures: map[string]float64{figInSync: 30, figAway: 60, figProbes: 9}},
+		{Name: phasePolicyRoute, Figures: map[string]float64{figP50: 300, figP99: 1000}},
 	}}
 }
 
@@ -62,6 +63,7 @@ func TestTargets(t *testing.T) {
 		"requests for one":  func(m *measurement) { m.phase(phaseChange).Figures[figRequests] = 3 },
 		"probes":            func(m *measurement) { m.phase(phaseOutage).Figures[figProbes] = 10 },
 		"single bindings":   func(m *measurement) { m.phase(phaseIdle).Figures[figPerBinding] = 1 },
+		"its plugin, p99":   func(m *measurement) { m.phase(phasePolicyRoute).Figures[figP99] = 1001 },
 		"amid":              func(m *measurement) { m.phase(phaseQueue).Figures[figMax] = 1001 },
 	} {
 		m := onTarget(10_000)

@@ -50,6 +50,8 @@ func kindOf(object any) string {
 		return kindBinding
 	case *v1alpha1.KongGateway, *v1alpha1.KongGatewayList:
 		return kindGateway
+	case *v1alpha1.PluginPolicy, *v1alpha1.PluginPolicyList:
+		return kindPolicy
 	case *corev1.Secret:
 		return kindSecret
 	case *corev1.Namespace:

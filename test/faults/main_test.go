@@ -119,4 +119,5 @@ const (
 	kindGateway   = "gateway"
 	kindSecret    = "secret"
 	kindNamespace = "namespace"
+	kindPolicy    = "policy" // of which these plans have none
 )

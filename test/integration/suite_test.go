@@ -319,6 +319,7 @@ func (env *testEnv) startOperator(adjust ...func(*controllers.Options)) {
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.KongGateway{}:   {Label: options.Selector},
 				&v1alpha1.PluginBinding{}: {Label: options.Selector},
+				&v1alpha1.PluginPolicy{}:  {Label: options.Selector},
 			},
 		},
 		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},

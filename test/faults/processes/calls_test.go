@@ -69,10 +69,12 @@ func kubernetesName(verb, resource, sub string, body []byte) string {
 	if verb == "list" || strings.HasPrefix(verb, "watch") {
 		return "kube/" + verb + "-" + resource
 	}
-	kind, known := map[string]string{"secrets": "secret", "pluginbindings": "binding", "konggateways": "gateway"}[resource]
+	kind, known := map[string]string{"secrets": "secret", "pluginbindings": "binding", "konggateways": "gateway", "pluginpolicies": "policy"}[resource]
 	switch {
 	case !known:
 		return "kube/" + verb + "-" + resource
+	case verb == "patch" && bytes.Contains(body, []byte(`"ownerReferences"`)): // of a policy
+		return "kube/apply-" + kind
 	case verb == "patch" && sub == "status":
 		return "kube/patch-" + kind + "-status"
 	case verb == "patch" && bytes.Contains(body, []byte(`"finalizers":null`)):
