@@ -242,24 +242,6 @@ type BindingCounts struct {
 	Ready int32 `json:"ready"`
 }
 
-// RetainedPlugins are the retained plugins of the PluginBindings of one namespace.
-type RetainedPlugins struct {
-	// namespace is the namespace of the PluginBindings.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	Namespace string `json:"namespace"`
-
-	// pluginIDs are the IDs of the plugins in Kong, the oldest first.
-	// +required
-	// +listType=atomic
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=4000
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=64
-	PluginIDs []string `json:"pluginIDs"`
-}
-
 // ResyncStatus is the result of one resync, which lists the operator's plugins in a Kong.
 type ResyncStatus struct {
 	// time is the time at which the resync ended.

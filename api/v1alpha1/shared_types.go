@@ -100,3 +100,21 @@ type PluginName string
 // +kubebuilder:validation:MaxLength=32
 // +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}([.][0-9]{1,9})?(ms|s|m|h))+$')",message="must be a duration such as 500ms, 30s or 1m30s"
 type Duration string
+
+// RetainedPlugins are the retained plugins of the PluginBindings of one namespace.
+type RetainedPlugins struct {
+	// namespace is the namespace of the PluginBindings.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+
+	// pluginIDs are the IDs of the plugins in Kong, the oldest first.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	PluginIDs []string `json:"pluginIDs"`
+}

@@ -87,7 +87,7 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 		return nil
 	}
 	res.snapshot, res.failures, res.lastError = snapshot, 0, ""
-	if len(s.gateway.Annotations[v1alpha1.RetainedPluginsAnnotation]) > 0 {
+	if s.gateway.Annotations[v1alpha1.RetainedPluginsAnnotation] != "" {
 		res.owners = namespacesOf(owned)
 	}
 	if res.orphans, err = r.findOrphans(ctx, s, owned); err != nil {
