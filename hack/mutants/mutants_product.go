@@ -278,4 +278,34 @@ var productMutants = []mutant{
 		file: "controllers/pluginpolicy/looks.go",
 		from: "w.next = now.Add(w.pause)", to: "w.next = now.Add(lookWindow)",
 	},
+	{
+		rule: "tenancy", name: "a later gateway of another namespace is accepted",
+		file: "controllers/konggateway/governance.go",
+		from: "if !known || governance.Accepted() {", to: "if !known || governance.Accepted() || true {",
+	},
+	{
+		rule: "tenancy", name: "an acquisition is not asked about",
+		file: "controllers/pluginbinding/tenancy.go",
+		from: "		operation = tenancy.Acquire\n		s.access.request.Acquisition = s.acquisition(action)\n", to: "",
+	},
+	{
+		rule: "tenancy", name: "a move is not asked about",
+		file: "controllers/pluginbinding/tenancy.go",
+		from: "		} else if live.Scope != s.desired.plugin.Scope {\n", to: "		} else if false && live.Scope != s.desired.plugin.Scope {\n",
+	},
+	{
+		rule: "tenancy", name: "a deletion is not asked about",
+		file: "controllers/pluginbinding/delete.go",
+		from: "	if refused == nil {\n", to: "	if true {\n",
+	},
+	{
+		rule: "orphans", name: "one resync removes any number of orphans",
+		file: "controllers/konggateway/orphan_removal.go",
+		from: "if removed == maxRemovals {", to: "if false {",
+	},
+	{
+		rule: "orphans", name: "orphans are removed although most bindings seem lost",
+		file: "controllers/konggateway/orphan_removal.go",
+		from: "if s.resync.looksLikeDataLoss() {", to: "if false {",
+	},
 }
