@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -78,11 +79,16 @@ func (r *Reconciler) isRemovable(s *state, orphan ownedPlugin) bool {
 // its author decides what becomes of it.
 func isWaitedFor(bindings []v1alpha1.PluginBinding, id string) bool {
 	for i := range bindings {
-		if conflict := bindings[i].Status.Conflict; conflict != nil && conflict.PluginID == id {
+		if conflict := bindings[i].Status.Conflict; conflict != nil && conflict.PluginID == id && !isNotAccepted(&bindings[i]) {
 			return true
 		}
 	}
 	return false
+}
+
+// isNotAccepted reports whether a binding was refused. What it may not have does not wait for it.
+func isNotAccepted(binding *v1alpha1.PluginBinding) bool {
+	return meta.IsStatusConditionFalse(binding.Status.Conditions, v1alpha1.ConditionAccepted)
 }
 
 // removeOrphan deletes one orphan, unless it belongs to its binding after all or Kong shows another

@@ -22,6 +22,9 @@ var startsOwnership = []identity.Operation{identity.Create, identity.Adopt, iden
 func (r *Reconciler) decide(s *state) (identity.Action, *stepResult) {
 	action := identity.Decide(s.observed.facts)
 	if result := checkAction(s, action); result != nil {
+		if action.Adopts != identity.Unknown { // the resync looks at that plugin, for all that wait
+			s.applied.conflict, result.requeueAfter = r.conflictStatus(action.ID, action.Owner), s.untilFirstResync()
+		}
 		return action, result
 	}
 	if result := s.checkClaims(action); result != nil {

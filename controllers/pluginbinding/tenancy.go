@@ -98,7 +98,7 @@ func checkAction(s *state, action identity.Action) *stepResult {
 	}
 	result := checkTenancy(&s.access, operation)
 	if result != nil {
-		result.requeueAfter = s.resyncInterval() // the plugin in Kong may change, and no event says so
+		result.requeueAfter = max(s.resyncInterval(), slowRetry) // the plugin in Kong may change, and no event says so
 	}
 	return result
 }

@@ -308,4 +308,9 @@ var productMutants = []mutant{
 		file: "controllers/konggateway/orphan_removal.go",
 		from: "if s.resync.looksLikeDataLoss() {", to: "if false {",
 	},
+	{
+		rule: "load on Kong", name: "a binding that may not take a plugin over asks Kong by itself",
+		file: "controllers/pluginbinding/decide.go",
+		from: "		if action.Adopts != identity.Unknown {", to: "		if result.requeueAfter = s.resyncInterval(); false {",
+	},
 }
