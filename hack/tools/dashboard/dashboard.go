@@ -47,7 +47,8 @@ func plugins(built *dashboard.DashboardBuilder) {
 		WithPanel(graph("PluginBindings by Ready", "Unknown means that the operator cannot tell, and says why in the condition.").
 			WithTarget(query("{{status}}", `sum by (status) (max by (gateway, status) (kong_operator_bindings{`+selected+`,condition="Ready"}))`))).
 		WithPanel(graph("PluginBindings in conflict", "Another plugin holds their name and scope. The operator changes nothing; status.conflict names the plugin and its owner.").
-			WithTarget(query("{{gateway}}", `max by (gateway) (kong_operator_conflicts{`+selected+`})`))).
+			WithTarget(query("{{gateway}}", `max by (gateway) (kong_operator_conflicts{`+selected+`})`)).
+			WithTarget(query("{{gateway}} contested", `max by (gateway) (kong_operator_bindings{`+selected+`,condition="Contested",status="True"})`))).
 		WithPanel(graph("PluginBindings without a gateway", "Their KongGateway does not exist, or does not allow them.").
 			WithTarget(query("not Ready", `sum(max by (status) (kong_operator_bindings{`+operator+`,gateway="",condition="Ready",status!="True"}))`)))
 }
