@@ -87,7 +87,6 @@ func Set(conditions *[]metav1.Condition) {
 	})
 }
 
-<<<<<<< HEAD
 // temporary are the conditions that an object has only while they are True.
 var temporary = []string{
 	v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling,
@@ -100,16 +99,6 @@ func CountLasting(conditions []metav1.Condition) int {
 	n := 0
 	for i := range conditions {
 		if !slices.Contains(temporary, conditions[i].Type) {
-=======
-// passing are the conditions that are absent when all is well.
-var passing = []string{v1alpha1.ConditionStalled, v1alpha1.ConditionReconciling, v1alpha1.ConditionContested}
-
-// CountLasting counts the conditions that an object keeps once it has them. If they are fewer than before, somebody removed the status.
-func CountLasting(conditions []metav1.Condition) int {
-	n := 0
-	for i := range conditions {
-		if !slices.Contains(passing, conditions[i].Type) {
->>>>>>> 690843b (Contested comes and goes like Stalled; the dashboard shows it)
 			n++
 		}
 	}
