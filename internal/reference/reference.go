@@ -25,7 +25,8 @@ const (
 	IndexGateway = "spec.gatewayRef"
 	// IndexSecret finds bindings and gateways by the name of a Secret in their namespace.
 	IndexSecret = "spec.secrets"
-	// IndexConflict finds bindings in conflict by namespace/name of their gateway.
+	// IndexConflict finds bindings in conflict by namespace/name of their gateway. It finds policies
+	// in conflict by the same, and by their namespace with a slash behind it.
 	IndexConflict = "status.conflict.gateway"
 	// IndexPluginID finds bindings by the ID of their plugin.
 	IndexPluginID = "status.pluginID"
