@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -30,6 +31,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{reference.GatewayOfPolicy(p).String()}
 		})},
 		{&v1alpha1.PluginPolicy{}, reference.IndexTarget, ofPolicy(policy.TargetKeys)},
+		{&v1alpha1.PluginPolicy{}, reference.IndexConflict, ofPolicy(conflictedKeys)},
 		{&v1alpha1.KongGateway{}, reference.IndexSecret, func(o client.Object) []string {
 			return reference.SecretsOfGateway(o.(*v1alpha1.KongGateway))
 		}},
@@ -47,6 +49,15 @@ func ofBinding(values func(*v1alpha1.PluginBinding) []string) client.IndexerFunc
 
 func ofPolicy(values func(*v1alpha1.PluginPolicy) []string) client.IndexerFunc {
 	return func(o client.Object) []string { return values(o.(*v1alpha1.PluginPolicy)) }
+}
+
+// conflictedKeys are those of a policy that waits for a place or a name.
+func conflictedKeys(p *v1alpha1.PluginPolicy) []string {
+	accepted := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionAccepted)
+	if accepted == nil || accepted.Reason != v1alpha1.ReasonConflicted {
+		return nil
+	}
+	return []string{reference.GatewayOfPolicy(p).String(), p.Namespace + "/"}
 }
 
 func policyUID(binding *v1alpha1.PluginBinding) []string {

@@ -204,13 +204,8 @@ func (f policyFinder) atPlaceOf(ctx context.Context, object client.Object) []rec
 			}
 		}
 	}
-	waiting := append(f.policies(ctx, client.MatchingFields{reference.IndexGateway: reference.GatewayOf(binding).String()}),
-		f.policies(ctx, client.InNamespace(binding.Namespace))...)
-	for i := range waiting {
-		accepted := meta.FindStatusCondition(waiting[i].Status.Conditions, v1alpha1.ConditionAccepted)
-		if accepted != nil && accepted.Reason == v1alpha1.ReasonConflicted {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&waiting[i])})
-		}
+	for _, waiting := range []string{reference.GatewayOf(binding).String(), binding.Namespace + "/"} {
+		requests = append(requests, f.requests(ctx, client.MatchingFields{reference.IndexConflict: waiting})...)
 	}
 	return requests
 }

@@ -40,7 +40,6 @@ var stalls = map[string]bool{
 	v1alpha1.ReasonInvalidSelector:     true,
 	v1alpha1.ReasonWorkspaceNotFound:   true,
 	v1alpha1.ReasonGatewayNotAllowed:   true,
-	v1alpha1.ReasonClaimedByKongPlugin: true,
 	v1alpha1.ReasonConflicted:          true,
 	v1alpha1.ReasonInvalid:             true,
 	v1alpha1.ReasonTooManyEntities:     true,

@@ -27,7 +27,8 @@ const (
 	IndexSecret = "spec.secrets"
 	// IndexConfigMap finds bindings by the name of a ConfigMap in their namespace.
 	IndexConfigMap = "spec.configMaps"
-	// IndexConflict finds bindings in conflict by namespace/name of their gateway.
+	// IndexConflict finds bindings in conflict by namespace/name of their gateway. It finds policies
+	// in conflict by the same, and by their namespace with a slash behind it.
 	IndexConflict = "status.conflict.gateway"
 	// IndexPluginID finds bindings by the ID of their plugin.
 	IndexPluginID = "status.pluginID"
