@@ -89,7 +89,7 @@ spec:
   entitySelector: {kind: Route, tags: [team-shop]}
   template: {spec: {scope: {consumer: {id: "` + uuid + `"}}, configFrom: {secretKeyRef: {name: limits, key: config}}}}
 `,
-		`spec: {template: {spec: {scope: {consumer: {customID: crm-7}}}}}`,
+		`spec: {template: {spec: {scope: {consumer: {customID: crm-7}}, configFrom: {configMapKeyRef: {name: limits, key: config}}, configPatches: [{path: /a, prefix: "Bearer ", suffix: ";", valueFrom: {configMapKeyRef: {name: limits, key: a}}}]}}}`,
 	},
 	"KongGateway": {
 		`
@@ -112,6 +112,7 @@ spec:
   resyncInterval: 1m
   limits: {maxInFlight: 8, requestsPerSecond: 500, burst: 100, requestTimeout: 5s}
 status:
+  retainedPlugins: [{namespace: shop, pluginIDs: ["` + uuid + `"]}]
   version: 3.9.1
   edition: community
   database: postgres

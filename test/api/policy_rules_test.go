@@ -30,6 +30,8 @@ const (
 	sameGatewayRef = "gatewayRef is immutable; to use another KongGateway, create another PluginPolicy and delete this one"
 	samePlugin2    = "plugin is immutable; create another PluginPolicy for another plugin"
 	beforeOrAfter  = "set before or after, or leave out ordering"
+	oneSource      = "set exactly one of secretKeyRef and configMapKeyRef"
+	prefixString   = "prefix and suffix need the format String"
 	eitherConfig   = "config and configFrom exclude each other"
 )
 
@@ -92,6 +94,13 @@ var policyRules = []ruleCase{
 	{name: "a template with two configs", with: template(`{config: {}, configFrom: {secretKeyRef: {name: a, key: b}}}`), field: "spec.template.spec", message: eitherConfig},
 	{name: "a template with a config from a path", with: template(`{configFrom: {secretKeyRef: {name: ../a, key: b}}}`), field: "spec.template.spec.configFrom.secretKeyRef.name", message: badObjectName},
 	{name: "a template with a config from a key that is a path", with: template(`{configFrom: {secretKeyRef: {name: a, key: a/b}}}`), field: "spec.template.spec.configFrom.secretKeyRef.key", message: badKey},
+	{name: "a template with a config from nowhere", with: template(`{configFrom: {}}`), field: "spec.template.spec.configFrom", message: oneSource},
+	{name: "a template with a patch from nowhere", with: template(`{configPatches: [{path: /a, valueFrom: {}}]}`), field: "spec.template.spec.configPatches[0].valueFrom", message: oneSource},
+	{name: "a template with a config from a ConfigMap that is a path", with: template(`{configFrom: {configMapKeyRef: {name: ../a, key: b}}}`), field: "spec.template.spec.configFrom.configMapKeyRef.name", message: badObjectName},
+	{name: "a template with a config from a key of a ConfigMap that is a path", with: template(`{configFrom: {configMapKeyRef: {name: a, key: a/b}}}`), field: "spec.template.spec.configFrom.configMapKeyRef.key", message: badMapKey},
+	{name: "a template with a patch from a ConfigMap that is a path", with: template(`{configPatches: [{path: /a, valueFrom: {configMapKeyRef: {name: a_b, key: b}}}]}`), field: "spec.template.spec.configPatches[0].valueFrom.configMapKeyRef.name", message: badObjectName},
+	{name: "a template with a patch from a key of a ConfigMap with a space", with: template(`{configPatches: [{path: /a, valueFrom: {configMapKeyRef: {name: a, key: "b c"}}}]}`), field: "spec.template.spec.configPatches[0].valueFrom.configMapKeyRef.key", message: badMapKey},
+	{name: "a template with a JSON patch and a prefix", with: template(`{configPatches: [{path: /a, prefix: x, format: JSON, valueFrom: {secretKeyRef: {name: a, key: b}}}]}`), field: "spec.template.spec.configPatches[0]", message: prefixString},
 	{name: "a template with a patch nowhere", with: template(fmt.Sprintf(templatePatch, "minute", "a", "b")), field: "spec.template.spec.configPatches[0].path", message: badPointer},
 	{name: "a template with a patch from a path", with: template(fmt.Sprintf(templatePatch, "/a", "a/b", "b")), field: "spec.template.spec.configPatches[0].valueFrom.secretKeyRef.name", message: badObjectName},
 	{name: "a template with a patch from a key that is a path", with: template(fmt.Sprintf(templatePatch, "/a", "a", "b/c")), field: "spec.template.spec.configPatches[0].valueFrom.secretKeyRef.key", message: badKey},
