@@ -76,6 +76,14 @@ func ObjectOf(tags []string) (object Object, uid types.UID, ok bool) {
 	return object, uid, object.Name != "" && object.Kind != "" && object.Version != "" && uid != ""
 }
 
+// TagsOf returns the tags by which to find what KIC made of an object.
+func TagsOf(kind, namespace, name string) []string {
+	return []string{tagName + name, tagNamespace + namespace, tagKind + kind}
+}
+
+// RuleTag returns the tag of the routes that KIC made of a named rule of an HTTPRoute or GRPCRoute.
+func RuleTag(name string) string { return "k8s-named-route-rule:" + name }
+
 // Attached returns the plugins that the annotation of an object names, in its order: a KongPlugin of
 // the object's namespace or of the one before the colon, or else the KongClusterPlugin of that name.
 func Attached(annotations map[string]string, namespace string) []types.NamespacedName {

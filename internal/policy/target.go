@@ -17,6 +17,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kic"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
@@ -55,9 +56,9 @@ func GroupKindOf(ref v1alpha1.PolicyTargetRef) schema.GroupKind {
 // selectorOf selects what Kong's ingress controller makes of a target, by the tags that it puts on
 // all of it. Names say nothing for certain: the controller chooses and changes them.
 func selectorOf(ref v1alpha1.PolicyTargetRef, namespace string) connection.Selector {
-	tags := []string{"k8s-name:" + ref.Name, "k8s-namespace:" + namespace, "k8s-kind:" + ref.Kind}
+	tags := kic.TagsOf(ref.Kind, namespace, ref.Name)
 	if ref.SectionName != "" {
-		tags = append(tags, "k8s-named-route-rule:"+ref.SectionName)
+		tags = append(tags, kic.RuleTag(ref.SectionName))
 	}
 	return connection.Selector{Kind: Kinds[GroupKindOf(ref)], Tags: adminapi.NewTagSet(tags...)}
 }

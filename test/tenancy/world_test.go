@@ -2,7 +2,6 @@ package tenancy
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -197,7 +196,7 @@ func (w *world) pass(d time.Duration, done func() bool) (reconciles int, after t
 
 func (w *world) next() (first request, at time.Time, ok bool) {
 	for r, due := range w.due {
-		if !ok || due.Before(at) || due.Equal(at) && strings.Compare(r.key.String(), first.key.String()) < 0 {
+		if !ok || due.Before(at) || due.Equal(at) && r.key.String() < first.key.String() {
 			first, at, ok = r, due, true
 		}
 	}
