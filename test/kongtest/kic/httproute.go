@@ -66,7 +66,7 @@ func (t *translator) backend(hr *gatewayv1.HTTPRoute, group *ruleGroup) *corev1.
 }
 
 func (t *translator) httpKongRoute(hr *gatewayv1.HTTPRoute, service string, match *matchGroup) {
-	name := strings.Join([]string{httpRouteServiceName(hr.Namespace, hr.Name, match.rule), strconv.Itoa(match.match)}, ".")
+	name := httpRouteServiceName(hr.Namespace, hr.Name, match.rule) + "." + strconv.Itoa(match.match)
 	r := t.route(name, service, hr.Annotations)
 	r["paths"], r["protocols"] = match.paths, []string{"http"}
 	r["tags"] = tags(hr, httpRouteKind, t.tag, match.ruleNames...)

@@ -14,8 +14,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// DefaultInterval is KIC's rhythm.
-const DefaultInterval = 3 * time.Second
+// Defaults of Options: those of the real KIC, but for the namespace.
+const (
+	DefaultInterval     = 3 * time.Second
+	DefaultIngressClass = "kong"
+	DefaultNamespace    = "default"
+)
 
 // Options of a KIC. The zero value of every field but AdminURL stands for KIC's own.
 type Options struct {
@@ -50,10 +54,10 @@ func (o Options) withDefaults() Options {
 		o.Tag = DefaultTag
 	}
 	if o.IngressClass == "" {
-		o.IngressClass = "kong"
+		o.IngressClass = DefaultIngressClass
 	}
 	if o.Namespace == "" {
-		o.Namespace = "default"
+		o.Namespace = DefaultNamespace
 	}
 	if o.HTTPClient == nil {
 		o.HTTPClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
@@ -126,8 +130,10 @@ func Start(ctx context.Context, config *rest.Config, options Options) (*KIC, err
 	k.work.Go(func() {
 		if err := cluster.Start(run); err != nil {
 			options.Log("kic: %v", err)
+			stop() // so that nobody waits for it
 		}
 	})
+	cluster.WaitForCacheSync(run) // the cache has started, or never will
 	if _, err := k.look(ctx); err != nil {
 		k.Stop()
 		return nil, fmt.Errorf("kic: %w", err)

@@ -173,7 +173,7 @@ func (t *translator) secretValue(p *kongPlugin, from valueFrom) ([]byte, error) 
 	}
 	secret := of(t.secrets, namespace, ref.Name)
 	if secret == nil {
-		return nil, fmt.Errorf("Secret %s/%s of %s %s not found", namespace, ref.Name, p.Kind, p.Name)
+		return nil, fmt.Errorf("no Secret %s/%s, which %s %s refers to", namespace, ref.Name, p.Kind, p.Name)
 	}
 	value, found := secret.Data[ref.Key]
 	if !found {

@@ -16,7 +16,7 @@ import (
 var (
 	serviceKind   = corev1.SchemeGroupVersion.WithKind("Service")
 	ingressKind   = networkingv1.SchemeGroupVersion.WithKind("Ingress")
-	httpRouteKind = gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute")
+	httpRouteKind = gatewayv1.GroupVersion.WithKind("HTTPRoute")
 )
 
 // failure is an object, or a part of one, that has no translation.

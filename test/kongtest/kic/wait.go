@@ -19,7 +19,7 @@ func (k *KIC) WaitSynced(ctx context.Context) error {
 	for {
 		o, err := load(ctx, k.live)
 		if err != nil {
-			return fmt.Errorf("kic: %w", err)
+			return errors.Join(fmt.Errorf("kic: %w", err), k.Stats().LastError)
 		}
 		want, _ := translate(o, k.options.Tag, k.options.IngressClass)
 		hash := want.hash()
