@@ -45,6 +45,7 @@ func (s *walkthrough) run(ctx context.Context) error {
 		{"Somebody deletes a plugin in Kong", s.restorePlugin},
 		{"Somebody edits a plugin in Kong", s.correctDrift},
 		{"A plugin created by hand conflicts with a binding", s.reportConflict},
+		{"A policy follows an Ingress", s.followIngress},
 		{"The operator is upgraded while everything is in sync", s.upgradeOperator},
 		{"A binding is deleted, and a namespace with a binding in it", s.deleteBindings},
 		{"The end state", s.checkEndState},

@@ -199,6 +199,7 @@ func (env *testEnv) checkLogs() {
 func (env *testEnv) outcome() outcome {
 	env.t.Helper()
 	var o outcome
+	var rows []string // in no order: two of them may have been created at the same time
 	for _, row := range env.kong.Plugins() {
 		if !env.owned(row) {
 			continue
@@ -208,8 +209,10 @@ func (env *testEnv) outcome() outcome {
 		row["tags"] = slices.Sorted(slices.Values(tagsOf(row)))
 		protocols, _ := row["protocols"].([]any)
 		slices.SortFunc(protocols, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-		o.plugins += env.normalize(toJSON(row)) + "\n"
+		rows = append(rows, env.normalize(toJSON(row)))
 	}
+	slices.Sort(rows)
+	o.plugins = strings.Join(rows, "\n") + "\n"
 	for _, b := range env.bindings() {
 		conditions := ""
 		for _, c := range b.Status.Conditions {

@@ -61,7 +61,8 @@ func (env *testEnv) startWithIngress() {
 	env.t.Helper()
 	for _, host := range []string{"a.example.com", "b.example.com"} {
 		env.kong.Seed("routes", map[string]any{
-			"name": env.namespace + "." + ingressName + ".orders." + host + ".80", "hosts": []any{host}, "service": map[string]any{"name": "orders"},
+			"name":  "team." + ingressName + ".orders." + host + ".80", // the same in every environment, and so the binding's
+			"hosts": []any{host}, "service": map[string]any{"name": "orders"},
 			"tags": []any{"k8s-name:" + ingressName, "k8s-namespace:" + env.namespace, "k8s-kind:Ingress", "managed-by-ingress-controller"},
 		})
 	}

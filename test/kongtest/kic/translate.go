@@ -16,7 +16,7 @@ import (
 var (
 	serviceKind   = corev1.SchemeGroupVersion.WithKind("Service")
 	ingressKind   = networkingv1.SchemeGroupVersion.WithKind("Ingress")
-	httpRouteKind = schema.GroupVersion(gatewayv1.GroupVersion).WithKind("HTTPRoute")
+	httpRouteKind = schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: "HTTPRoute"}
 )
 
 // failure is an object, or a part of one, that has no translation.
