@@ -54,6 +54,7 @@ func NewCoverage(changes []Change, plugin string, traffic Traffic) *Coverage {
 	}
 	state.plugin = traffic.inForce(rows, plugin)
 	cov := &Coverage{states: []coverageState{state}}
+	cascading := false
 	for _, c := range changes {
 		switch {
 		case c.Entity == "routes" && c.ID == traffic.Route:
@@ -61,13 +62,38 @@ func NewCoverage(changes []Change, plugin string, traffic Traffic) *Coverage {
 		case c.Entity == "plugins" && traffic.in(c):
 			rows[c.ID] = c.After // nil after a delete
 			state.plugin = traffic.inForce(rows, plugin)
-		default:
+		case !cascading:
+			continue
+		}
+		// What goes with a row that is deleted goes in the same moment.
+		if cascading = c.Cascade; cascading {
 			continue
 		}
 		state.from = c.Time
 		cov.states = append(cov.states, state)
 	}
 	return cov
+}
+
+// InForce are the gaps in the whole journal: the moments at which the route of this
+// name existed, and requests without credentials met no plugin of this name. It
+// panics if the journal and Kong know no such route.
+func (s *Server) InForce(plugin, route string) []Gap {
+	changes := s.journal.Changes()
+	row := s.Entity("routes", route)
+	for i := len(changes) - 1; i >= 0 && row == nil; i-- {
+		if before := changes[i].Before; changes[i].Entity == "routes" && str(before["name"]) == route {
+			row = before
+		}
+	}
+	if row == nil {
+		panic("kongtest: no route " + route)
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	traffic := Traffic{Route: str(row["id"]), Service: refID(row["service"])}
+	return NewCoverage(changes, plugin, traffic).Gaps(changes[0].Time, s.cfg.clock())
 }
 
 // At is the plugin in force at a moment; nil if there is none. A change counts from

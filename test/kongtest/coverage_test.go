@@ -183,3 +183,27 @@ func TestCoverageOfAPart(t *testing.T) {
 		t.Errorf("longest gap before the first %+v", g)
 	}
 }
+
+// TestInForce: the route's own life bounds the answer, and what is deleted with it
+// leaves no gap, whatever the clock does between the two.
+func TestInForce(t *testing.T) {
+	c := newCovered(t)
+	c.tick(2)
+	c.on(id1, "r")
+	c.tick(3)
+	ticking := c.cfg.clock
+	c.cfg.clock = func() time.Time { c.tick(1); return ticking() } // every change takes a second
+	c.Delete("routes", "rt")
+	c.cfg.clock = ticking
+	c.tick(5)
+	want := []Gap{{From: c.start, To: c.start.Add(2 * time.Second)}}
+	if d := cmp.Diff(want, c.InForce("rate-limiting", "rt")); d != "" {
+		t.Errorf("gaps (-want +got):\n%s", d)
+	}
+	c.Seed("routes", map[string]any{"id": c.traffic.Route, "name": "rt", "paths": []any{"/"}})
+	c.tick(4)
+	want = append(want, Gap{From: c.now.Add(-4 * time.Second), To: c.now})
+	if d := cmp.Diff(want, c.InForce("rate-limiting", "rt")); d != "" {
+		t.Errorf("gaps after the route came back (-want +got):\n%s", d)
+	}
+}
