@@ -165,6 +165,32 @@ var _ = Describe("The load on a gateway", func() {
 		Expect(timed.kong.Journal().Since(mark).Requests).To(BeEmpty())
 	})
 
+	It("follows the rate that Kong allows, and every new binding gets its turn", func() {
+		env := newTestEnv()
+		env.waitForGateway()
+		const perSecond = 10
+		env.kong.SetRateLimit(perSecond, perSecond)
+		began, mark := time.Now(), env.kong.Journal().Mark()
+		bindings := make([]*v1alpha1.PluginBinding, 8)
+		for i := range bindings {
+			name := fmt.Sprintf("limited-%d", i)
+			env.kong.Seed("services", map[string]any{"name": name, "url": "http://127.0.0.1:9"})
+			bindings[i] = env.binding(name, withScope(&v1alpha1.Scope{Service: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}}))
+			env.create(bindings[i])
+		}
+		for _, binding := range bindings {
+			env.waitUntilReady(binding)
+		}
+		answered := 0
+		for _, request := range env.kong.Journal().Since(mark).Requests {
+			if request.Status != http.StatusTooManyRequests {
+				answered++
+			}
+		}
+		AddReportEntry("eight bindings at ten requests a second", fmt.Sprintf("%v, %d requests answered", time.Since(began).Round(time.Millisecond), answered))
+		Expect(answered).To(BeNumerically("<=", 8*len(bindings)+perSecond), "no reconcile began again and again")
+	})
+
 	It("ends for as long as it asks, and its bindings stay as they are", func() {
 		env := newTestEnv()
 		first := env.createReady(env.binding("first"))
