@@ -118,6 +118,7 @@ type layer struct {
 // layers in order: the fastest first.
 var layers = []layer{
 	{name: "pure", packages: []string{"./internal/...", "./controllers/...", "./cmd/..."}},
+	{name: "tenant", packages: []string{"./test/tenancy"}},
 	{name: "model", packages: []string{"./test/model/..."}},
 	{name: "in process", packages: []string{"./test/faults"}},
 	{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.fail-fast"}},
