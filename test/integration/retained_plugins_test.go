@@ -52,10 +52,10 @@ var _ = Describe("A plugin that is left in Kong", func() {
 			gw.Status.RetainedPlugins = nil
 			Expect(k8s.Status().Patch(env.ctx, gw, client.MergeFrom(base))).To(Succeed())
 		}
+		forget() // first: a resync that is due moves the annotation at once
 		change(env.testEnv, gw, func(gw *v1alpha1.KongGateway) {
 			metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.RetainedPluginsAnnotation, id+","+unusedID)
 		})
-		forget()
 		gw = env.resync(2 * time.Minute)
 		Expect(gw.Status.LastResync.Orphaned).To(BeZero())
 		Eventually(func(g Gomega) {
