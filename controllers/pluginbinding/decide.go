@@ -11,6 +11,9 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
+// earlierWrite is why the operator waits for in-flight writes.
+const earlierWrite = "Kong may still apply an earlier write"
+
 // startsOwnership are the operations that give the binding a plugin without its ownership
 // tags.
 var startsOwnership = []identity.Operation{identity.Create, identity.Adopt, identity.TakeOver}
@@ -65,7 +68,7 @@ func (s *state) waitForInFlightWrites() *stepResult {
 		unknown:        true,
 		keepConditions: true,
 		reason:         v1alpha1.ReasonProgramming,
-		message:        "waiting before creating or adopting a plugin: Kong may still apply an earlier write",
+		message:        "waiting before creating or adopting a plugin: " + earlierWrite,
 		requeueAfter:   s.observed.inFlightFor,
 	}
 }

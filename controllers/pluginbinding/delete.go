@@ -104,7 +104,7 @@ func (r *Reconciler) waitForInFlightWrites(s *state) *stepResult {
 		condition:    v1alpha1.ConditionProgrammed,
 		unknown:      true,
 		reason:       v1alpha1.ReasonDeleting,
-		message:      s.pendingDeletion() + "Kong may still apply an earlier write",
+		message:      s.pendingDeletion() + earlierWrite,
 		requeueAfter: wait,
 	}
 }

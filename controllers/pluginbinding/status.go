@@ -216,10 +216,12 @@ func (s *state) hasCurrentStatus() bool {
 		ready.Reason == v1alpha1.ReasonScopeNotFound || ready.Reason == v1alpha1.ReasonScopeAmbiguous
 }
 
-// saysAlready reports whether the status has the reason of the result for the current generation.
+// saysAlready reports whether the status has the reason of the result for the current generation. A
+// status that says that the operator waits for an earlier write says nothing of what happened then.
 func (s *state) saysAlready(result *stepResult) bool {
 	ready := meta.FindStatusCondition(s.binding.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.Reason == result.reason && ready.ObservedGeneration == s.binding.Generation
+	return ready != nil && ready.Reason == result.reason && ready.ObservedGeneration == s.binding.Generation &&
+		!strings.HasSuffix(ready.Message, earlierWrite)
 }
 
 // overcame reports whether this reconcile saw that the problem which the status reports is over,
