@@ -23,7 +23,7 @@ type PluginPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, a.group == b.group && a.kind == b.kind && a.name == b.name && (has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",message="name each target once"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, (has(a.group) ? a.group : '') == (has(b.group) ? b.group : '') && a.kind == b.kind && a.name == b.name && (has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",message="name each target once"
 	TargetRefs []PolicyTargetRef `json:"targetRefs,omitempty"`
 
 	// entitySelector selects entities in Kong by their tags, for entities that no object of
@@ -47,15 +47,14 @@ type PluginPolicySpec struct {
 
 // PolicyTargetRef names one object in the namespace of the policy.
 //
-// +kubebuilder:validation:XValidation:rule="size(self.group) == 0 && self.kind == 'Service' || self.group == 'networking.k8s.io' && self.kind == 'Ingress' || self.group == 'gateway.networking.k8s.io' && self.kind in ['HTTPRoute', 'GRPCRoute', 'TCPRoute', 'TLSRoute', 'UDPRoute'] || self.group == 'configuration.konghq.com' && self.kind in ['KongConsumer', 'KongConsumerGroup']",message="must be a Service (no group), an Ingress (group networking.k8s.io), an HTTPRoute, GRPCRoute, TCPRoute, TLSRoute or UDPRoute (group gateway.networking.k8s.io), or a KongConsumer or KongConsumerGroup (group configuration.konghq.com)"
+// +kubebuilder:validation:XValidation:rule="has(self.group) && size(self.group) > 0 ? self.group == 'networking.k8s.io' && self.kind == 'Ingress' || self.group == 'gateway.networking.k8s.io' && self.kind in ['HTTPRoute', 'GRPCRoute', 'TCPRoute', 'TLSRoute', 'UDPRoute'] || self.group == 'configuration.konghq.com' && self.kind in ['KongConsumer', 'KongConsumerGroup'] : self.kind == 'Service'",message="must be a Service (no group), an Ingress (group networking.k8s.io), an HTTPRoute, GRPCRoute, TCPRoute, TLSRoute or UDPRoute (group gateway.networking.k8s.io), or a KongConsumer or KongConsumerGroup (group configuration.konghq.com)"
 // +kubebuilder:validation:XValidation:rule="!has(self.sectionName) || self.kind in ['HTTPRoute', 'GRPCRoute']",message="sectionName names a rule of an HTTPRoute or GRPCRoute; in Kong nothing tells the parts of other kinds apart"
 type PolicyTargetRef struct {
 	// group is the API group of the object, such as networking.k8s.io for an Ingress. It is
 	// empty for a Service.
 	// +optional
-	// +kubebuilder:default=""
 	// +kubebuilder:validation:MaxLength=253
-	Group string `json:"group"`
+	Group string `json:"group,omitempty"`
 
 	// kind is the kind of the object: Ingress, Service, HTTPRoute, GRPCRoute, TCPRoute,
 	// TLSRoute, UDPRoute, KongConsumer or KongConsumerGroup.
@@ -366,6 +365,7 @@ type PluginPolicy struct {
 
 	// status is the observed state. Only the operator writes it.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status PluginPolicyStatus `json:"status,omitempty"`
 }
 

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kstatus"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 )
 
@@ -235,6 +236,7 @@ var progress = []struct{ condition, reason, message string }{
 
 // setConditions derives every condition from one problem.
 func (o *Outcome) setConditions(conditions *[]metav1.Condition, problem Problem) {
+	defer kstatus.Set(conditions)
 	set := func(condition string, status metav1.ConditionStatus, reason, text string) {
 		meta.SetStatusCondition(conditions, metav1.Condition{
 			Type: condition, Status: status, Reason: reason,

@@ -30,7 +30,7 @@ import (
 func readSamples(t *testing.T, namespace string) []*unstructured.Unstructured {
 	t.Helper()
 	var files []string
-	for _, directory := range []string{"", "more", "enterprise"} {
+	for _, directory := range []string{"", "more", "enterprise", "policies"} {
 		found, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", directory, "*.yaml"))
 		if err != nil {
 			t.Fatal(err)

@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 			name: "a Service has no group",
 			kind: minimalPolicy,
 			with: `spec: {targetRefs: [{kind: Service, name: shop}]}`,
-			want: `{gatewayRef: {name: kong}, targetRefs: [{group: "", kind: Service, name: shop}], retention: 1h,
+			want: `{gatewayRef: {name: kong}, targetRefs: [{kind: Service, name: shop}], retention: 1h,
 				template: {spec: {plugin: rate-limiting, enabled: true, adoptionPolicy: IfIdentical, deletionPolicy: Delete, managementPolicy: Manage}}}`,
 		},
 		{
