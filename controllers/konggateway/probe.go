@@ -215,14 +215,25 @@ const (
 	resyncWeight = 0.25
 )
 
-// averageResync is the moving average of the durations of the resyncs, after one more. The first one
-// after a start is slower than the rest, so it counts for at most one declared interval: a restart
-// changes nothing.
-func averageResync(average, took, declared time.Duration) time.Duration {
+// averageResync is the moving average of the durations of the resyncs, after one more. After a start it
+// goes on where the interval in the status left off. The first resync is slower than the rest, so it
+// counts for at most as much as the earlier ones: a restart changes nothing.
+func averageResync(average, took, inForce time.Duration) time.Duration {
 	if average == 0 {
-		return max(min(took, declared/resyncShare), 1)
+		average = inForce / resyncShare
+		took = min(took, average)
 	}
-	return average + time.Duration(resyncWeight*float64(took-average))
+	return max(average+time.Duration(resyncWeight*float64(took-average)), 1)
+}
+
+// intervalInForce is the time between two resyncs as the status has it: the declared interval, or a few
+// times as long.
+func intervalInForce(gateway *v1alpha1.KongGateway) time.Duration {
+	declared := reference.ResyncInterval(gateway)
+	if shown := gateway.Status.ResyncInterval; shown != nil {
+		return min(max(shown.Duration, declared), maxResyncIntervals*declared)
+	}
+	return declared
 }
 
 // resyncIntervalFor is the time between two resyncs that take that long on average: the declared

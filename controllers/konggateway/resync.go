@@ -80,7 +80,7 @@ func (r *Reconciler) resyncIfDue(ctx context.Context, s *state) error {
 	snapshot, owned, err := r.list(ctx, s, began)
 	res := &s.resync
 	res.attempted, res.took = true, r.Clock.Since(began.At)
-	res.average = averageResync(s.last.resyncAverage, res.took, reference.ResyncInterval(s.gateway))
+	res.average = averageResync(s.last.resyncAverage, res.took, intervalInForce(s.gateway))
 	if err != nil {
 		log.FromContext(ctx).Info("the resync broke off; the operator concludes nothing from it", "error", err.Error())
 		res.failures, res.lastError = res.failures+1, err.Error()

@@ -32,4 +32,11 @@ func TestResyncInterval(t *testing.T) {
 	if got := resyncIntervalFor(24*time.Hour, 24*time.Hour); got != 5*24*time.Hour {
 		t.Errorf("a day: %v", got)
 	}
+
+	// A restart changes nothing, whatever the first resync after it takes.
+	for _, took := range []time.Duration{0, time.Second, time.Hour} {
+		if got := resyncIntervalFor(time.Minute, averageResync(0, took, 3*time.Minute)); got != 3*time.Minute {
+			t.Errorf("after a restart in which the first resync takes %v: %v", took, got)
+		}
+	}
 }
