@@ -3,6 +3,7 @@ package pluginbinding_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -177,5 +178,21 @@ func TestAHintMakesTheOperatorLook(t *testing.T) {
 	}
 	if looks < 22 || looks > 60 {
 		t.Errorf("%d looks", looks)
+	}
+}
+
+// However many bindings are hinted, they look at Kong no more than so often together.
+func TestHintsOfManyBindingsAreBounded(t *testing.T) {
+	w, _ := newIngressWorld(t)
+	binding := w.binding("a", onRoute("missing"))
+	const hinted = 1000
+	for i := range hinted {
+		w.reconcilers.Bindings.Hint(types.NamespacedName{Namespace: namespace, Name: fmt.Sprintf("other-%d", i)})
+	}
+	w.reconcilers.Bindings.Hint(types.NamespacedName{Namespace: namespace, Name: "a"})
+	result, err := w.reconcile(binding)
+	w.must(err)
+	if result.RequeueAfter < hinted*time.Second/100 {
+		t.Errorf("one of %d hinted bindings looks again after %v", hinted, result.RequeueAfter)
 	}
 }
