@@ -116,3 +116,13 @@ func TestMessagesAboutFieldsFromConfigMaps(t *testing.T) {
 		t.Errorf("the message about the host is %q", got)
 	}
 }
+
+func TestRenderWarnsAboutQuotesFromAConfigMap(t *testing.T) {
+	rendered, err := Render(Inputs{
+		Spec:      &v1alpha1.PluginBindingSpec{ConfigPatches: []v1alpha1.ConfigPatch{{Path: "/host", ValueFrom: fromMap("host")}}},
+		ConfigMap: configMaps(map[string]string{"host": `"redis"`}),
+	})
+	if err != nil || len(rendered.Warnings) != 1 || !strings.Contains(rendered.Warnings[0], "remove the quotes from the ConfigMap") {
+		t.Errorf("%v %q", err, rendered.Warnings)
+	}
+}
