@@ -216,7 +216,7 @@ var productMutants = []mutant{
 	{
 		rule: "gitops", name: "a status that improves is reconciled again",
 		file: "controllers/binding_watches.go",
-		from: "kstatus.CountLasting(was.Status.Conditions) > kstatus.CountLasting(is.Status.Conditions)", to: "len(was.Status.Conditions) > len(is.Status.Conditions)",
+		from: "kstatus.CountLasting(was.Status.Conditions) > kstatus.CountLasting(is.Status.Conditions)", to: "kstatus.CountLasting(nil)+len(was.Status.Conditions) > len(is.Status.Conditions)",
 	},
 	{
 		rule: "secrets", name: "a composed value hides only as a whole",
