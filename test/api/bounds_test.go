@@ -26,6 +26,8 @@ spec:
   enabled: true
   protocols: [http]
   ordering: {before: {access: [key-auth]}, after: {access: [acl]}}
+  condition: http.method == "GET"
+  partials: [{id: "` + uuid + `", path: config.redis}, {name: redis}]
   tags: [team]
   config: {minute: 5}
   configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}, format: String}]
@@ -69,6 +71,8 @@ spec:
       enabled: true
       protocols: [http]
       ordering: {before: {access: [key-auth]}, after: {access: [acl]}}
+      condition: http.method == "GET"
+      partials: [{id: "` + uuid + `", path: config.redis}, {name: redis}]
       tags: [team]
       config: {minute: 5}
       configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}, format: String}]
