@@ -59,7 +59,7 @@ func TestFieldsThatThisVersionDoesNotHave(t *testing.T) {
 			w.kong.SetVersion("3.14.0.0")
 			w.clock.Step(time.Hour)
 			w.settle(3, binding)
-			if w.kong.Plugin(binding.Status.PluginID)[field] == nil {
+			if w.kong.Plugin(string(binding.Status.PluginID))[field] == nil {
 				t.Errorf("Kong's plugin has no %s", field)
 			}
 		})
@@ -85,7 +85,7 @@ func TestNewerFieldsAreAsDeclared(t *testing.T) {
 	w.settle(3, binding)
 	expect := func(reason string, condition, partials any) {
 		t.Helper()
-		live := w.kong.Plugin(binding.Status.PluginID)
+		live := w.kong.Plugin(string(binding.Status.PluginID))
 		if diff := cmp.Diff([]any{condition, partials}, []any{live["condition"], live["partials"]}); diff != "" {
 			t.Errorf("%s: %s", reason, diff)
 		}
@@ -97,7 +97,7 @@ func TestNewerFieldsAreAsDeclared(t *testing.T) {
 	if writes := w.kong.Journal().Since(mark).Writes(); len(writes) > 0 {
 		t.Errorf("written again: %v", writes)
 	}
-	w.kong.EditPlugin(binding.Status.PluginID, map[string]any{"condition": "false", "partials": nil})
+	w.kong.EditPlugin(string(binding.Status.PluginID), map[string]any{"condition": "false", "partials": nil})
 	w.requestReconcile(binding, "2")
 	expect("drift", `http.method == "GET"`, declared)
 	if drift := w.reload(binding).Status.LastDrift; drift == nil || !cmp.Equal(drift.Fields, []string{"condition", "partials"}) {
