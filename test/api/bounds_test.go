@@ -27,7 +27,7 @@ spec:
   protocols: [http]
   ordering: {before: {access: [key-auth]}, after: {access: [acl]}}
   condition: http.method == "GET"
-  partials: [{id: "` + uuid + `", path: config.redis}, {name: redis}]
+  partials: [{id: "` + uuid + `", path: config.redis}]
   tags: [team]
   config: {minute: 5}
   configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}, format: String}]
@@ -53,6 +53,7 @@ status:
 spec:
   scope: {service: {id: "` + uuid + `"}, route: {id: "` + uuid + `"}, consumer: {id: "` + uuid + `"}}
   configFrom: {secretKeyRef: {name: limits, key: config}}
+  partials: [{name: redis}]
 `,
 		`spec: {scope: {consumer: {customID: crm-7}}, configFrom: {configMapKeyRef: {name: limits, key: config}}, configPatches: [{path: /a, prefix: "Bearer ", suffix: ";", valueFrom: {configMapKeyRef: {name: limits, key: a}}}]}`,
 		`spec: {scope: {consumerGroup: {name: gold}}}`,
@@ -72,7 +73,7 @@ spec:
       protocols: [http]
       ordering: {before: {access: [key-auth]}, after: {access: [acl]}}
       condition: http.method == "GET"
-      partials: [{id: "` + uuid + `", path: config.redis}, {name: redis}]
+      partials: [{id: "` + uuid + `", path: config.redis}]
       tags: [team]
       config: {minute: 5}
       configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}, format: String}]
@@ -91,7 +92,7 @@ status:
 spec:
   targetRefs: null
   entitySelector: {kind: Route, tags: [team-shop]}
-  template: {spec: {scope: {consumer: {id: "` + uuid + `"}}, configFrom: {secretKeyRef: {name: limits, key: config}}}}
+  template: {spec: {scope: {consumer: {id: "` + uuid + `"}}, partials: [{name: redis}], configFrom: {secretKeyRef: {name: limits, key: config}}}}
 `,
 		`spec: {template: {spec: {scope: {consumer: {customID: crm-7}}, configFrom: {configMapKeyRef: {name: limits, key: config}}, configPatches: [{path: /a, prefix: "Bearer ", suffix: ";", valueFrom: {configMapKeyRef: {name: limits, key: a}}}]}}}`,
 	},

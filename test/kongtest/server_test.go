@@ -353,7 +353,7 @@ func TestFieldsOfNewerEnterprise(t *testing.T) {
 		if link.status != want[0] || condition.status != want[1] {
 			t.Errorf("%s: %d %s, %d %s", version, link.status, link.raw, condition.status, condition.raw)
 		}
-		if link.status == 201 && !strings.Contains(string(link.raw), `"path":"config.redis"`) {
+		if link.status == 201 && !strings.Contains(link.raw, `"path":"config.redis"`) {
 			t.Errorf("%s: %s", version, link.raw)
 		}
 	}
