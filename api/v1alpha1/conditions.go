@@ -83,7 +83,7 @@ const (
 	// ReasonNotAllowedByGateway: allowedBindings of the KongGateway does not allow the
 	// binding.
 	ReasonNotAllowedByGateway = "NotAllowedByGateway"
-	// ReasonUnsupportedField: this edition of Kong does not have a field of the spec.
+	// ReasonUnsupportedField: this edition or version of Kong does not have a field of the spec.
 	ReasonUnsupportedField = "UnsupportedField"
 	// ReasonReplacementNotAllowed: the PluginBinding in spec.replaces does not allow this one
 	// to replace it, or has another gateway or plugin.

@@ -49,6 +49,20 @@ type PluginBindingSpec struct {
 	// +optional
 	Ordering *PluginOrdering `json:"ordering,omitempty"`
 
+	// condition is the expression that says for which requests the plugin runs, in the language
+	// of Kong. Without it the plugin runs for all. It is not secret. Kong Enterprise 3.14 and
+	// newer only.
+	// +optional
+	Condition PluginCondition `json:"condition,omitempty"`
+
+	// partials link the plugin to partials of Kong: configs that plugins share, such as one of
+	// Redis. What a partial holds need not be in config. Kong Enterprise 3.10 and newer only.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Partials []PluginPartial `json:"partials,omitempty"`
+
 	// tags are tags for the plugin in Kong, in addition to the ownership tags of the
 	// operator.
 	// +optional
@@ -258,6 +272,35 @@ type PluginOrderingPhases struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Access []PluginName `json:"access"`
+}
+
+// PluginCondition is an expression of Kong.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=4096
+// +kubebuilder:validation:XValidation:rule="self.trim().size() > 0",message="must not be blank; without a condition the plugin runs for all requests"
+// +kubebuilder:validation:XValidation:rule="!self.contains('\\u0000')",message="must not hold a NUL character, which Kong's database cannot store"
+type PluginCondition string
+
+// PluginPartial links a plugin to a partial of Kong.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.id) != has(self.name)",message="set exactly one of id and name"
+type PluginPartial struct {
+	// id is the ID of the partial.
+	// +optional
+	ID UUID `json:"id,omitempty"`
+
+	// name is the name of the partial.
+	// +optional
+	Name Name `json:"name,omitempty"`
+
+	// path is the field of the plugin that the partial fills in. Kong knows it when the plugin
+	// has one such field, which is config.redis for most plugins.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^config([.][a-z0-9_]+)+$')",message="must be a path into the config, such as config.redis"
+	Path string `json:"path,omitempty"`
 }
 
 // ConfigSource is the source of a config or of a value in it. For configFrom the key holds the

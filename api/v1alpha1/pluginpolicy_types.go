@@ -200,6 +200,20 @@ type PluginTemplateSpec struct {
 	// +optional
 	Ordering *PluginOrdering `json:"ordering,omitempty"`
 
+	// condition is the expression that says for which requests the plugin runs, in the language
+	// of Kong. Without it the plugin runs for all. It is not secret. Kong Enterprise 3.14 and
+	// newer only.
+	// +optional
+	Condition PluginCondition `json:"condition,omitempty"`
+
+	// partials link the plugins to partials of Kong: configs that plugins share, such as one of
+	// Redis. What a partial holds need not be in config. Kong Enterprise 3.10 and newer only.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Partials []PluginPartial `json:"partials,omitempty"`
+
 	// tags are tags for the plugins in Kong, in addition to the ownership tags of the
 	// operator.
 	// +optional

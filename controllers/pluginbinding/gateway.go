@@ -9,7 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
 
@@ -105,7 +107,37 @@ func enterpriseField(spec *v1alpha1.PluginBindingSpec) string {
 		return "scope.consumerGroup"
 	case spec.Ordering != nil:
 		return "ordering"
+	case spec.Condition != "":
+		return plugin.FieldCondition
+	case len(spec.Partials) > 0:
+		return plugin.FieldPartials
 	default:
 		return ""
 	}
+}
+
+// checkVersion refuses fields that this version of Kong Enterprise does not have, by what Kong said
+// about them. The schema of a plugin does not tell: it lists only the fields that the plugin defines
+// itself, its config, protocols and the like, and not those that all plugins have. The number of the
+// version does not either, since Kong backports. So Kong has the last word, and is asked with the write.
+func checkVersion(s *state, err error) *stepResult {
+	kongErr := asKongError(err)
+	if kongErr == nil || kongErr.Reason != adminapi.Rejected {
+		return nil
+	}
+	for _, field := range kongErr.Fields {
+		if field.Message == plugin.MessageUnknownField && declares(&s.binding.Spec, field.Path) {
+			result := notAccepted(v1alpha1.ReasonUnsupportedField,
+				fmt.Sprintf("Kong %s of KongGateway %s does not have the field %s; remove it from the spec, or upgrade Kong",
+					s.access.connection.Info.Version, s.gatewayKey, field.Path))
+			result.requeueAfter = slowRetry
+			return result
+		}
+	}
+	return nil
+}
+
+// declares reports whether the spec has a field that only newer versions of Kong Enterprise have.
+func declares(spec *v1alpha1.PluginBindingSpec, field string) bool {
+	return field == plugin.FieldCondition && spec.Condition != "" || field == plugin.FieldPartials && len(spec.Partials) > 0
 }

@@ -61,9 +61,9 @@ func (i indexer) IndexField(_ context.Context, object client.Object, field strin
 }
 
 // newWorld has a gateway named kong, and the services s1 to s3 with the routes s1-a, s1-b and so on.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, options ...kongtest.Option) *world {
 	t.Helper()
-	w := &world{t: t, kong: kongtest.Start(t), clock: clocktesting.NewFakeClock(time.Now()), events: events.NewFakeRecorder(1000), ledFor: time.Hour, ids: map[string]string{}}
+	w := &world{t: t, kong: kongtest.Start(t, options...), clock: clocktesting.NewFakeClock(time.Now()), events: events.NewFakeRecorder(1000), ledFor: time.Hour, ids: map[string]string{}}
 	for i := range 3 {
 		service := fmt.Sprintf("s%d", i+1)
 		w.ids[service] = w.kong.Seed("services", map[string]any{"name": service, "url": "http://127.0.0.1:9"})["id"].(string)

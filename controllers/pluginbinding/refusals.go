@@ -99,7 +99,8 @@ func (r *Reconciler) refusedBefore(ctx context.Context, s *state, target plugin.
 
 // noteRefusal remembers a refusal of what was sent last, and says when to send it again.
 func (r *Reconciler) noteRefusal(ctx context.Context, s *state, err error, result *stepResult) {
-	if result.reason != v1alpha1.ReasonRejected || s.sent == (sent{}) {
+	refused := result.reason == v1alpha1.ReasonRejected || result.reason == v1alpha1.ReasonUnsupportedField
+	if !refused || s.sent == (sent{}) {
 		return
 	}
 	key := client.ObjectKeyFromObject(s.binding)

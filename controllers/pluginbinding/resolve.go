@@ -203,6 +203,9 @@ func (r *Reconciler) handleKongError(s *state, d *desired, err error) *stepResul
 	if redactor == nil { // a deletion reads no Secrets, and its write may hold some
 		redactor = plugin.RedactAll(s.observed.plugins[s.action.ID].Config)
 	}
+	if result := checkVersion(s, err); result != nil {
+		return result
+	}
 	result := kongError(err, redactor)
 	reason := adminapi.ReasonForError(err)
 	if reason == adminapi.ReferenceMissing {

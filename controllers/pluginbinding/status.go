@@ -239,7 +239,7 @@ func (s *state) overcame() bool {
 		return s.desired.schema != nil
 	case v1alpha1.ReasonConflict, v1alpha1.ReasonPluginNotFound, v1alpha1.ReasonProgramming:
 		return decided && operation != identity.Conflict && operation != identity.Wait
-	case v1alpha1.ReasonRejected:
+	case v1alpha1.ReasonRejected, v1alpha1.ReasonUnsupportedField:
 		return s.writeFailed
 	default:
 		return false

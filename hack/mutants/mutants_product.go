@@ -44,6 +44,16 @@ var productMutants = []mutant{
 		from: "	out.Unknown = preserveUnknown(desired.Unknown, live.Unknown)\n", to: "",
 	},
 	{
+		rule: "ownership", name: "declared partials are compared as they are written",
+		file: "internal/plugin/unknown.go",
+		from: "same = d.samePartials", to: "same = d.sameValue",
+	},
+	{
+		rule: "ownership", name: "a field that Kong lacks is a refusal like any other",
+		file: "controllers/pluginbinding/resolve.go",
+		from: "if result := checkVersion(s, err); result != nil {", to: "if result := checkVersion(s, err); false {",
+	},
+	{
 		rule: "tenancy", name: "code is known by the schema alone",
 		file: "internal/plugin/code.go",
 		from: "(codeName.MatchString(name) || f.code())", to: "f.code()",

@@ -17,8 +17,9 @@ import (
 // These are not differences, because Kong makes them: defaults, sets in another order,
 // numbers in another notation, empty arrays as empty objects, deprecated fields that moved,
 // and secrets that Kong generates. A field that is not declared and not at its default is a
-// difference: somebody set it by hand. A field of the plugin entity that this package does not
-// know is a difference under its own name, such as condition, if it is set and not declared.
+// difference: somebody set it by hand. A field of the plugin entity that only some versions of
+// Kong have is a difference under its own name, such as condition, if it is not as declared, or
+// set and not declared. What a declared partial fills in is no difference.
 func Differences(desired, live Plugin, s *Schema) []string {
 	fields, _ := compare(desired, live, s)
 	return fields
@@ -26,7 +27,7 @@ func Differences(desired, live Plugin, s *Schema) []string {
 
 // compare returns also the number of steps that it took.
 func compare(desired, live Plugin, s *Schema) (fields []string, steps int) {
-	d := &differences{comparer: &comparer{}}
+	d := &differences{comparer: &comparer{}, fromPartials: pathsOfPartials(desired.Unknown, live.Unknown)}
 	d.check("plugin", desired.Name == live.Name)
 	d.check(FieldInstanceName, desired.InstanceName == live.InstanceName)
 	d.check("enabled", desired.Enabled == live.Enabled)
@@ -53,6 +54,8 @@ type differences struct {
 	fields []string
 	// first: one difference is enough.
 	first bool
+	// fromPartials are the paths that partials fill in.
+	fromPartials map[string]bool
 }
 
 func (d *differences) check(name string, same bool) {
@@ -85,7 +88,7 @@ func (d *differences) record(path string, r *record, desired, live map[string]an
 // field compares one field that the schema knows.
 func (d *differences) field(path string, f *field, desired, live optional) {
 	if !desired.set {
-		if !live.set {
+		if !live.set || d.fromPartials[path] {
 			// The answer does not even have null: that Kong does not have the field.
 			return
 		}

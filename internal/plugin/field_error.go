@@ -20,7 +20,7 @@ func (r *Redactor) RedactFieldError(path, message string) (shownPath, shownMessa
 	}
 	shownPath = r.RedactPath(path)
 	switch {
-	case r.wrapped && path == "config.config" && message == messageUnknownField:
+	case r.wrapped && path == "config.config" && message == MessageUnknownField:
 		return shownPath, message + hintWrapped
 	case isKongMessage(message, r.schema):
 		return shownPath, message

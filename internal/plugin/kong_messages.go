@@ -10,12 +10,13 @@ import (
 	"strings"
 )
 
-const messageUnknownField = "unknown field"
+// MessageUnknownField is what Kong says about a field that its version does not have.
+const MessageUnknownField = "unknown field"
 
 // kongMessages are the messages of Kong that contain no value (kong/db/schema/init.lua and
 // kong/api).
 var kongMessages = map[string]bool{
-	messageUnknownField:                  true,
+	MessageUnknownField:                  true,
 	"required field missing":             true,
 	"expected an array":                  true,
 	"expected a set":                     true,
@@ -53,7 +54,11 @@ var entityFields = []string{
 	"config", "created_at", "updated_at",
 }
 
-// kongWords are the words of kongMessages and the names of entityFields. They are Kong's, and
+// newerFields are the fields of a plugin entity that only newer versions of Kong Enterprise
+// have.
+var newerFields = []string{FieldCondition, FieldPartials}
+
+// kongWords are the words of kongMessages and the names of all these fields. They are Kong's, and
 // no secret because a Secret has a key of that name.
 var kongWords = func() map[string]bool {
 	words := map[string]bool{}
@@ -62,7 +67,7 @@ var kongWords = func() map[string]bool {
 			words[word] = true
 		}
 	}
-	for _, name := range entityFields {
+	for _, name := range slices.Concat(entityFields, newerFields) {
 		words[name] = true
 	}
 	return words

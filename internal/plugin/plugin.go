@@ -48,8 +48,9 @@ type Plugin struct {
 	Ordering map[string]map[string][]string
 	// Config as encoding/json decodes it. In a desired plugin it holds only declared fields.
 	Config map[string]any
-	// Unknown are fields of the entity that this package does not know and that are set, as
-	// JSON: in a live plugin those of UnknownFields, in a desired one those that are declared.
+	// Unknown are the other fields of the entity that are set, as JSON: in a live plugin those
+	// of UnknownFields, in a desired one those that are declared, as FieldCondition and
+	// FieldPartials can be.
 	// Null declares that the field is not set. They belong to Kong's version: see
 	// PreserveServerFields and WithoutUnknown.
 	Unknown map[string]json.RawMessage

@@ -59,6 +59,7 @@ func Render(in Inputs) (Rendered, error) {
 			Tags:         union(in.OwnershipTags, stringsOf(spec.Tags)),
 			Ordering:     ordering(spec.Ordering),
 			Config:       config,
+			Unknown:      newerFieldsOf(spec),
 		},
 	}, nil
 }

@@ -283,6 +283,8 @@ func TestRenderPlugin(t *testing.T) {
 				Before: &v1alpha1.PluginOrderingPhases{Access: []v1alpha1.PluginName{"acl", "cors"}},
 				After:  &v1alpha1.PluginOrderingPhases{},
 			},
+			Condition: `http.method == "GET"`,
+			Partials:  []v1alpha1.PluginPartial{{ID: "x"}, {Name: "redis", Path: "config.redis"}},
 		},
 		Scope:         Scope{RouteID: "r"},
 		InstanceName:  "name",
@@ -299,6 +301,7 @@ func TestRenderPlugin(t *testing.T) {
 		Tags:         []string{"owner", "k8s-name:x", "mine", "too"},
 		Ordering:     map[string]map[string][]string{"before": {"access": {"acl", "cors"}}},
 		Config:       map[string]any{},
+		Unknown:      unknown("condition", `"http.method == \"GET\""`, "partials", `[{"id":"x"},{"name":"redis","path":"config.redis"}]`),
 	}
 	if diff := cmp.Diff(want, got.Plugin); diff != "" {
 		t.Error(diff)

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// UnknownFields returns the fields of a plugin entity, as Kong answers it, that this package
-// does not know and that are set, for Plugin.Unknown; nil if there are none. Such fields come
-// with newer versions of Kong, like condition and partials of the enterprise edition. A field
-// that is null, an empty list or an empty object is not set.
+// UnknownFields returns the fields of a plugin entity, as Kong answers it, that only some
+// versions of Kong have and that are set, for Plugin.Unknown; nil if there are none. A binding
+// can declare some of them, condition and partials of the enterprise edition. Nothing else is
+// known of the others. A field that is null, an empty list or an empty object is not set.
 func UnknownFields(entity map[string]json.RawMessage) map[string]json.RawMessage {
 	var unknown map[string]json.RawMessage
 	for name, raw := range entity {
@@ -70,7 +70,11 @@ func (d *differences) checkUnknown(desired, live map[string]json.RawMessage, s *
 	}
 	for _, fields := range []map[string]json.RawMessage{desired, live} {
 		for name := range fields {
-			d.check(unknownName(name), d.sameValue(value(desired, name), value(live, name)))
+			same := d.sameValue
+			if name == FieldPartials {
+				same = d.samePartials
+			}
+			d.check(unknownName(name), same(value(desired, name), value(live, name)))
 		}
 	}
 }

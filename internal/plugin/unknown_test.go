@@ -61,6 +61,15 @@ func TestDifferencesInUnknownFields(t *testing.T) {
 		{"too deep to be decoded", unknown("condition", deep), unknown("condition", deep), nil},
 		{"the same, another", unknown("condition", deep), unknown("condition", deep+" "), []string{"condition"}},
 		{"no JSON", unknown("condition", `x`), unknown("condition", `y`), []string{"condition"}},
+		{"partials in another order, with what Kong adds", unknown("partials", `[{"id":"x"},{"name":"y","path":"config.a"}]`),
+			unknown("partials", `[{"id":"z","name":"y","path":"config.a"},{"id":"x","name":null,"path":"config.redis"}]`), nil},
+		{"another partial", unknown("partials", `[{"id":"x"}]`), unknown("partials", `[{"id":"y","path":"config.redis"}]`), []string{"partials"}},
+		{"another path", unknown("partials", `[{"id":"x","path":"config.a"}]`), unknown("partials", `[{"id":"x","path":"config.b"}]`), []string{"partials"}},
+		{"one partial more", unknown("partials", `[{"id":"x"}]`), unknown("partials", `[{"id":"x"},{"id":"x"}]`), []string{"partials"}},
+		{"another partial in place of one that is there twice", unknown("partials", `[{"id":"x"},{"id":"x"}]`),
+			unknown("partials", `[{"id":"x"},{"id":"y"}]`), []string{"partials"}},
+		{"partials that are removed", unknown("partials", `[{"id":"x"}]`), nil, []string{"partials"}},
+		{"no list", unknown("partials", `"x"`), unknown("partials", `"x"`), nil},
 	} {
 		got := Differences(Plugin{Unknown: tt.desired, Protocols: defaultProtocols}, Plugin{Unknown: tt.live, Protocols: defaultProtocols}, s)
 		if !slices.Equal(got, tt.want) {
@@ -129,6 +138,36 @@ func TestFingerprintOfUnknownFields(t *testing.T) {
 	} {
 		if base == Fingerprint(Plugin{Unknown: other}) {
 			t.Errorf("the same for %v", other)
+		}
+	}
+}
+
+// A partial fills in the config at its path. What Kong answers there is not the binding's, unless
+// the binding declares it.
+func TestDifferencesInWhatPartialsFillIn(t *testing.T) {
+	s := parsed(t, []byte(`{"fields":[{"config":{"type":"record","fields":[
+		{"redis":{"type":"record","required":true,"fields":[{"host":{"type":"string","default":"127.0.0.1"}}]}},
+		{"cache":{"type":"record","required":true,"fields":[{"host":{"type":"string"}}]}}]}}]}`))
+	partials := unknown("partials", `[{"id":"x"}]`)
+	answer := unknown("partials", `[{"id":"x","path":"config.redis"}]`)
+	redis := func(value any) map[string]any { return map[string]any{"redis": value} }
+	host := func(name string) any { return map[string]any{"host": name} }
+	for _, tt := range []struct {
+		reason             string
+		desired, live      map[string]json.RawMessage
+		declared, answered map[string]any
+		want               []string
+	}{
+		{"null", partials, answer, nil, redis(nil), nil},
+		{"filled in", partials, answer, nil, redis(host("redis")), nil},
+		{"declared too", partials, answer, redis(host("a")), redis(host("b")), []string{"config.redis.host"}},
+		{"beside it", partials, answer, nil, map[string]any{"redis": nil, "cache": host("b")}, []string{"config.cache.host"}},
+		{"without a path", partials, unknown("partials", `[{"id":"x","path":1}]`), nil, redis(host("redis")), []string{"config.redis.host"}},
+		{"not declared", nil, answer, nil, redis(host("redis")), []string{"config.redis.host", "partials"}},
+	} {
+		got := Differences(Plugin{Unknown: tt.desired, Config: tt.declared}, Plugin{Unknown: tt.live, Config: tt.answered}, s)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v", tt.reason, got)
 		}
 	}
 }

@@ -155,6 +155,7 @@ func (c Child) Binding(policy *v1alpha1.PluginPolicy) *v1alpha1.PluginBinding {
 		Spec: v1alpha1.PluginBindingSpec{
 			GatewayRef: policy.Spec.GatewayRef, Plugin: spec.Plugin, Scope: c.scope.DeepCopy(),
 			Enabled: spec.Enabled, Protocols: spec.Protocols, Ordering: spec.Ordering, Tags: spec.Tags,
+			Condition: spec.Condition, Partials: spec.Partials,
 			Config: spec.Config, ConfigFrom: spec.ConfigFrom, ConfigPatches: spec.ConfigPatches,
 			AdoptionPolicy: spec.AdoptionPolicy, DeletionPolicy: spec.DeletionPolicy, ManagementPolicy: spec.ManagementPolicy,
 		},

@@ -26,6 +26,8 @@ spec:
   enabled: true
   protocols: [http]
   ordering: {before: {access: [key-auth]}, after: {access: [acl]}}
+  condition: http.method == "GET"
+  partials: [{id: "` + uuid + `", path: config.redis}]
   tags: [team]
   config: {minute: 5}
   configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}, format: String}]
@@ -51,6 +53,7 @@ status:
 spec:
   scope: {service: {id: "` + uuid + `"}, route: {id: "` + uuid + `"}, consumer: {id: "` + uuid + `"}}
   configFrom: {secretKeyRef: {name: limits, key: config}}
+  partials: [{name: redis}]
 `,
 		`spec: {scope: {consumer: {customID: crm-7}}, configFrom: {configMapKeyRef: {name: limits, key: config}}, configPatches: [{path: /a, prefix: "Bearer ", suffix: ";", valueFrom: {configMapKeyRef: {name: limits, key: a}}}]}`,
 		`spec: {scope: {consumerGroup: {name: gold}}}`,
@@ -69,6 +72,8 @@ spec:
       enabled: true
       protocols: [http]
       ordering: {before: {access: [key-auth]}, after: {access: [acl]}}
+      condition: http.method == "GET"
+      partials: [{id: "` + uuid + `", path: config.redis}]
       tags: [team]
       config: {minute: 5}
       configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}, format: String}]
@@ -87,7 +92,7 @@ status:
 spec:
   targetRefs: null
   entitySelector: {kind: Route, tags: [team-shop]}
-  template: {spec: {scope: {consumer: {id: "` + uuid + `"}}, configFrom: {secretKeyRef: {name: limits, key: config}}}}
+  template: {spec: {scope: {consumer: {id: "` + uuid + `"}}, partials: [{name: redis}], configFrom: {secretKeyRef: {name: limits, key: config}}}}
 `,
 		`spec: {template: {spec: {scope: {consumer: {customID: crm-7}}, configFrom: {configMapKeyRef: {name: limits, key: config}}, configPatches: [{path: /a, prefix: "Bearer ", suffix: ";", valueFrom: {configMapKeyRef: {name: limits, key: a}}}]}}}`,
 	},

@@ -46,6 +46,13 @@ const (
 	needlessGrant = "the gateway's own namespace needs no grant; set namespaces.from to Selector or All"
 )
 
+// Messages about what newer versions of Kong Enterprise have.
+const (
+	blankCondition = "must not be blank; without a condition the plugin runs for all requests"
+	nulCondition   = "must not hold a NUL character, which Kong's database cannot store"
+	badPartialPath = "must be a path into the config, such as config.redis"
+)
+
 const uuid = "5a0dc2a4-6c5b-4b3f-9d6e-0a1b2c3d4e5f"
 
 var bindingRules = []ruleCase{
@@ -57,6 +64,7 @@ var bindingRules = []ruleCase{
   scope: {service: {name: orders}, route: {id: "` + uuid + `"}, consumer: {username: alice@example.com}},
   instanceName: orders-limit, enabled: false, protocols: [http, https],
   ordering: {before: {access: [key-auth]}, after: {access: [acl, cors]}},
+  condition: "http.method == \"GET\"\n&& http.path ^= \"/a\"", partials: [{id: "` + uuid + `"}, {name: redis-1, path: config.redis}],
   tags: ["team:payments", "on call"], config: {minute: 5, nested: {list: [1, null]}},
   configPatches: [{path: /redis/password, valueFrom: {secretKeyRef: {name: redis, key: password}}}],
   adoptionPolicy: Never, deletionPolicy: Orphan, managementPolicy: Observe, pluginID: "` + uuid + `"}`,
@@ -131,6 +139,17 @@ var bindingRules = []ruleCase{
 	{name: "empty ordering", with: `spec: {ordering: {}}`, field: "spec.ordering", message: "set before or after, or leave out ordering"},
 	{name: "ordering before what is no plugin", with: `spec: {ordering: {before: {access: [Key Auth]}}}`, field: "spec.ordering.before.access[0]", message: badPlugin},
 	{name: "ordering after what is no plugin", with: `spec: {ordering: {after: {access: [acl, a/b]}}}`, field: "spec.ordering.after.access[1]", message: badPlugin},
+
+	// condition, partials
+	{name: "blank condition", with: `spec: {condition: " \t"}`, field: "spec.condition", message: blankCondition},
+	{name: "condition with a NUL character", with: `spec: {condition: "a\0b"}`, field: "spec.condition", message: nulCondition},
+	{name: "partial without a name", with: `spec: {partials: [{path: config.redis}]}`, field: "spec.partials[0]", message: idOrName},
+	{name: "partial by both", with: `spec: {partials: [{name: a}, {id: "` + uuid + `", name: a}]}`, field: "spec.partials[1]", message: idOrName},
+	{name: "partial with a name for an id", with: `spec: {partials: [{id: redis}]}`, field: "spec.partials[0].id", message: badUUID},
+	{name: "partial with an id for a name", with: `spec: {partials: [{name: "` + uuid + `"}]}`, field: "spec.partials[0].name", message: likeUUID},
+	{name: "partial as a path", with: `spec: {partials: [{name: a/b}]}`, field: "spec.partials[0].name", message: badName},
+	{name: "partial outside the config", with: `spec: {partials: [{name: a, path: redis}]}`, field: "spec.partials[0].path", message: badPartialPath},
+	{name: "partial for the whole config", with: `spec: {partials: [{name: a, path: config}]}`, field: "spec.partials[0].path", message: badPartialPath},
 
 	// tags
 	{name: "tag with a comma", with: `spec: {tags: ["a,b"]}`, field: "spec.tags[0]", message: badTag},

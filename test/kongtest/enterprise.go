@@ -1,6 +1,7 @@
 package kongtest
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -13,7 +14,41 @@ const defaultWorkspace = "default"
 // enterpriseFields are the plugin fields of Kong Enterprise. The schemas are those of
 // the community edition, so these fields are removed before validation and restored
 // after it.
-var enterpriseFields = []string{"consumer_group", "ordering"}
+func (s *Server) enterpriseFields() []string {
+	fields := []string{"consumer_group", "ordering"}
+	for _, newer := range []struct {
+		field string
+		minor int
+	}{{"partials", 10}, {"condition", 14}} {
+		if isAtLeast(s.fullVersion(), 3, newer.minor) {
+			fields = append(fields, newer.field)
+		}
+	}
+	return fields
+}
+
+// isAtLeast compares the first two numbers of a version.
+func isAtLeast(version string, major, minor int) bool {
+	var have [2]int
+	if _, err := fmt.Sscanf(version, "%d.%d", &have[0], &have[1]); err != nil {
+		return false
+	}
+	return slices.Compare(have[:], []int{major, minor}) >= 0
+}
+
+// linked returns the links of a plugin to partials as Kong answers them: with the path that
+// they have when none was sent.
+func linked(partials any) any {
+	list, _ := partials.([]any)
+	for i, link := range list {
+		if fields, ok := link.(map[string]any); ok && fields["path"] == nil {
+			out := shallow(fields)
+			out["path"] = "config.redis"
+			list[i] = out
+		}
+	}
+	return partials
+}
 
 type taken map[string]any
 
@@ -24,7 +59,7 @@ func (s *Server) takeEnterpriseFields(body map[string]any) taken {
 		return nil
 	}
 	out := taken{}
-	for _, f := range enterpriseFields {
+	for _, f := range s.enterpriseFields() {
 		if v, sent := body[f]; sent {
 			out[f] = v
 			delete(body, f)
@@ -33,16 +68,19 @@ func (s *Server) takeEnterpriseFields(body map[string]any) taken {
 	return out
 }
 
-// restore sets the fields in e. A field that was not taken comes from current, or is
+// restoreEnterpriseFields sets the fields in e. A field that was not taken comes from current, or is
 // null.
-func (x taken) restore(e, current map[string]any) {
+func (s *Server) restoreEnterpriseFields(x taken, e, current map[string]any) {
 	if x == nil {
 		return
 	}
-	for _, f := range enterpriseFields {
+	for _, f := range s.enterpriseFields() {
 		v, sent := x[f]
 		if !sent {
 			v = current[f]
+		}
+		if f == "partials" {
+			v = linked(v)
 		}
 		e[f] = v
 	}

@@ -84,7 +84,8 @@ func WithToken(header, value string) Option {
 }
 
 // WithEnterprise makes GET / report the enterprise edition, accepts the workspace
-// "default" in front of every path, and knows consumer groups and plugin ordering.
+// "default" in front of every path, and knows consumer groups and plugin ordering, from
+// 3.10 on also partials, and from 3.14 on conditions of plugins.
 // Enterprise behaviour follows Kong's documentation. It was not measured.
 func WithEnterprise() Option {
 	return func(c *config) {

@@ -53,7 +53,7 @@ func (s *Server) validatePlugin(body map[string]any) (map[string]any, *response)
 	if v != nil {
 		return nil, violated(v)
 	}
-	extra.restore(e, nil)
+	s.restoreEnterpriseFields(extra, e, nil)
 	return e, nil
 }
 
@@ -89,7 +89,7 @@ func (s *Server) validatePluginUpdate(current, patch map[string]any) (map[string
 	if v != nil {
 		return nil, violated(v)
 	}
-	extra.restore(e, current)
+	s.restoreEnterpriseFields(extra, e, current)
 	return e, nil
 }
 

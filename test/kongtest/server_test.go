@@ -345,6 +345,20 @@ func TestEnterprise(t *testing.T) {
 	want(t, do(t, s, "GET", "/plugins/"+str(p.body["id"]), ""), 404)
 }
 
+func TestFieldsOfNewerEnterprise(t *testing.T) {
+	for version, want := range map[string][2]int{"3.9.1.0": {400, 400}, "3.10.0.0": {201, 400}, "3.14.0.0": {201, 201}, "odd": {400, 400}} {
+		s := Start(t, WithEnterprise(), WithVersion(version))
+		link := do(t, s, "POST", "/plugins", `{"name":"cors","partials":[{"id":"x"}]}`)
+		condition := do(t, s, "POST", "/plugins", `{"name":"acl","config":{"allow":["a"]},"condition":"true"}`)
+		if link.status != want[0] || condition.status != want[1] {
+			t.Errorf("%s: %d %s, %d %s", version, link.status, link.raw, condition.status, condition.raw)
+		}
+		if link.status == 201 && !strings.Contains(link.raw, `"path":"config.redis"`) {
+			t.Errorf("%s: %s", version, link.raw)
+		}
+	}
+}
+
 func TestHandlerWithoutListener(t *testing.T) {
 	s := Start(t)
 	rec := &recorder{header: http.Header{}}
