@@ -161,7 +161,7 @@ func claimRemediation(claim *kic.Claim) string {
 	if claim.Object == (kic.Object{}) {
 		return "Delete the KongClusterPlugin, or this binding."
 	}
-	return "Name both the route and its service in spec.scope, where the ingress controller puts no plugin; once this binding is Ready and 6 s more have passed, remove the name from the annotation. Or delete this binding. kubectl pluginbinding handover kic does all of it."
+	return "Name both the route and its service in spec.scope, where the ingress controller puts no plugin; once this binding is Ready and 6 s more have passed, remove the name from the annotation. Or delete this binding."
 }
 
 // isContested reports whether the status says that the ingress controller wants the plugin's place.
