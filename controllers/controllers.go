@@ -32,7 +32,7 @@ import (
 )
 
 // UserAgent is what the operator calls itself to Kong and to the API server.
-const UserAgent = konggateway.UserAgent
+const UserAgent = connection.UserAgent
 
 // Options of the reconcilers.
 type Options struct {

@@ -12,7 +12,6 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
-	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 	"github.com/pluginbinding/kong-plugin-operator/internal/secrets"
 	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
@@ -44,23 +43,11 @@ func (r *Reconciler) connect(ctx context.Context, s *state) (connection.AdminCli
 
 // settings combines spec and Secrets. A probeResult says why that is not possible.
 func (r *Reconciler) settings(ctx context.Context, s *state) (adminapi.Settings, *probeResult, error) {
-	spec := &s.gateway.Spec
-	settings := adminapi.Settings{
-		Name:           s.key.String(),
-		AdminURL:       spec.AdminURL,
-		Workspace:      string(spec.Workspace),
-		RequestTimeout: reference.RequestTimeout(s.gateway),
-		UserAgent:      UserAgent,
-		AllowedHosts:   r.AllowedHosts,
-	}
-	if limits := spec.Limits; limits != nil {
-		settings.MaxInFlight, settings.Burst = int(limits.MaxInFlight), int(limits.Burst)
-		settings.RequestsPerSecond = float64(limits.RequestsPerSecond)
-	}
 	if problem := checkSelectors(s.gateway); problem != nil {
-		return settings, problem, nil
+		return adminapi.Settings{}, problem, nil
 	}
-	err := r.readSecrets(ctx, s, &settings)
+	reader := connection.SettingsReader{Secret: r.getSecret, AllowedHosts: r.AllowedHosts}
+	settings, err := reader.Settings(ctx, s.gateway)
 	var missing *secrets.NotFoundError
 	switch {
 	case errors.As(err, &missing):
@@ -81,44 +68,6 @@ func (r *Reconciler) settings(ctx context.Context, s *state) (adminapi.Settings,
 func (r *Reconciler) getSecret(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	return secret, r.APIReader.Get(ctx, key, secret)
-}
-
-// readSecrets fills in what the spec takes from Secrets.
-func (r *Reconciler) readSecrets(ctx context.Context, s *state, settings *adminapi.Settings) error {
-	reader := secrets.NewReader(r.getSecret, s.key.Namespace)
-	read := func(to *[]byte, name, key string) error {
-		value, err := reader.Value(ctx, name, key)
-		*to = value
-		return err
-	}
-	if auth := s.gateway.Spec.Auth; auth != nil {
-		var token []byte
-		if err := read(&token, auth.TokenSecretRef.Name, auth.TokenSecretRef.Key); err != nil {
-			return err
-		}
-		settings.TokenHeader, settings.Token = auth.Header, string(token)
-	}
-	tls := s.gateway.Spec.TLS
-	if tls == nil {
-		return nil
-	}
-	settings.ServerName, settings.InsecureSkipVerify = tls.ServerName, tls.InsecureSkipVerify
-	if ref := tls.CASecretRef; ref != nil {
-		key := ref.Key
-		if key == "" {
-			key = corev1.ServiceAccountRootCAKey // ca.crt, as cert-manager writes it
-		}
-		if err := read(&settings.CA, ref.Name, key); err != nil {
-			return err
-		}
-	}
-	if ref := tls.ClientCertSecretRef; ref != nil {
-		if err := read(&settings.ClientCert, ref.Name, corev1.TLSCertKey); err != nil {
-			return err
-		}
-		return read(&settings.ClientKey, ref.Name, corev1.TLSPrivateKeyKey)
-	}
-	return nil
 }
 
 // checkSelectors reports selectors that cannot be used. They select no namespace.

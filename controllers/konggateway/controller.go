@@ -37,9 +37,6 @@ import (
 // +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=kong.pluginbinding.io,resources=konggateways/status,verbs=patch
 
-// UserAgent is what the operator calls itself to Kong.
-const UserAgent = "kong-plugin-operator"
-
 // Reconciler keeps one connection per KongGateway and resyncs what its Kong holds.
 type Reconciler struct {
 	Client client.Client
