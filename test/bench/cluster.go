@@ -152,8 +152,11 @@ func inParallel(ctx context.Context, workers, n int, do func(context.Context, in
 
 // tag changes the tags of a binding. Every plugin has tags in Kong, so that changes any plugin.
 func (c *cluster) tag(ctx context.Context, name, tag string) error {
-	patch := fmt.Appendf(nil, `{"spec":{"tags":[%q]}}`, tag)
-	return c.Patch(ctx, bindingNamed(name), client.RawPatch("application/merge-patch+json", patch))
+	return c.Patch(ctx, bindingNamed(name), tagPatch(tag))
+}
+
+func tagPatch(tag string) client.Patch {
+	return client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"tags":[%q]}}`, tag))
 }
 
 func bindingNamed(name string) *v1alpha1.PluginBinding {

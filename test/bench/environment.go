@@ -27,6 +27,7 @@ type environment struct {
 	kong     *kong
 	proxy    *proxy
 	operator *operator
+	loop     *loop             // between its phases
 	ids      map[string]string // plugin IDs by binding, once they are recorded
 	measured *measurement
 }
@@ -48,7 +49,7 @@ func measure(ctx context.Context, o options, n int) (m *measurement, err error) 
 		return s.measured, err
 	}
 	s.measured.PeakMiB = s.operator.peakMiB
-	if !s.options.policies {
+	if s.options.only == "" {
 		s.measured.checkTargets()
 	}
 	return s.measured, nil
@@ -67,12 +68,26 @@ func (s *environment) phases() []step {
 		{phasePolicyRestart, s.restartPolicies},
 		{phasePolicyRoute, s.addRoutes},
 	}
-	if s.options.policies {
+	switch s.options.only {
+	case onlyPolicies:
 		return policies
+	case onlyLoop:
+		return []step{
+			{phaseLoad, s.load},
+			{phaseLoopCreate, s.loopCreate},
+			{phaseLoopChange, s.loopChange},
+			{phaseLoopDelete, s.loopDelete},
+			{phaseCreate, s.create},
+			{phaseQueue, s.fullQueue},
+			{phaseDelete, s.delete},
+		}
 	}
 	return append([]step{
 		{phaseBare, s.bare},
 		{phaseLoad, s.load},
+		{phaseLoopCreate, s.loopCreate},
+		{phaseLoopChange, s.loopChange},
+		{phaseLoopDelete, s.loopDelete},
 		{phaseCreate, s.create},
 		{phaseSettle, s.restart},
 		{phaseRestart, s.restartInSync},

@@ -37,9 +37,16 @@ type options struct {
 	pace     bool          // let the stand-in respond as slowly as Kong does
 	resyncs  int           // observed while the operator is idle
 	outage   time.Duration // of the gateway
-	policies bool          // measure only policies
+	only     string        // measure only this; empty: everything
+	loopMax  int           // at most so many bindings for the loop
 	profiles string        // a directory for profiles of the operator; empty: none
 }
+
+// What BENCH_ONLY can select.
+const (
+	onlyPolicies = "policies"
+	onlyLoop     = "loop"
+)
 
 // storedResult is the result that the documentation shows.
 const storedResult = "docs/performance.json"
@@ -47,6 +54,8 @@ const storedResult = "docs/performance.json"
 const usageText = `Usage: make bench, from the root of the repository.
        go run ./test/bench --project docs/performance.json
            projects the cost of a million bindings on a hundred gateways from that file
+       go run ./test/bench --tables docs/performance.json
+           prints the tables of docs/performance.md from that file; every run does so for its own
 
 Environment:
   BENCH_N          how many bindings, separated by blanks ("100 1000 10000")
@@ -57,6 +66,8 @@ Environment:
   BENCH_SWEEPS     for how many resyncs the idle operator is observed (3)
   BENCH_OUTAGE     how long the gateway is unreachable (60s)
   BENCH_ONLY       "policies": only the phases of policies
+                   "loop": only what is compared with the loop: creation, change and deletion of all
+  BENCH_LOOP       how many bindings the loop has at most (10000)
   BENCH_PROFILES   a directory for pprof profiles of the operator (none)
   BENCH_FLAGS      further flags of the operator
   KONG_ADMIN_URL   Admin API of a real Kong to use instead of the stand-in; it must be empty
@@ -67,14 +78,10 @@ Environment:
 
 func main() {
 	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usageText) }
-	file := flag.String("project", "", "")
+	projected, tabled := flag.String("project", "", ""), flag.String("tables", "", "")
 	flag.Parse()
-	if *file != "" {
-		r, err := readResult(*file)
-		if err == nil {
-			err = project(os.Stdout, r, millionBindings)
-		}
-		exitOn(err)
+	if file := *projected + *tabled; file != "" {
+		exitOn(show(file, *projected != ""))
 		return
 	}
 	o, err := optionsFrom(os.Getenv)
@@ -87,6 +94,20 @@ func main() {
 	err = run(ctx, o)
 	stop()
 	exitOn(err)
+}
+
+// show prints what is calculated from a stored result: the projection, or the tables.
+func show(file string, projection bool) error {
+	r, err := readResult(file)
+	switch {
+	case err != nil:
+		return err
+	case projection:
+		return project(os.Stdout, r, millionBindings)
+	default:
+		tables(os.Stdout, r)
+		return nil
+	}
 }
 
 func exitOn(err error) {
@@ -112,7 +133,7 @@ func optionsFrom(getenv func(string) string) (options, error) {
 		kongtest: get("BENCH_KONGTEST", "bin/kongtest"),
 		kongURL:  getenv("KONG_ADMIN_URL"),
 		force:    getenv("BENCH_FORCE") == "1",
-		policies: getenv("BENCH_ONLY") == "policies",
+		only:     getenv("BENCH_ONLY"),
 		profiles: getenv("BENCH_PROFILES"),
 	}
 	var errs []error
@@ -130,7 +151,15 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	default:
 		errs = append(errs, fmt.Errorf("BENCH_PACE: %q is neither kong nor none", pace))
 	}
+	if o.only != "" && o.only != onlyPolicies && o.only != onlyLoop {
+		errs = append(errs, fmt.Errorf("BENCH_ONLY: %q is neither %s nor %s", o.only, onlyPolicies, onlyLoop))
+	}
 	var err error
+	o.loopMax, err = strconv.Atoi(get("BENCH_LOOP", "10000"))
+	if err == nil && o.loopMax < minBindings {
+		err = fmt.Errorf("BENCH_LOOP: %d: at least %d", o.loopMax, minBindings)
+	}
+	errs = append(errs, err)
 	o.resyncs, err = strconv.Atoi(get("BENCH_SWEEPS", "3"))
 	if err == nil && o.resyncs < 1 {
 		err = fmt.Errorf("BENCH_SWEEPS: %d: at least 1", o.resyncs)
@@ -169,6 +198,8 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	compare(os.Stdout, base, all)
+	fmt.Println()
+	tables(os.Stdout, all)
 	fmt.Printf("\nAll figures: %s\n", o.out)
 	return errors.Join(wrong...)
 }

@@ -16,8 +16,13 @@ import (
 
 // Names of the phases, in order. Stored results contain them.
 const (
-	phaseBare    = "bare client"
-	phaseLoad    = "load into the API server"
+	phaseBare = "bare client"
+	phaseLoad = "load into the API server"
+
+	phaseLoopCreate = "loop, creation"
+	phaseLoopChange = "loop, change of all"
+	phaseLoopDelete = "loop, deletion"
+
 	phaseCreate  = "first creation"
 	phaseSettle  = "first restart"
 	phaseRestart = "restart in sync"
@@ -38,6 +43,9 @@ const (
 const (
 	figRate        = "per second"
 	figShare       = "share of bare client, %"
+	figLoopShare   = "share of the loop, %"
+	figBindings    = "bindings"
+	figServerMS    = "API server CPU a binding, ms"
 	figAllReady    = "all ready, s"
 	figFirst       = "first write after, s"
 	figP50         = "p50, ms"
@@ -90,7 +98,7 @@ func (s *environment) load(ctx context.Context, p *phase) error {
 // create starts the operator and waits until every plugin is in Kong and every binding is
 // ready. The rate is measured in Kong, from the first POST to the end of the last one.
 func (s *environment) create(ctx context.Context, p *phase) error {
-	mark, began := s.proxy.mark(), time.Now()
+	mark, began, theirs := s.proxy.mark(), time.Now(), cpuOf(s.cluster.processes)
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
@@ -116,7 +124,10 @@ func (s *environment) create(ctx context.Context, p *phase) error {
 	}
 	p.Figures[figFirst] = first.Sub(began).Seconds()
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
-	p.Figures[figShare] = 100 * p.Figures[figRate] / s.measured.figure(phaseBare, figRate)
+	if bare := s.measured.figure(phaseBare, figRate); bare > 0 {
+		p.Figures[figShare] = 100 * p.Figures[figRate] / bare
+	}
+	s.compareWithLoop(p, phaseLoopCreate, theirs)
 	profiled()
 	s.profileHeap(ctx, "create")
 	return s.verify(ctx, p.Name)
@@ -227,7 +238,7 @@ func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 		return err
 	}
 	mark := s.proxy.mark()
-	began := time.Now()
+	began, theirs := time.Now(), cpuOf(s.cluster.processes)
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
@@ -243,6 +254,7 @@ func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 	p.Seconds = done.Sub(began).Seconds()
 	n, first, last := writesIn(s.proxy.since(mark), http.MethodPut)
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
+	s.compareWithLoop(p, phaseLoopChange, theirs)
 	return s.verify(ctx, p.Name)
 }
 
@@ -374,7 +386,7 @@ func (s *environment) outagePhase(ctx context.Context, p *phase) error {
 
 // delete deletes all bindings. The rate is measured in Kong.
 func (s *environment) delete(ctx context.Context, p *phase) error {
-	mark, began := s.proxy.mark(), time.Now()
+	mark, began, theirs := s.proxy.mark(), time.Now(), cpuOf(s.cluster.processes)
 	if err := inParallel(ctx, apiServerConcurrency, s.n, func(ctx context.Context, i int) error {
 		return client.IgnoreNotFound(s.cluster.Delete(ctx, bindingNamed(s.plugins[i].name)))
 	}); err != nil {
@@ -393,6 +405,7 @@ func (s *environment) delete(ctx context.Context, p *phase) error {
 	p.Seconds = time.Since(began).Seconds()
 	n, first, last := writesIn(s.proxy.since(mark), http.MethodDelete)
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
+	s.compareWithLoop(p, phaseLoopDelete, theirs)
 	left, err := s.kong.owned(ctx)
 	if len(left) > 0 {
 		s.fail("deletion: Kong still has %d plugins", len(left))

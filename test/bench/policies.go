@@ -99,7 +99,7 @@ func (s *environment) createPolicies(ctx context.Context, p *phase) error {
 		return err
 	}
 	clear(s.ids)
-	if s.options.policies {
+	if s.options.only == onlyPolicies {
 		if err := s.operator.start(ctx); err != nil {
 			return err
 		}

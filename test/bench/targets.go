@@ -23,6 +23,7 @@ const (
 	maxQueueLatencyMS     = 1000
 	maxSecondsAfterOutage = 30.0 // seconds
 	minSharePercent       = 80
+	minLoopPercent        = 95
 	maxRouteP50MS         = 300
 	maxRouteP99MS         = 1000
 )
@@ -51,11 +52,10 @@ func (m *measurement) checkTargets() {
 	m.atMost("policies, restart, writes to Kong and to Kubernetes", float64(policies.KongWrites+policies.KubernetesWrites), 0, "")
 	m.atMost("policies, from a new route in Kong to its plugin, p50", route.Figures[figP50], maxRouteP50MS, "ms")
 	m.atMost("policies, from a new route in Kong to its plugin, p99", route.Figures[figP99], maxRouteP99MS, "ms")
-	share := m.figure(phaseCreate, figShare)
-	m.Targets = append(m.Targets, targetResult{
-		Target: fmt.Sprintf("first creation, share of the bare client's rate >= %d%%", minSharePercent),
-		Figure: fmt.Sprintf("%.0f%%", share), Reached: share >= minSharePercent,
-	})
+	m.atLeast("first creation, share of the bare client's rate", m.figure(phaseCreate, figShare), minSharePercent)
+	m.atLeast("first creation, share of the loop's rate", m.figure(phaseCreate, figLoopShare), minLoopPercent)
+	m.atLeast("change of all, share of the loop's rate", queue.Figures[figLoopShare], minLoopPercent)
+	m.atLeast("deletion of all, share of the loop's rate", m.figure(phaseDelete, figLoopShare), minLoopPercent)
 	for _, p := range []*phase{restart, idle, policies} {
 		if p.KubernetesWrites > 0 {
 			m.Wrong = append(m.Wrong, fmt.Sprintf("%s: writes to Kubernetes: %v", p.Name, p.Kubernetes))
@@ -66,6 +66,12 @@ func (m *measurement) checkTargets() {
 func (m *measurement) atMost(what string, is, most float64, unit string) {
 	m.Targets = append(m.Targets, targetResult{
 		Target: fmt.Sprintf("%s <= %s", what, quantity(most, unit)), Figure: quantity(is, unit), Reached: is <= most,
+	})
+}
+
+func (m *measurement) atLeast(what string, is, least float64) {
+	m.Targets = append(m.Targets, targetResult{
+		Target: fmt.Sprintf("%s >= %.0f%%", what, least), Figure: fmt.Sprintf("%.0f%%", is), Reached: is >= least,
 	})
 }
 
