@@ -9,6 +9,12 @@ const (
 	// convention the value is a timestamp.
 	ReconcileRequestedAtAnnotation = "kong.pluginbinding.io/reconcile-requested-at"
 
+	// TakeBackUntilAnnotation on a PluginBinding says until when, in the format of RFC 3339, Kong's
+	// ingress controller hands the plugin of the binding over. Until then the operator looks at Kong
+	// every second and writes the plugin again under its recorded ID if the ingress controller wrote
+	// over it or deleted it. A time more than ten minutes ahead does not count.
+	TakeBackUntilAnnotation = "kong.pluginbinding.io/take-back-until"
+
 	// RetainedPluginsAnnotation on a KongGateway holds IDs of retained plugins, separated by
 	// commas, that are to be added to status.retainedPlugins. An earlier version kept the list
 	// there. The next resync moves each ID whose plugin it finds.

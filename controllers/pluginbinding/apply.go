@@ -110,8 +110,8 @@ func (s *state) written(live plugin.Plugin) applied {
 // put writes the whole plugin under the recorded ID: over the live one, or anew.
 func (r *Reconciler) put(ctx context.Context, s *state) (applied, *stepResult) {
 	live, exists := s.observed.plugins[s.action.ID]
-	if !exists || live.Scope != s.desired.plugin.Scope {
-		// A restore or a move. An update where the plugin is needs no read of the API server: what the
+	if !exists || live.Scope != s.desired.plugin.Scope || s.action.Adopts == identity.OwnedByOther {
+		// A restore, a move, or another owner's plugin. An update where the plugin is needs no read of the API server: what the
 		// cache does not show yet follows in another reconcile.
 		if result := r.recheckLive(ctx, s); result != nil {
 			return applied{}, result
@@ -157,6 +157,9 @@ func (r *Reconciler) reportPut(ctx context.Context, s *state, live plugin.Plugin
 	switch {
 	case !existed:
 		s.eventf(ctx, "Restored", "Kong no longer had plugin %s; the operator recreated it under the same ID", s.action.ID)
+	case s.action.Adopts == identity.OwnedByOther:
+		s.eventf(ctx, "TakenBack", "%s had written over plugin %s, which it hands over to this binding; the plugin is as declared again",
+			s.action.Owner.Describe(r.ClusterID), s.action.ID)
 	case r.isDeclarationUnchanged(s) && s.binding.Status.Scope != nil && s.desired.plugin.Scope == reference.BoundScope(s.binding.Status.Scope):
 		a.drifted = differences
 		r.Metrics.CountDrift(s.gatewayKey)

@@ -140,6 +140,8 @@ func (s *state) checkClaims(action identity.Action) *stepResult {
 		return nil
 	}
 	switch {
+	case s.claims.claim != nil && s.restoresHandedOver(action):
+		return nil
 	case s.claims.claim != nil:
 		return &stepResult{
 			condition: v1alpha1.ConditionProgrammed, reason: v1alpha1.ReasonClaimedByKongPlugin,

@@ -88,7 +88,7 @@ func (r *Reconciler) conflictRemediation(s *state, id string, owner identity.Own
 // ownerRemediation says what to do about a plugin of another owner.
 func ownerRemediation(owner identity.Owner, clusterID string) string {
 	switch {
-	case owner.Tool == "ingress-controller":
+	case owner.Tool == identity.ToolIngressController:
 		return "If you remove the KongPlugin or its annotation now, the route has no such plugin until this binding is reconciled. First create a binding whose scope names both the route and its service, wait until it is Ready and 6 s more, and then remove the annotation."
 	case owner.Tool != "":
 		return "Remove it from that tool's configuration; the operator then creates this binding's plugin. adoptionPolicy Override takes it over, but two tools would then write to it."

@@ -120,6 +120,7 @@ func (r *Reconciler) reconcile(ctx context.Context, s *state) (result *stepResul
 	if result = pausedResult(s); result != nil {
 		return result
 	}
+	r.hintTakeBack(s)
 	if s.access, result = r.resolveGateway(ctx, s); result != nil {
 		return result
 	}

@@ -76,6 +76,7 @@ func (r *Reconciler) gatherFacts(ctx context.Context, s *state) *stepResult {
 	if err := lookup(ctx); err != nil {
 		return r.handleKongError(s, &s.desired, err)
 	}
+	s.noteHandOver()
 	if err := r.lookupOwners(ctx, s); err != nil {
 		return kubernetesError(err)
 	}

@@ -37,6 +37,8 @@ type state struct {
 	sent        sent
 	writeFailed bool
 
+	// takesBack: Kong's ingress controller hands the plugin over to this binding.
+	takesBack bool
 	// locksReplaced: no other worker reconciles the binding that this one replaces.
 	locksReplaced bool
 	// replacements are bindings that replace this one, as far as a step has found out.

@@ -239,6 +239,26 @@ var protocolMutants = []mutant{
 		from: "case s.claims.unknown != \"\":\n		return &stepResult{", to: "case false:\n		return &stepResult{",
 	},
 	{
+		rule: "beside the ingress controller", name: "a plugin is taken back from the ingress controller wherever it is",
+		file: "internal/identity/owner_state.go",
+		from: " && f.ByKey.is(f.Recorded)\n", to: "\n",
+	},
+	{
+		rule: "beside the ingress controller", name: "any tool hands its plugin over",
+		file: "controllers/pluginbinding/handover.go",
+		from: " && byID.Owner.Tool == identity.ToolIngressController", to: "",
+	},
+	{
+		rule: "beside the ingress controller", name: "a hand-over has no end",
+		file: "internal/reference/reference.go",
+		from: "left > 0 && left <= maxTakeBack", to: "left <= maxTakeBack",
+	},
+	{
+		rule: "beside the ingress controller", name: "a hand-over waits for the resync",
+		file: "controllers/pluginbinding/handover.go",
+		from: "		r.Hint(key)\n", to: "		_ = key\n",
+	},
+	{
 		rule: "beside the ingress controller", name: "the tags of an entity may name any kind to watch",
 		file: "controllers/ingress_objects.go",
 		from: "if !annotatedKinds[kind] {", to: "if false {",

@@ -16,7 +16,7 @@
 //	         equal                                          free or P    None
 //	3   set  the same, differs                              free or P    Put P
 //	4   set  exists                                         R, not P     Conflict with R
-//	4a  set  as in 3 or 5a, but another
+//	4a  set  as in 3, 5a or 5b, but another
 //	         plugin R has the instance name                 free or P    Conflict with R
 //	4b  set  owned, same plugin; R of 4 or 4a is another binding's, its
 //	         turn is TurnAside, and the aside key is free   any          MoveAside P
@@ -28,6 +28,8 @@
 //	         plugin                                         free or P    Conflict with P
 //	5a  set  owned by a binding that is
 //	         gone, same plugin                              free or P    Put P
+//	5b  set  the ingress controller's, same
+//	         plugin, and it hands it over                   P            Put P
 //	6   set  absent                           owned, Q      free or Q    Replace Q with P
 //	         absent                           absent        owned, Q     Replace Q with P
 //	6a  set  absent                           not owned, Q               Conflict with Q
@@ -105,23 +107,6 @@ type Observation struct {
 	// OwnerState says whether that owner exists.
 	OwnerState OwnerState
 }
-
-// OwnerState says whether the PluginBinding that the ownership tags of a plugin name exists.
-type OwnerState int
-
-const (
-	// OwnerUnknown: not looked up, no trustworthy answer, or not a binding of this cluster. It
-	// counts as OwnerExists: a conflict writes nothing.
-	OwnerUnknown OwnerState = iota
-	// OwnerExists: the binding exists.
-	OwnerExists
-	// OwnerGone: the binding is one of this cluster, and the API server itself answered twice, at
-	// least a minute apart, that it does not exist. An answer from a cache is not enough, nor is a
-	// single one: a restore may be in progress.
-	OwnerGone
-	// OwnerReplaced: the binding exists, this one replaces it, and it allows that.
-	OwnerReplaced
-)
 
 // orphaned reports whether the plugin is of a binding that is gone.
 func (o Observation) orphaned() bool { return o.Ownership == OwnedByOther && o.OwnerState == OwnerGone }
@@ -253,16 +238,17 @@ func decideRecorded(f Facts) Action {
 		return Action{Operation: Wait, Row: "1"}
 	case f.ByKey.Ownership.Found() && f.ByKey.ID != p:
 		return decideBlocked(f, "4", f.ByKey)
-	case f.ByID.Ownership == OwnedByOther && !f.ByID.orphaned() || !f.ByID.SamePlugin:
+	case f.ByID.Ownership == OwnedByOther && !f.ByID.orphaned() && !f.handsOver() || !f.ByID.SamePlugin:
 		return conflict("5", f.ByID)
-	case f.ByID.Equal && !f.ByID.orphaned():
+	case f.ByID.Equal && f.ByID.Ownership != OwnedByOther:
 		return Action{Operation: None, ID: p, Row: "2"}
 	default:
 		return decideDiffering(f)
 	}
 }
 
-// decideDiffering is for a plugin of this binding, or of one that is gone, that is not as declared.
+// decideDiffering is for a plugin of this binding, of one that is gone, or that is handed over, that is
+// not as declared.
 func decideDiffering(f Facts) Action {
 	p := f.Recorded
 	switch {
@@ -272,6 +258,8 @@ func decideDiffering(f Facts) Action {
 		return decideBlocked(f, "4a", f.ByInstanceName)
 	case f.ByID.orphaned():
 		return Action{Operation: Put, ID: p, Owner: f.ByID.Owner, Adopts: Unowned, Row: "5a"}
+	case f.handsOver():
+		return Action{Operation: Put, ID: p, Owner: f.ByID.Owner, Adopts: OwnedByOther, Row: "5b"}
 	default:
 		return Action{Operation: Put, ID: p, Row: "3"}
 	}

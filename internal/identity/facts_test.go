@@ -67,7 +67,7 @@ func observations(owner Owner) []Observation {
 // binding with a recorded plugin, of all facts about the instance name and about its turn.
 func everything() iter.Seq[*Facts] {
 	return func(yield func(*Facts) bool) {
-		for _, part := range []iter.Seq[*Facts]{lookups(), renames(), exchanges(), replacements()} {
+		for _, part := range []iter.Seq[*Facts]{lookups(), renames(), exchanges(), replacements(), handOvers()} {
 			for f := range part {
 				if !yield(f) {
 					return
@@ -162,6 +162,29 @@ func replacements() iter.Seq[*Facts] {
 				for _, f.ByID = range byID {
 					for _, f.ByName = range whatever(observations(ownerByName)) {
 						for _, f.ByKey = range whatever(observations(ownerByKey)) {
+							if !yield(&f) {
+								return
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// handOvers combines what the rows of a plugin look at that the ingress controller hands over.
+func handOvers() iter.Seq[*Facts] {
+	byID := variants(observations(ownerByID), keepsName, wantsName)
+	byID = slices.DeleteFunc(byID, func(o Observation) bool { return o.Ownership != OwnedByOther || o.OwnerState != OwnerUnknown })
+	return func(yield func(*Facts) bool) {
+		f := Facts{Recorded: idP}
+		for _, f.Adoption = range []Adoption{AdoptNever, AdoptOverride} {
+			for _, f.ByID = range byID {
+				f.ByID.OwnerState = OwnerHandsOver
+				for _, f.ByName = range whatever(observations(ownerByName)) {
+					for _, f.ByKey = range observations(ownerByKey) {
+						for _, f.ByInstanceName = range variants(whatever(observations(ownerByInstanceName)), keepsName) {
 							if !yield(&f) {
 								return
 							}

@@ -11,6 +11,9 @@ import (
 // Tool is the value of the managed-by tag of every plugin that the operator owns.
 const Tool = "plugin-binding-operator"
 
+// ToolIngressController is Owner.Tool of the plugins of Kong's ingress controller.
+const ToolIngressController = "ingress-controller"
+
 // ingressControllerTag is the tag of Kong's ingress controller. It has no value.
 const ingressControllerTag = "managed-by-ingress-controller"
 
@@ -104,7 +107,7 @@ func (b Binding) Same(other Binding) bool {
 type Owner struct {
 	// Binding that owns the plugin, of this cluster or another one. Nil if none does.
 	Binding *Binding
-	// Tool other than this operator that tagged the plugin, such as ingress-controller.
+	// Tool other than this operator that tagged the plugin, such as ToolIngressController.
 	Tool string
 }
 
@@ -121,7 +124,7 @@ func OwnerOf(tags []string) Owner {
 		case tag == tagManagedBy+Tool:
 			ours = true
 		case tag == ingressControllerTag:
-			tool = cmp.Or(tool, "ingress-controller")
+			tool = cmp.Or(tool, ToolIngressController)
 		case strings.HasPrefix(tag, tagManagedBy):
 			tool = cmp.Or(tool, strings.TrimPrefix(tag, tagManagedBy), "unnamed")
 		case strings.HasPrefix(tag, tagCluster):
@@ -151,7 +154,7 @@ func (o Owner) IsZero() bool { return o.Binding == nil && o.Tool == "" }
 // Describe names the owner in a message for a user of the given cluster.
 func (o Owner) Describe(cluster string) string {
 	switch {
-	case o.Tool == "ingress-controller":
+	case o.Tool == ToolIngressController:
 		return "Kong Ingress Controller"
 	case o.Tool != "":
 		return "the tool " + o.Tool

@@ -67,6 +67,9 @@ func isFree(f *Facts, o Observation) bool {
 // isOfReplaced is true for a plugin of the binding that this one replaces.
 func isOfReplaced(o Observation) bool { return o.OwnerState == OwnerReplaced }
 
+// isHandedOver is true for the plugin that the ingress controller hands over.
+func isHandedOver(o Observation) bool { return o.OwnerState == OwnerHandsOver }
+
 func hasGoneOwner(o Observation) bool { return o.OwnerState == OwnerGone }
 
 // hasLivingOwner is true for a plugin of another owner that exists, as far as is known.
@@ -223,9 +226,13 @@ func TestDecideIsSafe(t *testing.T) {
 			case Unowned:
 				return a.Operation == Adopt || (a.Operation == TakeOver || a.Operation == Put) && gone
 			default:
-				return a.Operation == TakeOver && (f.Adoption == AdoptOverride || observed(f, a.ID, isOfReplaced)) && a.Adopts == OwnedByOther
+				return a.Adopts == OwnedByOther && (a.Operation == TakeOver && (f.Adoption == AdoptOverride || observed(f, a.ID, isOfReplaced)) ||
+					a.Operation == Put && a.ID == f.Recorded && isHandedOver(f.ByID))
 			}
 		}},
+		only(Put, "of a plugin that is handed over where it is", func(f *Facts, a Action) bool {
+			return !isHandedOver(f.ByID) || f.ByKey.Ownership.Found() && f.ByKey.ID == a.ID && f.ByID.SamePlugin
+		}),
 		only(Conflict, "with an observed plugin and its owner", func(f *Facts, a Action) bool {
 			return observed(f, a.ID, func(s Observation) bool { return s.Owner == a.Owner })
 		}),
@@ -235,9 +242,10 @@ func TestDecideIsSafe(t *testing.T) {
 func TestDecideLeavesPluginsOfOthers(t *testing.T) {
 	t.Parallel()
 	check(t, consistentFacts, onBinding, []invariant{
-		{"only TakeOver with Override, or of the replaced binding's, writes to a plugin of another owner", func(f *Facts, a Action) bool {
+		{"only TakeOver with Override, of the replaced binding's, or what is handed over, writes to a plugin of another owner", func(f *Facts, a Action) bool {
 			return !writes(a.Operation) || !observed(f, a.ID, hasLivingOwner) && !observed(f, a.DeleteID, hasOwnership(OwnedByOther)) ||
-				a.Operation == TakeOver && (f.Adoption == AdoptOverride || observed(f, a.ID, isOfReplaced))
+				a.Operation == TakeOver && (f.Adoption == AdoptOverride || observed(f, a.ID, isOfReplaced)) ||
+				a.Operation == Put && isHandedOver(f.ByID)
 		}},
 		{"only TakeOver with Override records a plugin of another owner", func(f *Facts, a Action) bool {
 			return a.Operation != RecordID && a.Operation != Adopt || !observed(f, a.ID, hasLivingOwner)

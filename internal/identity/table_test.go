@@ -69,6 +69,9 @@ var (
 	ownerReplaced = that(func(_ *Facts, s *Observation) bool {
 		return s.Ownership == OwnedByOther && s.OwnerState == OwnerReplaced
 	})
+	handsOver = that(func(_ *Facts, s *Observation) bool {
+		return s.Ownership == OwnedByOther && s.OwnerState == OwnerHandsOver
+	})
 	notOwned = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Unowned || s.Ownership == OwnedByOther })
 	usable   = that(func(_ *Facts, s *Observation) bool { return s.Ownership == Owned || s.Ownership == Unowned })
 	declared = that(func(_ *Facts, s *Observation) bool { return s.SamePlugin })
@@ -222,6 +225,8 @@ var decisionTable = []row{
 	{"4e aside in vain, name and key are taken", turn(NoTurn), and(owned, declared, not(equal), nameTaken, isAside, not(asideFree)), anything, or(absent, isRecorded), do(Delete, p)},
 	{"4a name is taken, and the owner is gone", recorded, and(ownerGone, declared, nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
 	{"5a owner is gone", recorded, and(ownerGone, declared), anything, or(absent, isRecorded), adopts(Unowned, do(Put, withP))},
+	{"4a name is taken, and the ingress controller hands over", recorded, and(handsOver, declared, nameTaken), anything, isRecorded, do(Conflict, withNameHolder)},
+	{"5b the ingress controller hands over", recorded, and(handsOver, declared), anything, isRecorded, adopts(OwnedByOther, do(Put, withP))},
 	{"4a name is taken", recorded, and(usable, declared, not(equal), nameTaken), anything, or(absent, isRecorded), do(Conflict, withNameHolder)},
 	{"3 differs", recorded, and(usable, declared, not(equal)), anything, or(absent, isRecorded), do(Put, p)},
 	{"4b first in a cycle of keys", turn(TurnAside), and(owned, declared, not(isAside), asideFree), anything, and(keyTaken, hasOtherOwner), do(MoveAside, p)},

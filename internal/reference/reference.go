@@ -114,6 +114,18 @@ func IsPausedBy(object client.Object) bool {
 	return set && (paused || err != nil)
 }
 
+// maxTakeBack bounds how far ahead the end of a hand-over may be. A binding must not fight with the
+// ingress controller for longer.
+const maxTakeBack = 10 * time.Minute
+
+// TakesBack reports whether Kong's ingress controller hands the plugin of the binding over now, as the
+// annotation says.
+func TakesBack(binding *v1alpha1.PluginBinding, now time.Time) bool {
+	until, err := time.Parse(time.RFC3339, binding.Annotations[v1alpha1.TakeBackUntilAnnotation])
+	left := until.Sub(now)
+	return err == nil && left > 0 && left <= maxTakeBack
+}
+
 // IsObserved reports whether the operator may only read the binding's plugin.
 func IsObserved(binding *v1alpha1.PluginBinding) bool {
 	return binding.Spec.ManagementPolicy == v1alpha1.ObservePlugin
