@@ -187,8 +187,10 @@ func (r *Reconciler) isDeclarationUnchanged(s *state) bool {
 
 // create posts the plugin. Kong assigns the ID.
 func (r *Reconciler) create(ctx context.Context, s *state) (applied, *stepResult) {
-	if result := r.recheckLive(ctx, s); result != nil {
-		return applied{}, result
+	if !r.hasLiveLook(s) {
+		if result := r.recheckLive(ctx, s); result != nil {
+			return applied{}, result
+		}
 	}
 	if result := r.refusedBefore(ctx, s, s.desired.plugin); result != nil {
 		return applied{}, result
@@ -288,9 +290,7 @@ func (r *Reconciler) validate(ctx context.Context, s *state, target plugin.Plugi
 }
 
 // recheckLive reads the binding from the API server right before a write that creates, moves or takes
-// a plugin over. A cache may lag behind a deletion, a new object of the same name, a recorded ID, or
-// somebody who has just stopped the operator with the paused annotation or with managementPolicy, a
-// part of the generation.
+// a plugin over: the cache may lag.
 func (r *Reconciler) recheckLive(ctx context.Context, s *state) *stepResult {
 	live := &v1alpha1.PluginBinding{}
 	err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(s.binding), live)
@@ -300,12 +300,7 @@ func (r *Reconciler) recheckLive(ctx context.Context, s *state) *stepResult {
 	if err != nil {
 		return kubernetesError(err)
 	}
-	same := live.UID == s.binding.UID &&
-		live.DeletionTimestamp.IsZero() &&
-		live.Generation == s.binding.Generation &&
-		!reference.IsPaused(live) &&
-		live.Status.PluginID == s.binding.Status.PluginID
-	if !same {
+	if !isAsCached(live, s.binding) {
 		return requeue()
 	}
 	return nil

@@ -48,6 +48,10 @@ type world struct {
 	refuseStatus bool
 	// onGet is called before each read of a binding.
 	onGet func(namespace, name string)
+	// onPatch is called before each patch of a binding, with the object for the response, and onPatched
+	// after it.
+	onPatch   func(client.Object)
+	onPatched func(*v1alpha1.PluginBinding)
 	// ids are the IDs of services and routes by name.
 	ids map[string]string
 }
@@ -88,6 +92,17 @@ func newWorld(t *testing.T, options ...kongtest.Option) *world {
 					w.onGet(key.Namespace, key.Name)
 				}
 				return c.Get(ctx, key, object, options...)
+			},
+			Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+				binding, isBinding := object.(*v1alpha1.PluginBinding)
+				if isBinding && w.onPatch != nil {
+					w.onPatch(object)
+				}
+				err := c.Patch(ctx, object, patch, options...)
+				if isBinding && w.onPatched != nil {
+					w.onPatched(binding)
+				}
+				return err
 			},
 			SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
 				if w.refuseStatus {

@@ -44,7 +44,9 @@ func TestPausedByAnyValueThatIsNotFalse(t *testing.T) {
 // each write.
 func TestPausedBetweenTheLookAndTheWrite(t *testing.T) {
 	for name, prepare := range map[string]func(*world, *v1alpha1.PluginBinding){
-		"create": func(*world, *v1alpha1.PluginBinding) {},
+		"create": func(w *world, _ *v1alpha1.PluginBinding) { // the patch of the finalizer is too long ago to be the look
+			w.stepDuringLookup(2 * time.Second)
+		},
 		"move": func(w *world, b *v1alpha1.PluginBinding) {
 			w.settle(2, b)
 			w.change(b, func(b *v1alpha1.PluginBinding) { b.Spec.Scope = onRoute("s2-a") })

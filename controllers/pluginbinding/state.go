@@ -24,6 +24,8 @@ type state struct {
 	binding    *v1alpha1.PluginBinding
 	identity   identity.Binding
 	gatewayKey types.NamespacedName
+	// liveAt is when the response to the patch of the finalizer was asked for; zero without one.
+	liveAt time.Time
 
 	access   access                  // by resolveGateway
 	desired  desired                 // by resolveDesired; observe resolves its scope anew

@@ -14,8 +14,23 @@ var protocolMutants = []mutant{
 	},
 	{
 		rule: "live read", first: plans("TestFaults/^restore-with-an-id-unseen$"), name: "a create and a restore trust the cache",
-		file: "controllers/pluginbinding/apply.go",
-		from: "same := live.UID", to: "same := true || live.UID",
+		file: "controllers/pluginbinding/finalizer.go",
+		from: "return live.UID == cached.UID &&", to: "return true || live.UID == cached.UID &&",
+	},
+	{
+		rule: "live read", name: "the finalizer of an earlier reconcile is the live read of a creation",
+		file: "controllers/pluginbinding/finalizer.go",
+		from: "return !s.liveAt.IsZero() && age >= 0 && age < liveLookLasts", to: "return age >= 0",
+	},
+	{
+		rule: "live read", name: "the finalizer is the live read of a creation, however long ago it was added",
+		file: "controllers/pluginbinding/finalizer.go",
+		from: "age >= 0 && age < liveLookLasts", to: "age >= 0",
+	},
+	{
+		rule: "live read", name: "the response to the patch of the finalizer is not compared with the cache",
+		file: "controllers/pluginbinding/finalizer.go",
+		from: "	if !same {\n", to: "	if false && !same {\n",
 	},
 	{
 		rule: "recording an ID", first: processes("TestTermination"), name: "recording an ID ends with the process's context",

@@ -255,6 +255,7 @@ var wrongs = []wrong{
 	{scenario{"records over another ID", world{protocol: protocol{recordOver: true}, adoption: identity.AdoptIfIdentical}, applied(budget{deletePlugin: 1, foreignIdentical: 1})}, "the recorded ID changed"},
 	{scenario{"removes the finalizer without a lookup", world{protocol: protocol{noLookup: true}}, applied(budget{deleteBinding: 1})}, leftBehind},
 	{scenario{"no live read before a create", world{protocol: protocol{noLiveRead: true}, adoption: identity.AdoptIfIdentical}, applied(budget{foreignIdentical: 1, moveScope: 1})}, "in conflict with its own plugin"},
+	{scenario{"the finalizer of an earlier reconcile is a live read", world{protocol: protocol{oldFinalizer: true}, adoption: identity.AdoptIfIdentical}, applied(budget{foreignIdentical: 1, moveScope: 1})}, "in conflict with its own plugin"},
 	{scenario{"no wait for in-flight writes before a deletion", world{protocol: protocol{noWait: true}}, applied(budget{netFault: 1, deleteBinding: 1})}, leftBehind},
 	{scenario{"finalizer after the first write", world{protocol: protocol{lateFinalizer: true}}, applied(budget{netFault: 1, deleteBinding: 1})}, leftBehind},
 	{scenario{"takes a failed lookup for absence", world{protocol: protocol{blindToFailure: true}}, applied(budget{netFault: 2, deleteBinding: 1})}, leftBehind},

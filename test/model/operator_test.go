@@ -14,6 +14,7 @@ type protocol struct {
 	recordDuplicate  bool // records a duplicate instead of deleting it
 	noLookup         bool // removes the finalizer without a lookup
 	noLiveRead       bool // creates and restores without a live read
+	oldFinalizer     bool // takes the finalizer of an earlier reconcile for the live read
 	noWait           bool // looks up what to delete while a write is in flight
 	lateFinalizer    bool // adds the finalizer after the first write
 	recordOver       bool // records over another ID
@@ -146,6 +147,7 @@ func (w *world) begin(s state, n int, yieldStep yield) {
 			return // the API server refuses: the cache lags
 		}
 		s.etcd.finalizer, p.base.finalizer = true, true
+		p.added = true
 		if w.protocol.freshByFinalizer {
 			p.fresh = p.base.uid
 		}
@@ -272,8 +274,8 @@ func (w *world) decide(s *state, p *process, byKey lookup) {
 	p.adopts = w.last.Adopts != identity.Unknown
 	p.exists = identity.Ownership(p.byID.ownership).Found()
 	p.byID, p.byName = lookup{}, lookup{}
-	inFlight := p.inFlight
-	p.inFlight = false
+	inFlight, added := p.inFlight, p.added
+	p.inFlight, p.added = false, false
 	switch w.last.Operation {
 	case identity.Create, identity.Adopt, identity.TakeOver:
 		if inFlight {
@@ -290,7 +292,12 @@ func (w *world) decide(s *state, p *process, byKey lookup) {
 		if p.exists {
 			p.at = write
 		}
-	case identity.Create, identity.TakeOver:
+	case identity.Create:
+		p.at = readLive
+		if added || w.protocol.oldFinalizer { // the patch of the finalizer was the live read
+			p.at = write
+		}
+	case identity.TakeOver:
 		p.at = readLive
 	case identity.Delete, identity.Replace:
 		p.at = readLive

@@ -62,6 +62,7 @@ type process struct {
 	// The reconcile.
 	at        counter
 	inFlight  bool // a write could be in flight when the lookups began
+	added     bool // it added the finalizer, to a binding that was as the cache had it
 	base      object
 	scope     uint8
 	byID      lookup
