@@ -130,7 +130,7 @@ var productMutants = []mutant{
 	},
 	{
 		rule: "hosts", name: "a forbidden host is connected to",
-		file: "controllers/konggateway/connect.go",
+		file: "internal/connection/settings.go",
 		from: "AllowedHosts:   r.AllowedHosts,", to: "",
 	},
 	{
