@@ -75,8 +75,8 @@ kongtest: ## Run the stand-in for Kong's Admin API alone, on port 8001.
 ##@ Develop
 
 .PHONY: build
-build: ## Build the manager into bin/.
-	go build -trimpath -buildvcs=false -tags "$(BUILD_TAGS)" -ldflags "$(LDFLAGS)" -o bin/manager ./cmd/manager
+build: ## Build the manager and the kubectl plugin into bin/.
+	go build -trimpath -buildvcs=false -tags "$(BUILD_TAGS)" -ldflags "$(LDFLAGS)" -o bin/ ./cmd/...
 
 .PHONY: generate
 generate: $(CONTROLLER_GEN) ## Generate the DeepCopy methods of the API.

@@ -19,7 +19,7 @@ func NewRegistry(m *Metrics, isLeader func() bool) *Registry {
 }
 
 // GetOrCreate returns the client for key. It returns the existing client if the Settings
-// are equal (Clock and Transport are not compared). Otherwise it creates one, which accepts no 404
+// are equal (Clock, Transport and Dial are not compared). Otherwise it creates one, which accepts no 404
 // before its first Probe, and changed is true. Requests of a replaced client complete.
 // Settings that cannot be used return an Error with Reason Invalid; the Registry then holds
 // no client for key, because the old one represents Settings that no longer apply.

@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
@@ -78,12 +79,15 @@ type Settings struct {
 
 	// Clock for waiting between requests, for tests; the real one if nil.
 	Clock clock.WithDelayedExecution
-	// Transport wraps the HTTP transport in tests; nil otherwise.
+	// Transport wraps the HTTP transport; nil if nothing does.
 	Transport func(http.RoundTripper) http.RoundTripper
+	// Dial makes the connections instead of a net.Dialer; nil for the latter. AllowedHosts then
+	// restricts the host of AdminURL only.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// equal reports whether two Settings describe the same connection. It ignores Clock
-// and Transport.
+// equal reports whether two Settings describe the same connection. It ignores Clock,
+// Transport and Dial.
 func (s Settings) equal(o Settings) bool {
 	return s.Name == o.Name && s.AdminURL == o.AdminURL && s.Workspace == o.Workspace &&
 		s.UserAgent == o.UserAgent && slices.Equal(s.AllowedHosts, o.AllowedHosts) && s.sameCredentials(o) && s.sameLimits(o)
@@ -217,6 +221,9 @@ func (s Settings) httpClient(u *url.URL) (*http.Client, *http.Transport, *Error)
 		MaxIdleConnsPerHost: s.MaxInFlight,
 		IdleConnTimeout:     idleConnTimeout,
 		DisableCompression:  true, // the bounds on bodies count bytes on the wire
+	}
+	if s.Dial != nil {
+		transport.DialContext = s.Dial
 	}
 	var rt http.RoundTripper = transport
 	if s.Transport != nil {
