@@ -96,9 +96,7 @@ func (h *hiddenFinder) record(path string, r *record, config map[string]any) {
 		f := r.fields[name]
 		inner, isRecord := asMap(value)
 		switch {
-		case path == "" && isCodeOf(h.plugin, name) || codeName.MatchString(name) || f.code() || h.hasTemplate(value):
-			h.add(path, name, value)
-		case f == nil && !r.isPublicTwin(name):
+		case path == "" && isCodeOf(h.plugin, name), h.holdsCode(name, f, value), f == nil && !r.isPublicTwin(name):
 			h.add(path, name, value)
 		case f != nil && f.record != nil && isRecord && !f.secret:
 			h.record(path+"/"+escapeToken.Replace(name), f.record, inner)
@@ -108,9 +106,14 @@ func (h *hiddenFinder) record(path string, r *record, config map[string]any) {
 	}
 }
 
+// holdsCode reports whether Kong runs the value, or a part of it.
+func (h *hiddenFinder) holdsCode(name string, f *field, value any) bool {
+	return codeName.MatchString(name) || f.code() || h.hasTemplate(value)
+}
+
 // isPublicTwin reports whether a name is a deprecated one that is not secret.
 func (r *record) isPublicTwin(name string) bool {
-	return r.isDeprecated(name) && !r.sensitiveAt([]string{name})
+	return r.isDeprecated(name) && !(&Schema{config: r}).Sensitive("config."+name)
 }
 
 // hasTemplate reports whether the value contains a template that runs code.

@@ -159,7 +159,7 @@ func (d *diagnosis) paused() {
 // pausedSince returns when the annotation was set, as managedFields say, or when the object was created.
 func pausedSince(object metav1.Object) (since time.Time, known bool) {
 	for _, entry := range object.GetManagedFields() {
-		if entry.FieldsV1 != nil && entry.Time != nil && strings.Contains(string(entry.FieldsV1.Raw), `"f:`+v1alpha1.PausedAnnotation+`"`) {
+		if entry.FieldsV1 != nil && entry.Time != nil && strings.Contains(entry.FieldsV1.GetRawString(), `"f:`+v1alpha1.PausedAnnotation+`"`) {
 			return entry.Time.Time, true
 		}
 	}

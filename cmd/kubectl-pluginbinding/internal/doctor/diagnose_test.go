@@ -176,7 +176,7 @@ func TestEachFault(t *testing.T) {
 		{"paused", func(f *Facts) {
 			f.Bindings[0].Annotations = map[string]string{v1alpha1.PausedAnnotation: "true"}
 			set := metav1.NewTime(now.Add(-2 * time.Hour))
-			f.Bindings[0].ManagedFields = []metav1.ManagedFieldsEntry{{Time: &set, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{"f:kong.pluginbinding.io/paused":{}}}}`)}}}
+			f.Bindings[0].ManagedFields = []metav1.ManagedFieldsEntry{{Time: &set, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:kong.pluginbinding.io/paused":{}}}}`)}}
 		}, "PausedLong PluginBinding shop/a", "for 2h0m0s"},
 	}
 	seen := map[string]bool{}

@@ -238,7 +238,7 @@ func (c *config) check(row plugin.Plugin, schema *plugin.Schema) error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("the operator could not read the config: %s", rendered.Redactor.Redact(err.Error())) //nolint:errorlint // its text may hold a value
+		return fmt.Errorf("the operator could not read the config: %s", rendered.Redactor.Redact(err.Error()))
 	}
 	var fields []string
 	for _, field := range plugin.Differences(rendered.Plugin, row, schema) {
@@ -261,7 +261,7 @@ func (c *config) live(ref v1alpha1.SecretKeyRef, row plugin.Plugin) ([]byte, err
 		if patch.ValueFrom.SecretKeyRef == ref {
 			value, found := lookUp(row.Config, patch.Path)
 			if !found {
-				return nil, fmt.Errorf("Kong's config has nothing at %s", patch.Path) //nolint:revive,staticcheck // Kong is a name
+				return nil, fmt.Errorf("the config in Kong has nothing at %s", patch.Path)
 			}
 			return json.Marshal(value)
 		}

@@ -40,14 +40,12 @@ func (p *planner) consider(row plugin.Plugin) {
 		p.result.Bound++
 	case owner.Binding != nil:
 		p.leaveOwned(it, owner)
-	case isKICs && entry != nil:
-		p.leave(it, "it is in %s, and Kong's ingress controller manages it; import it from kic", p.in.State.Files[0])
-	case isKICs && (p.in.Source == FromKIC || p.in.Source == FromAll):
-		p.considerKIC(it)
 	case isKICs:
-	case owner.Tool != "" && (entry != nil || p.in.Source == FromAll):
-		p.leave(it, "%s manages it, as its tags say", owner.Describe(p.in.Cluster))
+		p.considerKIC(it, entry)
 	case owner.Tool != "":
+		if entry != nil || p.in.Source == FromAll {
+			p.leave(it, "%s manages it, as its tags say", owner.Describe(p.in.Cluster))
+		}
 	case p.in.State != nil:
 		p.considerEntry(it, entry)
 	case p.in.Source == FromUnowned || p.in.Source == FromAll:
@@ -107,13 +105,13 @@ func newBound(bindings []v1alpha1.PluginBinding) bound {
 	b := bound{ids: map[string]bool{}, places: map[string]bool{}, shadows: map[string]bool{}}
 	for i := range bindings {
 		binding := &bindings[i]
-		plugin := string(binding.Spec.Plugin)
+		name := string(binding.Spec.Plugin)
 		b.ids[string(binding.Status.PluginID)], b.ids[string(binding.Spec.PluginID)] = true, true
-		b.places[plugin+" "+reference.ScopeSummary(binding.Spec.Scope)] = true
+		b.places[name+" "+reference.ScopeSummary(binding.Spec.Scope)] = true
 		if scope := binding.Status.Scope; scope != nil && scope.RouteID != "" && scope.ServiceID != "" {
 			resolved := reference.BoundScope(scope)
 			resolved.ServiceID = ""
-			b.shadows[shadowOf(plugin, resolved)] = true
+			b.shadows[shadowOf(name, resolved)] = true
 		}
 	}
 	return b
@@ -128,7 +126,7 @@ func shadowOf(name string, scope plugin.Scope) string {
 
 // targets reports whether a policy stands for a row of the ingress controller.
 func targets(policy *v1alpha1.PluginPolicy, it *item) bool {
-	ref, _, ok := targetRef(it.target)
+	ref, ok := targetRef(it.target)
 	consumer := policy.Spec.Template.Spec.Scope
 	return ok && policy.Namespace == it.target.Namespace && string(policy.Spec.Template.Spec.Plugin) == it.row.Name &&
 		slices.Contains(policy.Spec.TargetRefs, ref) &&
@@ -137,12 +135,18 @@ func targets(policy *v1alpha1.PluginPolicy, it *item) bool {
 
 // considerKIC decides about a row of the ingress controller. What it still wants passes over only where
 // that cannot end its syncs.
-func (p *planner) considerKIC(it *item) {
-	objects, _ := objectsBehind(it.row.Scope, &p.in.Kong)
-	if p.in.Kube.Problem != "" {
+func (p *planner) considerKIC(it *item, entry *Entry) {
+	switch {
+	case entry != nil:
+		p.leave(it, "it is in %s, and Kong's ingress controller manages it; import it from kic", p.in.State.Files[0])
+		return
+	case p.in.Source != FromKIC && p.in.Source != FromAll:
+		return
+	case p.in.Kube.Problem != "":
 		p.leave(it, "it is unknown whether Kong's ingress controller still wants it: %s", p.in.Kube.Problem)
 		return
 	}
+	objects, _ := objectsBehind(it.row.Scope, &p.in.Kong)
 	if it.row.Scope == (plugin.Scope{}) || len(objects) > 0 {
 		it.claim = claimOn(it.row, objects, &p.in.Kube)
 	}

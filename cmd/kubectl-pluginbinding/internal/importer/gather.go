@@ -39,11 +39,11 @@ func ReadKong(ctx context.Context, connection *kong.Connection) (Kong, error) {
 		if _, known := read.Schemas[row.Name]; known {
 			continue
 		}
-		schema, err := connection.Schema(ctx, row.Name)
-		if err != nil && !adminapi.IsReason(err, adminapi.NotFound) {
+		parsed, err := connection.Schema(ctx, row.Name)
+		if err != nil && !adminapi.IsNotFound(err) {
 			return read, err
 		}
-		read.Schemas[row.Name] = schema
+		read.Schemas[row.Name] = parsed
 	}
 	return read, nil
 }

@@ -102,7 +102,7 @@ func (p *planner) group() []*group {
 // isPolicy reports whether a group becomes a policy.
 func (p *planner) isPolicy(g *group) bool {
 	first := g.items[0]
-	_, _, isTarget := targetRef(first.target)
+	_, isTarget := targetRef(first.target)
 	if _, exists := p.in.Kube.Objects[first.target]; !exists || !isTarget || !first.isKIC() || p.in.Policies == PoliciesNever || first.row.Scope.ConsumerGroupID != "" && first.row.Scope.RouteID+first.row.Scope.ServiceID != "" {
 		return false
 	}
@@ -225,7 +225,7 @@ func (p *planner) binding(it *item, name string, spec v1alpha1.PluginTemplateSpe
 }
 
 func (p *planner) policy(it *item, name string, spec v1alpha1.PluginTemplateSpec) *v1alpha1.PluginPolicy {
-	ref, _, _ := targetRef(it.target)
+	ref, _ := targetRef(it.target)
 	if it.row.Scope.RouteID == "" {
 		spec.AdoptionPolicy = v1alpha1.AdoptOverride // its bindings take the places of the ingress controller's plugins
 	}

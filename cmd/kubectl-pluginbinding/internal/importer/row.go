@@ -94,14 +94,16 @@ func objectsBehind(scope plugin.Scope, kong *Kong) (objects []behind, all bool) 
 		if !ok {
 			return nil, false
 		}
-		objects = append(objects, behind{unversioned(object), uid})
+		objects = append(objects, behind{unversioned(object), object.Version, uid})
 	}
 	return objects, true
 }
 
+// behind is the object behind an entity, without its version, and how the ingress controller read it.
 type behind struct {
 	kic.Object
-	uid types.UID
+	version string
+	uid     types.UID
 }
 
 // claimOn returns the claim of the ingress controller to the place of a row, as the operator sees it.
@@ -177,9 +179,9 @@ func tagNamespace(scope plugin.Scope, kong *Kong) string {
 }
 
 // targetRef is the target of a policy on an object, false if a policy does not take it.
-func targetRef(object kic.Object) (v1alpha1.PolicyTargetRef, adminapi.EntityKind, bool) {
-	kind, ok := policy.Kinds[schema.GroupKind{Group: object.Group, Kind: object.Kind}]
-	return v1alpha1.PolicyTargetRef{Group: object.Group, Kind: object.Kind, Name: object.Name}, kind, ok
+func targetRef(object kic.Object) (v1alpha1.PolicyTargetRef, bool) {
+	_, ok := policy.Kinds[schema.GroupKind{Group: object.Group, Kind: object.Kind}]
+	return v1alpha1.PolicyTargetRef{Group: object.Group, Kind: object.Kind, Name: object.Name}, ok
 }
 
 func unsaid(row plugin.Plugin, kong *Kong, leftOut bool, format string, args ...any) Unsaid {
