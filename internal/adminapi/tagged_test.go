@@ -85,3 +85,25 @@ func TestEntitiesByTags(t *testing.T) {
 		t.Errorf("a list that broke off: %v", err)
 	}
 }
+
+// TestVisitEntities visits all entities of a kind, and none of a kind that this Kong does not have.
+func TestVisitEntities(t *testing.T) {
+	srv := kongtest.Start(t)
+	for i := range 3 {
+		seedID(t, srv, "services", map[string]any{"name": fmt.Sprint("s", i), "url": "http://up:80"})
+	}
+	c := probed(t, srv.URL())
+	for kind, want := range map[EntityKind]int{Service: 3, Route: 0, ConsumerGroup: 0} {
+		got := 0
+		if err := c.VisitEntities(t.Context(), kind, func(Entity) { got++ }); err != nil || got != want {
+			t.Errorf("%s: %d, %v", kind, got, err)
+		}
+	}
+	if err := c.VisitEntities(t.Context(), "upstream", func(Entity) {}); err == nil {
+		t.Error("an unknown kind is visited")
+	}
+	srv.Inject(kongtest.Fault{Template: "/services", Status: http.StatusInternalServerError})
+	if err := c.VisitEntities(t.Context(), Service, func(Entity) {}); err == nil {
+		t.Error("a failed list is complete")
+	}
+}

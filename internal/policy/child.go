@@ -62,7 +62,7 @@ func Children(policy *v1alpha1.PluginPolicy, targets []Target) []Child {
 
 func newChild(policy *v1alpha1.PluginPolicy, target *Target, entity connection.Selected) Child {
 	kind := target.Selector.Kind
-	child := Child{Target: target.Name, Kind: kind, Entity: entity, Ref: refOf(kind, entity)}
+	child := Child{Target: target.Name, Kind: kind, Entity: entity, Ref: RefOf(kind, entity)}
 	switch kind {
 	case adminapi.Service:
 		child.scope.Service = entityRef(child.Ref)
@@ -99,9 +99,9 @@ var (
 // maxCustomID bounds customID in the API, in characters.
 const maxCustomID = 256
 
-// refOf names an entity so that it is found again when it comes back under another ID: by name if
+// RefOf names an entity so that it is found again when it comes back under another ID: by name if
 // the API takes the name, otherwise by ID.
-func refOf(kind adminapi.EntityKind, entity connection.Selected) adminapi.EntityRef {
+func RefOf(kind adminapi.EntityKind, entity connection.Selected) adminapi.EntityRef {
 	named := !uuidPattern.MatchString(entity.Name)
 	switch {
 	case kind == adminapi.Consumer && named && usernamePattern.MatchString(entity.Name):

@@ -17,11 +17,16 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/cli"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/doctor"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/importer"
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 
 // commands are the constructors of the commands, in the order of the help.
-var commands = []func(*cli.Factory) *cobra.Command{}
+var commands = []func(*cli.Factory) *cobra.Command{
+	importer.NewCommand,
+	doctor.NewCommand,
+}
 
 const long = `Work with the plugins that the Kong Plugin Operator keeps in Kong.
 
