@@ -189,11 +189,17 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := o.Registry.Register(&ConditionCollector{Reader: mgr.GetCache()}); err != nil {
 		return err
 	}
+	gateways := namespaceRecorder{mgr.GetEventRecorder("konggateway-controller"), mgr.GetCache()}
+	routine := newRoutineEvents(o.Clock, gateways, mgr.GetCache())
 	reconcilers := New(o, Recorders{
-		Gateways: namespaceRecorder{mgr.GetEventRecorder("konggateway-controller"), mgr.GetCache()},
-		Bindings: namespaceRecorder{mgr.GetEventRecorder("pluginbinding-controller"), mgr.GetCache()},
-		Policies: namespaceRecorder{mgr.GetEventRecorder("pluginpolicy-controller"), mgr.GetCache()},
+		Gateways: gateways,
+		Bindings: namespaceRecorder{routine.bound(mgr.GetEventRecorder("pluginbinding-controller")), mgr.GetCache()},
+		Policies: namespaceRecorder{routine.bound(mgr.GetEventRecorder("pluginpolicy-controller")), mgr.GetCache()},
 	})
+	routine.metrics = reconcilers.Bindings.Metrics
+	if err := mgr.Add(routine); err != nil {
+		return err
+	}
 	reconcilers.Bindings.Ingress = &ingressObjects{
 		cache: mgr.GetCache(), mapper: mgr.GetRESTMapper(), clock: o.Clock,
 		changed: func(binding types.NamespacedName) {

@@ -109,10 +109,10 @@ func (r *Reconciler) waitForInFlightWrites(s *state) *stepResult {
 	}
 }
 
-// deleteOwnedPlugin deletes or releases what the binding owns and looks again, until a look finds
-// nothing.
+// deleteOwnedPlugin deletes or releases what the binding owns. Unless the look showed that this is all, it
+// looks again, until a look finds nothing.
 func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResult {
-	if result := r.lookupOwned(ctx, s); result != nil {
+	if result := r.lookupWhatToDelete(ctx, s); result != nil {
 		return result
 	}
 	if result := r.keepIfAcquired(ctx, s); result != nil {
@@ -140,6 +140,9 @@ func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResul
 		}
 	default:
 		return requeue()
+	}
+	if s.observed.ownsOne {
+		return nil // Kong confirmed the write, and none is in flight: nothing can come after it
 	}
 	if result := r.lookupOwned(ctx, s); result != nil {
 		return result
@@ -215,6 +218,29 @@ func (r *Reconciler) recheckDeleting(ctx context.Context, s *state) *stepResult 
 	return nil
 }
 
+// lookupWhatToDelete asks Kong for the plugins with the ownership tags. If the recorded one is not among
+// them, it asks under the ID and under the name.
+func (r *Reconciler) lookupWhatToDelete(ctx context.Context, s *state) *stepResult {
+	f := &s.observed.facts
+	*f = identity.Facts{Recorded: string(s.binding.Status.PluginID)}
+	if f.Recorded == "" {
+		return r.lookupOwned(ctx, s)
+	}
+	var err error
+	if f.ByID, err = s.lookupRecordedByTags(ctx); err != nil {
+		return r.deletionFailed(s, err)
+	}
+	if f.ByID.Ownership != identity.Owned {
+		return r.lookupOwned(ctx, s)
+	}
+	s.decideDeletion()
+	return nil
+}
+
+func (s *state) decideDeletion() {
+	s.action = identity.DecideDeletion(s.observed.facts, s.binding.Spec.DeletionPolicy == v1alpha1.OrphanPlugin)
+}
+
 // lookupOwned asks Kong under the recorded ID and under the name, and decides.
 func (r *Reconciler) lookupOwned(ctx context.Context, s *state) *stepResult {
 	var err error
@@ -230,8 +256,32 @@ func (r *Reconciler) lookupOwned(ctx context.Context, s *state) *stepResult {
 			return r.deletionFailed(s, err)
 		}
 	}
-	s.action = identity.DecideDeletion(*f, s.binding.Spec.DeletionPolicy == v1alpha1.OrphanPlugin)
+	s.decideDeletion()
 	return nil
+}
+
+// lookupRecordedByTags finds the recorded plugin among those with the ownership tags. One request shows
+// the plugin, and whether the binding owns another one: by its tags, or by the generated instance name, which
+// is unique. A list may lack a row, so it proves nothing about a plugin that it does not show.
+func (s *state) lookupRecordedByTags(ctx context.Context) (identity.Observation, error) {
+	tagged, err := s.client().PluginsByTags(ctx, s.identity.LookupTags())
+	if err != nil {
+		return identity.Observation{}, err
+	}
+	recorded, owned := identity.Observation{}, 0
+	for _, live := range tagged {
+		observation, _ := s.observation(live, nil)
+		if observation.Ownership != identity.Owned {
+			continue
+		}
+		owned++
+		if live.ID == s.observed.facts.Recorded {
+			recorded = observation
+		}
+	}
+	named := s.observed.plugins[s.observed.facts.Recorded].InstanceName == s.identity.InstanceName()
+	s.observed.ownsOne = recorded.Ownership == identity.Owned && owned == 1 && named
+	return recorded, nil
 }
 
 func (r *Reconciler) removeWith(ctx context.Context, s *state, action string, write func(context.Context, *state) error) *stepResult {

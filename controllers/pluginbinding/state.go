@@ -84,6 +84,8 @@ type observed struct {
 	facts identity.Facts
 	// plugins behind the facts, by ID.
 	plugins map[string]plugin.Plugin
+	// ownsOne: Kong holds the recorded plugin, and no other that the binding owns.
+	ownsOne bool
 	// inFlightFor is how long, counted from the start of observe, Kong may still apply an
 	// earlier write. If it is positive, the facts may be incomplete.
 	inFlightFor time.Duration

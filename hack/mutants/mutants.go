@@ -68,6 +68,16 @@ var protocolMutants = []mutant{
 		from: "	default:\n		return requeue()\n", to: "	default:\n		return requeue()\n	}\n	if true {\n		return nil\n",
 	},
 	{
+		rule: "wait, look, remove the finalizer", name: "a deletion looks once although the binding owns a second plugin",
+		file: "controllers/pluginbinding/delete.go",
+		from: " && owned == 1 && named", to: " && named",
+	},
+	{
+		rule: "wait, look, remove the finalizer", name: "a deletion looks once although another plugin may have the generated name",
+		file: "controllers/pluginbinding/delete.go",
+		from: " && owned == 1 && named", to: " && owned == 1 && (named || true)",
+	},
+	{
 		rule: "wait, look, remove the finalizer", first: plans("TestFaults/^delete$"), name: "a failed lookup removes the finalizer",
 		file: "controllers/pluginbinding/delete.go",
 		from: "	return deletionBlocked(s, r.handleKongError(s, &s.desired, err))", to: "	s.action = identity.Action{Operation: identity.RemoveFinalizer}\n	return nil",

@@ -159,6 +159,21 @@ var productMutants = []mutant{
 		from: "known && route != last.Route || ", to: "known && route == \"\\n\" || ",
 	},
 	{
+		rule: "events", name: "a warning is omitted in a flood of events",
+		file: "controllers/routine_events.go",
+		from: "eventType == corev1.EventTypeNormal && !b.routine", to: "!b.routine",
+	},
+	{
+		rule: "events", name: "a flood of changes is a flood of events",
+		file: "controllers/routine_events.go",
+		from: "if own.AllowN(now, 1) && r.all.AllowN(now, 1) {", to: "if true {",
+	},
+	{
+		rule: "events", name: "one namespace uses up the events of all",
+		file: "controllers/routine_events.go",
+		from: "if own.AllowN(now, 1) && r.all.AllowN(now, 1) {", to: "if r.all.AllowN(now, 1) {",
+	},
+	{
 		rule: "health", name: "one failed probe is reported",
 		file: "controllers/konggateway/health.go",
 		from: "return h.failures >= failuresToReport", to: "return true",

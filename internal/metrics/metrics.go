@@ -20,6 +20,7 @@ type Metrics struct {
 	refusedIDChanges *prometheus.CounterVec
 	lastResync       *prometheus.GaugeVec
 	orphanedPlugins  *prometheus.GaugeVec
+	omittedEvents    *prometheus.CounterVec
 
 	mu sync.Mutex
 	// gateways that exist. What ends after its gateway is not counted: its series would stay for ever.
@@ -49,8 +50,10 @@ func New(registry prometheus.Registerer) *Metrics {
 			"Time of the last complete resync of a gateway, in seconds since 1970; 0 if this process has completed none since it leads."),
 		orphanedPlugins: gauge("kong_operator_orphaned_plugins",
 			"Plugins in a gateway's Kong that carry this cluster's ownership tags, and whose PluginBinding does not exist or has recorded another plugin."),
+		omittedEvents: counter("kong_operator_events_omitted_total",
+			"Normal events about bindings and policies of a gateway that the operator did not emit because there were too many at a time, by reason. Warnings are never omitted.", "reason"),
 	}
-	registry.MustRegister(m.writes, m.driftCorrections, m.recoveredIDs, m.refusedIDChanges, m.lastResync, m.orphanedPlugins)
+	registry.MustRegister(m.writes, m.driftCorrections, m.recoveredIDs, m.refusedIDChanges, m.lastResync, m.orphanedPlugins, m.omittedEvents)
 	return m
 }
 
@@ -102,6 +105,11 @@ func (m *Metrics) CountRefusedIDChange(gateway types.NamespacedName) {
 	m.ofGateway(gateway, func() { m.refusedIDChanges.WithLabelValues(gateway.String()).Inc() })
 }
 
+// CountOmittedEvent counts a normal event that was not emitted.
+func (m *Metrics) CountOmittedEvent(gateway types.NamespacedName, reason string) {
+	m.ofGateway(gateway, func() { m.omittedEvents.WithLabelValues(gateway.String(), reason).Inc() })
+}
+
 // SetResync sets the time of the last resync, and how many orphaned plugins it found.
 func (m *Metrics) SetResync(gateway types.NamespacedName, at time.Time, orphaned int) {
 	m.ofGateway(gateway, func() {
@@ -120,7 +128,7 @@ func (m *Metrics) RemoveGateway(gateway types.NamespacedName) {
 	delete(m.gateways, gateway)
 	labels := prometheus.Labels{"gateway": gateway.String()}
 	for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		m.writes, m.driftCorrections, m.recoveredIDs, m.refusedIDChanges, m.lastResync, m.orphanedPlugins,
+		m.writes, m.driftCorrections, m.recoveredIDs, m.refusedIDChanges, m.lastResync, m.orphanedPlugins, m.omittedEvents,
 	} {
 		vec.DeletePartialMatch(labels)
 	}

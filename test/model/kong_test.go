@@ -123,6 +123,17 @@ func (k *kong) byTags() id {
 	return 0
 }
 
+// ownsOne reports whether a list by tags shows the plugin, and that the binding owns no other: its generated
+// instance name is unique.
+func (k *kong) ownsOne(i id) bool {
+	for other := range k.rows {
+		if id(other) != i && k.rows[other].live && k.rows[other].tags == ownTags {
+			return false
+		}
+	}
+	return k.rows[i].live && k.rows[i].tags == ownTags && k.rows[i].name == nameGenerated
+}
+
 func (k *kong) exists(entity uint8) bool {
 	return entity == entityY || entity == entityElsewhere || entity == k.x && k.x != entityNone
 }

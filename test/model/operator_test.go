@@ -60,7 +60,7 @@ func (w *world) step(s state, n int, faults bool, out yield) {
 		if of == 0 {
 			of = w.imports
 		}
-		p.byID = w.observe(&s, of, p)
+		p.byID, p.ownsOne = w.observe(&s, of, p), p.at == deletionByID && s.kong.ownsOne(of)
 		w.looked(s, n, "looks up the ID", yieldStep)
 		if fails && w.protocol.blindToFailure {
 			s.left[netFault]--
@@ -387,6 +387,8 @@ func (w *world) write(s state, n int, fails bool, yieldStep yield) {
 	case r.kind == put && !r.takeOver && p.at != deletionWrite:
 		s.gap = false
 		p.end()
+	case p.at == deletionWrite && p.ownsOne:
+		p.at = removeFinalizer
 	case p.at == deletionWrite:
 		w.lookForOwned(p, deletionByIDAgain, deletionByNameAgain)
 	case r.kind == post || r.takeOver:

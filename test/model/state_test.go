@@ -65,6 +65,7 @@ type process struct {
 	added     bool // it added the finalizer, to a binding that was as the cache had it
 	base      object
 	scope     uint8
+	ownsOne   bool // the look before a deletion showed the recorded plugin, and no other owned one
 	byID      lookup
 	byName    lookup
 	operation uint8
