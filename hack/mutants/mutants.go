@@ -326,7 +326,7 @@ var protocolMutants = []mutant{
 	{
 		rule: "one fails alone", first: stories("The load on a gateway"), name: "a gateway that is down is probed at every change",
 		file: "controllers/konggateway/probe.go",
-		from: "!down && (", to: "(",
+		from: "!down && (", to: "(down || !down) && (",
 	},
 	{
 		rule: "orphans", first: stories("Operators that share a fleet"), name: "a plugin of another shard's binding counts as an orphan",
