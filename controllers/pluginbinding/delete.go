@@ -112,7 +112,7 @@ func (r *Reconciler) waitForInFlightWrites(s *state) *stepResult {
 // deleteOwnedPlugin deletes or releases what the binding owns and looks again, until a look finds
 // nothing.
 func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResult {
-	if result := r.lookupOwned(ctx, s); result != nil {
+	if passes, result := r.passesOn(ctx, s); passes || result != nil {
 		return result
 	}
 	if result := r.keepIfAcquired(ctx, s); result != nil {
