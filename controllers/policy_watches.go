@@ -2,9 +2,12 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -43,7 +46,8 @@ func addPolicyController(mgr ctrl.Manager, r *Reconcilers) error {
 		For(&v1alpha1.PluginPolicy{}, builder.WithPredicates(predicate.Or[client.Object](
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&v1alpha1.PluginBinding{}, enqueuePolicyOf()).
-		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.atPlaceOf), builder.WithPredicates(placeChanged())).
+		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.atPlaceOf), builder.WithPredicates(predicate.Or(placeChanged(), holderChanged()))).
+		Watches(&v1alpha1.PluginBinding{}, handler.EnqueueRequestsFromMapFunc(find.inConflictWith), builder.WithPredicates(placeChanged())).
 		Watches(&v1alpha1.KongGateway{}, handler.EnqueueRequestsFromMapFunc(find.ofGateway), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(find.ofNamespace), builder.WithPredicates(labelsChanged())).
 		WatchesRawSource(keysFrom(r.Connections.PoliciesOf(), find.enqueueOfGateway)).
@@ -155,7 +159,7 @@ func readyOf(o client.Object) string {
 	if ready == nil {
 		return ""
 	}
-	return string(ready.Status) + " " + ready.Reason + " " + ready.Message
+	return fmt.Sprint(ready.ObservedGeneration, " ", ready.Status, " ", ready.Reason, " ", ready.Message)
 }
 
 // placeChanged passes the bindings that take a place, or leave one.
@@ -165,7 +169,22 @@ func placeChanged() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.PluginBinding), e.ObjectNew.(*v1alpha1.PluginBinding)
 			before, after := reference.Places(was), reference.Places(is)
-			return len(before) != len(after) || before[len(before)-1] != after[len(after)-1] || before[0] != after[0]
+			return was.DeletionTimestamp.IsZero() != is.DeletionTimestamp.IsZero() || len(before) != len(after) || before[len(before)-1] != after[len(after)-1] || before[0] != after[0]
+		},
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+// holderChanged passes what decides which of two bindings keeps a place: which one has a plugin, and
+// which one waits for the other or may take its plugin over.
+func holderChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld.(*v1alpha1.PluginBinding), e.ObjectNew.(*v1alpha1.PluginBinding)
+			return was.Status.PluginID != is.Status.PluginID || !equality.Semantic.DeepEqual(was.Status.Conflict, is.Status.Conflict) ||
+				!slices.Equal(was.Spec.AllowReplacementFrom, is.Spec.AllowReplacementFrom)
 		},
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
@@ -187,8 +206,7 @@ func (f policyFinder) ofNamespace(ctx context.Context, namespace client.Object) 
 	return f.requests(ctx, client.InNamespace(namespace.GetName()))
 }
 
-// atPlaceOf finds the policies that a binding gives a place to, or takes it from: those with a binding
-// at the same place, and those of its gateway or namespace that wait for a place or a name.
+// atPlaceOf finds the policies with a binding at the same place as this one.
 func (f policyFinder) atPlaceOf(ctx context.Context, object client.Object) []reconcile.Request {
 	binding := object.(*v1alpha1.PluginBinding)
 	var requests []reconcile.Request
@@ -204,10 +222,15 @@ func (f policyFinder) atPlaceOf(ctx context.Context, object client.Object) []rec
 			}
 		}
 	}
-	for _, waiting := range []string{reference.GatewayOf(binding).String(), binding.Namespace + "/"} {
-		requests = append(requests, f.requests(ctx, client.MatchingFields{reference.IndexConflict: waiting})...)
-	}
 	return requests
+}
+
+// inConflictWith finds the policies of the gateway or namespace of a binding that wait for a place or
+// a name.
+func (f policyFinder) inConflictWith(ctx context.Context, object client.Object) []reconcile.Request {
+	binding := object.(*v1alpha1.PluginBinding)
+	requests := f.requests(ctx, client.MatchingFields{reference.IndexConflict: reference.GatewayOf(binding).String()})
+	return append(requests, f.requests(ctx, client.MatchingFields{reference.IndexConflict: binding.Namespace + "/"})...)
 }
 
 func (f policyFinder) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {

@@ -74,7 +74,8 @@ type Reconciler struct {
 	Limiter *fairqueue.Limiter
 
 	refusals  refusals
-	exclusive exclusive
+	exclusive exclusive[types.NamespacedName]
+	places    exclusive[place]
 	hints     hints
 	changes   changes
 }
@@ -92,10 +93,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	s := newState(binding, r.ClusterID)
 	keys := r.keysOf(ctx, binding)
 	s.locksReplaced = len(keys) > 1
-	if !r.exclusive.tryLock(keys) {
+	if !r.exclusive.tryLock(keys...) {
 		return ctrl.Result{RequeueAfter: exclusiveRetry}, nil
 	}
-	defer r.exclusive.unlock(keys)
+	defer r.exclusive.unlock(keys...)
 	if !r.Limiter.TryAcquire(s.gatewayKey, req.NamespacedName, r.isUrgent(req.NamespacedName, binding)) {
 		return ctrl.Result{RequeueAfter: fairqueue.FallbackRequeue}, nil
 	}
@@ -130,6 +131,11 @@ func (r *Reconciler) reconcile(ctx context.Context, s *state) (result *stepResul
 	if s.desired, result = r.resolveDesired(ctx, s); result != nil { // names and Secrets
 		return result
 	}
+	place := s.place() // no other binding looks at it or writes there meanwhile
+	if !r.places.tryLock(place) {
+		return &stepResult{requeueAfter: exclusiveRetry}
+	}
+	defer r.places.unlock(place)
 	r.resolveClaims(ctx, s)                                            // whether Kong's ingress controller wants the place
 	if s.replaced, result = r.resolveReplaced(ctx, s); result != nil { // the binding whose plugin it takes over
 		return result
@@ -163,9 +169,6 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, s *state) (result *ste
 	}
 	if !s.access.gone {
 		if result = r.waitForInFlightWrites(s); result != nil {
-			return result
-		}
-		if result = r.waitForReplacement(ctx, s); result != nil {
 			return result
 		}
 		if result = r.deleteOwnedPlugin(ctx, s); result != nil { // look, delete, look again

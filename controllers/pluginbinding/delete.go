@@ -112,7 +112,7 @@ func (r *Reconciler) waitForInFlightWrites(s *state) *stepResult {
 // deleteOwnedPlugin deletes or releases what the binding owns. Unless the look showed that this is all, it
 // looks again, until a look finds nothing.
 func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResult {
-	if result := r.lookupWhatToDelete(ctx, s); result != nil {
+	if passes, result := r.passesOn(ctx, s); passes || result != nil {
 		return result
 	}
 	if result := r.keepIfAcquired(ctx, s); result != nil {

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
@@ -23,35 +25,50 @@ const (
 	// replacementGrace is how long the deletion of a binding with allowReplacementFrom waits for a
 	// binding that replaces it.
 	replacementGrace = 30 * time.Second
+	// policyGrace is how long a deletion waits for a policy that may take the plugin over. The policy
+	// hears of the deletion at once.
+	policyGrace = 5 * time.Second
 	// exclusiveRetry is when to try again while another worker has one of the bindings.
 	exclusiveRetry = 50 * time.Millisecond
 )
 
-// exclusive keeps a binding and the one that it replaces from being reconciled at the same time. Else
-// the old one could delete or write the plugin between the other one's look and its write.
-type exclusive struct {
+// exclusive keeps two workers apart: those that reconcile a binding and the one that it replaces, and
+// those of two bindings for one place. Else one could delete or write a plugin between the other one's
+// look and its write.
+type exclusive[K comparable] struct {
 	mu     sync.Mutex
-	locked sets.Set[types.NamespacedName]
+	locked sets.Set[K]
 }
 
 // tryLock locks all of the keys or none.
-func (e *exclusive) tryLock(keys []types.NamespacedName) bool {
+func (e *exclusive[K]) tryLock(keys ...K) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.locked.HasAny(keys...) {
 		return false
 	}
 	if e.locked == nil {
-		e.locked = sets.New[types.NamespacedName]()
+		e.locked = sets.New[K]()
 	}
 	e.locked.Insert(keys...)
 	return true
 }
 
-func (e *exclusive) unlock(keys []types.NamespacedName) {
+func (e *exclusive[K]) unlock(keys ...K) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.locked.Delete(keys...)
+}
+
+// place is what one plugin at a time can have.
+type place struct {
+	gateway types.NamespacedName
+	plugin  string
+	scope   plugin.Scope
+}
+
+func (s *state) place() place {
+	return place{gateway: s.gatewayKey, plugin: s.desired.plugin.Name, scope: s.desired.plugin.Scope}
 }
 
 // keysOf returns the bindings that a reconcile of this one may write for: itself and the one that it
@@ -136,7 +153,21 @@ func (s *state) isAcquiredBy(action identity.Action) bool {
 	return s.access.policy.Restricts(s.binding.Namespace)
 }
 
-// waitForReplacement waits, before a plugin is deleted, for a binding that takes it over.
+// passesOn looks for the plugin of a binding that is being deleted, and reports whether it stays for the
+// next binding of this name. It waits for a binding that takes the plugin over.
+func (r *Reconciler) passesOn(ctx context.Context, s *state) (bool, *stepResult) {
+	if result := r.lookupWhatToDelete(ctx, s); result != nil {
+		return false, result
+	}
+	if passes, result := r.passesToSuccessor(ctx, s); passes || result != nil {
+		return passes, result
+	}
+	return false, r.waitForReplacement(ctx, s)
+}
+
+// waitForReplacement waits, before a plugin is deleted, for a binding that takes it over. If Kong has
+// no plugin of this binding any more, there is nothing to wait for, and the other one may wait for this
+// one to go.
 func (r *Reconciler) waitForReplacement(ctx context.Context, s *state) *stepResult {
 	replacements := &v1alpha1.PluginBindingList{}
 	key := client.ObjectKeyFromObject(s.binding)
@@ -144,19 +175,64 @@ func (r *Reconciler) waitForReplacement(ctx context.Context, s *state) *stepResu
 	if err := r.Client.List(ctx, replacements, client.MatchingFields{reference.IndexReplaces: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
 		return kubernetesError(err)
 	}
-	deleted := r.Clock.Since(s.binding.DeletionTimestamp.Time)
+	deleted, nothingLeft := r.Clock.Since(s.binding.DeletionTimestamp.Time), s.action.Operation == identity.RemoveFinalizer
 	for i := range replacements.Items {
 		other := &replacements.Items[i]
 		if !reference.AllowsReplacement(s.binding, other.Namespace) {
 			continue
 		}
 		s.replacements = append(s.replacements, client.ObjectKeyFromObject(other))
-		if wait := replacementTimeout - deleted; wait > 0 && isGoingToReplace(other, s.binding) {
+		if wait := replacementTimeout - deleted; wait > 0 && !nothingLeft && isGoingToReplace(other, s.binding) {
 			return s.waitToBeReplaced("PluginBinding "+client.ObjectKeyFromObject(other).String()+" is going to take it over, as its spec.replaces says", wait)
 		}
 	}
-	if wait := replacementGrace - deleted; wait > 0 && len(s.binding.Spec.AllowReplacementFrom) > 0 && len(s.replacements) == 0 && s.binding.Status.PluginID != "" {
+	if nothingLeft || len(s.replacements) > 0 || s.binding.Status.PluginID == "" {
+		return nil
+	}
+	if wait := replacementGrace - deleted; wait > 0 && len(s.binding.Spec.AllowReplacementFrom) > 0 {
 		return s.waitToBeReplaced("spec.allowReplacementFrom is set, and another binding may take it over", wait)
+	}
+	return r.waitForPolicy(ctx, s, policyGrace-deleted)
+}
+
+// passesToSuccessor reports whether the plugin stays in Kong for the next binding of this name. The policy
+// that controls the binding was made again, as a restore does it, and the garbage collector deletes what
+// the former one owned. The policy makes the binding again, which finds the plugin by its ownership tags.
+func (r *Reconciler) passesToSuccessor(ctx context.Context, s *state) (bool, *stepResult) {
+	owner := reference.PolicyOf(s.binding)
+	if owner == nil || s.action.Operation != identity.Delete {
+		return false, nil
+	}
+	policy := &v1alpha1.PluginPolicy{}
+	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.binding.Namespace, Name: owner.Name}, policy)
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, kubernetesError(err)
+	default:
+		return policy.UID != owner.UID && policy.DeletionTimestamp.IsZero() && policy.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin &&
+			reference.GatewayOfPolicy(policy) == s.gatewayKey, nil
+	}
+}
+
+// waitForPolicy waits, before a plugin is deleted, for a policy that wants this plugin in the place of
+// an older object. Its binding takes the plugin over, and the entity is not without it.
+func (r *Reconciler) waitForPolicy(ctx context.Context, s *state, wait time.Duration) *stepResult {
+	if wait <= 0 || s.binding.Spec.DeletionPolicy == v1alpha1.OrphanPlugin {
+		return nil
+	}
+	policies := &v1alpha1.PluginPolicyList{}
+	// The items are only read.
+	if err := r.Client.List(ctx, policies, client.MatchingFields{reference.IndexConflict: s.gatewayKey.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return kubernetesError(err)
+	}
+	for i := range policies.Items {
+		policy := &policies.Items[i]
+		if policy.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin && policy.DeletionTimestamp.IsZero() && !reference.IsPausedBy(policy) &&
+			reference.AllowsReplacement(s.binding, policy.Namespace) && !metav1.IsControlledBy(s.binding, policy) {
+			return s.waitToBeReplaced("PluginPolicy "+client.ObjectKeyFromObject(policy).String()+" waits for a place of this plugin and may take it over", wait)
+		}
 	}
 	return nil
 }

@@ -51,6 +51,12 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, s *state) (ctrl.Result
 	return ctrl.Result{}, nil
 }
 
+// deletesBindings reports whether a policy is being deleted together with its bindings.
+func deletesBindings(p *v1alpha1.PluginPolicy) bool {
+	return !p.DeletionTimestamp.IsZero() && !reference.IsPausedBy(p) &&
+		!controllerutil.ContainsFinalizer(p, metav1.FinalizerOrphanDependents) // kubectl delete --cascade=orphan
+}
+
 // deleteBindings deletes the bindings of a policy, and returns how many there still are.
 func (r *Reconciler) deleteBindings(ctx context.Context, s *state) (left int, err error) {
 	bindings := &v1alpha1.PluginBindingList{}

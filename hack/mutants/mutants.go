@@ -301,7 +301,7 @@ var protocolMutants = []mutant{
 	{
 		rule: "no hole", name: "a deletion does not wait for the binding that replaces it",
 		file: "controllers/pluginbinding/replaces.go",
-		from: "wait > 0 && isGoingToReplace(", to: "false && isGoingToReplace(",
+		from: "!nothingLeft && isGoingToReplace(", to: "false && isGoingToReplace(",
 	},
 	{
 		rule: "no hole", name: "a binding and its replacement are reconciled at once",

@@ -291,7 +291,52 @@ var productMutants = []mutant{
 	{
 		rule: "policies", first: stories("leaves a binding that has the name"), name: "a foreign binding is taken by its name",
 		file: "controllers/pluginpolicy/bindings.go",
-		from: "	if exists {\n", to: "	if true || exists {\n",
+		from: "	if policy.IsLeft(s.policy, child, other) {\n", to: "	if true {\n",
+	},
+	{
+		rule: "no hole", name: "a younger policy deletes its plugin before the older one has it",
+		file: "internal/policy/rival.go",
+		from: "existing == nil || rival.needsRoom(existing)", to: "true",
+	},
+	{
+		rule: "no hole", name: "an older policy waits until the younger one's plugin is gone",
+		file: "internal/policy/rival.go",
+		from: "!isOlder && rival.ByPolicy && rival.passesOn(policy.Namespace)", to: "false",
+	},
+	{
+		rule: "no hole", name: "a policy waits until the plugin of a deleted binding is gone",
+		file: "internal/policy/rival.go",
+		from: "rival.Leaving && rival.passesOn(policy.Namespace), ", to: "",
+	},
+	{
+		rule: "no hole", name: "a deletion does not wait for a policy that waits for the place",
+		file: "controllers/pluginbinding/replaces.go",
+		from: "return r.waitForPolicy(ctx, s, policyGrace-deleted)", to: "return nil",
+	},
+	{
+		rule: "no hole", name: "the bindings of a restored policy take their plugins along",
+		file: "controllers/pluginbinding/replaces.go",
+		from: "return policy.UID != owner.UID && ", to: "return false && policy.UID != owner.UID && ",
+	},
+	{
+		rule: "no unnecessary conflict", name: "two bindings for one place are reconciled at once",
+		file: "controllers/pluginbinding/controller.go",
+		from: "if !r.places.tryLock(place) {", to: "if !r.places.tryLock(place) && false {",
+	},
+	{
+		rule: "deletion ends", name: "a deletion waits to pass on a plugin that Kong has lost",
+		file: "controllers/pluginbinding/replaces.go",
+		from: "wait > 0 && !nothingLeft && ", to: "wait > 0 && ",
+	},
+	{
+		rule: "policies", first: stories("Two objects that want one plugin"), name: "a binding that the gateway refuses keeps policies from their targets",
+		file: "controllers/pluginpolicy/bindings.go",
+		from: "	case namespace == s.policy.Namespace:\n", to: "	case true:\n",
+	},
+	{
+		rule: "policies", name: "a policy does not hear that a binding has seen its generation",
+		file: "controllers/policy_watches.go",
+		from: `ready.ObservedGeneration, " ", `, to: "",
 	},
 	{
 		rule: "policies", name: "a tenant selects entities by their tags",

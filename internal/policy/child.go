@@ -31,7 +31,11 @@ type Child struct {
 	Ref  adminapi.EntityRef
 	// Entity in Kong.
 	Entity connection.Selected
-	scope  v1alpha1.Scope
+	// Replaces is the binding whose plugin this one takes over, see Contend.
+	Replaces *v1alpha1.BindingRef
+	// AllowReplacementFrom is the namespace of an older policy that takes the plugin over, see Contend.
+	AllowReplacementFrom []v1alpha1.NamespaceName
+	scope                v1alpha1.Scope
 }
 
 // Bounds of names in Kubernetes. A binding's name ends in a hash of hashLength characters.
@@ -158,6 +162,7 @@ func (c Child) Binding(policy *v1alpha1.PluginPolicy) *v1alpha1.PluginBinding {
 			Condition: spec.Condition, Partials: spec.Partials,
 			Config: spec.Config, ConfigFrom: spec.ConfigFrom, ConfigPatches: spec.ConfigPatches,
 			AdoptionPolicy: spec.AdoptionPolicy, DeletionPolicy: spec.DeletionPolicy, ManagementPolicy: spec.ManagementPolicy,
+			Replaces: c.Replaces, AllowReplacementFrom: c.AllowReplacementFrom,
 		},
 	}
 	if metadata := template.Metadata; metadata != nil {
@@ -196,8 +201,13 @@ func (c Child) Places(policy *v1alpha1.PluginPolicy) []string {
 // IsAsDeclared reports whether a binding that exists is as the policy declares it. Labels and
 // annotations of others do not count, and neither do other owners.
 func IsAsDeclared(existing, declared *v1alpha1.PluginBinding) bool {
-	return contains(existing.Labels, declared.Labels) && contains(existing.Annotations, declared.Annotations) &&
+	return isControlledLike(existing, declared) && contains(existing.Labels, declared.Labels) && contains(existing.Annotations, declared.Annotations) &&
 		hasGoneSince(existing) == hasGoneSince(declared) && sameSpec(&existing.Spec, &declared.Spec)
+}
+
+func isControlledLike(existing, declared *v1alpha1.PluginBinding) bool {
+	owner := metav1.GetControllerOfNoCopy(existing)
+	return owner != nil && owner.UID == metav1.GetControllerOfNoCopy(declared).UID
 }
 
 func contains(have, want map[string]string) bool {

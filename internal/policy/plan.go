@@ -29,7 +29,13 @@ type Block struct {
 	Reason, Message string
 	// Yields: a binding that the policy has there makes room for the older object.
 	Yields bool
+	// Passes: a binding that the policy has there stays until the older object has taken its plugin
+	// over.
+	Passes bool
 }
+
+// leaves reports whether the policy changes nothing of a binding that is there.
+func (b Block) leaves() bool { return b.Reason != "" && !b.Yields && !b.Passes }
 
 // Input is what a plan is made from.
 type Input struct {
@@ -123,6 +129,7 @@ func EntityOf(binding *v1alpha1.PluginBinding) (reference.ScopeEntity, bool) {
 //	is being deleted                                       waits
 //	belongs to a target that the policy no longer names    deletes it
 //	is wanted, and an older object has its place           deletes it
+//	is wanted, and an older object takes its plugin over   makes it as declared, if it is not
 //	is wanted, and something else forbids it               leaves it
 //	is wanted                                              makes it as declared, if it is not
 //	belongs to a target whose entities are unknown         leaves it
@@ -138,12 +145,12 @@ func Decide(in Input) Plan {
 		existing := &in.Existing[i]
 		exists[existing.Name] = true
 		child, isWanted := wanted[existing.Name]
-		block, blocked := in.Blocked[existing.Name]
+		block := in.Blocked[existing.Name]
 		switch {
 		case !existing.DeletionTimestamp.IsZero():
-		case !isNamed(in.Targets, existing) && !isWanted, isWanted && blocked && block.Yields:
+		case !isNamed(in.Targets, existing) && !isWanted, isWanted && block.Yields:
 			plan.Delete = append(plan.Delete, existing)
-		case isWanted && blocked:
+		case isWanted && block.leaves():
 		case isWanted:
 			plan.applyUnlessDeclared(existing, child.Binding(in.Policy))
 		case !known[targetOf(existing)]:
