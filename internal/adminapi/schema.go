@@ -15,7 +15,7 @@ const (
 
 	// Bounds on the schemas that one client holds. Kong 3.9 has 45 plugins with 2 MB of schemas.
 	maxSchemas     = 256
-	maxSchemaBytes = 8 << 20 // as JSON
+	maxSchemaBytes = 8 << 20 // as JSON, see Settings.MaxSchemaBytes
 )
 
 // Schema returns the schema of a plugin, or NotFound if Kong does not have that plugin
@@ -71,9 +71,10 @@ func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin
 	return schema, nil
 }
 
-// schemaCache holds the schemas of one state of Kong. The zero value is ready for use.
+// schemaCache holds the schemas of one state of Kong.
 type schemaCache struct {
-	flight singleflight.Group
+	flight   singleflight.Group
+	maxBytes int
 
 	mu    sync.Mutex
 	state string // the versions of Kong and of its plugins
@@ -129,7 +130,7 @@ func (s *schemaCache) put(gen int, name string, schema *plugin.Schema, size int)
 	}
 	s.byKey[name] = cachedSchema{schema: schema, bytes: size}
 	s.bytes += size
-	for len(s.order) > maxSchemas || s.bytes > maxSchemaBytes && len(s.order) > 1 {
+	for len(s.order) > maxSchemas || s.bytes > s.maxBytes && len(s.order) > 1 {
 		oldest := s.order[0]
 		s.bytes -= s.byKey[oldest].bytes
 		delete(s.byKey, oldest)
