@@ -36,7 +36,7 @@ type user struct {
 	warnings []string
 }
 
-func (u *user) HandleWarningHeaderWithContext(_ context.Context, _ int, _ string, text string) {
+func (u *user) HandleWarningHeaderWithContext(_ context.Context, _ int, _, text string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.warnings = append(u.warnings, text)
@@ -94,7 +94,7 @@ func refused(t *testing.T, u *user, object *v1alpha1.PluginBinding, opts ...clie
 	}); waited != nil {
 		t.Fatal("admitted")
 	}
-	want := fmt.Sprintf(`admission webhook "pluginbinding.kong.pluginbinding.io" denied the request: PluginBinding.kong.pluginbinding.io "%s" is invalid: spec.config.minute: Invalid value: expected a number`, object.Name)
+	want := fmt.Sprintf(`admission webhook "pluginbinding.kong.pluginbinding.io" denied the request: PluginBinding.kong.pluginbinding.io %q is invalid: spec.config.minute: Invalid value: expected a number`, object.Name)
 	if !apierrors.IsInvalid(err) || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

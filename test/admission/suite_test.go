@@ -297,7 +297,7 @@ func serveCertificate() error {
 
 func setPort(configuration *admissionregistrationv1.ValidatingWebhookConfiguration, port int) {
 	for i := range configuration.Webhooks {
-		configuration.Webhooks[i].ClientConfig.Service.Port = ptr.To(int32(port)) //nolint:gosec // G115: a port
+		configuration.Webhooks[i].ClientConfig.Service.Port = ptr.To(int32(port))
 	}
 }
 
