@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -24,11 +25,11 @@ func TestBundleHasTheWebhooks(t *testing.T) {
 		fields := entry.(map[string]any)
 		w := want.Webhooks[i]
 		for name, value := range map[string]any{
-			"type": "ValidatingAdmissionWebhook", "failurePolicy": "Ignore", "sideEffects": "None", "timeoutSeconds": int64(3),
-			"containerPort": int64(443), "targetPort": int64(9443),
+			"type": "ValidatingAdmissionWebhook", "failurePolicy": "Ignore", "sideEffects": "None", "timeoutSeconds": 3,
+			"containerPort": 443, "targetPort": 9443,
 			"generateName": w.Name, "webhookPath": *w.ClientConfig.Service.Path,
 		} {
-			if fields[name] != value {
+			if fmt.Sprint(fields[name]) != fmt.Sprint(value) {
 				t.Errorf("%s: %s is %v, want %v", w.Name, name, fields[name], value)
 			}
 		}

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -71,10 +72,10 @@ func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin
 	return schema, nil
 }
 
-// schemaCache holds the schemas of one state of Kong.
+// schemaCache holds the schemas of one state of Kong. The zero value is ready for use.
 type schemaCache struct {
 	flight   singleflight.Group
-	maxBytes int
+	maxBytes int // maxSchemaBytes if 0
 
 	mu    sync.Mutex
 	state string // the versions of Kong and of its plugins
@@ -130,7 +131,8 @@ func (s *schemaCache) put(gen int, name string, schema *plugin.Schema, size int)
 	}
 	s.byKey[name] = cachedSchema{schema: schema, bytes: size}
 	s.bytes += size
-	for len(s.order) > maxSchemas || s.bytes > s.maxBytes && len(s.order) > 1 {
+	limit := cmp.Or(s.maxBytes, maxSchemaBytes)
+	for len(s.order) > maxSchemas || s.bytes > limit && len(s.order) > 1 {
 		oldest := s.order[0]
 		s.bytes -= s.byKey[oldest].bytes
 		delete(s.byKey, oldest)

@@ -65,7 +65,7 @@ type Settings struct {
 	// for a free request slot does not count. DefaultRequestTimeout if not positive.
 	RequestTimeout time.Duration
 
-	// MaxSchemaBytes bounds the schemas that the client keeps, as JSON; 8 MiB if not positive.
+	// MaxSchemaBytes bounds the schemas that the client keeps, as JSON; 8 MiB if 0.
 	MaxSchemaBytes int
 
 	// UserAgent of every request; that of net/http if empty.
@@ -117,9 +117,6 @@ func (s Settings) withDefaults() Settings {
 	}
 	if s.Burst <= 0 {
 		s.Burst = s.MaxInFlight
-	}
-	if s.MaxSchemaBytes <= 0 {
-		s.MaxSchemaBytes = maxSchemaBytes
 	}
 	if s.RequestTimeout <= 0 {
 		s.RequestTimeout = DefaultRequestTimeout
