@@ -92,7 +92,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	if err := controllers.AddToManager(ctx, mgr, controllers.Options{
+	operator := controllers.Options{
 		ClusterID:  clusterID,
 		Namespaces: o.namespaces,
 		Selector:   o.selector,
@@ -105,7 +105,11 @@ func run(ctx context.Context, o *options) error {
 		AllowedHosts:     o.allowedAdminHosts,
 		Registry:         metrics.Registry,
 		Clock:            clock.RealClock{},
-	}); err != nil {
+	}
+	if err := controllers.AddToManager(ctx, mgr, operator); err != nil {
+		return err
+	}
+	if err := addWebhooks(mgr, o, operator); err != nil {
 		return err
 	}
 	if err := addChecks(mgr); err != nil {

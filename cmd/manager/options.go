@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,8 +32,15 @@ type options struct {
 	selector             labels.Selector
 	workers              int
 	allowedAdminHosts    []string
+	enableWebhooks       bool
+	webhookPort          int
+	webhookCertDir       string
+	webhookName          string
 	zap                  zap.Options
 }
+
+// defaultCertDir is where OLM mounts the certificate.
+const defaultCertDir = "/tmp/k8s-webhook-server/serving-certs"
 
 const envPrefix = "KONG_OPERATOR_"
 
@@ -57,6 +65,10 @@ func parseOptions(args []string, getenv func(string) string, out io.Writer) (*op
 	selector := flags.String("selector", "", "label `selector`: the operator manages only KongGateways and PluginBindings with these labels. Several operators can share a fleet in this way; each has its own lease. A binding needs the same labels as its gateway")
 	hosts := flags.String("allowed-admin-hosts", "", "`hosts` to which the adminURL of a KongGateway may lead, separated by commas: a host name, *.domain, an IP address (each also with :port), or a CIDR (default: all). It applies to the addresses after DNS too")
 	flags.IntVar(&o.workers, "max-concurrent-reconciles", 8, "`number` of bindings of one gateway to reconcile at the same time")
+	flags.BoolVar(&o.enableWebhooks, "enable-webhooks", false, "serve validating webhooks, which refuse a PluginBinding or a PluginPolicy whose config Kong refuses")
+	flags.IntVar(&o.webhookPort, "webhook-port", 9443, "`port` of the webhooks")
+	flags.StringVar(&o.webhookCertDir, "webhook-cert-dir", defaultCertDir, "`directory` with the certificate of the webhooks, as tls.crt and tls.key")
+	flags.StringVar(&o.webhookName, "webhook-name", "", "`name` of the Secret, the Service and the ValidatingWebhookConfiguration of the webhooks: the operator keeps a certificate in the Secret and its authority in the configuration (default: something else does, such as OLM or cert-manager)")
 	ctrlconfig.RegisterFlags(flags)
 	o.zap.BindFlags(flags)
 	flags.Usage = func() {
@@ -105,6 +117,10 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case o.clusterID != "" && !clusterIDPattern.MatchString(o.clusterID):
 		return fmt.Errorf("--cluster-id %q: use up to 63 letters, digits, '-' and '_', starting with a letter or a digit", o.clusterID)
+	case o.webhookName != "" && !o.enableWebhooks:
+		return errors.New("--webhook-name: needs --enable-webhooks")
+	case o.webhookPort < 1 || o.webhookPort > math.MaxUint16:
+		return fmt.Errorf("--webhook-port %d: must be from 1 to %d", o.webhookPort, math.MaxUint16)
 	case o.workers < 1:
 		return fmt.Errorf("--max-concurrent-reconciles %d: must be at least 1", o.workers)
 	}

@@ -43,6 +43,7 @@ type input struct {
 	monitored   bool // a ServiceMonitor is among plain
 	crds        []unstructured.Unstructured
 	deployments []unstructured.Unstructured
+	webhooks    []unstructured.Unstructured
 	roles       []role
 	bindings    []binding
 	plain       []unstructured.Unstructured // into the bundle as they are
@@ -175,6 +176,8 @@ func (in *input) take(object unstructured.Unstructured) error {
 		in.crds = append(in.crds, object)
 	case "Deployment":
 		in.deployments = append(in.deployments, object)
+	case "ValidatingWebhookConfiguration":
+		in.webhooks = append(in.webhooks, object)
 	case "RoleBinding", "ClusterRoleBinding":
 		bound, err := readBinding(object)
 		in.bindings = append(in.bindings, bound)

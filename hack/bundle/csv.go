@@ -87,6 +87,13 @@ func (in *input) clusterServiceVersion(r release) (map[string]any, error) {
 	}
 	spec["relatedImages"] = []any{map[string]any{"name": "manager", "image": image}}
 	spec["install"] = in.installStrategy()
+	definitions, err := in.webhookDefinitions()
+	if err != nil {
+		return nil, err
+	}
+	if len(definitions) > 0 {
+		spec["webhookdefinitions"] = definitions
+	}
 	return csv.Object, nil
 }
 

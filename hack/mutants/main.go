@@ -168,6 +168,11 @@ func plans(test string) layer {
 	return layer{name: "in process", packages: []string{"./test/faults"}, args: []string{"-run=" + test}}
 }
 
+// webhooks returns some of the tests of the webhooks.
+func webhooks(test string) layer {
+	return layer{name: "pure", packages: []string{"./controllers/admission", "./internal/plugin", "./cmd/manager"}, args: []string{"-run=" + test}}
+}
+
 // processes returns some of the tests with real processes. They run with -count=1: go does not
 // know what they build, and would reuse the result of an earlier run.
 func processes(test string) layer {

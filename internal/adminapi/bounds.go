@@ -14,6 +14,8 @@ const (
 	maxPageBody   = 8 << 20
 	// maxSchemaBody is in bytes. A client keeps its schemas.
 	maxSchemaBody = 1 << 20
+	// maxValidationBody is in bytes. Kong answers with one message per field that it refuses.
+	maxValidationBody = 256 << 10
 
 	// maxEntityValues and maxPageValues count JSON values: a value of two bytes takes up to
 	// 100 bytes of memory once it is decoded.

@@ -75,6 +75,7 @@ func New(s Settings, m *Metrics) (*Client, error) {
 		http:          transport,
 		metrics:       m,
 		scheduler:     newScheduler(s),
+		schemas:       schemaCache{maxBytes: s.MaxSchemaBytes},
 	}, nil
 }
 

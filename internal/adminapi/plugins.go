@@ -216,7 +216,7 @@ func (c *Client) ValidateConfig(ctx context.Context, p plugin.Plugin) error {
 	if failed != nil {
 		return failed
 	}
-	r := request{op: opValidatePlugin, method: http.MethodPost, path: "/schemas/plugins/validate", body: body, readOnly: true}
+	r := request{op: opValidatePlugin, method: http.MethodPost, path: "/schemas/plugins/validate", body: body, readOnly: true, limit: maxValidationBody}
 	resp, failed := c.call(ctx, r, http.StatusOK)
 	switch {
 	case failed != nil && failed.Reason == NotFound:

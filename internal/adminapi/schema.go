@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -15,7 +16,7 @@ const (
 
 	// Bounds on the schemas that one client holds. Kong 3.9 has 45 plugins with 2 MB of schemas.
 	maxSchemas     = 256
-	maxSchemaBytes = 8 << 20 // as JSON
+	maxSchemaBytes = 8 << 20 // as JSON, see Settings.MaxSchemaBytes
 )
 
 // Schema returns the schema of a plugin, or NotFound if Kong does not have that plugin
@@ -73,7 +74,8 @@ func (c *Client) fetchSchema(ctx context.Context, name, segment string) (*plugin
 
 // schemaCache holds the schemas of one state of Kong. The zero value is ready for use.
 type schemaCache struct {
-	flight singleflight.Group
+	flight   singleflight.Group
+	maxBytes int // maxSchemaBytes if 0
 
 	mu    sync.Mutex
 	state string // the versions of Kong and of its plugins
@@ -129,7 +131,8 @@ func (s *schemaCache) put(gen int, name string, schema *plugin.Schema, size int)
 	}
 	s.byKey[name] = cachedSchema{schema: schema, bytes: size}
 	s.bytes += size
-	for len(s.order) > maxSchemas || s.bytes > maxSchemaBytes && len(s.order) > 1 {
+	limit := cmp.Or(s.maxBytes, maxSchemaBytes)
+	for len(s.order) > maxSchemas || s.bytes > limit && len(s.order) > 1 {
 		oldest := s.order[0]
 		s.bytes -= s.byKey[oldest].bytes
 		delete(s.byKey, oldest)

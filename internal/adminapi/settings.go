@@ -65,6 +65,9 @@ type Settings struct {
 	// for a free request slot does not count. DefaultRequestTimeout if not positive.
 	RequestTimeout time.Duration
 
+	// MaxSchemaBytes bounds the schemas that the client keeps, as JSON; 8 MiB if 0.
+	MaxSchemaBytes int
+
 	// UserAgent of every request; that of net/http if empty.
 	UserAgent string
 
@@ -101,7 +104,7 @@ func (s Settings) sameCredentials(o Settings) bool {
 
 func (s Settings) sameLimits(o Settings) bool {
 	return s.MaxInFlight == o.MaxInFlight && s.RequestsPerSecond == o.RequestsPerSecond &&
-		s.Burst == o.Burst && s.RequestTimeout == o.RequestTimeout
+		s.Burst == o.Burst && s.RequestTimeout == o.RequestTimeout && s.MaxSchemaBytes == o.MaxSchemaBytes
 }
 
 // withDefaults returns the Settings with defaults for unset fields.

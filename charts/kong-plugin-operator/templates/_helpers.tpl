@@ -20,6 +20,15 @@
 {{ include "operator.fullname" . | trunc 28 | trimSuffix "-" }}-controller-manager-metrics-service
 {{- end -}}
 
+{{- define "operator.webhook" -}}
+{{ include "operator.fullname" . }}-webhook
+{{- end -}}
+
+{{/* Whether the operator keeps the certificate of its webhooks itself. */}}
+{{- define "operator.keepsCertificate" -}}
+{{- if and .Values.webhooks.enabled (not .Values.webhooks.certificateSecret) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "operator.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "operator.manager" .) .Values.serviceAccount.name -}}

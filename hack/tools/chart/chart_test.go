@@ -47,6 +47,10 @@ func TestTheChartIsTheKustomizeTree(t *testing.T) {
 			"resources: [../../config/default]\ncomponents: [../../config/gateway-admins]",
 			map[string]any{"rbac": map[string]any{"aggregateGatewayEditorToAdmin": true}},
 		},
+		"with config/webhook": {
+			"resources: [../../config/default]\ncomponents: [../../config/webhook]",
+			map[string]any{"webhooks": enabled},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, got := kustomize(t, test.kustomization), render(t, release, kustomized(test.values))
@@ -94,6 +98,7 @@ func everything() map[string]any {
 		"podLabels":               map[string]any{"team": "platform"},
 		"tolerations":             []any{map[string]any{"operator": "Exists"}},
 		"maxConcurrentReconciles": 16,
+		"webhooks":                map[string]any{"enabled": true, "annotations": map[string]any{"team": "platform"}},
 		"metrics": map[string]any{
 			"serviceMonitor": map[string]any{"enabled": true, "interval": "30s", "labels": map[string]any{"release": "prometheus"}},
 			"prometheusRule": map[string]any{"enabled": true},
@@ -122,7 +127,8 @@ func TestTheManagerIsToldWhatTheValuesSay(t *testing.T) {
 	}
 	want := []any{
 		"--leader-elect", "--health-probe-bind-address=:8081", "--metrics-bind-address=:8443", "--cluster-id=production-eu",
-		"--watch-namespaces=kong,shop", "--selector=shard in (1,2)", "--max-concurrent-reconciles=16", "--zap-log-level=debug", "--zap-encoder=console",
+		"--watch-namespaces=kong,shop", "--selector=shard in (1,2)", "--max-concurrent-reconciles=16", "--zap-log-level=debug",
+		"--enable-webhooks", "--webhook-name=kong-plugin-operator-webhook", "--zap-encoder=console",
 	}
 	if diff := cmp.Diff(want, container["args"]); diff != "" {
 		t.Error(diff)
@@ -346,5 +352,25 @@ func TestPack(t *testing.T) {
 	}
 	if _, err := pack(chartPath, "latest", t.TempDir()); err == nil {
 		t.Error(`a package of version "latest" is made`)
+	}
+}
+
+// With a certificate of something else, the operator gets no right to a Secret or a configuration.
+func TestAnotherCertificateNeedsNoRights(t *testing.T) {
+	without := render(t, release, nil)
+	with := render(t, release, map[string]any{"webhooks": map[string]any{"enabled": true, "certificateSecret": "tls"}})
+	for _, kind := range []string{"Role", "ClusterRole"} {
+		for _, name := range with.ofKind(kind) {
+			if diff := cmp.Diff(rights(without[name]), rights(with[name])); diff != "" {
+				t.Errorf("%s:\n%s", name, diff)
+			}
+		}
+	}
+	if secrets := with.ofKind("Secret"); len(secrets) > 0 {
+		t.Errorf("Secrets %q", secrets)
+	}
+	args, _ := manager(t, with)["args"].([]any)
+	if !slices.Contains(args, any("--enable-webhooks")) || strings.Contains(fmt.Sprint(args...), "--webhook-name") {
+		t.Errorf("arguments %v", args)
 	}
 }
