@@ -30,10 +30,10 @@ func (m *mover) back(ctx context.Context, i *Item) ([]step, error) {
 		return nil, err
 	}
 	home := []step{{stepAttach, m.attach}, {stepRowsBack, m.rowsBack}, {stepRemoveShadow, m.removeShadows}}
-	switch i.Way {
-	case Beside:
+	if i.Way == Beside {
 		return home, nil
-	case TakeOver:
+	}
+	if i.Way == TakeOver {
 		return []step{{stepReleaseFinal, m.releaseFinals}, {stepAttach, m.attach}, {stepReturnRows, m.returnRows}, {stepRowsBack, m.rowsBack}}, nil
 	}
 	became, err := m.became(ctx, i)

@@ -155,6 +155,11 @@ func (c *command) run(ctx context.Context, f *cli.Factory, args []string) error 
 	if err := c.show(f, plan); err != nil {
 		return err
 	}
+	return c.carryOut(ctx, f, r, plan)
+}
+
+// carryOut asks, and moves what the plan has.
+func (c *command) carryOut(ctx context.Context, f *cli.Factory, r *Run, plan *Plan) error {
 	switch {
 	case len(plan.Problems) > 0:
 		return &cli.ExitError{Code: cli.CodeError, Err: fmt.Errorf("%d problems keep the plan from being carried out; nothing was changed", len(plan.Problems))}

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/kic"
@@ -113,11 +111,6 @@ func (i *Item) gateway() v1alpha1.GatewayRef {
 		namespace = ""
 	}
 	return v1alpha1.GatewayRef{Namespace: namespace, Name: name}
-}
-
-func (i *Item) gatewayKey() types.NamespacedName {
-	namespace, name, _ := strings.Cut(i.Gateway, "/")
-	return types.NamespacedName{Namespace: namespace, Name: name}
 }
 
 // kindOf is the kind of the entities of the item's object.

@@ -18,7 +18,6 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
-	"github.com/pluginbinding/kong-plugin-operator/internal/kic"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
@@ -279,9 +278,4 @@ func (m *mover) remove(ctx context.Context, object client.Object) error {
 		}
 		return client.IgnoreNotFound(err)
 	})
-}
-
-// isGlobal reports whether a KongClusterPlugin applies to all requests.
-func isGlobal(object *unstructured.Unstructured) bool {
-	return object.GetKind() == kic.KongClusterPlugin && object.GetLabels()[kic.GlobalLabel] == "true"
 }

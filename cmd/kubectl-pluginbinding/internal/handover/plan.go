@@ -33,12 +33,12 @@ type Selection struct {
 }
 
 // has reports whether a KongPlugin on an object is selected.
-func (s Selection) has(plugin, object kic.Object) bool {
-	if s.Namespace != "" && object.Namespace != s.Namespace && (object.Name != "" || len(s.Resources) == 0 && plugin.Kind == kic.KongPlugin) {
+func (s Selection) has(attached, object kic.Object) bool {
+	if s.Namespace != "" && object.Namespace != s.Namespace && (object.Name != "" || len(s.Resources) == 0 && attached.Kind == kic.KongPlugin) {
 		return false
 	}
 	return len(s.Resources) == 0 || slices.ContainsFunc(s.Resources, func(named kic.Object) bool {
-		return same(named, plugin) || same(named, object)
+		return same(named, attached) || same(named, object)
 	})
 }
 
@@ -312,26 +312,14 @@ func (p *planner) checkNames(ctx context.Context, item *Item) error {
 
 // planHandback finds what was handed over, by its records.
 func (p *planner) planHandback(ctx context.Context) error {
-	var objects []client.Object
-	policies, bindings := &v1alpha1.PluginPolicyList{}, &v1alpha1.PluginBindingList{}
-	if err := p.kube.List(ctx, policies, client.InNamespace(p.options.Namespace)); err != nil {
+	objects, err := p.recorded(ctx)
+	if err != nil {
 		return err
-	}
-	if err := p.kube.List(ctx, bindings, client.InNamespace(p.options.Namespace)); err != nil {
-		return err
-	}
-	for i := range policies.Items {
-		objects = append(objects, &policies.Items[i])
-	}
-	for i := range bindings.Items {
-		if metav1.GetControllerOfNoCopy(&bindings.Items[i]) == nil {
-			objects = append(objects, &bindings.Items[i])
-		}
 	}
 	seen := map[string]bool{}
 	for _, object := range objects {
 		item, ok := recordOf(object)
-		if !ok || isShadow(object) || seen[item.key()] || item.Namespace != object.GetNamespace() || item.Gateway != client.ObjectKeyFromObject(p.gateway).String() {
+		if !ok || seen[item.key()] || item.Namespace != object.GetNamespace() || item.Gateway != client.ObjectKeyFromObject(p.gateway).String() {
 			continue
 		}
 		on := kic.Object{}
@@ -350,6 +338,27 @@ func (p *planner) planHandback(ctx context.Context) error {
 	}
 	slices.SortStableFunc(p.plan.Items, func(a, b *Item) int { return strings.Compare(a.key(), b.key()) })
 	return nil
+}
+
+// recorded are the policies, and the bindings that are not of a policy. What stands beside others for the
+// time of a hand-over is left out.
+func (p *planner) recorded(ctx context.Context) (objects []client.Object, err error) {
+	policies, bindings := &v1alpha1.PluginPolicyList{}, &v1alpha1.PluginBindingList{}
+	if err := p.kube.List(ctx, policies, client.InNamespace(p.options.Namespace)); err != nil {
+		return nil, err
+	}
+	if err := p.kube.List(ctx, bindings, client.InNamespace(p.options.Namespace)); err != nil {
+		return nil, err
+	}
+	for i := range policies.Items {
+		objects = append(objects, &policies.Items[i])
+	}
+	for i := range bindings.Items {
+		if metav1.GetControllerOfNoCopy(&bindings.Items[i]) == nil {
+			objects = append(objects, &bindings.Items[i])
+		}
+	}
+	return slices.DeleteFunc(objects, isShadow), nil
 }
 
 // checkBack checks that the ingress controller can make the plugins again.

@@ -343,7 +343,7 @@ func (m *mover) controller(ctx context.Context, deployment string) (*appsv1.Depl
 	namespace, name, _ := strings.Cut(deployment, "/")
 	controller := &appsv1.Deployment{}
 	if err := m.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, controller); err != nil {
-		return nil, fmt.Errorf("Deployment %s cannot be read: %w", deployment, err)
+		return nil, fmt.Errorf("the ingress controller's Deployment %s cannot be read: %w", deployment, err)
 	}
 	return controller, nil
 }

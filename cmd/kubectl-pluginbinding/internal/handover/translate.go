@@ -61,23 +61,31 @@ func translate(object *unstructured.Unstructured, namespace string) (spec v1alph
 			return spec, notes, err
 		}
 	}
-	for _, patch := range p.ConfigPatches {
-		from, err := p.source(patch.ValueFrom, namespace)
-		switch {
-		case err != nil:
-			return spec, notes, err
-		case patch.Path == "" && (spec.Config != nil || spec.ConfigFrom != nil || len(p.ConfigPatches) > 1):
-			return spec, notes, errors.New("one of its configPatches replaces the whole config, beside other sources; put the whole config into one Secret, as configFrom")
-		case patch.Path == "":
-			spec.ConfigFrom = from
-		default: // the ingress controller parses the value as JSON
-			spec.ConfigPatches = append(spec.ConfigPatches, v1alpha1.ConfigPatch{Path: patch.Path, ValueFrom: *from, Format: v1alpha1.FormatJSON})
-		}
+	if err := p.translatePatches(&spec, namespace); err != nil {
+		return spec, notes, err
 	}
 	if spec.Config != nil && spec.ConfigFrom != nil {
 		return spec, notes, errors.New("it has both config and configFrom")
 	}
 	return spec, notes, nil
+}
+
+// translatePatches keeps the references to Secrets. The ingress controller parses the values as JSON.
+func (p *kongPlugin) translatePatches(spec *v1alpha1.PluginTemplateSpec, namespace string) error {
+	for _, patch := range p.ConfigPatches {
+		from, err := p.source(patch.ValueFrom, namespace)
+		switch {
+		case err != nil:
+			return err
+		case patch.Path == "" && (spec.Config != nil || spec.ConfigFrom != nil || len(p.ConfigPatches) > 1):
+			return errors.New("one of its configPatches replaces the whole config, beside other sources; put the whole config into one Secret, as configFrom")
+		case patch.Path == "":
+			spec.ConfigFrom = from
+		default:
+			spec.ConfigPatches = append(spec.ConfigPatches, v1alpha1.ConfigPatch{Path: patch.Path, ValueFrom: *from, Format: v1alpha1.FormatJSON})
+		}
+	}
+	return nil
 }
 
 func (p *kongPlugin) source(from kongSource, namespace string) (*v1alpha1.ConfigSource, error) {

@@ -3,6 +3,7 @@ package stories
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -198,7 +199,7 @@ func (w *world) killOperatorAt(n int, done chan error) bool {
 	for {
 		writes := 0
 		for _, request := range w.kong.Journal().Since(w.mark).Requests {
-			if request.Method != "GET" && strings.HasPrefix(request.UserAgent, "kong-plugin-operator") && strings.HasPrefix(request.Path, "/plugins") && request.Path != "/schemas/plugins/validate" {
+			if request.Method != http.MethodGet && strings.HasPrefix(request.UserAgent, "kong-plugin-operator") && strings.HasPrefix(request.Path, "/plugins") && request.Path != "/schemas/plugins/validate" {
 				writes++
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -151,10 +152,9 @@ func (w *world) must(err error) {
 
 func (w *world) eventually(what string, holds func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("not within 20 s: %s", what)
-		}
+	err := wait.PollUntilContextTimeout(w.ctx, 5*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) { return holds(), nil })
+	if err != nil {
+		w.t.Fatalf("%v: %s", err, what)
 	}
 }
 
@@ -221,7 +221,9 @@ func (w *world) startOperator() {
 		}
 		stopped = true
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
 	}
 }
 
