@@ -18,8 +18,8 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/cli"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/doctor"
-	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/importer"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/handover"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/importer"
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 

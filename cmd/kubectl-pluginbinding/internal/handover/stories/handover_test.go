@@ -1,6 +1,7 @@
 package stories
 
 import (
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -124,8 +125,11 @@ func (s *story) protected(w *world) {
 }
 
 func TestThereAndBack(t *testing.T) {
+	t.Parallel()
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.options.Resources = slices.Clone(s.options.Resources)
 			w := s.start(t)
 			w.must(w.hand(w.ctx, w.run(kube, s.options), false))
 			s.handedOver(w)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -94,103 +95,95 @@ func step() int {
 	if long {
 		return 1
 	}
-	return 7
+	return 9
+}
+
+// afterEachWrite does something after the first write of a hand-over, or a later one, and then after every
+// so many more, until there is no such write.
+func afterEachWrite(t *testing.T, stories []story, first, every int, do func(t *testing.T, s *story, n int) bool) {
+	t.Helper()
+	for _, s := range stories {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			times := 0
+			for n, more := first, true; more && n < maxWrites; n += every {
+				t.Run(fmt.Sprintf("write %d", n), func(t *testing.T) {
+					one := s
+					one.options.Resources = slices.Clone(s.options.Resources)
+					more = false
+					if more = do(t, &one, n); more {
+						times++
+					}
+				})
+				more = more && !t.Failed()
+			}
+			if times == 0 {
+				t.Error("nothing was interrupted")
+			}
+			t.Logf("%d times", times)
+		})
+	}
 }
 
 // A command that was killed after any write goes on when it is run again.
 func TestKilledAndRunAgain(t *testing.T) {
-	kills := 0
-	for _, s := range selected("an Ingress", "a Service, with its IDs", "a consumer") {
-		for n := 1; n < maxWrites; n += step() {
-			more := true
-			t.Run(fmt.Sprintf("%s, write %d", s.name, n), func(t *testing.T) {
-				w := s.start(t)
-				if more = s.killed(w, n, false); !more {
-					return
-				}
-				kills++
-				w.must(w.hand(w.ctx, w.run(kube, s.options), false))
-				s.handedOver(w)
-			})
-			if !more || t.Failed() {
-				break
-			}
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress", "a Service, with its IDs", "a consumer"), 1, step(), func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		if !s.killed(w, n, false) {
+			return false
 		}
-	}
-	if kills < 6 {
-		t.Errorf("only %d kills", kills)
-	}
-	t.Logf("%d kills", kills)
+		w.must(w.hand(w.ctx, w.run(kube, s.options), false))
+		s.handedOver(w)
+		return true
+	})
 }
 
 // A command that was killed after any write is undone, as if nothing had happened.
 func TestKilledAndUndone(t *testing.T) {
-	kills := 0
-	for _, s := range selected("an Ingress, with its IDs", "a Service", "a consumer") {
-		for n := 2; n < maxWrites; n += step() {
-			more := true
-			t.Run(fmt.Sprintf("%s, write %d", s.name, n), func(t *testing.T) {
-				w := s.start(t)
-				if more = s.killed(w, n, false); !more {
-					return
-				}
-				kills++
-				w.must(w.run(kube, s.options).Undo(w.ctx))
-				s.handedBack(w)
-				journal := &corev1.ConfigMap{}
-				if err := kube.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: handover.JournalName}, journal); !apierrors.IsNotFound(err) {
-					t.Errorf("the journal is left: %v %v", journal.Data, err)
-				}
-			})
-			if !more || t.Failed() {
-				break
-			}
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress, with its IDs", "a Service", "a consumer"), 2, step(), func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		if !s.killed(w, n, false) {
+			return false
 		}
-	}
-	if kills < 6 {
-		t.Errorf("only %d kills", kills)
-	}
-	t.Logf("%d kills", kills)
+		w.must(w.run(kube, s.options).Undo(w.ctx))
+		s.handedBack(w)
+		journal := &corev1.ConfigMap{}
+		if err := kube.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: handover.JournalName}, journal); !apierrors.IsNotFound(err) {
+			t.Errorf("the journal is left: %v %v", journal.Data, err)
+		}
+		return true
+	})
 }
 
 // A hand-back that was killed after any write goes on.
 func TestHandBackKilledAndRunAgain(t *testing.T) {
-	for _, s := range selected("an Ingress", "a Service, with its IDs") {
-		for n := 1; n < maxWrites; n += step() {
-			more := true
-			t.Run(fmt.Sprintf("%s, write %d", s.name, n), func(t *testing.T) {
-				w := s.start(t)
-				w.must(w.hand(w.ctx, w.run(kube, s.options), false))
-				if more = s.killed(w, n, true); more {
-					w.must(w.hand(w.ctx, w.run(kube, s.options), true))
-					s.handedBack(w)
-				}
-			})
-			if !more || t.Failed() {
-				break
-			}
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress", "a Service, with its IDs"), 1, step(), func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		w.must(w.hand(w.ctx, w.run(kube, s.options), false))
+		if !s.killed(w, n, true) {
+			return false
 		}
-	}
+		w.must(w.hand(w.ctx, w.run(kube, s.options), true))
+		s.handedBack(w)
+		return true
+	})
 }
 
-// The operator ends abruptly after any of its writes to Kong, and another one starts.
+// The operator ends after any of its writes to Kong, and another one starts.
 func TestOperatorKilled(t *testing.T) {
-	for _, s := range selected("an Ingress", "an Ingress, with its IDs", "a consumer") {
-		for n := 1; n <= 4; n++ {
-			more := true
-			t.Run(fmt.Sprintf("%s, write %d", s.name, n), func(t *testing.T) {
-				w := s.start(t)
-				done := make(chan error, 1)
-				go func() { done <- w.hand(w.ctx, w.run(kube, s.options), false) }()
-				more = w.killOperatorAt(n, done)
-				w.must(<-done)
-				s.handedOver(w)
-			})
-			if !more || t.Failed() {
-				break
-			}
-		}
-	}
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress", "an Ingress, with its IDs", "a consumer"), 1, 1, func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		done := make(chan error, 1)
+		go func() { done <- w.hand(w.ctx, w.run(kube, s.options), false) }()
+		killed := w.killOperatorAt(n, done)
+		w.must(<-done)
+		s.handedOver(w)
+		return killed
+	})
 }
 
 // killOperatorAt restarts the operator after its write n to Kong, unless the hand-over ends before.
@@ -220,6 +213,7 @@ func (w *world) killOperatorAt(n int, done chan error) bool {
 
 // What happens beside a hand-over does not disturb it.
 func TestBesides(t *testing.T) {
+	t.Parallel()
 	for name, happen := range map[string]func(*world){
 		"the ingress controller restarts": func(w *world) { w.kic.Restart(w.ctx) },
 		"an unrelated change": func(w *world) {
@@ -228,25 +222,21 @@ func TestBesides(t *testing.T) {
 				client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"konghq.com/read-timeout":"1000"}}}`))))
 		},
 	} {
-		for _, s := range stories {
-			for n := 2; n < maxWrites; n += 2 * step() {
-				more := true
-				t.Run(fmt.Sprintf("%s, %s, write %d", name, s.name, n), func(t *testing.T) {
-					w := s.start(t)
-					s.keepsIDs = false // the ingress controller itself sets created_at when it writes a row again
-					more = false
-					w.must(w.hand(w.ctx, w.run(counting(func(writes int) {
-						if writes == n {
-							more = true
-							happen(w)
-						}
-					}), s.options), false))
-					s.handedOver(w)
-				})
-				if !more || t.Failed() {
-					break
-				}
-			}
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			afterEachWrite(t, stories, 3, 2*step(), func(t *testing.T, s *story, n int) bool {
+				w := s.start(t)
+				s.keepsIDs = false // the ingress controller itself sets created_at when it writes a row again
+				happened := false
+				w.must(w.hand(w.ctx, w.run(counting(func(writes int) {
+					if writes == n {
+						happened = true
+						happen(w)
+					}
+				}), s.options), false))
+				s.handedOver(w)
+				return happened
+			})
+		})
 	}
 }

@@ -4,6 +4,7 @@
 package stories
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,7 +36,14 @@ var (
 	kube   client.WithWatch
 )
 
+// parallel is how many hand-overs run at a time. Most of their time is waiting.
+const parallel = "6"
+
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
