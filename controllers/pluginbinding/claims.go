@@ -161,9 +161,9 @@ func (s *state) checkClaims(action identity.Action) *stepResult {
 
 func claimRemediation(claim *kic.Claim) string {
 	if claim.Object == (kic.Object{}) {
-		return "Delete the KongClusterPlugin, or this binding."
+		return "Run kubectl pluginbinding handover kic, which moves the plugin without a gap, and delete this binding; or delete the KongClusterPlugin."
 	}
-	return "Name both the route and its service in spec.scope, where the ingress controller puts no plugin; once this binding is Ready and 6 s more have passed, remove the name from the annotation. Or delete this binding."
+	return "Delete this binding, and run kubectl pluginbinding handover kic, which moves the plugin without a gap. Or name both the route and its service in spec.scope, where the ingress controller puts no plugin; once this binding is Ready and 6 s more have passed, remove the name from the annotation."
 }
 
 // isContested reports whether the status says that the ingress controller wants the plugin's place.

@@ -1,0 +1,353 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+)
+
+// Run is one run of a hand-over or a hand-back.
+type Run struct {
+	Kube    client.Client
+	Kong    Kong
+	Gateway *v1alpha1.KongGateway
+	Options Options
+	// Say tells people what happens. Moved is called for each item that is done.
+	Say   func(format string, args ...any)
+	Moved func()
+}
+
+// Plan checks everything and says what the run would do. It writes nothing.
+func (r *Run) Plan(ctx context.Context, back bool) (*Plan, error) {
+	p := &planner{kube: r.Kube, kong: r.Kong, gateway: r.Gateway, options: r.Options, plan: &Plan{Items: []*Item{}}}
+	unfinished, err := r.Unfinished(ctx, r.Options.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	p.plan.Unfinished = unfinished
+	find := p.planHandover
+	if back {
+		find = p.planHandback
+	}
+	if err := find(ctx); err != nil {
+		return nil, err
+	}
+	if len(p.plan.Items)+len(unfinished) == 0 {
+		return p.plan, nil
+	}
+	return p.plan, p.checkSurroundings(ctx)
+}
+
+// Unfinished are the items of interrupted runs in a namespace, or in all.
+func (r *Run) Unfinished(ctx context.Context, namespace string) ([]*Item, error) {
+	journals, err := r.journals(ctx, namespace)
+	var open []*Item
+	for _, j := range journals {
+		open = append(open, j.content.open()...)
+	}
+	return open, err
+}
+
+// journals are those that exist.
+func (r *Run) journals(ctx context.Context, namespace string) ([]*journal, error) {
+	list := &corev1.ConfigMapList{}
+	if err := r.Kube.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels{journalLabel: "true"}); err != nil {
+		return nil, fmt.Errorf("the journals of earlier runs cannot be read: %w", err)
+	}
+	var journals []*journal
+	for i := range list.Items {
+		if list.Items[i].Name != JournalName {
+			continue
+		}
+		j := &journal{kube: r.Kube}
+		if err := j.read(ctx, list.Items[i].Namespace); err != nil {
+			return nil, err
+		}
+		journals = append(journals, j)
+	}
+	return journals, nil
+}
+
+// Execute moves the items, after those that an interrupted run has begun.
+func (r *Run) Execute(ctx context.Context, items []*Item) error {
+	unfinished, err := r.Unfinished(ctx, r.Options.Namespace)
+	if err != nil {
+		return err
+	}
+	byNamespace := map[string][]*Item{}
+	for _, item := range unfinished {
+		byNamespace[item.Namespace] = nil // the journal has them
+	}
+	for _, item := range items {
+		byNamespace[item.Namespace] = append(byNamespace[item.Namespace], item)
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(byNamespace)) {
+		if err := r.inNamespace(ctx, namespace, func(m *mover) error {
+			if err := m.begin(ctx, byNamespace[namespace]); err != nil {
+				return err
+			}
+			return r.moveAll(ctx, m)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Undo undoes what the journals of a namespace, or of all, hold: the last item first.
+func (r *Run) Undo(ctx context.Context) error {
+	journals, err := r.journals(ctx, r.Options.Namespace)
+	if err != nil {
+		return err
+	}
+	for _, j := range journals {
+		err := r.inNamespace(ctx, j.configMap.Namespace, func(m *mover) error {
+			if err := m.resumeController(ctx); err != nil {
+				return err
+			}
+			for _, item := range slices.Backward(slices.Clone(m.journal.content.Items)) {
+				if err := m.undo(ctx, item); err != nil {
+					return fmt.Errorf("%s: %w", item, err)
+				}
+				r.moved(item, "put back")
+				if err := m.journal.change(ctx, func(c *content) { c.Items = drop(c.Items, item) }); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func drop(items []*Item, item *Item) []*Item {
+	return slices.DeleteFunc(items, func(i *Item) bool { return i == item })
+}
+
+// inNamespace holds the journal of a namespace.
+func (r *Run) inNamespace(ctx context.Context, namespace string, work func(*mover) error) error {
+	j, err := openJournal(ctx, r.Kube, namespace, r.Options.Timing)
+	if err != nil {
+		return err
+	}
+	m := &mover{kube: r.Kube, kong: r.Kong, journal: j, timing: r.Options.Timing, tag: r.Options.Tag, say: r.Say}
+	worked := work(m)
+	if ctx.Err() != nil || errors.Is(worked, errLost) {
+		return worked // nothing more is written
+	}
+	return errors.Join(worked, j.release(ctx))
+}
+
+// begin adds the items to the journal. Those that an interrupted run has begun come first and stay as
+// they are; those that are done go.
+func (m *mover) begin(ctx context.Context, items []*Item) error {
+	return m.journal.change(ctx, func(c *content) {
+		c.Items = c.open()
+		for _, item := range items {
+			if !slices.ContainsFunc(c.Items, func(i *Item) bool { return i.key() == item.key() }) {
+				c.Items = append(c.Items, item)
+			}
+		}
+	})
+}
+
+// moveAll moves all items of the journal that are not done.
+func (r *Run) moveAll(ctx context.Context, m *mover) error {
+	items := m.journal.content.open()
+	if r.Options.PauseKIC == "" && m.journal.content.Paused == "" {
+		return r.each(ctx, items, func(ctx context.Context, i *Item) error { return r.finish(ctx, m, i, m.move(ctx, i)) })
+	}
+	if err := m.pauseController(ctx, r.Options.PauseKIC); err != nil {
+		return err
+	}
+	moved := r.each(ctx, items, func(ctx context.Context, i *Item) error {
+		return m.orPutBack(ctx, i, m.take(ctx, i, m.beforeSync(i)))
+	})
+	if ctx.Err() != nil {
+		return moved
+	}
+	resumed := m.resumeController(ctx)
+	if moved != nil || resumed != nil {
+		return errors.Join(moved, resumed)
+	}
+	return r.each(ctx, items, func(ctx context.Context, i *Item) error {
+		return r.finish(ctx, m, i, m.orPutBack(ctx, i, m.take(ctx, i, m.afterSync(i))))
+	})
+}
+
+// each works on the items, so many at a time, and begins none after a failure.
+func (r *Run) each(ctx context.Context, items []*Item, work func(context.Context, *Item) error) error {
+	var (
+		group  errgroup.Group
+		mu     sync.Mutex
+		failed error
+	)
+	group.SetLimit(max(r.Options.Batch, 1))
+	for _, item := range items {
+		group.Go(func() error {
+			mu.Lock()
+			stop := failed != nil || ctx.Err() != nil
+			mu.Unlock()
+			if stop {
+				return nil
+			}
+			if err := work(ctx, item); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, fmt.Errorf("%s: %w", item, err))
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return nil
+	if failed == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return failed
+}
+
+// move takes all steps of one item, and puts it back at the first surprise.
+func (m *mover) move(ctx context.Context, i *Item) error {
+	if i.Undoing {
+		return m.undo(ctx, i)
+	}
+	return m.orPutBack(ctx, i, m.take(ctx, i, slices.Concat(m.beforeSync(i), m.afterSync(i))))
+}
+
+// orPutBack undoes an item after a surprise. A run that was interrupted, or that lost its journal, is no
+// surprise: whoever goes on decides.
+func (m *mover) orPutBack(ctx context.Context, i *Item, surprise error) error {
+	if surprise == nil || ctx.Err() != nil || errors.Is(surprise, errLost) {
+		return surprise
+	}
+	m.say("%s: %v. It is put back.", i, surprise)
+	if err := m.undo(ctx, i); err != nil {
+		return fmt.Errorf("%w; and it cannot be put back: %w. Run the command again with --undo", surprise, err)
+	}
+	if err := m.journal.change(ctx, func(c *content) { c.Items = drop(c.Items, i) }); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w. It was put back", surprise)
+}
+
+// undo takes the steps back.
+func (m *mover) undo(ctx context.Context, i *Item) error {
+	steps, err := m.back(ctx, i)
+	if err != nil {
+		return err
+	}
+	if err := m.journal.change(ctx, func(*content) {
+		if !i.Undoing || i.Done {
+			i.Undoing, i.Done, i.Step = true, false, ""
+		}
+	}); err != nil {
+		return err
+	}
+	if err := m.take(ctx, i, steps); err != nil {
+		return err
+	}
+	return m.journal.change(ctx, func(*content) { i.Done = true })
+}
+
+// finish marks an item as done.
+func (r *Run) finish(ctx context.Context, m *mover, i *Item, moved error) error {
+	if moved != nil {
+		return moved
+	}
+	if err := m.journal.change(ctx, func(c *content) {
+		i.Done = true
+		if i.Undoing {
+			c.Items = drop(c.Items, i)
+		}
+	}); err != nil {
+		return err
+	}
+	how := "handed over"
+	if i.Undoing {
+		how = "handed back"
+	}
+	r.moved(i, how)
+	return nil
+}
+
+func (r *Run) moved(i *Item, how string) {
+	r.Say("%s: %s", i, how)
+	r.Moved()
+}
+
+// pauseController scales the ingress controller to 0 and waits until it has ended.
+func (m *mover) pauseController(ctx context.Context, deployment string) error {
+	if paused := m.journal.content.Paused; paused != "" {
+		deployment = paused
+	}
+	controller, err := m.controller(ctx, deployment)
+	if err != nil {
+		return err
+	}
+	if m.journal.content.Paused == "" {
+		replicas := int32(1)
+		if controller.Spec.Replicas != nil {
+			replicas = *controller.Spec.Replicas
+		}
+		if err := m.journal.change(ctx, func(c *content) { c.Paused, c.Replicas = deployment, replicas }); err != nil {
+			return err
+		}
+	}
+	if err := m.scale(ctx, controller, 0); err != nil {
+		return err
+	}
+	m.say("Deployment %s is stopped. Until it runs again, Kong gets no new endpoints.", deployment)
+	bounded, cancel := context.WithTimeout(ctx, m.timing.Step)
+	defer cancel()
+	return m.wait(bounded, func(ctx context.Context) error {
+		controller, err := m.controller(ctx, deployment)
+		if err == nil && (controller.Status.Replicas > 0 || controller.Status.ObservedGeneration < controller.Generation) {
+			return pending("%d replicas of Deployment %s still run", controller.Status.Replicas, deployment)
+		}
+		return err
+	})
+}
+
+// resumeController scales the ingress controller back.
+func (m *mover) resumeController(ctx context.Context) error {
+	deployment, replicas := m.journal.content.Paused, m.journal.content.Replicas
+	if deployment == "" {
+		return nil
+	}
+	controller, err := m.controller(ctx, deployment)
+	if err != nil {
+		return err
+	}
+	if err := m.scale(ctx, controller, replicas); err != nil {
+		return err
+	}
+	m.say("Deployment %s runs again.", deployment)
+	return m.journal.change(ctx, func(c *content) { c.Paused, c.Replicas = "", 0 })
+}
+
+func (m *mover) controller(ctx context.Context, deployment string) (*appsv1.Deployment, error) {
+	namespace, name, _ := strings.Cut(deployment, "/")
+	controller := &appsv1.Deployment{}
+	if err := m.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, controller); err != nil {
+		return nil, fmt.Errorf("the ingress controller's Deployment %s cannot be read: %w", deployment, err)
+	}
+	return controller, nil
+}
+
+func (m *mover) scale(ctx context.Context, controller *appsv1.Deployment, replicas int32) error {
+	return edit(ctx, m.kube, controller, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+}

@@ -1,0 +1,242 @@
+package stories
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/handover"
+)
+
+// long runs every interruption instead of a selection.
+var long = os.Getenv("HANDOVER_LONG") != ""
+
+// maxWrites bounds the writes of one hand-over.
+const maxWrites = 60
+
+// counting is a client that counts its writes. After each it calls written, which may end the run.
+func counting(written func(n int)) client.Client {
+	var n atomic.Int64
+	count := func(err error) error {
+		written(int(n.Add(1)))
+		return err
+	}
+	return interceptor.NewClient(kube, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
+			err := c.Create(ctx, object, options...)
+			if isDryRun(options) || strings.Contains(fmt.Sprintf("%T", object), "AccessReview") {
+				return err
+			}
+			return count(err)
+		},
+		Update: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.UpdateOption) error {
+			return count(c.Update(ctx, object, options...))
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+			return count(c.Patch(ctx, object, patch, options...))
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+			return count(c.Delete(ctx, object, options...))
+		},
+	})
+}
+
+func isDryRun(options []client.CreateOption) bool {
+	var o client.CreateOptions
+	o.ApplyOptions(options)
+	return len(o.DryRun) > 0
+}
+
+// selected are the stories of a short run.
+func selected(names ...string) (chosen []story) {
+	for _, s := range stories {
+		for _, name := range names {
+			if long || s.name == name {
+				chosen = append(chosen, s)
+				break
+			}
+		}
+	}
+	return chosen
+}
+
+// killed runs a hand-over that is killed after its write n. It reports whether there was such a write.
+func (s *story) killed(w *world, n int, back bool) bool {
+	w.t.Helper()
+	ctx, kill := context.WithCancel(w.ctx)
+	defer kill()
+	err := w.hand(ctx, w.run(counting(func(writes int) {
+		if writes >= n {
+			kill()
+		}
+	}), s.options), back)
+	if err == nil {
+		return false
+	}
+	if ctx.Err() == nil {
+		w.t.Fatal(err)
+	}
+	return true
+}
+
+// step is the distance between two kills of a short run.
+func step() int {
+	if long {
+		return 1
+	}
+	return 9
+}
+
+// afterEachWrite does something after the first write of a hand-over, or a later one, and then after every
+// so many more, until there is no such write.
+func afterEachWrite(t *testing.T, stories []story, first, every int, do func(t *testing.T, s *story, n int) bool) {
+	t.Helper()
+	for _, s := range stories {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			times := 0
+			for n, more := first, true; more && n < maxWrites; n += every {
+				t.Run(fmt.Sprintf("write %d", n), func(t *testing.T) {
+					one := s
+					one.options.Resources = slices.Clone(s.options.Resources)
+					more = false
+					if more = do(t, &one, n); more {
+						times++
+					}
+				})
+				more = more && !t.Failed()
+			}
+			if times == 0 {
+				t.Error("nothing was interrupted")
+			}
+			t.Logf("%d times", times)
+		})
+	}
+}
+
+// A command that was killed after any write goes on when it is run again.
+func TestKilledAndRunAgain(t *testing.T) {
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress", "a Service, with its IDs", "a consumer"), 1, step(), func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		if !s.killed(w, n, false) {
+			return false
+		}
+		w.must(w.hand(w.ctx, w.run(kube, s.options), false))
+		s.handedOver(w)
+		return true
+	})
+}
+
+// A command that was killed after any write is undone, as if nothing had happened.
+func TestKilledAndUndone(t *testing.T) {
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress, with its IDs", "a Service", "a consumer"), 2, step(), func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		if !s.killed(w, n, false) {
+			return false
+		}
+		w.must(w.run(kube, s.options).Undo(w.ctx))
+		s.handedBack(w)
+		journal := &corev1.ConfigMap{}
+		if err := kube.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: handover.JournalName}, journal); !apierrors.IsNotFound(err) {
+			t.Errorf("the journal is left: %v %v", journal.Data, err)
+		}
+		return true
+	})
+}
+
+// A hand-back that was killed after any write goes on.
+func TestHandBackKilledAndRunAgain(t *testing.T) {
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress", "a Service, with its IDs"), 1, step(), func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		w.must(w.hand(w.ctx, w.run(kube, s.options), false))
+		if !s.killed(w, n, true) {
+			return false
+		}
+		w.must(w.hand(w.ctx, w.run(kube, s.options), true))
+		s.handedBack(w)
+		return true
+	})
+}
+
+// The operator ends after any of its writes to Kong, and another one starts.
+func TestOperatorKilled(t *testing.T) {
+	t.Parallel()
+	afterEachWrite(t, selected("an Ingress", "an Ingress, with its IDs", "a consumer"), 1, 1, func(t *testing.T, s *story, n int) bool {
+		w := s.start(t)
+		done := make(chan error, 1)
+		go func() { done <- w.hand(w.ctx, w.run(kube, s.options), false) }()
+		killed := w.killOperatorAt(n, done)
+		w.must(<-done)
+		s.handedOver(w)
+		return killed
+	})
+}
+
+// killOperatorAt restarts the operator after its write n to Kong, unless the hand-over ends before.
+func (w *world) killOperatorAt(n int, done chan error) bool {
+	w.t.Helper()
+	for {
+		writes := 0
+		for _, request := range w.kong.Journal().Since(w.mark).Requests {
+			if request.Method != http.MethodGet && strings.HasPrefix(request.UserAgent, "kong-plugin-operator") && strings.HasPrefix(request.Path, "/plugins") && request.Path != "/schemas/plugins/validate" {
+				writes++
+			}
+		}
+		if writes >= n {
+			break
+		}
+		select {
+		case err := <-done:
+			done <- err
+			return false
+		case <-time.After(time.Millisecond):
+		}
+	}
+	w.stop()
+	w.startOperator()
+	return true
+}
+
+// What happens beside a hand-over does not disturb it.
+func TestBesides(t *testing.T) {
+	t.Parallel()
+	for name, happen := range map[string]func(*world){
+		"the ingress controller restarts": func(w *world) { w.kic.Restart(w.ctx) },
+		"an unrelated change": func(w *world) {
+			w.annotate("networking.k8s.io/v1", "Ingress", "quiet", "limit")
+			w.must(kube.Patch(w.ctx, &corev1.Service{ObjectMeta: ctrlMeta(w.namespace, "other")},
+				client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"konghq.com/read-timeout":"1000"}}}`))))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			afterEachWrite(t, stories, 3, 2*step(), func(t *testing.T, s *story, n int) bool {
+				w := s.start(t)
+				s.keepsIDs = false // the ingress controller itself sets created_at when it writes a row again
+				happened := false
+				w.must(w.hand(w.ctx, w.run(counting(func(writes int) {
+					if writes == n {
+						happened = true
+						happen(w)
+					}
+				}), s.options), false))
+				s.handedOver(w)
+				return happened
+			})
+		})
+	}
+}

@@ -1,0 +1,348 @@
+package stories
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/handover"
+	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/kic"
+)
+
+const zapSilent = zapcore.FatalLevel
+
+// world is a namespace with a Kong, an ingress controller and an operator of its own. The class of its
+// objects keeps the ingress controllers of other worlds away from it.
+type world struct {
+	t         *testing.T
+	ctx       context.Context
+	namespace string
+	kong      *kongtest.Server
+	kic       *kic.KIC
+	stop      func() // stops the operator
+	mark      int
+	since     time.Time
+	before    map[string]map[string]any // the ingress controller's plugins, by ID
+}
+
+var worlds atomic.Int64
+
+// manifests has KongPlugins of every way to attach one. NS stands for the namespace.
+const manifests = `
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: NS}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other, namespace: NS}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys, namespace: NS}
+stringData: {names: '["apikey"]'}
+---
+apiVersion: configuration.konghq.com/v1
+kind: KongPlugin
+metadata: {name: auth, namespace: NS, annotations: {kubernetes.io/ingress.class: NS}}
+plugin: key-auth
+configPatches: [{path: /key_names, valueFrom: {secretKeyRef: {name: keys, key: names}}}]
+---
+apiVersion: configuration.konghq.com/v1
+kind: KongPlugin
+metadata: {name: limit, namespace: NS, annotations: {kubernetes.io/ingress.class: NS}}
+plugin: rate-limiting
+config: {minute: 5, policy: local}
+---
+apiVersion: configuration.konghq.com/v1
+kind: KongPlugin
+metadata: {name: stop, namespace: NS, annotations: {kubernetes.io/ingress.class: NS}}
+plugin: request-termination
+config: {status_code: 503}
+---
+apiVersion: configuration.konghq.com/v1
+kind: KongConsumer
+metadata: {name: alice, namespace: NS, annotations: {kubernetes.io/ingress.class: NS}}
+username: alice-NS
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: NS, annotations: {konghq.com/plugins: "limit, auth"}}
+spec:
+  ingressClassName: NS
+  rules:
+    - host: one.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: api, port: {number: 80}}}}]}
+    - host: two.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: api, port: {number: 80}}}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: quiet, namespace: NS}
+spec:
+  ingressClassName: NS
+  rules:
+    - host: three.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: other, port: {number: 80}}}}]}
+`
+
+// newWorld has the ingress controller in sync, and a gateway that is Ready.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	w := &world{t: t, ctx: ctx, namespace: fmt.Sprintf("world-%d", worlds.Add(1)), kong: kongtest.Start(t)}
+	w.apply("{apiVersion: v1, kind: Namespace, metadata: {name: NS}}")
+	w.apply(manifests)
+	var err error
+	w.kic, err = kic.Start(ctx, config, kic.Options{AdminURL: w.kong.URL(), Interval: tick, IngressClass: w.namespace, Namespace: w.namespace})
+	w.must(err)
+	t.Cleanup(w.kic.Stop)
+	w.startOperator()
+	t.Cleanup(func() { w.stop() })
+	w.must(kube.Create(ctx, &v1alpha1.KongGateway{
+		ObjectMeta: ctrlMeta(w.namespace, "kong"), Spec: v1alpha1.KongGatewaySpec{AdminURL: w.kong.URL(), ResyncInterval: "1h"},
+	}))
+	w.eventually("the gateway is Ready", func() bool { return meta.IsStatusConditionTrue(w.gateway().Status.Conditions, v1alpha1.ConditionReady) })
+	return w
+}
+
+// begin says that from now on nothing may be unprotected.
+func (w *world) begin() {
+	w.t.Helper()
+	w.must(w.kic.WaitSynced(w.ctx))
+	w.before = map[string]map[string]any{}
+	for _, row := range w.kong.Plugins() {
+		w.before[row["id"].(string)] = row
+	}
+	w.mark, w.since = w.kong.Journal().Mark(), time.Now()
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) eventually(what string, holds func() bool) {
+	w.t.Helper()
+	err := wait.PollUntilContextTimeout(w.ctx, 5*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) { return holds(), nil })
+	if err != nil {
+		w.t.Fatalf("%v: %s", err, what)
+	}
+}
+
+// apply creates the objects of a manifest, in which NS stands for the namespace.
+func (w *world) apply(manifest string) {
+	w.t.Helper()
+	for doc := range strings.SplitSeq(strings.ReplaceAll(manifest, "NS", w.namespace), "\n---\n") {
+		object := &unstructured.Unstructured{}
+		w.must(yaml.Unmarshal([]byte(doc), &object.Object))
+		w.must(kube.Create(w.ctx, object))
+	}
+}
+
+// annotate sets the annotation konghq.com/plugins of an object.
+func (w *world) annotate(apiVersion, kind, name, plugins string) {
+	w.t.Helper()
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion(apiVersion)
+	object.SetKind(kind)
+	object.SetNamespace(w.namespace)
+	object.SetName(name)
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"konghq.com/plugins":%q}}}`, plugins)
+	w.must(kube.Patch(w.ctx, object, client.RawPatch("application/merge-patch+json", []byte(patch))))
+}
+
+// annotation reads it.
+func (w *world) annotation(apiVersion, kind, name string) string {
+	w.t.Helper()
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion(apiVersion)
+	object.SetKind(kind)
+	w.must(kube.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, object))
+	return object.GetAnnotations()["konghq.com/plugins"]
+}
+
+func (w *world) gateway() *v1alpha1.KongGateway {
+	w.t.Helper()
+	gateway := &v1alpha1.KongGateway{}
+	w.must(kube.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: "kong"}, gateway))
+	return gateway
+}
+
+// startOperator runs the controllers over the namespace.
+func (w *world) startOperator() {
+	w.t.Helper()
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme.Scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
+		Cache:                   cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
+		Controller:              ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
+		GracefulShutdownTimeout: ptr.To(5 * time.Second),
+	})
+	w.must(err)
+	ctx, cancel := context.WithCancel(w.ctx)
+	w.must(controllers.AddToManager(ctx, mgr, controllers.Options{
+		ClusterID: "stories", Namespaces: []string{w.namespace}, Workers: 4, Registry: prometheus.NewRegistry(), Clock: clock.RealClock{},
+		LeadingSince: time.Now().Add(-time.Hour), // no write of a former leader can be in flight
+	}))
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	stopped := false
+	w.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// run is a hand-over with a client of the API server that the test may break.
+func (w *world) run(c client.Client, options handover.Options) *handover.Run {
+	w.t.Helper()
+	settings := adminapi.Settings{Name: w.namespace, AdminURL: w.kong.URL()}
+	kong, err := adminapi.New(settings, nil)
+	w.must(err)
+	w.t.Cleanup(kong.Close)
+	_, err = kong.Probe(w.ctx)
+	w.must(err)
+	options.Namespace, options.GlobalNamespace, options.Tag, options.Timing = w.namespace, w.namespace, handover.DefaultTag, timing
+	return &handover.Run{
+		Kube: c, Kong: kong, Gateway: w.gateway(), Options: options,
+		Say: func(format string, args ...any) { w.t.Logf(format, args...) }, Moved: func() {},
+	}
+}
+
+// hand hands over, or back.
+func (w *world) hand(ctx context.Context, r *handover.Run, back bool) error {
+	w.t.Helper()
+	plan, err := r.Plan(ctx, back)
+	if err != nil {
+		return err
+	}
+	if len(plan.Problems) > 0 {
+		return fmt.Errorf("problems: %v", plan.Problems)
+	}
+	return r.Execute(ctx, plan.Items)
+}
+
+// verify fails if a route was without the plugin for a moment, if Kong answered 409, or if a sync of the
+// ingress controller failed.
+func (w *world) verify(plugin string, routes ...string) {
+	w.t.Helper()
+	if len(routes) == 0 {
+		w.t.Fatal("no routes to look at")
+	}
+	for _, route := range routes {
+		row := w.kong.Entity("routes", w.namespace+"."+route)
+		if row == nil {
+			w.t.Fatalf("no route %s", route)
+		}
+		traffic := kongtest.Traffic{Route: row["id"].(string), Service: row["service"].(map[string]any)["id"].(string)}
+		for _, gap := range kongtest.NewCoverage(w.kong.Journal().Changes(), plugin, traffic).Gaps(w.since, time.Now()) {
+			w.t.Errorf("%s without %s for %s, %s after the begin", route, plugin, gap.Duration(), gap.From.Sub(w.since))
+		}
+	}
+	w.verifyKong()
+}
+
+func (w *world) verifyKong() {
+	w.t.Helper()
+	for _, request := range w.kong.Journal().Since(w.mark).Requests {
+		if request.Status == http.StatusConflict {
+			w.t.Errorf("409 to %s %s of %s", request.Method, request.Path, request.UserAgent)
+		}
+	}
+	if stats := w.kic.Stats(); stats.Failed > 0 {
+		w.t.Errorf("%d syncs of the ingress controller failed: %v", stats.Failed, stats.LastError)
+	}
+}
+
+// plugins are Kong's plugins of a name: of the operator, and of the ingress controller.
+func (w *world) plugins(name string) (ours, theirs []map[string]any) {
+	for _, row := range w.kong.Plugins() {
+		if row["name"] != name {
+			continue
+		}
+		tags := fmt.Sprint(row["tags"])
+		switch {
+		case strings.Contains(tags, "managed-by:plugin-binding-operator"):
+			ours = append(ours, row)
+		case strings.Contains(tags, handover.DefaultTag):
+			theirs = append(theirs, row)
+		}
+	}
+	return ours, theirs
+}
+
+// expect fails unless Kong has so many plugins of the name.
+func (w *world) expect(name string, ours, theirs int) {
+	w.t.Helper()
+	a, b := w.plugins(name)
+	if len(a) != ours || len(b) != theirs {
+		w.t.Errorf("Kong has %d plugins %s of the operator and %d of the ingress controller, want %d and %d", len(a), name, len(b), ours, theirs)
+	}
+}
+
+// expectClean fails if something of a hand-over is left.
+func (w *world) expectClean(policies, bindings int) {
+	w.t.Helper()
+	p, b := &v1alpha1.PluginPolicyList{}, &v1alpha1.PluginBindingList{}
+	w.must(kube.List(w.ctx, p, client.InNamespace(w.namespace)))
+	w.must(kube.List(w.ctx, b, client.InNamespace(w.namespace)))
+	if len(p.Items) != policies || len(b.Items) != bindings {
+		w.t.Errorf("%d policies and %d bindings are there, want %d and %d", len(p.Items), len(b.Items), policies, bindings)
+	}
+	for i := range b.Items {
+		if _, guarded := b.Items[i].Annotations[v1alpha1.TakeBackUntilAnnotation]; guarded {
+			w.t.Errorf("binding %s is still guarded", b.Items[i].Name)
+		}
+	}
+}
+
+// named selects one object.
+func named(kind, name string) []handover.Object { return []handover.Object{{Kind: kind, Name: name}} }
+
+// verifyConsumer is verify for the requests of a consumer to the route of no plugin.
+func (w *world) verifyConsumer(plugin, username string) {
+	w.t.Helper()
+	route := w.kong.Entity("routes", w.namespace+".quiet.other.three.example.80")
+	traffic := kongtest.Traffic{
+		Route: route["id"].(string), Service: route["service"].(map[string]any)["id"].(string),
+		Consumer: w.kong.Entity("consumers", username)["id"].(string),
+	}
+	for _, gap := range kongtest.NewCoverage(w.kong.Journal().Changes(), plugin, traffic).Gaps(w.since, time.Now()) {
+		w.t.Errorf("%s without %s for %s, %s after the begin", username, plugin, gap.Duration(), gap.From.Sub(w.since))
+	}
+	w.verifyKong()
+}
