@@ -107,6 +107,8 @@ func TestAWriteThatHasBegunEnds(t *testing.T) {
 	if err := c.Delete(ctx, id); err != nil {
 		t.Errorf("the write was broken off: %v", err)
 	}
+	ctx, cancel = context.WithCancel(t.Context())
+	c.isLeader = func() bool { cancel(); return true } // the last check before the write
 	if err := c.Delete(ctx, id); ReasonForError(err) != Unavailable || len(methods) != 1 {
 		t.Errorf("%v: %v", methods, err)
 	}
