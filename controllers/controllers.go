@@ -6,6 +6,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -63,9 +64,10 @@ type Options struct {
 	Registry prometheus.Registerer
 	// Clock tells the time.
 	Clock clock.PassiveClock
-	// LeadingSince is when this process began to lead; the first reconcile if it is zero. For a
-	// while after that, Kong may still apply a write of an earlier leader, and the operator neither
-	// creates nor removes a plugin.
+	// Writes tracks the writes to Kong, and what this process knows of those of an earlier leader, which
+	// Kong may still apply for a while. Without it, New makes one.
+	Writes *inflight.Tracker
+	// LeadingSince is, without Writes, when this process began to lead; the first reconcile if it is zero.
 	LeadingSince time.Time
 	// Client and APIReader replace the manager's own, if set.
 	Client    client.Client
@@ -105,7 +107,7 @@ func New(o Options, recorders Recorders) *Reconcilers {
 	var (
 		connections = connection.NewRegistry()
 		selections  = connection.NewSelections()
-		writes      = inflight.NewTracker(o.Clock, o.LeadingSince)
+		writes      = cmp.Or(o.Writes, inflight.NewTracker(o.Clock, o.LeadingSince))
 		memory      = programmed.NewMemory()
 		counters    = metrics.New(o.Registry)
 		namespaces  = sets.New(o.Namespaces...)
@@ -184,7 +186,11 @@ func AddToManager(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		o.APIReader = mgr.GetAPIReader()
 	}
 	if o.Clients == nil {
-		o.Clients = connection.AdminAPIClients{Registry: adminapi.NewRegistry(adminapi.NewMetrics(o.Registry), o.IsLeader)}
+		clients := adminapi.NewRegistry(adminapi.NewMetrics(o.Registry), o.IsLeader)
+		if o.Writes != nil {
+			clients.Report(o.Writes)
+		}
+		o.Clients = connection.AdminAPIClients{Registry: clients}
 	}
 	if err := o.Registry.Register(&ConditionCollector{Reader: mgr.GetCache()}); err != nil {
 		return err

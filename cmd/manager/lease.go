@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 )
 
 // lease is the lock of leader election. It also knows until when no other replica can take it. A
@@ -36,6 +38,11 @@ type lease struct {
 	// other is the holder that was last found to watch something else.
 	other string
 	log   logr.Logger
+	// words are on the Lease. writes learns when this process begins to lead, and with which word.
+	words  *words
+	writes *inflight.Tracker
+	// term is the transition of the Lease with which this process last began to lead, negative before.
+	term int
 
 	mu sync.Mutex
 	// renewed is the time at which the last successful request for the lease was sent. It is zero
@@ -45,7 +52,7 @@ type lease struct {
 }
 
 // newLease creates the lock that the manager would create by default.
-func newLease(config *rest.Config, scheme *runtime.Scheme, o *options) (*lease, error) {
+func newLease(config *rest.Config, scheme *runtime.Scheme, o *options, writes *inflight.Tracker) (*lease, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -64,6 +71,12 @@ func newLease(config *rest.Config, scheme *runtime.Scheme, o *options) (*lease, 
 	if err != nil {
 		return nil, err
 	}
+	leaseLock, ok := lock.(*resourcelock.LeaseLock)
+	if !ok {
+		return nil, fmt.Errorf("leader election uses a %T, not a Lease", lock)
+	}
+	words := &words{LeasesGetter: leaseLock.Client, identity: lock.Identity(), clock: clock.RealClock{}, allEnded: writes.AllEnded}
+	leaseLock.Client = words
 	labelOf := func(ctx context.Context) (string, error) {
 		namespace, name, _ := strings.Cut(lock.Describe(), "/")
 		held, err := client.CoordinationV1().Leases(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -72,7 +85,10 @@ func newLease(config *rest.Config, scheme *runtime.Scheme, o *options) (*lease, 
 		}
 		return held.Labels[watchesLabel], nil
 	}
-	return &lease{Interface: lock, duration: leaseDuration, clock: clock.RealClock{}, watches: o.watches(), labelOf: labelOf, log: ctrl.Log.WithName("lease")}, nil
+	return &lease{
+		Interface: lock, duration: leaseDuration, clock: clock.RealClock{}, watches: o.watches(), labelOf: labelOf, log: ctrl.Log.WithName("lease"),
+		words: words, writes: writes, term: -1,
+	}, nil
 }
 
 // watchesLabel is the label of the lease with a digest of what its holder watches.
@@ -107,25 +123,33 @@ func (e leaseEvents) GetEventRecorderFor(string) record.EventRecorder { return e
 
 // Create implements resourcelock.Interface.
 func (l *lease) Create(ctx context.Context, holder resourcelock.LeaderElectionRecord) error {
-	return l.noted(holder, func() error { return l.Interface.Create(ctx, holder) })
+	return l.noted(holder, true, l.words.ofNoLease(), func() error { return l.Interface.Create(ctx, holder) })
 }
 
 // Update implements resourcelock.Interface.
 func (l *lease) Update(ctx context.Context, holder resourcelock.LeaderElectionRecord) error {
-	return l.noted(holder, func() error { return l.Interface.Update(ctx, holder) })
+	acquires := holder.LeaderTransitions != l.term
+	return l.noted(holder, acquires, l.words.ofLastHolder(), func() error { return l.Interface.Update(ctx, holder) })
 }
 
-func (l *lease) noted(holder resourcelock.LeaderElectionRecord, write func() error) error {
+// noted writes the record of a holder. acquires says that this process does not lead yet if it is the holder.
+func (l *lease) noted(holder resourcelock.LeaderElectionRecord, acquires bool, inherited inflight.Inherited, write func() error) error {
 	sent := l.clock.Now()
 	mine := holder.HolderIdentity == l.Identity()
 	if !mine { // a release counts immediately, whether or not it succeeds
 		l.set(time.Time{})
 	}
 	err := write()
-	if err == nil && mine {
-		l.set(sent)
+	if err != nil || !mine {
+		return err
 	}
-	return err
+	if acquires {
+		l.term = holder.LeaderTransitions
+		l.writes.Lead(inherited)
+		l.log.Info("This process leads", "inFlightWrites", inherited.String())
+	}
+	l.set(sent)
+	return nil
 }
 
 func (l *lease) set(renewed time.Time) {

@@ -10,6 +10,8 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 )
 
 // heldLock responds like the API server, after some time.
@@ -45,7 +47,7 @@ func TestAnOperatorThatWatchesSomethingElseIsReportedOnce(t *testing.T) {
 				logged++
 			}
 		}, funcr.Options{})
-		l := &lease{Interface: &heldLock{}, log: log, watches: "mine", labelOf: func(context.Context) (string, error) {
+		l := &lease{Interface: &heldLock{}, log: log, watches: "mine", words: &words{}, labelOf: func(context.Context) (string, error) {
 			reads++
 			return label, nil
 		}}
@@ -64,7 +66,7 @@ func TestLeaseHeld(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
 	pass := func(d time.Duration) { clock.SetTime(clock.Now().Add(d)) }
 	lock := &heldLock{takes: func() { pass(time.Second) }}
-	l := &lease{Interface: lock, duration: leaseDuration, clock: clock}
+	l := &lease{Interface: lock, duration: leaseDuration, clock: clock, words: &words{clock: clock}, writes: inflight.NewTracker(clock, time.Time{}), term: -1}
 	want := func(held bool, when string) {
 		t.Helper()
 		if l.held() != held {

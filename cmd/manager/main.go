@@ -31,6 +31,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 
@@ -42,6 +43,9 @@ const (
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
 	shutdownGrace = 20 * time.Second
+	// drainTimeout leaves the manager the time to release the Lease.
+	drainTimeout = 18 * time.Second
+	drainPoll    = 20 * time.Millisecond
 )
 
 // gcPercent is the default of GOGC, in percent of the live heap. The operator reads most of what it
@@ -76,13 +80,10 @@ func run(ctx context.Context, o *options) error {
 	config.UserAgent = controllers.UserAgent + "/" + version.String()
 
 	options := managerOptions(o)
-	var leads func() bool
-	if o.leaderElect {
-		lock, err := newLease(rest.CopyConfig(config), options.Scheme, o)
-		if err != nil {
-			return err
-		}
-		options.LeaderElectionResourceLockInterface, leads = lock, lock.held
+	writes := inflight.NewTracker(clock.RealClock{}, time.Time{})
+	leads, err := elect(config, &options, o, writes)
+	if err != nil {
+		return err
 	}
 	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
@@ -101,6 +102,7 @@ func run(ctx context.Context, o *options) error {
 		RemoveOrphans:    o.clusterID != "" && !since.IsZero(),
 		ClusterCreatedAt: since,
 		IsLeader:         leads,
+		Writes:           writes,
 		Workers:          o.workers,
 		AllowedHosts:     o.allowedAdminHosts,
 		Registry:         metrics.Registry,
@@ -115,8 +117,27 @@ func run(ctx context.Context, o *options) error {
 	if err := addChecks(mgr); err != nil {
 		return err
 	}
+	if o.leaderElect {
+		if err := mgr.Add(drain{ended: writes.OwnEnded}); err != nil {
+			return err
+		}
+	}
 	log.Info("Starting", "version", version.String(), "clusterID", clusterID, "namespaces", o.namespaces, "selector", o.selector.String())
 	return mgr.Start(ctx)
+}
+
+// elect prepares leader election, and returns what reports whether this process leads; nil without leader
+// election. A process without leader election knows nothing of the one before it, and waits for its writes.
+func elect(config *rest.Config, options *ctrl.Options, o *options, writes *inflight.Tracker) (leads func() bool, err error) {
+	if !o.leaderElect {
+		return nil, nil //nolint:nilnil // there is nothing to ask
+	}
+	lock, err := newLease(rest.CopyConfig(config), options.Scheme, o, writes)
+	if err != nil {
+		return nil, err
+	}
+	options.LeaderElectionResourceLockInterface = lock
+	return lock.held, nil
 }
 
 // addChecks adds the checks behind /healthz and /readyz.

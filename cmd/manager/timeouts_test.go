@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 )
 
 // When another replica leads, Kong must not be able to apply a write of the former leader. And a
@@ -16,6 +18,12 @@ func TestTimeOutsFit(t *testing.T) {
 	request, database := longestRequest(t), 5*time.Second // the default of Kong's pg_timeout
 	if request+database >= leaseDuration {
 		t.Errorf("a request of %v and %v of Kong's database do not fit into a lease of %v", request, database, leaseDuration)
+	}
+	if request+database != inflight.LongestWrite {
+		t.Errorf("a write takes up to %v, and the operator counts with %v", request+database, inflight.LongestWrite)
+	}
+	if drainTimeout >= shutdownGrace {
+		t.Errorf("a process that stops waits %v for its writes, and has %v", drainTimeout, shutdownGrace)
 	}
 	if retryPeriod >= renewDeadline || renewDeadline >= leaseDuration {
 		t.Errorf("a lease of %v is renewed every %v for %v", leaseDuration, retryPeriod, renewDeadline)

@@ -48,6 +48,7 @@ func (r *Reconciler) addFinalizer(ctx context.Context, s *state) *stepResult {
 		return requeue()
 	}
 	s.liveAt = asked
+	r.InFlight.AddedFinalizer(live)
 	return nil
 }
 

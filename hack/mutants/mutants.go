@@ -219,6 +219,76 @@ var protocolMutants = []mutant{
 		from: "!l.renewed.IsZero() &&", to: "!l.renewed.IsZero() || false &&",
 	},
 	{
+		rule: "how a leader ended", name: "a leader leaves its word while its own write is in flight",
+		file: "internal/inflight/leadership.go",
+		from: "return t.underWay == 0 && !t.openUntil.After(t.clock.Now())", to: "return t.underWay == 0",
+	},
+	{
+		rule: "how a leader ended", name: "a leader leaves its word while a write is under way",
+		file: "internal/inflight/leadership.go",
+		from: "t.underWay == 0 && ", to: "",
+	},
+	{
+		rule: "how a leader ended", name: "a leader leaves its word while a write of its predecessor is in flight",
+		file: "internal/inflight/leadership.go",
+		from: "quiet := t.inherited == NoWrites ||", to: "quiet := true ||",
+	},
+	{
+		rule: "how a leader ended", name: "the next leader keeps the word",
+		file: "cmd/manager/word.go",
+		from: "delete(lease.Annotations, wordAnnotation)", to: "",
+	},
+	{
+		rule: "how a leader ended", name: "a word counts for every release of a Lease",
+		file: "cmd/manager/word.go",
+		from: "word != wordOf(w.stored, holder)", to: "word == \"\"",
+	},
+	{
+		rule: "how a leader ended", name: "a word from a backup counts",
+		file: "cmd/manager/word.go",
+		from: "w.clock.Since(spec.RenewTime.Time).Abs() >= wordAge", to: "false",
+	},
+	{
+		rule: "how a leader ended", name: "a missing Lease is a fresh install for every binding",
+		file: "internal/inflight/leadership.go",
+		from: "return e == nil || e.finalized == \"\" || e.finalized != binding.GetUID()", to: "return false",
+	},
+	{
+		rule: "how a leader ended", name: "a binding that was made again is new",
+		file: "internal/inflight/leadership.go",
+		from: " || e.finalized != binding.GetUID()", to: "",
+	},
+	{
+		rule: "how a leader ended", name: "a Lease that was deleted is a fresh install",
+		file: "cmd/manager/word.go",
+		from: "	return inflight.Unknown\n}\n\n// ofLastHolder", to: "	return inflight.NoLeader\n}\n\n// ofLastHolder",
+	},
+	{
+		rule: "how a leader ended", name: "a former leader releases the Lease of another",
+		file: "cmd/manager/word.go",
+		from: "!= w.identity {", to: "!= w.identity && w.stored == nil {",
+	},
+	{
+		rule: "how a leader ended", name: "a process that stops breaks off its writes",
+		file: "internal/adminapi/request.go",
+		from: "return context.WithoutCancel(ctx), nil", to: "return ctx, nil",
+	},
+	{
+		rule: "how a leader ended", name: "a process that stops begins a write",
+		file: "internal/adminapi/request.go",
+		from: "	if err := ctx.Err(); err != nil {\n		return nil, &Error", to: "	if err := ctx.Err(); err != nil && r.readOnly {\n		return nil, &Error",
+	},
+	{
+		rule: "how a leader ended", name: "a write is not counted",
+		file: "internal/adminapi/request.go",
+		from: "if r.write() && c.writes != nil {", to: "if r.readOnly && c.writes != nil {",
+	},
+	{
+		rule: "how a leader ended", name: "a process that stops gives the Lease up at once",
+		file: "cmd/manager/word.go",
+		from: "return d.ended(), nil", to: "return d.ended() || true, nil",
+	},
+	{
 		rule: "secrets", name: "names from Secrets are shown where a plugin differs", first: stories("A value from a Secret"),
 		file: "controllers/pluginbinding/observe.go",
 		from: "s.desired.redactor.RedactPath(field)", to: "field",

@@ -29,6 +29,8 @@ type Client struct {
 
 	// isLeader reports whether this process may send writes; nil means always.
 	isLeader func() bool
+	// writes learns of every write; it may be nil.
+	writes Writes
 
 	// notFoundTrusted reports whether the last probe showed a Kong in DB mode.
 	notFoundTrusted atomic.Bool

@@ -7,6 +7,7 @@ import "sync"
 type Registry struct {
 	metrics  *Metrics
 	isLeader func() bool
+	writes   Writes
 
 	mu      sync.Mutex
 	clients map[string]*Client
@@ -16,6 +17,20 @@ type Registry struct {
 // send writes only while isLeader returns true; nil means always.
 func NewRegistry(m *Metrics, isLeader func() bool) *Registry {
 	return &Registry{metrics: m, isLeader: isLeader}
+}
+
+// Writes learns of every write to Kong.
+type Writes interface {
+	// Sending is called before isLeader. The function that it returns is called when the request has
+	// ended: with open if Kong may still apply the write.
+	Sending() (ended func(open bool))
+}
+
+// Report makes the clients that the Registry creates from now on report their writes.
+func (r *Registry) Report(writes Writes) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writes = writes
 }
 
 // GetOrCreate returns the client for key. It returns the existing client if the Settings
@@ -38,7 +53,7 @@ func (r *Registry) GetOrCreate(key string, s Settings) (client *Client, changed 
 	if err != nil {
 		return nil, ok, err
 	}
-	client.isLeader = r.isLeader
+	client.isLeader, client.writes = r.isLeader, r.writes
 	if r.clients == nil {
 		r.clients = map[string]*Client{}
 	}

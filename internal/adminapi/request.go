@@ -85,8 +85,12 @@ func (resp response) isJSON() bool {
 
 // call sends a request and returns the response if it has the wanted status. Any other
 // response becomes an Error.
-func (c *Client) call(ctx context.Context, r request, want int) (response, *Error) {
-	resp, failed := c.send(ctx, r)
+func (c *Client) call(ctx context.Context, r request, want int) (resp response, failed *Error) {
+	if r.write() && c.writes != nil {
+		ended := c.writes.Sending()
+		defer func() { ended(failed != nil && failed.Reason == UnknownOutcome) }()
+	}
+	resp, failed = c.send(ctx, r)
 	if failed != nil {
 		return response{}, failed
 	}
@@ -133,6 +137,10 @@ func (c *Client) sendOnce(ctx context.Context, r request, p priority, patience t
 	if failed := c.checkLeader(r); failed != nil {
 		return response{}, failed
 	}
+	ctx, failed = uninterrupted(ctx, r)
+	if failed != nil {
+		return response{}, failed
+	}
 
 	ctx, cancel := context.WithTimeout(ctx, c.settings.RequestTimeout)
 	defer cancel()
@@ -173,6 +181,19 @@ func (c *Client) checkLeader(r request) *Error {
 		return nil
 	}
 	return &Error{Reason: Unavailable, Op: r.op, Message: "not sent: another replica may be the leader now"}
+}
+
+// uninterrupted returns the context of a request. A write that has begun runs to its end when the process
+// stops: its outcome would be unknown otherwise, and the next leader would have to wait. None begins any
+// more.
+func uninterrupted(ctx context.Context, r request) (context.Context, *Error) {
+	if !r.write() {
+		return ctx, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Reason: Unavailable, Op: r.op, Message: "not sent: the process stops, or the time ran out before", err: err}
+	}
+	return context.WithoutCancel(ctx), nil
 }
 
 func (c *Client) newRequest(r request) (*http.Request, *Error) {

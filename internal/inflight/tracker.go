@@ -3,8 +3,8 @@
 // adopt which plugin.
 //
 // Nothing in it is needed for correctness after a restart: a new leader waits as if its
-// predecessor had sent a write for every binding. The package knows keys of objects, no
-// client and no Kong.
+// predecessor had sent a write for every binding, unless it knows better (see Inherited). The
+// package knows keys of objects, no client and no Kong.
 package inflight
 
 import (
@@ -31,6 +31,11 @@ type Tracker struct {
 	clock   clock.PassiveClock
 	// leadingSince is when this process began to lead.
 	leadingSince time.Time
+	inherited    Inherited
+	// underWay counts the writes that are being sent. openUntil is until when Kong may still apply one
+	// that has ended.
+	underWay  int
+	openUntil time.Time
 	// tick orders snapshots and writes, whatever the clock does.
 	tick uint64
 	// pruned is when entries of deleted bindings were last dropped.
@@ -46,6 +51,8 @@ type entry struct {
 	// written is the tick of the last write. scopeInvalidated is the tick at which the
 	// operator last found that a snapshot's entities for this scope no longer match Kong.
 	written, scopeInvalidated uint64
+	// finalized is the UID of the binding that got its finalizer from this process.
+	finalized types.UID
 	// gone is when the binding was last seen to be gone, zero while it exists.
 	gone time.Time
 }
@@ -59,7 +66,8 @@ func NewTracker(c clock.PassiveClock, leadingSince time.Time) *Tracker {
 	}
 }
 
-// Begin says that this process leads. Only the first call counts.
+// Begin says that this process leads, and knows nothing of an earlier leader. It counts only if nothing
+// has said so before.
 func (t *Tracker) Begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -79,7 +87,7 @@ func (t *Tracker) MarkInFlight(binding client.Object, until time.Time) {
 
 // InFlightFor returns how long Kong may still apply an earlier write for a binding of this
 // name, if a write takes at most longestWrite; 0 or less when it cannot. Writes of an
-// earlier leader count: nothing proves that it sent none.
+// earlier leader count, unless something proves that it sent none.
 func (t *Tracker) InFlightFor(binding client.Object, longestWrite time.Duration) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,8 +96,11 @@ func (t *Tracker) InFlightFor(binding client.Object, longestWrite time.Duration)
 
 // quietAt is when no earlier write for the binding can be in flight any more.
 func (t *Tracker) quietAt(binding client.Object, longestWrite time.Duration) time.Time {
-	quiet := t.leadingSince.Add(longestWrite)
-	if e := t.entries[client.ObjectKeyFromObject(binding)]; e != nil && e.inFlightUntil.After(quiet) {
+	quiet, e := t.leadingSince, t.entries[client.ObjectKeyFromObject(binding)]
+	if t.inherits(binding, e) {
+		quiet = quiet.Add(longestWrite)
+	}
+	if e != nil && e.inFlightUntil.After(quiet) {
 		quiet = e.inFlightUntil
 	}
 	return quiet

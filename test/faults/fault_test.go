@@ -81,6 +81,18 @@ var faultsOfKong = []*fault{
 		c.proc.die()
 		return nil, errDead
 	}},
+	// The process is stopped in order while Kong answers, or does not answer, its write.
+	{name: "end-after", on: kongWrites, crashes: true, inShortRun: true, kong: func(c *kongCall) (*http.Response, error) {
+		c.proc.stop()
+		return c.forward()
+	}},
+	{name: "end-late", on: kongWrites, crashes: true, inShortRun: true, kong: func(c *kongCall) (*http.Response, error) {
+		c.proc.stop()
+		c.commitLate()
+		c.after(lateCommit, c.releaseLate)
+		c.clock.Step(requestTimeout)
+		return nil, context.DeadlineExceeded
+	}},
 	{name: "lost", on: kongWrites, paired: true, kong: func(c *kongCall) (*http.Response, error) {
 		_, _ = c.forward()
 		return nil, errClosed
@@ -193,6 +205,15 @@ var faultsOfKubernetes = []*fault{
 		c.staleReconciles = 4
 		c.proc.die()
 		return forbidden(c.id)
+	}},
+	{name: "end-before", on: kubeCalls, crashes: true, kube: func(c *kubeCall) error {
+		c.proc.stop()
+		return c.forward()
+	}},
+	{name: "end-after", on: kubeWrites, crashes: true, kube: func(c *kubeCall) error {
+		err := c.forward()
+		c.proc.stop()
+		return err
 	}},
 	{name: "stale", on: kubeWrites, inShortRun: true, paired: true, kube: func(c *kubeCall) error {
 		c.staleReconciles = 4

@@ -79,6 +79,9 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.proc.dead {
 		return nil, errDead
 	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
 	c := &kongCall{simulation: t.proc.sim, proc: t.proc, name: callNameOf(r), request: r}
 	if r.Body != nil {
 		body, err := io.ReadAll(r.Body)

@@ -169,6 +169,9 @@ func (sim *simulation) reconcileOne(id objectID) {
 	for _, hook := range hooks {
 		hook()
 	}
+	if !proc.dead && proc.ctx.Err() != nil {
+		sim.endInOrder()
+	}
 	if proc.dead {
 		sim.tracef("the process has ended")
 		return
@@ -205,7 +208,7 @@ func (sim *simulation) reconcile(id objectID) (result ctrl.Result, err error) {
 			panic(abort{fmt.Sprintf("panic: %v\n%s", p, debug.Stack())})
 		}
 	}()
-	ctx := logr.NewContext(sim.ctx, funcr.New(func(prefix, args string) {
+	ctx := logr.NewContext(sim.proc.ctx, funcr.New(func(prefix, args string) {
 		sim.recordOutput(prefix + " " + args)
 	}, funcr.Options{}))
 	request := reconcile.Request{NamespacedName: id.NamespacedName}

@@ -90,6 +90,20 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "create-after-hand-over", setup: withGateway,
+		act: func(sim *simulation) {
+			sim.endInOrder()
+			sim.create(newBinding("limit"))
+		},
+	},
+	{
+		name: "delete-after-hand-over", setup: withReadyBinding(), check: expectNothingLeft,
+		act: func(sim *simulation) {
+			sim.endInOrder()
+			sim.delete(limitBinding())
+		},
+	},
+	{
 		name: "delete-orphan", setup: func(sim *simulation) { withReadyBinding(orphanOnDelete)(sim); rememberID(sim) }, check: expectRetained(5),
 		act: func(sim *simulation) { sim.delete(limitBinding()) },
 	},

@@ -21,6 +21,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
+	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -49,6 +50,9 @@ type simulation struct {
 	stored, cache   objects
 	staleReconciles int
 	frozenKind      string // nothing of this kind reaches the cache
+
+	// word: the last process ended in order, and left its word that no write is in flight.
+	word bool
 
 	// The running process, and when it reconciles what.
 	proc           *process
@@ -105,6 +109,9 @@ type timer struct {
 type process struct {
 	*controllers.Reconcilers
 	sim      *simulation
+	ctx      context.Context
+	stop     context.CancelFunc // what SIGTERM does
+	writes   *inflight.Tracker
 	dead     bool
 	client   *swappableClient
 	bypass   bool // requests are not recorded: they are not the operator's
@@ -164,11 +171,16 @@ func (sim *simulation) startProcess() {
 		sim.recordMetrics()
 		sim.tracef("new process starts")
 	}
-	proc := &process{sim: sim, registry: prometheus.NewRegistry()}
+	proc := &process{sim: sim, registry: prometheus.NewRegistry(), writes: inflight.NewTracker(sim.clock, time.Time{})}
+	proc.ctx, proc.stop = context.WithCancel(sim.ctx)
+	proc.writes.Lead(map[bool]inflight.Inherited{true: inflight.NoWrites, false: inflight.Unknown}[sim.word])
+	sim.word = false
+	clients := adminapi.NewRegistry(adminapi.NewMetrics(proc.registry), nil)
+	clients.Report(proc.writes)
 	options := controllers.Options{
-		ClusterID: cluster, Namespaces: []string{sim.namespace}, Registry: proc.registry, Clock: sim.clock,
+		ClusterID: cluster, Namespaces: []string{sim.namespace}, Registry: proc.registry, Clock: sim.clock, Writes: proc.writes,
 		Client: cachedClient{proc: proc}, APIReader: liveReader{proc},
-		Clients: dialer{connection.AdminAPIClients{Registry: adminapi.NewRegistry(adminapi.NewMetrics(proc.registry), nil)}, proc},
+		Clients: dialer{connection.AdminAPIClients{Registry: clients}, proc},
 	}
 	if sim.configure != nil {
 		sim.configure(&options)
@@ -312,6 +324,23 @@ func (sim *simulation) recordChange(what string, object client.Object) {
 func (sim *simulation) kill() {
 	sim.proc.dead = true
 	sim.tracef("the process is killed")
+}
+
+// endInOrder ends the process between two reconciles, or at the end of one during which it was stopped. It
+// keeps the Lease until its own writes have ended, and leaves its word if it can.
+func (sim *simulation) endInOrder() {
+	const drain = 18 * time.Second
+	sim.proc.stop()
+	for end := sim.clock.Now().Add(drain); !sim.proc.writes.OwnEnded() && sim.clock.Now().Before(end); {
+		until := sim.clock.Now().Add(time.Second)
+		for sim.fireTimer(time.Time{}, false, until) {
+			continue
+		}
+		sim.clock.SetTime(latest(sim.clock.Now(), until))
+	}
+	sim.word = sim.proc.writes.AllEnded()
+	sim.proc.dead = true
+	sim.tracef("the process ends in order; it leaves its word: %v", sim.word)
 }
 
 // removeForcibly removes the finalizer and deletes the object.

@@ -23,7 +23,7 @@ type budget map[event]uint8
 // applied is the state right after a user applied the binding: an empty Kong and one operator.
 func applied(left budget) state {
 	o := object{exists: true, uid: 1}
-	s := state{etcd: o, uids: 1}
+	s := state{etcd: o, uids: 1, lease: lease{exists: true}}
 	s.kong.next, s.kong.x = 1, entityX
 	s.procs[0] = process{up: true, cache: o}
 	for e, n := range left {
@@ -32,7 +32,21 @@ func applied(left budget) state {
 	return s
 }
 
-// withForeign is the same, with a foreign plugin 1.
+// installed is the state right after the first operator of a cluster was applied, in the same moment.
+func installed(left budget) state {
+	s := applied(left)
+	s.lease, s.procs[0] = lease{}, process{}
+	return s
+}
+
+// installedAgain is the same, with a plugin that an earlier installation left in Kong.
+func installedAgain(left budget) state {
+	s := installed(left)
+	s.kong.insert(row{tags: ownTags, name: nameGenerated, scope: entityX, same: true})
+	return s
+}
+
+// withForeign is the same as applied, with a foreign plugin 1.
 func withForeign(left budget, r row) state {
 	s := applied(left)
 	r.foreign = true
@@ -134,6 +148,24 @@ var scenarios = []scenario{
 		name: "namespace renamed, two leaders", world: world{adoption: identity.AdoptIfIdentical, frozen: true},
 		start: withFormerOwner(budget{netFault: 1, elect: 1, otherReturns: 1, resync: 1, deleteBinding: 1}, missing, false),
 	},
+	{name: "handed over", start: applied(budget{netFault: 2, crash: 1, endInOrder: 2, deleteBinding: 1})},
+	{name: "handed over, moved and renamed", start: applied(budget{netFault: 2, crash: 1, endInOrder: 2, moveScope: 1, rename: 1})},
+	{name: "handed over, recreated", start: applied(budget{netFault: 1, crash: 1, endInOrder: 2, deleteBinding: 2, recreate: 1})},
+	{
+		name: "handed over, finalizer removed by force", world: world{forced: true},
+		start: applied(budget{netFault: 1, crash: 1, endInOrder: 2, stripFinalizer: 1, deleteBinding: 2, recreate: 1}),
+	},
+	{
+		name: "handed over, API server is restored", world: world{forced: true},
+		start: applied(budget{netFault: 1, crash: 1, endInOrder: 2, takeBackup: 1, restoreBackup: 1, deleteBinding: 1}),
+	},
+	{name: "handed over, two leaders", world: world{frozen: true}, start: applied(budget{netFault: 1, elect: 1, endInOrder: 1, deleteBinding: 1})},
+	{name: "fresh install", start: installed(budget{netFault: 2, crash: 2, endInOrder: 1, deleteBinding: 1})},
+	{name: "fresh install, recreated", start: installed(budget{netFault: 2, crash: 1, deleteBinding: 2, recreate: 2})},
+	{name: "fresh install, moved and renamed", start: installed(budget{netFault: 2, crash: 1, moveScope: 1, rename: 1, deleteBinding: 1})},
+	{name: "fresh install, finalizer removed by force", world: world{forced: true}, start: installed(budget{netFault: 1, crash: 1, stripFinalizer: 1, deleteBinding: 2, recreate: 1})},
+	{name: "fresh install, an earlier one left a plugin", world: world{forced: true}, start: installedAgain(budget{netFault: 2, crash: 1, moveScope: 1, deleteBinding: 1})},
+	{name: "Lease is deleted", start: installed(budget{netFault: 2, crash: 2, deleteLease: 2, endInOrder: 1, deleteBinding: 1})},
 	{name: "two leaders", world: world{frozen: true}, start: applied(budget{netFault: 1, crash: 1, elect: 1, deleteBinding: 1})},
 	{name: "two leaders, deleted in Kong", world: world{frozen: true}, start: applied(budget{netFault: 1, elect: 1, deletePlugin: 2})},
 }
@@ -171,6 +203,7 @@ var limits = []budget{
 	{elect: 1, moveScope: 1, rename: 1},
 	{elect: 1, moveScope: 1, stripTags: 1},
 	{elect: 1, setOrphan: 1, deleteBinding: 1},
+	{deleteLease: 1, stripFinalizer: 1},
 }
 
 // sets are all multisets of that many events, with or without one second leader.
@@ -254,6 +287,7 @@ var wrongs = []wrong{
 	{scenario{"records a duplicate instead of keeping the recorded ID", world{protocol: protocol{recordDuplicate: true}}, applied(budget{takeBackup: 1, restoreBackup: 1, deleteBinding: 1, recreate: 1})}, "the recorded ID changed"},
 	{scenario{"records over another ID", world{protocol: protocol{recordOver: true}, adoption: identity.AdoptIfIdentical}, applied(budget{deletePlugin: 1, foreignIdentical: 1})}, "the recorded ID changed"},
 	{scenario{"removes the finalizer without a lookup", world{protocol: protocol{noLookup: true}}, applied(budget{deleteBinding: 1})}, leftBehind},
+	{scenario{"looks only under the recorded ID before it removes the finalizer", world{protocol: protocol{noNameToDelete: true}}, withDuplicate(budget{deleteBinding: 1})}, leftBehind},
 	{scenario{"no live read before a create", world{protocol: protocol{noLiveRead: true}, adoption: identity.AdoptIfIdentical}, applied(budget{foreignIdentical: 1, moveScope: 1})}, "in conflict with its own plugin"},
 	{scenario{"the finalizer of an earlier reconcile is a live read", world{protocol: protocol{oldFinalizer: true}, adoption: identity.AdoptIfIdentical}, applied(budget{foreignIdentical: 1, moveScope: 1})}, "in conflict with its own plugin"},
 	{scenario{"no wait for in-flight writes before a deletion", world{protocol: protocol{noWait: true}}, applied(budget{netFault: 1, deleteBinding: 1})}, leftBehind},
@@ -270,11 +304,19 @@ var wrongs = []wrong{
 	{scenario{"takes back from an owner that is missing at one look", world{protocol: protocol{oneLook: true}}, withFormerOwner(nil, missing, true)}, "may be restored"},
 	{scenario{"removes an orphan that a binding waits for", world{protocol: protocol{removesAwaited: true}, adoption: identity.AdoptIfIdentical}, withFormerOwner(budget{resync: 1}, missing, false)}, "the binding waits for"},
 
+	{scenario{"trusts a word from a backup", world{protocol: protocol{trustsOldWord: true}}, applied(budget{netFault: 1, crash: 1, endInOrder: 1, takeBackup: 1, restoreBackup: 1, deleteBinding: 1})}, leftBehind},
+	{scenario{"leaves its predecessor's word on the Lease", world{protocol: protocol{keepsWord: true}}, applied(budget{netFault: 1, crash: 1, endInOrder: 1, deleteBinding: 1})}, leftBehind},
+	{scenario{"leaves its word while its own write is in flight", world{protocol: protocol{wordInFlight: true}}, applied(budget{netFault: 1, endInOrder: 1, deleteBinding: 1})}, leftBehind},
+	{scenario{"leaves its word while a former leader's write is in flight", world{protocol: protocol{wordForOthers: true}}, applied(budget{netFault: 1, crash: 1, endInOrder: 1, deleteBinding: 1})}, leftBehind},
+	{scenario{"takes a missing Lease for a fresh install", world{protocol: protocol{newByLease: true}}, applied(budget{netFault: 1, crash: 1, deleteLease: 1, deleteBinding: 1})}, leftBehind},
+
 	// The limits. One that finds nothing any more belongs to the scenarios.
 	{scenario{"limit: moved with two leaders, and a foreign plugin is adopted", world{adoption: identity.AdoptIfIdentical, frozen: true}, applied(limits[0])}, "in conflict with its own plugin"},
 	{scenario{"limit: moved and renamed with two leaders", world{frozen: true}, applied(limits[1])}, twoOwned},
 	{scenario{"limit: moved with two leaders, and tags lost", world{frozen: true}, applied(limits[2])}, "in conflict with its own plugin"},
 	{scenario{"limit: released with two leaders", world{frozen: true}, applied(limits[3])}, "foreign plugin"},
+	{scenario{"limit: Lease deleted, and the finalizer removed by force", world{forced: true}, applied(budget{netFault: 1, crash: 1, deleteLease: 1, stripFinalizer: 1, deleteBinding: 1})}, leftBehind},
+	{scenario{"limit: API server restored to before the first Lease", world{forced: true}, installed(budget{netFault: 1, crash: 1, takeBackup: 1, restoreBackup: 1, deleteBinding: 1})}, leftBehind},
 }
 
 func TestWrongProtocolsAreFound(t *testing.T) {

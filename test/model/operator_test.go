@@ -26,6 +26,12 @@ type protocol struct {
 	replaceInTwo     bool // deletes a duplicate in one reconcile and writes the recorded plugin in the next
 	noKeyLookup      bool // replaces a duplicate without looking up the key
 	createInFlight   bool // creates while an earlier create is in flight
+	trustsOldWord    bool // takes a word from a backup for one that was just left
+	keepsWord        bool // leaves its predecessor's word on the Lease while it leads
+	wordInFlight     bool // leaves its word although a write of its own may be in flight
+	wordForOthers    bool // leaves its word although a write of a former leader may be in flight
+	newByLease       bool // does not wait if there was no Lease
+	noNameToDelete   bool // looks for what to delete under the recorded ID only
 }
 
 // A world is the input of one search.
@@ -109,7 +115,7 @@ func (w *world) step(s state, n int, faults bool, out yield) {
 
 // end ends a reconcile. Nothing of it remains.
 func (p *process) end() {
-	*p = process{up: p.up, cache: p.cache, pastInherited: p.pastInherited, unknownOutcome: p.unknownOutcome, fresh: p.fresh}
+	*p = process{up: p.up, cache: p.cache, pastInherited: p.pastInherited, first: p.first, unknownOutcome: p.unknownOutcome, fresh: p.fresh}
 }
 
 func (w *world) proceed(p *process, on bool, to counter) {
@@ -148,7 +154,7 @@ func (w *world) begin(s state, n int, yieldStep yield) {
 		}
 		s.etcd.finalizer, p.base.finalizer = true, true
 		p.added = true
-		if w.protocol.freshByFinalizer {
+		if !p.pastInherited && (p.first || w.protocol.freshByFinalizer) {
 			p.fresh = p.base.uid
 		}
 	}
@@ -175,7 +181,7 @@ func (w *world) mayBeInFlight(p *process) bool {
 	if w.protocol.inFlightByUID {
 		unknownOutcome = p.unknownOutcome == p.base.uid
 	}
-	inherited := !p.pastInherited && !(w.protocol.freshByFinalizer && p.fresh == p.base.uid)
+	inherited := !p.pastInherited && p.fresh != p.base.uid && !(w.protocol.newByLease && p.first)
 	return unknownOutcome || inherited
 }
 
@@ -236,7 +242,10 @@ func (w *world) looked(s state, n int, what string, yieldStep yield) {
 			p.at, decided = lookByKey, false
 		}
 	case deletionByID, deletionByIDAgain:
-		if under == identity.Owned {
+		if w.protocol.noNameToDelete {
+			p.byName = lookup{ownership: uint8(identity.Absent)}
+		}
+		if under == identity.Owned || w.protocol.noNameToDelete {
 			w.decideDeletion(&s, p)
 		} else {
 			p.at, decided = p.at+1, false

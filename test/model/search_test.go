@@ -165,6 +165,11 @@ func (x *search) check(s state) string {
 	// The remaining events make no difference to where the operator leads from here.
 	s.left, s.late = [events]uint8{}, [maxLate]request{}
 	s.backup, s.uids = object{}, 0
+	s.lease, s.backupLease = lease{}, lease{}
+	for n := range s.procs {
+		p := &s.procs[n]
+		p.pastInherited, p.first, p.unknownOutcome, p.fresh = p.up, false, 0, 0
+	}
 	key := digestOf(s)
 	if _, ok := x.settled[key]; ok {
 		return ""

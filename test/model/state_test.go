@@ -78,12 +78,29 @@ type process struct {
 	// raced: something changed since the lookups began.
 	raced bool
 
-	// What it remembers. pastInherited: it has led for so long that no write of a former leader
-	// can be in flight. unknownOutcome: the UID for which a write of its own may be in flight.
+	// What it remembers. pastInherited: no write of a former leader can be in flight, because it
+	// has led for so long, or because the former leader left its word. first: there was no Lease
+	// when it began to lead. unknownOutcome: the UID for which a write of its own may be in flight.
 	// fresh: the UID to which it added the finalizer itself.
-	pastInherited         bool
+	pastInherited, first  bool
 	unknownOutcome, fresh uint8
 }
+
+// A lease is the Lease in the API server or in a backup. A word on it says that its last holder ended in
+// order, with no write in flight.
+type lease struct {
+	exists bool
+	word   word
+}
+
+type word uint8
+
+const (
+	noWord word = iota
+	freshWord
+	// oldWord: by its time, another leader may have led since, and only a restore can have brought it back.
+	oldWord
+)
 
 const maxLate = 2
 
@@ -92,9 +109,11 @@ type state struct {
 	kong   kong
 	etcd   object
 	backup object
-	procs  [2]process
-	late   [maxLate]request
-	left   [events]uint8
+	// lease is held by the last of procs that is up.
+	lease, backupLease lease
+	procs              [2]process
+	late               [maxLate]request
+	left               [events]uint8
 	// first is the ID that was recorded first and whose plugin still exists.
 	first id
 	uids  uint8

@@ -10,6 +10,9 @@ const (
 	crash
 	elect // a second operator becomes leader, and the first does not know
 
+	endInOrder  // an operator ends in order, and leaves its word if it can
+	deleteLease // someone deletes the Lease of an operator that does not run
+
 	deleteBinding
 	recreate // the same name with another UID
 	stripFinalizer
@@ -48,13 +51,13 @@ func (w *world) environment(s *state, out yield) {
 	for n := range s.procs {
 		if p := &s.procs[n]; p.up && !p.pastInherited && !s.inFlight() {
 			t := *s
-			t.procs[n].pastInherited = true
+			t.procs[n].startsClean()
 			out(fmt.Sprintf("operator %d has led for a while", n+1), t, "")
 		}
 	}
 	if !s.procs[0].up && !s.procs[1].up {
 		t := *s
-		t.procs[0] = process{up: true, cache: s.etcd}
+		w.lead(&t, 0)
 		out("operator starts", t, "")
 	}
 	for i := range s.late {
@@ -102,7 +105,7 @@ func (s *state) compactLate() {
 
 func (w *world) happen(s *state, e event, out func(string, state)) {
 	switch e {
-	case crash, elect:
+	case crash, elect, endInOrder, deleteLease:
 		w.applyToProcesses(s, e, out)
 	case otherGoes, otherReturns, resync:
 		w.applyToOther(s, e, out)
@@ -114,13 +117,25 @@ func (w *world) happen(s *state, e event, out func(string, state)) {
 }
 
 func (w *world) applyToProcesses(s *state, e event, out func(string, state)) {
-	if e == elect {
+	switch e {
+	case elect:
 		if s.procs[0].up && !s.procs[1].up {
 			t := *s
-			t.procs[1] = process{up: true, cache: s.etcd}
+			w.lead(&t, 1)
 			out("a second operator becomes leader", t)
 		}
 		return
+	case deleteLease:
+		if s.lease.exists && !s.procs[0].up && !s.procs[1].up {
+			t := *s
+			t.lease = lease{}
+			out("the Lease is deleted", t)
+		}
+		return
+	case endInOrder:
+		w.endInOrder(s, out)
+		return
+	default:
 	}
 	for n := range s.procs {
 		p := &s.procs[n]
@@ -138,6 +153,43 @@ func (w *world) applyToProcesses(s *state, e event, out func(string, state)) {
 				out(fmt.Sprintf("operator %d crashes while its write hangs", n+1), t)
 			}
 		}
+	}
+}
+
+// startsClean: no write of a former leader can be in flight. How the process began makes no more difference.
+func (p *process) startsClean() { p.pastInherited, p.first, p.fresh = true, false, 0 }
+
+// lead makes a process the leader. It takes the Lease, and its predecessor's word from it.
+func (w *world) lead(s *state, n int) {
+	s.procs[n] = process{up: true, cache: s.etcd, first: !s.lease.exists}
+	if s.lease.word == freshWord || w.protocol.trustsOldWord && s.lease.word == oldWord {
+		s.procs[n].startsClean()
+	}
+	s.lease.exists = true
+	if !w.protocol.keepsWord {
+		s.lease.word = noWord
+	}
+}
+
+// endInOrder ends a process between two steps. It leaves its word on the Lease if it holds the Lease and
+// knows that no write is in flight, neither its own nor one of a former leader. It may wait for that.
+func (w *world) endInOrder(s *state, out func(string, state)) {
+	for n := range s.procs {
+		p := &s.procs[n]
+		if !p.up {
+			continue
+		}
+		t := *s
+		own := p.unknownOutcome == 0 || w.protocol.wordInFlight
+		others := p.pastInherited || w.protocol.wordForOthers
+		holds := n == 1 || !s.procs[1].up
+		what := fmt.Sprintf("operator %d ends in order", n+1)
+		if own && others && holds {
+			t.lease.word = freshWord
+			what += " and leaves its word"
+		}
+		t.procs[n] = process{}
+		out(what, t)
 	}
 }
 
@@ -164,10 +216,13 @@ func (w *world) applyToBinding(s *state, e event, out func(string, state)) {
 		}
 		out("the finalizer is removed by force", t)
 	case e == takeBackup && o.exists && (o.finalizer || w.forced):
-		t.backup = *o
+		t.backup, t.backupLease = *o, s.lease
 		out("the API server is backed up", t)
-	case e == restoreBackup && s.backup.exists && *o != s.backup:
-		*o = s.backup
+	case e == restoreBackup && s.backup.exists && (*o != s.backup || s.lease != s.backupLease):
+		*o, t.lease = s.backup, s.backupLease
+		if t.lease.word != noWord {
+			t.lease.word = oldWord
+		}
 		if o.recorded != 0 { // the binding owns again what was released since
 			t.kong.rows[o.recorded].foreign = false
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 )
 
 // call is one recorded request.
@@ -17,6 +18,7 @@ type call struct {
 	writes bool // changes something, if it succeeds
 	lasts  bool // a watch: it ends when one side closes it
 	ended  bool
+	at     time.Time
 	status int // of the response that was passed on; 0 if there was none
 }
 
@@ -37,7 +39,7 @@ type callLog struct {
 func (t *callLog) begin(c call) *call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.seq = len(t.entries) + 1
+	c.seq, c.at = len(t.entries)+1, time.Now()
 	t.entries = append(t.entries, &c)
 	return &c
 }
