@@ -19,6 +19,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/cli"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/doctor"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/importer"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/plan"
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 
@@ -26,6 +27,7 @@ import (
 var commands = []func(*cli.Factory) *cobra.Command{
 	importer.NewCommand,
 	doctor.NewCommand,
+	plan.NewCommand,
 }
 
 const long = `Work with the plugins that the Kong Plugin Operator keeps in Kong.
