@@ -20,6 +20,9 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/doctor"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/importer"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/plan"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/rename"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/tree"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/validate"
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 
@@ -27,7 +30,10 @@ import (
 var commands = []func(*cli.Factory) *cobra.Command{
 	importer.NewCommand,
 	doctor.NewCommand,
+	tree.NewCommand,
 	plan.NewCommand,
+	validate.NewCommand,
+	rename.NewCommand,
 }
 
 const long = `Work with the plugins that the Kong Plugin Operator keeps in Kong.
