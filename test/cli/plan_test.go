@@ -291,6 +291,70 @@ var _ = Describe("plan", func() {
 			}
 		})
 	}
+
+	It("says which bindings a policy makes, and what they do", func() {
+		env := newTestEnv()
+		objects := env.policyOnService("limit", "shop")
+		env.create(objects[0])
+		env.kong.Seed("services", map[string]any{"name": "shop", "url": "http://127.0.0.1:9", "tags": []any{
+			"k8s-name:shop", "k8s-namespace:" + env.namespace, "k8s-kind:Service", "k8s-uid:1", "k8s-version:v1", "managed-by-ingress-controller",
+		}})
+		items, code := env.plan(env.file(objects[1]))
+		Expect(code).To(Equal(2))
+		Expect(items["limit"].Action).To(Equal("expand"), "%+v", items)
+		Expect(items).To(HaveLen(2))
+
+		env.apply(objects[1])
+		for name, item := range items {
+			if name == "limit" {
+				continue
+			}
+			Expect(item.Action).To(Equal("create"), "%+v", item)
+			env.ready(env.binding(name), metav1.ConditionTrue)
+		}
+		Expect(env.versions()).To(HaveLen(1), "the policy has other bindings than planned")
+		items, code = env.plan(env.file(objects[1]))
+		Expect(code).To(BeZero(), "%+v", items)
+	})
+
+	It("looks ahead to when the operator takes the plugin of a binding that is gone", func() {
+		env := newTestEnv()
+		env.kong.Seed("plugins", map[string]any{
+			"name": "rate-limiting", "service": map[string]any{"name": "orders"}, "config": map[string]any{"minute": 5, "policy": "local"},
+			"tags": anyOf(identity.Binding{Cluster: clusterID, Namespace: env.namespace, Name: "ghost", UID: "1"}.OwnershipTags()),
+		})
+		items, code := env.plan(env.file(env.binding("b")))
+		Expect(items["b"].Action).To(Equal("takeover"), "%+v", items)
+		Expect(code).To(Equal(2))
+	})
+
+	It("probes a gateway that is only in the file, and says what the API server refuses", func() {
+		env := newTestEnv()
+		second := env.gateway("second")
+		onSecond := env.binding("b", func(b *v1alpha1.PluginBinding) { b.Spec.GatewayRef.Name = "second" })
+		invalid := env.binding("invalid", func(b *v1alpha1.PluginBinding) { b.Spec.Plugin = "NOT a name" })
+		items, code := env.plan(env.file(second, onSecond, invalid))
+		Expect(code).To(Equal(1))
+		Expect(items["second"].Action).To(Equal("none"), "%+v", items)
+		Expect(items["second"].Message).To(HavePrefix("Kong 3"))
+		Expect(items["b"].Action).To(Equal("create"), "%+v", items)
+		Expect(items["invalid"].Action).To(Equal("refused"), "%+v", items)
+		Expect(items["invalid"].Reason).To(Equal("Invalid"))
+	})
+
+	It("applies as kubectl does, which removes what the file no longer has", func() {
+		env := newTestEnv()
+		binding := env.binding("b", withConfig(`{"minute": 5, "hour": 50, "policy": "local"}`))
+		raw, err := json.Marshal(env.content(binding))
+		Expect(err).NotTo(HaveOccurred())
+		binding.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: string(raw)}
+		env.create(binding)
+		env.ready(binding, metav1.ConditionTrue)
+		items, code := env.plan(env.file(env.binding("b")))
+		Expect(items["b"].Action).To(Equal("update"), "%+v", items)
+		Expect(items["b"].Fields).To(Equal([]string{"config.hour"}))
+		Expect(code).To(Equal(2))
+	})
 })
 
 // cmpMessage is the message of the plan; a plan gives none for a binding that becomes Ready.
@@ -337,4 +401,32 @@ func (env *testEnv) notes(name, reason string) (notes []string) {
 		}
 	}
 	return notes
+}
+
+func anyOf(tags []string) (list []any) {
+	for _, tag := range tags {
+		list = append(list, tag)
+	}
+	return list
+}
+
+// policyOnService is a Service, and a policy of rate-limiting on it.
+func (env *testEnv) policyOnService(name, target string) []client.Object {
+	return []client.Object{
+		&corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: target},
+			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		},
+		&v1alpha1.PluginPolicy{
+			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "PluginPolicy"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: name},
+			Spec: v1alpha1.PluginPolicySpec{
+				GatewayRef: v1alpha1.GatewayRef{Name: "kong"},
+				TargetRefs: []v1alpha1.PolicyTargetRef{{Kind: "Service", Name: target}},
+				Template: v1alpha1.PluginBindingTemplate{Spec: v1alpha1.PluginTemplateSpec{
+					Plugin: "rate-limiting", Config: jsonOf(`{"minute": 5, "policy": "local"}`),
+				}},
+			},
+		},
+	}
 }
