@@ -122,6 +122,7 @@ var layers = []layer{
 	{name: "model", packages: []string{"./test/model/..."}},
 	{name: "in process", packages: []string{"./test/faults"}},
 	{name: "stories", packages: []string{"./test/integration"}, args: []string{"-ginkgo.fail-fast"}},
+	{name: "commands", packages: []string{"./test/cli"}, args: []string{"-ginkgo.fail-fast"}},
 	processes("."),
 }
 

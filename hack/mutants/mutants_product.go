@@ -383,4 +383,24 @@ var productMutants = []mutant{
 		file: "controllers/pluginbinding/decide.go",
 		from: "		if action.Adopts != identity.Unknown {", to: "		if result.requeueAfter = s.resyncInterval(); false {",
 	},
+	{
+		rule: "the kubectl plugin", name: "a plan can write to Kong",
+		file: "cmd/kubectl-pluginbinding/internal/kong/connection.go",
+		from: "req.Method != http.MethodHead && !validates {", to: "req.Method != http.MethodHead && false && !validates {",
+	},
+	{
+		rule: "the kubectl plugin", name: "a refusal of Kong counts as one of the API server",
+		file: "cmd/kubectl-pluginbinding/internal/kong/proxy.go",
+		from: "status.Kind == \"Status\" && status.APIVersion == \"v1\"", to: "true",
+	},
+	{
+		rule: "the kubectl plugin", name: "a plan finds a plugin where it has left",
+		file: "cmd/kubectl-pluginbinding/internal/plan/kong.go",
+		from: "	if _, ok := d.written(live.ID); ok {", to: "	if _, ok := d.written(live.ID); false && ok {",
+	},
+	{
+		rule: "the kubectl plugin", name: "rename deletes a binding whose plugin has not passed over",
+		file: "cmd/kubectl-pluginbinding/internal/rename/rename.go",
+		from: "	if err := r.await(ctx, old); err != nil {", to: "	if err := r.await(ctx, old); false && err != nil {",
+	},
 }

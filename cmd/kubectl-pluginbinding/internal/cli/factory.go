@@ -35,6 +35,8 @@ const UserAgent = "kubectl-pluginbinding"
 
 const (
 	defaultTimeout = 5 * time.Minute
+	// completionTimeout bounds how long a shell waits for names.
+	completionTimeout = 3 * time.Second
 	// requestTimeout bounds a request to the API server if --request-timeout does not.
 	requestTimeout = 30 * time.Second
 )

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -60,6 +61,15 @@ func OpenByKey(ctx context.Context, f *cli.Factory, key types.NamespacedName) (*
 // Open connects to the Kong of a KongGateway and asks it who it is. The gateway need not exist in the
 // cluster; its Secrets have to.
 func Open(ctx context.Context, f *cli.Factory, gateway *v1alpha1.KongGateway) (*Connection, error) {
+	return open(ctx, f, gateway, nil)
+}
+
+// OpenReadOnly is Open for a connection that refuses to send whatever could change something in Kong.
+func OpenReadOnly(ctx context.Context, f *cli.Factory, gateway *v1alpha1.KongGateway) (*Connection, error) {
+	return open(ctx, f, gateway, func(next http.RoundTripper) http.RoundTripper { return readOnly{next} })
+}
+
+func open(ctx context.Context, f *cli.Factory, gateway *v1alpha1.KongGateway, wrap func(http.RoundTripper) http.RoundTripper) (*Connection, error) {
 	reader, err := f.Client()
 	if err != nil {
 		return nil, err
@@ -79,6 +89,7 @@ func Open(ctx context.Context, f *cli.Factory, gateway *v1alpha1.KongGateway) (*
 	} else if err := c.route(ctx, f, reader); err != nil {
 		return nil, err
 	}
+	c.wrap(wrap)
 	if c.Client, err = adminapi.New(c.Settings, nil); err != nil {
 		return nil, fmt.Errorf("KongGateway %s: %w", c.Settings.Name, err)
 	}
@@ -87,6 +98,35 @@ func Open(ctx context.Context, f *cli.Factory, gateway *v1alpha1.KongGateway) (*
 		return nil, fmt.Errorf("the Kong of KongGateway %s cannot be used: %w", c.Settings.Name, err)
 	}
 	return c, nil
+}
+
+// wrap puts a transport around the one that was chosen.
+func (c *Connection) wrap(outer func(http.RoundTripper) http.RoundTripper) {
+	inner := c.Settings.Transport
+	if outer == nil {
+		return
+	}
+	c.Settings.Transport = func(next http.RoundTripper) http.RoundTripper {
+		if inner != nil {
+			next = inner(next)
+		}
+		return outer(next)
+	}
+}
+
+// readOnly sends only what changes nothing in Kong.
+type readOnly struct{ next http.RoundTripper }
+
+// validatePath is where Kong's schema is asked about a plugin, with a POST.
+const validatePath = "/schemas/plugins/validate"
+
+// RoundTrip implements http.RoundTripper.
+func (r readOnly) RoundTrip(req *http.Request) (*http.Response, error) {
+	validates := req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, validatePath)
+	if req.Method != http.MethodGet && req.Method != http.MethodHead && !validates {
+		return nil, fmt.Errorf("%s %s would change something in Kong, and was not sent", req.Method, req.URL.Path)
+	}
+	return r.next.RoundTrip(req)
 }
 
 // settingsOf returns the settings of the gateway with those of its Secrets that the user may read.

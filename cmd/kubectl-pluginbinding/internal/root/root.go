@@ -20,6 +20,10 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/doctor"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/handover"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/importer"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/plan"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/rename"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/tree"
+	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/validate"
 	"github.com/pluginbinding/kong-plugin-operator/internal/version"
 )
 
@@ -29,6 +33,10 @@ var commands = []func(*cli.Factory) *cobra.Command{
 	doctor.NewCommand,
 	handover.NewHandover,
 	handover.NewHandback,
+	tree.NewCommand,
+	plan.NewCommand,
+	validate.NewCommand,
+	rename.NewCommand,
 }
 
 const long = `Work with the plugins that the Kong Plugin Operator keeps in Kong.
