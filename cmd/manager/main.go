@@ -117,10 +117,8 @@ func run(ctx context.Context, o *options) error {
 	if err := addChecks(mgr); err != nil {
 		return err
 	}
-	if o.leaderElect {
-		if err := mgr.Add(drain{ended: writes.OwnEnded}); err != nil {
-			return err
-		}
+	if err := addDrain(mgr, o, writes); err != nil {
+		return err
 	}
 	log.Info("Starting", "version", version.String(), "clusterID", clusterID, "namespaces", o.namespaces, "selector", o.selector.String())
 	return mgr.Start(ctx)
@@ -138,6 +136,15 @@ func elect(config *rest.Config, options *ctrl.Options, o *options, writes *infli
 	}
 	options.LeaderElectionResourceLockInterface = lock
 	return lock.held, nil
+}
+
+// addDrain adds what keeps the Lease until the writes of this process have ended. There is nothing to keep
+// without leader election.
+func addDrain(mgr ctrl.Manager, o *options, writes *inflight.Tracker) error {
+	if !o.leaderElect {
+		return nil
+	}
+	return mgr.Add(drain{ended: writes.OwnEnded})
 }
 
 // addChecks adds the checks behind /healthz and /readyz.
