@@ -52,8 +52,8 @@ var _ = Describe("tree", func() {
 		out := env.run("tree", "-n", env.namespace)
 		Expect(out.code).To(BeZero(), out.stderr)
 		Expect(out.stdout).To(MatchRegexp(`gateway ` + env.namespace + `/kong .*True +Ready\n`))
-		Expect(out.stdout).To(MatchRegexp(`├─ binding ` + env.namespace + `/bad +rate-limiting +service nowhere +False +ScopeNotFound`))
-		Expect(out.stdout).To(MatchRegexp(`└─ binding ` + env.namespace + `/good +rate-limiting +service orders +` + string(good.Status.PluginID) + ` +True +Ready`))
+		Expect(out.stdout).To(MatchRegexp(`├─ binding ` + env.namespace + `/bad +rate-limiting +service/nowhere +False +ScopeNotFound`))
+		Expect(out.stdout).To(MatchRegexp(`└─ binding ` + env.namespace + `/good +rate-limiting +service/orders +` + string(good.Status.PluginID) + ` +True +Ready`))
 		Expect(out.stdout).NotTo(ContainSubstring("\x1b"), "colours without a terminal")
 
 		out = env.run("tree", "kong", "-n", env.namespace, "-o", "jsonpath={.gateways[*].bindings[*].pluginID}")

@@ -122,12 +122,8 @@ func (s *simulation) item(ctx context.Context, t *task) (Item, error) {
 	}
 	key := reference.GatewayOf(after)
 	item.Gateway, item.Plugin, item.Scope = key.String(), string(after.Spec.Plugin), reference.ScopeSummary(after.Spec.Scope)
-	if t.err != nil {
-		item.Action, item.Message = Failed, t.err.Error()
-		return item, nil
-	}
-	if unusable := s.unusable[key]; unusable != nil {
-		item.Action, item.Message = Failed, unusable.Error()
+	if failure := s.failureOf(t, key); failure != "" {
+		item.Action, item.Message = Failed, failure
 		return item, nil
 	}
 	item.PluginID = string(cmp.Or(after.Status.PluginID, before.Status.PluginID))
@@ -140,6 +136,18 @@ func (s *simulation) item(ctx context.Context, t *task) (Item, error) {
 		s.judge(&item, after)
 	}
 	return item, nil
+}
+
+// failureOf is why nothing is known about an object, empty if it is.
+func (s *simulation) failureOf(t *task, gateway types.NamespacedName) string {
+	switch unusable := s.unusable[gateway]; {
+	case t.err != nil:
+		return t.err.Error()
+	case unusable != nil:
+		return unusable.Error()
+	default:
+		return ""
+	}
 }
 
 // actionOf compares Kong as it would be with Kong as it is.
@@ -237,12 +245,8 @@ func (s *simulation) policyItem(ctx context.Context, t *task) (Item, error) {
 	}
 	key := reference.GatewayOfPolicy(policy)
 	item.Gateway, item.Plugin = key.String(), string(policy.Spec.Template.Spec.Plugin)
-	switch unusable := s.unusable[key]; {
-	case t.err != nil:
-		item.Action, item.Message = Failed, t.err.Error()
-		return item, nil
-	case unusable != nil:
-		item.Action, item.Message = Failed, unusable.Error()
+	if failure := s.failureOf(t, key); failure != "" {
+		item.Action, item.Message = Failed, failure
 		return item, nil
 	}
 	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs} {

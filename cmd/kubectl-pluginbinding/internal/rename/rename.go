@@ -247,10 +247,11 @@ func (r *renaming) deleteOld(ctx context.Context, old *v1alpha1.PluginBinding) e
 	if r.dryRun {
 		return cli.ErrWouldChange
 	}
-	if err := r.Delete(ctx, old, client.Preconditions{UID: &old.UID}); client.IgnoreNotFound(err) != nil {
+	err := client.IgnoreNotFound(r.Delete(ctx, old, client.Preconditions{UID: &old.UID}))
+	if err != nil {
 		return err
 	}
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		err := r.Get(ctx, r.from, &v1alpha1.PluginBinding{})
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})
