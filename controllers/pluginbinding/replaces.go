@@ -213,8 +213,11 @@ func (r *Reconciler) passesToSuccessor(ctx context.Context, s *state) (bool, *st
 	if owner == nil || s.action.Operation != identity.Delete {
 		return false, nil
 	}
-	policy := &v1alpha1.PluginPolicy{}
-	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.binding.Namespace, Name: owner.Name}, policy)
+	policy, key := &v1alpha1.PluginPolicy{}, types.NamespacedName{Namespace: s.binding.Namespace, Name: owner.Name}
+	if r.Client.Get(ctx, key, policy) == nil && policy.UID == owner.UID {
+		return false, nil // it is the policy that deletes its binding
+	}
+	err := r.APIReader.Get(ctx, key, policy)
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, nil
