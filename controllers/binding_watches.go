@@ -99,7 +99,7 @@ func pluginPassedOn() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.PluginBinding), e.ObjectNew.(*v1alpha1.PluginBinding)
 			return was.Status.PluginID != is.Status.PluginID || !slices.Equal(was.Spec.AllowReplacementFrom, is.Spec.AllowReplacementFrom) ||
-				was.Spec.Replaces == nil && is.Spec.Replaces != nil
+				was.Spec.Replaces == nil && is.Spec.Replaces != nil || was.DeletionTimestamp.IsZero() != is.DeletionTimestamp.IsZero()
 		},
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
@@ -146,9 +146,13 @@ func (f bindingFinder) inConflictWith(ctx context.Context, deleted client.Object
 	return f.requests(ctx, client.MatchingFields{reference.IndexConflict: reference.GatewayOf(deleted.(*v1alpha1.PluginBinding)).String()})
 }
 
-// inReplacementWith finds the binding that this one replaces, and those that replace this one.
+// inReplacementWith finds the binding that this one replaces, those that replace this one, and those
+// that have recorded the same plugin.
 func (f bindingFinder) inReplacementWith(ctx context.Context, binding client.Object) []reconcile.Request {
 	requests := f.requests(ctx, client.MatchingFields{reference.IndexReplaces: client.ObjectKeyFromObject(binding).String()})
+	if id := binding.(*v1alpha1.PluginBinding).Status.PluginID; id != "" && !binding.GetDeletionTimestamp().IsZero() {
+		requests = append(requests, f.requests(ctx, client.MatchingFields{reference.IndexPluginID: string(id)})...)
+	}
 	if replaced, ok := reference.Replaced(binding.(*v1alpha1.PluginBinding)); ok {
 		requests = append(requests, reconcile.Request{NamespacedName: replaced})
 	}

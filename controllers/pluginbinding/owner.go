@@ -31,12 +31,28 @@ func (r *Reconciler) lookupOwners(ctx context.Context, s *state) error {
 			observation.OwnerState = identity.OwnerGone
 		case wait > 0:
 			s.observed.confirmOwnerIn = wait
+		case observation == &f.ByID && observation.ID == f.Recorded && r.givesBack(ctx, s, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}):
+			observation.OwnerState = identity.OwnerGone
 		default:
 			observation.OwnerState = identity.OwnerExists
 			r.noteReplacement(ctx, s, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
 		}
 	}
 	return nil
+}
+
+// givesBack reports whether the owner of the recorded plugin is being deleted, and leaves the plugin to
+// this binding, from which it took it over: its deletion waits for that.
+func (r *Reconciler) givesBack(ctx context.Context, s *state, key types.NamespacedName) bool {
+	owner := &v1alpha1.PluginBinding{}
+	return r.Client.Get(ctx, key, owner, client.UnsafeDisableDeepCopy) == nil && isGivenBack(owner, s.binding)
+}
+
+// isGivenBack reports whether the plugin of a binding that is being deleted is another one's, too.
+func isGivenBack(deleted, other *v1alpha1.PluginBinding) bool {
+	return !deleted.DeletionTimestamp.IsZero() && other.DeletionTimestamp.IsZero() && deleted.Spec.DeletionPolicy != v1alpha1.OrphanPlugin &&
+		deleted.Status.PluginID != "" && deleted.Status.PluginID == other.Status.PluginID && deleted.Spec.Plugin == other.Spec.Plugin &&
+		reference.AllowsWrites(deleted) && reference.AllowsWrites(other) && reference.AllowsReplacement(deleted, other.Namespace)
 }
 
 // isGone reports whether a binding does not exist. Only the API server itself is believed, and only
@@ -69,9 +85,10 @@ func (r *Reconciler) recheckOwner(ctx context.Context, s *state) *stepResult {
 		return nil
 	}
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
-	err := r.APIReader.Get(ctx, key, &v1alpha1.PluginBinding{})
+	live := &v1alpha1.PluginBinding{}
+	err := r.APIReader.Get(ctx, key, live)
 	switch {
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err), err == nil && isGivenBack(live, s.binding):
 		return nil
 	case err == nil:
 		r.Absences.Exists(key)

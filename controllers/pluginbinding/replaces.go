@@ -186,7 +186,17 @@ func (r *Reconciler) waitForReplacement(ctx context.Context, s *state) *stepResu
 			return s.waitToBeReplaced("PluginBinding "+client.ObjectKeyFromObject(other).String()+" is going to take it over, as its spec.replaces says", wait)
 		}
 	}
-	if nothingLeft || len(s.replacements) > 0 || s.binding.Status.PluginID == "" {
+	if nothingLeft || s.binding.Status.PluginID == "" {
+		return nil
+	}
+	other, err := r.recordedBy(ctx, s, string(s.binding.Status.PluginID))
+	if err != nil {
+		return kubernetesError(err)
+	}
+	if other != nil && deleted < replacementTimeout && isGivenBack(s.binding, other) {
+		return s.waitToBeReplaced("PluginBinding "+client.ObjectKeyFromObject(other).String()+" has recorded its ID, too, and takes it back", replacementTimeout-deleted)
+	}
+	if len(s.replacements) > 0 {
 		return nil
 	}
 	if wait := replacementGrace - deleted; wait > 0 && len(s.binding.Spec.AllowReplacementFrom) > 0 {
@@ -203,8 +213,11 @@ func (r *Reconciler) passesToSuccessor(ctx context.Context, s *state) (bool, *st
 	if owner == nil || s.action.Operation != identity.Delete {
 		return false, nil
 	}
-	policy := &v1alpha1.PluginPolicy{}
-	err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: s.binding.Namespace, Name: owner.Name}, policy)
+	policy, key := &v1alpha1.PluginPolicy{}, types.NamespacedName{Namespace: s.binding.Namespace, Name: owner.Name}
+	if r.Client.Get(ctx, key, policy) == nil && policy.UID == owner.UID {
+		return false, nil // it is the policy that deletes its binding
+	}
+	err := r.APIReader.Get(ctx, key, policy)
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, nil
@@ -232,6 +245,24 @@ func (r *Reconciler) waitForPolicy(ctx context.Context, s *state, wait time.Dura
 		if policy.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin && policy.DeletionTimestamp.IsZero() && !reference.IsPausedBy(policy) &&
 			reference.AllowsReplacement(s.binding, policy.Namespace) && !metav1.IsControlledBy(s.binding, policy) {
 			return s.waitToBeReplaced("PluginPolicy "+client.ObjectKeyFromObject(policy).String()+" waits for a place of this plugin and may take it over", wait)
+		}
+	}
+	return r.waitForPolicyOf(ctx, s, wait)
+}
+
+// waitForPolicyOf waits for the policy of a binding that is in conflict with the plugin: it lets the
+// binding take the plugin over.
+func (r *Reconciler) waitForPolicyOf(ctx context.Context, s *state, wait time.Duration) *stepResult {
+	bindings := &v1alpha1.PluginBindingList{}
+	// The items are only read.
+	if err := r.Client.List(ctx, bindings, client.MatchingFields{reference.IndexConflict: s.gatewayKey.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return kubernetesError(err)
+	}
+	for i := range bindings.Items {
+		other := &bindings.Items[i]
+		if reference.PolicyOf(other) != nil && other.Status.PluginID == "" && other.Status.Conflict.PluginID == string(s.binding.Status.PluginID) &&
+			other.DeletionTimestamp.IsZero() && reference.AllowsWrites(other) && reference.AllowsReplacement(s.binding, other.Namespace) {
+			return s.waitToBeReplaced("PluginBinding "+client.ObjectKeyFromObject(other).String()+" waits for its place and may take it over", wait)
 		}
 	}
 	return nil

@@ -317,3 +317,43 @@ func TestTwoBindingsForOnePlaceAreNotReconciledAtOnce(t *testing.T) {
 		t.Errorf("met: %t, %d plugins were posted", met, w.countSince(0, http.MethodPost))
 	}
 }
+
+// A binding that took a plugin over is deleted while the former one still exists: that one takes its
+// plugin back, and there is no moment without it.
+func TestAPluginGoesBackToTheBindingThatWasReplaced(t *testing.T) {
+	w := newWorld(t)
+	old := w.binding("old", onRoute("s1-a"))
+	w.settle(3, old)
+	mark := w.kong.Journal().Mark()
+	renamed := w.binding("new", onRoute("s1-a"), replacing("old"))
+	w.settle(3, renamed)
+	w.inTurn(1, old)
+	w.delete(renamed)
+	w.inTurn(1, renamed)
+	w.expectReason(renamed, v1alpha1.ReasonDeleting, "PluginBinding shop/old has recorded its ID, too, and takes it back")
+	w.settle(3, old)
+	w.inTurn(2, renamed)
+	if !w.isGone(renamed) {
+		t.Errorf("the new binding stays: %s", w.ready(renamed).Message)
+	}
+	w.expectOnlyUpdates(mark)
+}
+
+// The policy of a binding in conflict may be about to let it take the plugin over: a deletion waits a moment.
+func TestADeletionWaitsForThePolicyOfABindingInConflict(t *testing.T) {
+	w := newWorld(t)
+	old := w.binding("old", onRoute("s1-a"))
+	w.settle(3, old)
+	waiting := w.binding("limit-a", onRoute("s1-a"), func(b *v1alpha1.PluginBinding) {
+		b.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "PluginPolicy", Name: "limit", UID: "limit", Controller: ptr.To(true)}}
+	})
+	w.inTurn(2, waiting)
+	w.delete(old)
+	w.inTurn(1, old)
+	w.expectReason(old, v1alpha1.ReasonDeleting, "PluginBinding shop/limit-a waits for its place")
+	w.clock.Step(6 * time.Second)
+	w.inTurn(2, old)
+	if !w.isGone(old) {
+		t.Errorf("the old binding stays: %s", w.ready(old).Message)
+	}
+}

@@ -319,6 +319,21 @@ var productMutants = []mutant{
 		from: "return policy.UID != owner.UID && ", to: "return false && policy.UID != owner.UID && ",
 	},
 	{
+		rule: "no hole", name: "a plugin that goes back to the binding before is deleted first",
+		file: "controllers/pluginbinding/owner.go",
+		from: "return !deleted.DeletionTimestamp.IsZero() && other", to: "return false && other",
+	},
+	{
+		rule: "no hole", name: "a deletion does not wait for the policy of a binding in conflict",
+		file: "controllers/pluginbinding/replaces.go",
+		from: "return r.waitForPolicyOf(ctx, s, wait)", to: "return nil",
+	},
+	{
+		rule: "policies", name: "a policy keeps a binding whose plugin went back to the older one",
+		file: "internal/policy/rival.go",
+		from: " && (rival.Leaving || !isOlder):", to: ":",
+	},
+	{
 		rule: "no unnecessary conflict", name: "two bindings for one place are reconciled at once",
 		file: "controllers/pluginbinding/controller.go",
 		from: "if !r.places.tryLock(place) {", to: "if !r.places.tryLock(place) && false {",

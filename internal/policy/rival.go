@@ -43,7 +43,7 @@ func Contend(policy *v1alpha1.PluginPolicy, child *Child, existing *v1alpha1.Plu
 	for i := range rivals {
 		rival := &rivals[i]
 		switch isOlder := IsOlder(rival.Claimant, rival.Created, policy); {
-		case rival.wasReplacedBy(existing):
+		case rival.wasReplacedBy(existing) && (rival.Leaving || !isOlder):
 			child.Replaces = existing.Spec.Replaces
 		case rival.Leaving && rival.passesOn(policy.Namespace), !isOlder && rival.ByPolicy && rival.passesOn(policy.Namespace):
 			if child.Replaces == nil && hasNoPlugin(existing) {

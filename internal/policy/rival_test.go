@@ -68,6 +68,7 @@ func TestContend(t *testing.T) {
 		})},
 		"a younger policy passed its plugin on":              {rival: rivalOf("shop", false, true, false, ours), exists: true, pluginID: ours, replaces: &v1alpha1.BindingRef{Name: "rival"}, want: "replaces shop/rival"},
 		"an older one passed its plugin on, and leaves":      {rival: rivalOf("shop", true, true, true, ours), exists: true, pluginID: ours, replaces: &v1alpha1.BindingRef{Name: "rival"}, want: "replaces shop/rival"},
+		"an older one took its plugin back":                  {rival: rivalOf("shop", true, true, false, ours), exists: true, pluginID: ours, replaces: &v1alpha1.BindingRef{Name: "rival"}, want: "yields"},
 		"somebody else's plugin was taken over":              {rival: rivalOf("shop", false, true, false, theirs), exists: true, pluginID: ours, replaces: &v1alpha1.BindingRef{Name: "rival"}, want: "made"},
 		"a younger binding has the plugin":                   {rival: rivalOf("shop", false, false, false, theirs), want: "made"},
 		"an older policy is being deleted":                   {rival: rivalOf("shop", true, true, true, theirs), want: "replaces shop/rival"},

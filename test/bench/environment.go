@@ -97,6 +97,7 @@ func (s *environment) phases() []step {
 		{phaseDrift, s.drift},
 		{phaseOutage, s.outagePhase},
 		{phaseDelete, s.delete},
+		{phaseLimited, s.limited},
 	}, policies...)
 }
 

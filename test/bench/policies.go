@@ -128,7 +128,9 @@ func (s *environment) createPolicies(ctx context.Context, p *phase) error {
 
 // waitForPolicies waits until every policy is Ready, with so many bindings in all.
 func (s *environment) waitForPolicies(ctx context.Context, want int) error {
-	return wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, s.patienceForAll(), true, func(ctx context.Context) (bool, error) {
+	// A list of all policies costs the API server more the more there are.
+	interval := 200*time.Millisecond + time.Duration(s.policyCount())*2*time.Millisecond
+	return wait.PollUntilContextTimeout(ctx, interval, s.patienceForAll(), true, func(ctx context.Context) (bool, error) {
 		var list v1alpha1.PluginPolicyList
 		if err := s.cluster.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 			return false, err

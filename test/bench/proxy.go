@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // exchange is one request of the operator and its response.
@@ -40,6 +42,7 @@ type proxy struct {
 	exchanges   []exchange
 	idle        map[net.Conn]bool // connections without a request
 	unreachable bool
+	limiter     *rate.Limiter             // nil: no limit
 	awaited     map[string]chan time.Time // by a text in the body of a write
 	onResync    func()
 }
@@ -94,6 +97,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.kind, e.resync = classify(r.URL)
 	p.mu.Lock()
 	unreachable, onResync := p.unreachable, p.onResync
+	refused := p.limiter != nil && !p.limiter.Allow()
 	p.mu.Unlock()
 	e.firstPage = e.kind == "/plugins" && !e.isWrite() && !r.URL.Query().Has("offset")
 	if e.firstPage && onResync != nil {
@@ -102,6 +106,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if unreachable {
 		p.record(e, nil)
 		panic(http.ErrAbortHandler) // closes the connection without an answer
+	}
+	if refused {
+		p.refuse(w, e)
+		return
 	}
 	var sent []byte
 	if e.isWrite() {

@@ -12,6 +12,7 @@
 // The invariants hold in every reachable state. From every reachable state the operator, left
 // alone, reaches exactly the desired plugin under its recorded ID, or leaves nothing behind. A second
 // world has several bindings that exchange their keys and instance names: no plugin is missing on
-// the way, Kong answers no write with 409, and each binding gets what it wants or stays. The
-// package also searches protocols that are known to be wrong, and must find a violation in each.
+// the way, Kong answers no write with 409, and each binding gets what it wants or stays. A third
+// world has two policies that want one entity: the plugin passes over with spec.replaces, no deletion
+// takes a plugin that somebody waits for, and the older policy ends with it. The package also searches protocols that are known to be wrong, and must find a violation in each.
 package model

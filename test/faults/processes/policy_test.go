@@ -3,9 +3,13 @@ package processes
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
@@ -13,6 +17,7 @@ import (
 // The policy of the scenarios, on an Ingress that Kong has as two routes.
 const (
 	policyName  = "limit"
+	olderPolicy = "older"
 	ingressName = "shop"
 )
 
@@ -34,7 +39,7 @@ func init() {
 		trigger:    func(env *testEnv) { env.create(env.policy()) },
 		done:       (*testEnv).policyReady,
 		required:   []string{kubeAddPolicyFinalizer, kongListOfIngress, kubeApplyBinding, kongCreatePlugin, kubePatchPolicyStatus},
-		inShortRun: []string{kubeApplyBinding},
+		inShortRun: []string{kubeAddPolicyFinalizer, kubeApplyBinding, kubePatchPolicyStatus},
 	}, scenario{
 		name: "delete a policy",
 		setup: func(env *testEnv) {
@@ -51,8 +56,51 @@ func init() {
 			return env.gatewayReady()
 		},
 		required:   []string{kubeListBindings, kubeDeleteBinding, kongDeletePlugin, kubeRemovePolicyFinalizer},
-		inShortRun: []string{kubeDeleteBinding},
+		inShortRun: []string{kubeListBindings, kubeDeleteBinding, kubeRemovePolicyFinalizer},
+	}, scenario{
+		name:       "an older policy takes the plugins over",
+		setup:      (*testEnv).startWithRivals,
+		trigger:    (*testEnv).giveTheOlderPolicyTheIngress,
+		done:       (*testEnv).olderPolicyReady,
+		required:   []string{kubeApplyBinding, kongPutPlugin, kubePatchBindingStatus, kubeDeleteBinding},
+		inShortRun: []string{kongPutPlugin},
 	})
+}
+
+// startWithRivals has the policy in force, and an older one that has nothing to do yet.
+func (env *testEnv) startWithRivals() {
+	env.t.Helper()
+	env.startWithIngress()
+	older := env.policy()
+	older.Name, older.Spec.TargetRefs[0].Name = olderPolicy, "another"
+	env.create(older)
+	env.eventually("a second", func() error { // creation times have seconds
+		if !time.Now().After(older.CreationTimestamp.Add(time.Second)) {
+			return fmt.Errorf("not over")
+		}
+		return nil
+	})
+	env.create(env.policy())
+	env.eventually("the policy", env.policyReady)
+	env.waitUntilIdle()
+}
+
+func (env *testEnv) giveTheOlderPolicyTheIngress() {
+	env.t.Helper()
+	older := &v1alpha1.PluginPolicy{ObjectMeta: env.meta(olderPolicy)}
+	patch := []byte(`{"spec":{"targetRefs":[{"group":"networking.k8s.io","kind":"Ingress","name":"` + ingressName + `"}]}}`)
+	must(env.t, suite.client.Patch(context.Background(), older, client.RawPatch(types.MergePatchType, patch)))
+}
+
+// olderPolicyReady checks that the plugins belong to the older policy, and that the younger one has no
+// bindings left.
+func (env *testEnv) olderPolicyReady() error {
+	for _, binding := range env.bindings() {
+		if !strings.HasPrefix(binding.Name, olderPolicy) || binding.Spec.Replaces != nil {
+			return fmt.Errorf("%s is left, or still replaces %+v", binding.Name, binding.Spec.Replaces)
+		}
+	}
+	return env.ready(olderPolicy)
 }
 
 // startWithIngress starts the manager beside an Ingress, of which Kong's ingress controller has made two
@@ -92,9 +140,11 @@ func (env *testEnv) policy() *v1alpha1.PluginPolicy {
 }
 
 // policyReady checks that the policy is ready with one binding per route, and that these are.
-func (env *testEnv) policyReady() error {
+func (env *testEnv) policyReady() error { return env.ready(policyName) }
+
+func (env *testEnv) ready(policy string) error {
 	p := &v1alpha1.PluginPolicy{}
-	env.get(p, policyName)
+	env.get(p, policy)
 	counts := p.Status.Bindings
 	if !meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady) || counts == nil || counts.Total != 2 || counts.Ready != 2 {
 		return fmt.Errorf("the policy is not ready: %+v", p.Status)
