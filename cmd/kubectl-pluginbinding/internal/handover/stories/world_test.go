@@ -55,12 +55,12 @@ const manifests = `
 apiVersion: v1
 kind: Service
 metadata: {name: api, namespace: NS}
-spec: {ports: [{name: http, port: 80}]}
+spec: {clusterIP: None, ports: [{name: http, port: 80}]}
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: other, namespace: NS}
-spec: {ports: [{name: http, port: 80}]}
+spec: {clusterIP: None, ports: [{name: http, port: 80}]}
 ---
 apiVersion: v1
 kind: Secret
