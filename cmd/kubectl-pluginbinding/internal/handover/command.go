@@ -286,9 +286,13 @@ func resourcesOf(kube client.Client, args []string, namespace string) (resources
 
 // show prints the plan, its notes and its problems.
 func (c *command) show(f *cli.Factory, plan *Plan) error {
+	becomes := "Becomes"
+	if c.back || c.undo {
+		becomes = "Is now"
+	}
 	result := &cli.Result{
 		Kind: "HandoverPlan", Value: plan,
-		Columns: []cli.Column{{Name: "Namespace"}, {Name: "Attached to"}, {Name: "KongPlugin"}, {Name: "Plugin"}, {Name: "In Kong"}, {Name: "Becomes"}, {Name: "How"}},
+		Columns: []cli.Column{{Name: "Namespace"}, {Name: "Attached to"}, {Name: "KongPlugin"}, {Name: "Plugin"}, {Name: "In Kong"}, {Name: becomes}, {Name: "How"}},
 		Empty:   "Nothing to move.",
 	}
 	for _, item := range plan.Unfinished {

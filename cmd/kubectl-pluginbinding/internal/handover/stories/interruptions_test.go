@@ -215,7 +215,10 @@ func (w *world) killOperatorAt(n int, done chan error) bool {
 func TestBesides(t *testing.T) {
 	t.Parallel()
 	for name, happen := range map[string]func(*world){
-		"the ingress controller restarts": func(w *world) { w.kic.Restart(w.ctx) },
+		"the ingress controller restarts": func(w *world) {
+			w.restarts++
+			w.kic.Restart(w.ctx)
+		},
 		"an unrelated change": func(w *world) {
 			w.annotate("networking.k8s.io/v1", "Ingress", "quiet", "limit")
 			w.must(kube.Patch(w.ctx, &corev1.Service{ObjectMeta: ctrlMeta(w.namespace, "other")},

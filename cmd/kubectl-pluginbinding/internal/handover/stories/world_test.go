@@ -43,6 +43,7 @@ type world struct {
 	kong      *kongtest.Server
 	kic       *kic.KIC
 	stop      func() // stops the operator
+	restarts  int    // of the ingress controller
 	mark      int
 	since     time.Time
 	before    map[string]map[string]any // the ingress controller's plugins, by ID
@@ -55,12 +56,12 @@ const manifests = `
 apiVersion: v1
 kind: Service
 metadata: {name: api, namespace: NS}
-spec: {ports: [{name: http, port: 80}]}
+spec: {clusterIP: None, ports: [{name: http, port: 80}]}
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: other, namespace: NS}
-spec: {ports: [{name: http, port: 80}]}
+spec: {clusterIP: None, ports: [{name: http, port: 80}]}
 ---
 apiVersion: v1
 kind: Secret
@@ -283,7 +284,8 @@ func (w *world) verifyKong() {
 			w.t.Errorf("409 to %s %s of %s", request.Method, request.Path, request.UserAgent)
 		}
 	}
-	if stats := w.kic.Stats(); stats.Failed > 0 {
+	// A restart may end a sync in the middle.
+	if stats := w.kic.Stats(); stats.Failed > w.restarts || stats.Conflicts > 0 {
 		w.t.Errorf("%d syncs of the ingress controller failed: %v", stats.Failed, stats.LastError)
 	}
 }
