@@ -4,7 +4,7 @@ import "slices"
 
 // mutants break one rule each: the rules of the protocol around the decision, and those that
 // protect plugins of other owners, keep the operator from unnecessary changes, and hide Secrets.
-var mutants = slices.Concat(protocolMutants, productMutants, webhookMutants)
+var mutants = slices.Concat(protocolMutants, productMutants, webhookMutants, kubectlMutants)
 
 var protocolMutants = []mutant{
 	{

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
@@ -83,8 +84,12 @@ func rounded(age time.Duration) time.Duration {
 }
 
 func (d *diagnosis) gateways() {
+	used := d.relevant()
 	for i := range d.Gateways {
 		gateway := &d.Gateways[i]
+		if !used[client.ObjectKeyFromObject(gateway)] {
+			continue
+		}
 		name := gateway.Namespace + "/" + gateway.Name
 		object := "KongGateway " + name
 		ready := meta.FindStatusCondition(gateway.Status.Conditions, v1alpha1.ConditionReady)
@@ -138,7 +143,7 @@ func (d *diagnosis) paused() {
 	}, kind string,
 	) {
 		since, known := pausedSince(object)
-		if !object.isPaused() || d.Now.Sub(since) < d.PausedFor {
+		if !d.within(object.GetNamespace()) || !object.isPaused() || d.Now.Sub(since) < d.PausedFor {
 			return
 		}
 		about := "since it was created"
@@ -164,11 +169,6 @@ func pausedSince(object metav1.Object) (since time.Time, known bool) {
 		}
 	}
 	return object.GetCreationTimestamp().Time, false
-}
-
-// within reports whether a namespace was asked for.
-func (d *diagnosis) within(namespace string) bool {
-	return d.Namespace == "" || d.Namespace == namespace
 }
 
 func sortedStrings(words []string) []string { return slices.Sorted(slices.Values(words)) }

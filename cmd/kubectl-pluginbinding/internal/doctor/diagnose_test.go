@@ -233,6 +233,8 @@ func TestNoFault(t *testing.T) {
 			f.Namespace = "other"
 			f.Bindings[0].Status.Conditions = nil
 			f.Kongs[0].Plugins = append(f.Kongs[0].Plugins[1:], row(3, "gone"))
+			f.Gateways[0].Status.Conditions = nil
+			f.Events = []corev1.Event{event(eventTranslationFailed, "Ingress", "web", 1, 0)}
 		},
 	} {
 		facts := healthy()

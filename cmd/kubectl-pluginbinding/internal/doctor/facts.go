@@ -9,6 +9,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 // Facts are everything that a diagnosis depends on. What could not be read is in Problems.
@@ -17,7 +18,7 @@ type Facts struct {
 	// Cluster is the cluster ID that the user named, empty if none was. Default is the ID that the
 	// operator has without --cluster-id.
 	Cluster, Default string
-	// Namespace restricts bindings and policies; empty means all.
+	// Namespace restricts the findings to its objects and to the gateways that it uses; empty means all.
 	Namespace string
 	// PausedFor is from when on a pause is long.
 	PausedFor time.Duration
@@ -39,6 +40,30 @@ type Facts struct {
 
 	Problems []Problem
 }
+
+// relevant are the gateways that the namespace uses: its own, and those of its bindings and policies.
+func (f *Facts) relevant() map[types.NamespacedName]bool {
+	used := map[types.NamespacedName]bool{}
+	for i := range f.Bindings {
+		if f.within(f.Bindings[i].Namespace) {
+			used[reference.GatewayOf(&f.Bindings[i])] = true
+		}
+	}
+	for i := range f.Policies {
+		if f.within(f.Policies[i].Namespace) {
+			used[reference.GatewayOfPolicy(&f.Policies[i])] = true
+		}
+	}
+	for i := range f.Gateways {
+		if f.within(f.Gateways[i].Namespace) {
+			used[types.NamespacedName{Namespace: f.Gateways[i].Namespace, Name: f.Gateways[i].Name}] = true
+		}
+	}
+	return used
+}
+
+// within reports whether a namespace was asked for.
+func (f *Facts) within(namespace string) bool { return f.Namespace == "" || f.Namespace == namespace }
 
 // Problem is something that could not be looked at.
 type Problem struct {

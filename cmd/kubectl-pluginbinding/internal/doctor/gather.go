@@ -148,11 +148,11 @@ func (g *gatherer) events(ctx context.Context) {
 func (g *gatherer) kongs(ctx context.Context, only types.NamespacedName) {
 	progress := g.f.NewProgress("Reading Kong", len(g.facts.Gateways))
 	defer progress.Close()
-	read := map[types.NamespacedName]bool{}
+	read, used := map[types.NamespacedName]bool{}, g.facts.relevant()
 	for i := range g.facts.Gateways {
 		progress.Step()
 		gateway := &g.facts.Gateways[i]
-		if key := client.ObjectKeyFromObject(gateway); read[key] || only.Name != "" && key != only {
+		if key := client.ObjectKeyFromObject(gateway); read[key] || !used[key] || only.Name != "" && key != only {
 			continue
 		}
 		found, err := g.kong(ctx, gateway)

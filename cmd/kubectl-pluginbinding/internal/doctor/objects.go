@@ -224,6 +224,9 @@ func (d *diagnosis) ingressController() {
 		event := &d.Events[i]
 		last := lastSeen(event)
 		failed := event.Reason == eventApplyFailed && !last.Before(succeeded)
+		if event.Reason == eventTranslationFailed && !d.within(event.InvolvedObject.Namespace) {
+			continue
+		}
 		if !failed && event.Reason != eventTranslationFailed || d.Now.Sub(last) > recent {
 			continue
 		}

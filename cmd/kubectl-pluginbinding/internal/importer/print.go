@@ -108,9 +108,16 @@ func Report(w io.Writer, in Input, result Result, secretsIn string) {
 	if n := len(result.Secrets); n > 0 && secretsIn == "" {
 		r.line("%s no values. Fill them in, or use --secrets-file.", hasNone(n))
 	} else if n > 0 {
-		r.line("%s with their values: %s. Apply it first, and keep it out of Git.", count(n, "Secret"), secretsIn)
+		r.line("%s with values: %s. Apply this file first, and keep it out of Git.", count(n, "Secret"), secretsIn)
+	}
+	listed := map[string]bool{}
+	for _, removal := range result.Remove {
+		listed[removal.ID] = removal.Refused != ""
 	}
 	for _, u := range result.Unsaid {
+		if listed[u.ID] {
+			continue // among the removals
+		}
 		word := "Not said"
 		if u.LeftOut {
 			word = "Left out"
@@ -203,7 +210,7 @@ func (r *reporter) removals(in Input, result Result) {
 		r.line("  %s  # plugin %s  ->  %s", removal.Entry.Address, removal.ID, what)
 	}
 	if refused := refusedOf(result); refused > 0 {
-		r.line("%s refused: the next run of %s would delete them. %s, and run this again with --i-removed-it.",
+		r.line("%s refused, because the next run of %s would delete what it no longer lists. %s, and run this again with --i-removed-it.",
 			isOrAre(refused), state.Tool, afterRemoval(state))
 	}
 	r.warnings(in, result)
@@ -227,14 +234,17 @@ func isOrAre(n int) string {
 
 func afterRemoval(state *State) string {
 	if state.Tool == toolTerraform {
-		return "Remove them from the state with these commands, and their resources from the configuration"
+		return "Run these commands, take the resources out of the configuration"
 	}
-	return "Stop whatever runs decK, and take the entries out of the files"
+	return "Stop whatever runs decK, take the entries out of the files"
 }
 
 // warnings say which command must not run, and when it may again.
 func (r *reporter) warnings(in Input, result Result) {
 	state := in.State
+	if result.Imported+refusedOf(result) == 0 && len(state.SelectTags) > 0 {
+		return
+	}
 	if state.Tool == toolTerraform {
 		r.line("Do not run `terraform apply` before the state is without them: it would change or delete what the bindings hold.")
 		return
@@ -278,9 +288,9 @@ func (r *reporter) terraform(in Input, result Result) {
 	if len(ids) == 0 {
 		return
 	}
-	r.line("Nothing in Kong tells whether Terraform made a plugin. If it may have, ask it before you apply, and remove what it answers:")
+	r.line("Nothing in Kong tells whether Terraform made a plugin. If it may have, run this before you apply. It fails for a plugin that Terraform does not have:")
 	for _, id := range ids {
-		r.line("  terraform state list -id=%s | xargs -r -n1 terraform state rm", id)
+		r.line("  terraform state rm \"$(terraform state list -id=%s)\"", id)
 	}
 }
 

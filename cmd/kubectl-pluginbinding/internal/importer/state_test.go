@@ -126,7 +126,7 @@ func TestDeckIsRefusedUntilRemoved(t *testing.T) {
 	report := reportOf(w, result)
 	for _, line := range []string{
 		"  consumers[alice].plugins[rate-limiting]  # plugin " + id(14) + "  ->  refused",
-		"7 plugins are refused: the next run of decK would delete them.",
+		"7 plugins are refused, because the next run of decK would delete what it no longer lists. Stop whatever runs decK",
 		"Do not run `deck gateway sync kong.yaml` before",
 	} {
 		if !strings.Contains(report, line) {

@@ -1,0 +1,40 @@
+package main
+
+// kubectlMutants break what the kubectl plugin must never do.
+var kubectlMutants = []mutant{
+	{
+		rule: "import", name: "a value that is secret is printed",
+		file: "internal/plugin/declare.go",
+		from: "		case (f.sensitive() || secretName.MatchString(name)) && holdsText(value):", to: "		case secretName.MatchString(\"\") && holdsText(value):",
+	},
+	{
+		rule: "import", name: "a plugin that the next run of decK deletes is imported",
+		file: "cmd/kubectl-pluginbinding/internal/importer/consider.go",
+		from: "	case deletes && !p.in.Removed:", to: "	case false:",
+	},
+	{
+		rule: "import", name: "the tags by which decK deletes stay",
+		file: "cmd/kubectl-pluginbinding/internal/importer/consider.go",
+		from: "		dropped = p.in.State.SelectTags\n", to: "		dropped = nil\n",
+	},
+	{
+		rule: "import", name: "a plugin is taken from the ingress controller so that its syncs fail",
+		file: "cmd/kubectl-pluginbinding/internal/importer/consider.go",
+		from: "	if it.claim != nil && !shadow && ", to: "	if false && it.claim != nil && !shadow && ",
+	},
+	{
+		rule: "import", name: "what may be claimed is imported unseen",
+		file: "cmd/kubectl-pluginbinding/internal/importer/consider.go",
+		from: "	case p.in.Kube.Problem != \"\":", to: "	case false:",
+	},
+	{
+		rule: "import", name: "a config is printed that would change the plugin",
+		file: "cmd/kubectl-pluginbinding/internal/importer/config.go",
+		from: "	if len(fields) > 0 {", to: "	if false {",
+	},
+	{
+		rule: "doctor", name: "what could not be looked at is no finding",
+		file: "cmd/kubectl-pluginbinding/internal/doctor/diagnose.go",
+		from: "	d.problems()\n", to: "",
+	},
+}
