@@ -190,7 +190,7 @@ func (s *environment) measureLoop(ctx context.Context, p *phase, method string,
 		return err
 	}
 	mark, began, queue := s.proxy.mark(), time.Now(), make(chan int, len(l.plugins))
-	theirs := cpuOf(s.cluster.processes)
+	theirs, profiled := cpuOf(s.cluster.processes), s.profileLoop(ctx, method)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(queue)
@@ -210,6 +210,7 @@ func (s *environment) measureLoop(ctx context.Context, p *phase, method string,
 		return err
 	}
 	p.Seconds = time.Since(began).Seconds()
+	defer profiled()
 	p.Figures[figServerMS] = 1000 * (cpuOf(s.cluster.processes) - theirs) / float64(len(l.plugins))
 	p.Figures[figBindings] = float64(len(l.plugins))
 	n, first, last := writesIn(s.proxy.since(mark), method)
