@@ -22,6 +22,7 @@ const (
 	phaseLoopCreate = "loop, creation"
 	phaseLoopChange = "loop, change of all"
 	phaseLoopDelete = "loop, deletion"
+	phaseWrites     = "ways of writing a status"
 
 	phaseCreate  = "first creation"
 	phaseSettle  = "first restart"

@@ -76,11 +76,16 @@ func (s *environment) waitUntilWritten(ctx context.Context, method string, writt
 	})
 }
 
-// profileResync profiles the operator from one resync on, for longer than until the next one.
+// profileResync profiles the operator and the API server from one resync on, for longer than until the
+// next one.
 func (s *environment) profileResync(ctx context.Context) (finish func()) {
-	return inBackground(func() {
-		s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
-	})
+	return inBackground(
+		func() {
+			s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
+		},
+		func() {
+			s.keepProfile("idle-apiserver-cpu", func() ([]byte, error) { return s.cluster.profile(ctx, profileSeconds) })
+		})
 }
 
 func inBackground(tasks ...func()) (finish func()) {
