@@ -262,6 +262,7 @@ chart-files: ## Copy what the Helm chart has in common with config/ into it.
 	rm -rf $(CHART)/files && mkdir -p $(CHART)/files/crds $(CHART)/files/user-roles
 	cp config/crd/bases/*.yaml $(CHART)/files/crds/
 	cp config/rbac/role.yaml config/rbac/leader_election_role.yaml config/prometheus/rules.yaml $(CHART)/files/
+	cp config/finalizer-at-creation/policy.yaml $(CHART)/files/finalizer-policy.yaml
 	cp config/rbac/*_editor_role.yaml config/rbac/*_viewer_role.yaml $(CHART)/files/user-roles/
 	dashboards=$$(find config -path 'config/grafana/*.json'); \
 	if [[ -n "$$dashboards" ]]; then mkdir $(CHART)/files/dashboards && cp $$dashboards $(CHART)/files/dashboards/; fi

@@ -67,6 +67,9 @@ func startCluster(o options, dir string) (*cluster, error) {
 		Append("audit-policy-file", policy).
 		Append("audit-log-path", c.audit.path).
 		Append("audit-log-maxsize", "100000") // MB: never rotate
+	// Fifty thousand bindings, with what they were between two compactions, exceed the default of 2 GiB.
+	c.env.ControlPlane.Etcd = &envtest.Etcd{}
+	c.env.ControlPlane.Etcd.Configure().Append("quota-backend-bytes", "8589934592")
 	config, err := c.env.Start()
 	if err != nil {
 		return nil, fmt.Errorf("start the API server: %w", err)

@@ -71,6 +71,8 @@ func (s *environment) phases() []step {
 	switch s.options.only {
 	case onlyPolicies:
 		return policies
+	case onlyWrites:
+		return []step{{phaseWrites, s.measureWrites}}
 	case onlyLoop:
 		return []step{
 			{phaseLoad, s.load},

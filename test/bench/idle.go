@@ -30,7 +30,7 @@ func (s *environment) idle(ctx context.Context, p *phase) error {
 	if err := waitForResync(ctx, begun); err != nil {
 		return err
 	}
-	profiled := s.profileResync(ctx)
+	profiled := s.profileResync(ctx) // the API server too: nothing is asked of it
 	defer profiled()
 	for range s.resyncs - 1 {
 		if err := waitForResync(ctx, begun); err != nil {

@@ -115,8 +115,15 @@ func (l *loop) delete(ctx context.Context, i int) error {
 
 // patchStatus writes the status that the operator would write.
 func (l *loop) patchStatus(ctx context.Context, i int, id string) error {
+	base := l.bindings[i].DeepCopy()
+	l.setStatus(i, id)
+	return l.own.Status().Patch(ctx, l.bindings[i], client.MergeFrom(base))
+}
+
+// setStatus sets the status of a binding whose plugin is in Kong.
+func (l *loop) setStatus(i int, id string) {
 	b := l.bindings[i]
-	base, now, text := b.DeepCopy(), metav1.Now(), "Kong holds plugin "+id+" as declared"
+	now, text := metav1.Now(), "Kong holds plugin "+id+" as declared"
 	scope := &v1alpha1.BoundScope{Summary: l.plugins[i].kind + " " + l.plugins[i].entity}
 	if l.plugins[i].kind == "route" {
 		scope.RouteID = id // any ID: it counts as much as the right one
@@ -135,7 +142,6 @@ func (l *loop) patchStatus(ctx context.Context, i int, id string) error {
 		c.Status, c.ObservedGeneration = metav1.ConditionTrue, b.Generation
 		meta.SetStatusCondition(&b.Status.Conditions, c)
 	}
-	return l.own.Status().Patch(ctx, b, client.MergeFrom(base))
 }
 
 // loopCreate measures the mirror image of the first creation: all bindings are there already.
@@ -190,7 +196,7 @@ func (s *environment) measureLoop(ctx context.Context, p *phase, method string,
 		return err
 	}
 	mark, began, queue := s.proxy.mark(), time.Now(), make(chan int, len(l.plugins))
-	theirs := cpuOf(s.cluster.processes)
+	theirs, profiled := cpuOf(s.cluster.processes), s.profileLoop(ctx, method)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(queue)
@@ -210,6 +216,7 @@ func (s *environment) measureLoop(ctx context.Context, p *phase, method string,
 		return err
 	}
 	p.Seconds = time.Since(began).Seconds()
+	defer profiled()
 	p.Figures[figServerMS] = 1000 * (cpuOf(s.cluster.processes) - theirs) / float64(len(l.plugins))
 	p.Figures[figBindings] = float64(len(l.plugins))
 	n, first, last := writesIn(s.proxy.since(mark), method)

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,7 +47,10 @@ type options struct {
 const (
 	onlyPolicies = "policies"
 	onlyLoop     = "loop"
+	onlyWrites   = "writes"
 )
+
+var only = []string{onlyPolicies, onlyLoop, onlyWrites}
 
 // storedResult is the result that the documentation shows.
 const storedResult = "docs/performance.json"
@@ -67,6 +71,7 @@ Environment:
   BENCH_OUTAGE     how long the gateway is unreachable (60s)
   BENCH_ONLY       "policies": only the phases of policies
                    "loop": only what is compared with the loop: creation, change and deletion of all
+                   "writes": only what the ways of writing a status cost the API server
   BENCH_LOOP       how many bindings the loop has at most (10000)
   BENCH_PROFILES   a directory for pprof profiles of the operator (none)
   BENCH_FLAGS      further flags of the operator
@@ -151,8 +156,8 @@ func optionsFrom(getenv func(string) string) (options, error) {
 	default:
 		errs = append(errs, fmt.Errorf("BENCH_PACE: %q is neither kong nor none", pace))
 	}
-	if o.only != "" && o.only != onlyPolicies && o.only != onlyLoop {
-		errs = append(errs, fmt.Errorf("BENCH_ONLY: %q is neither %s nor %s", o.only, onlyPolicies, onlyLoop))
+	if o.only != "" && !slices.Contains(only, o.only) {
+		errs = append(errs, fmt.Errorf("BENCH_ONLY: %q is none of %s", o.only, strings.Join(only, ", ")))
 	}
 	var err error
 	o.loopMax, err = strconv.Atoi(get("BENCH_LOOP", "10000"))

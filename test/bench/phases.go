@@ -22,6 +22,7 @@ const (
 	phaseLoopCreate = "loop, creation"
 	phaseLoopChange = "loop, change of all"
 	phaseLoopDelete = "loop, deletion"
+	phaseWrites     = "ways of writing a status"
 
 	phaseCreate  = "first creation"
 	phaseSettle  = "first restart"
@@ -102,10 +103,10 @@ func (s *environment) create(ctx context.Context, p *phase) error {
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
-	profiled := s.profileWrites(ctx, "create", http.MethodPost)
+	profiled, posted := s.profileWrites(ctx, "create", http.MethodPost), s.proxy.countWritten(http.MethodPost)
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, s.patienceForAll(), true, func(ctx context.Context) (bool, error) {
 		// A request for metrics makes the operator count its bindings. So ask only at the end.
-		if n, _, _ := writesIn(s.proxy.since(mark), http.MethodPost); n < s.n {
+		if s.proxy.countWritten(http.MethodPost)-posted < s.n {
 			return false, s.operator.checkAlive()
 		}
 		now, err := s.operator.activity(ctx)
@@ -242,7 +243,7 @@ func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
-	took, err := s.changesDuringQueue(ctx, mark)
+	took, err := s.changesDuringQueue(ctx)
 	if err != nil {
 		return err
 	}
@@ -260,12 +261,10 @@ func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 
 // changesDuringQueue changes bindings after the first tenth of the queue and before the last
 // fifth.
-func (s *environment) changesDuringQueue(ctx context.Context, mark int) ([]time.Duration, error) {
+func (s *environment) changesDuringQueue(ctx context.Context) ([]time.Duration, error) {
 	const most = 20
-	put := func() int {
-		n, _, _ := writesIn(s.proxy.since(mark), http.MethodPut)
-		return n
-	}
+	before := s.proxy.countWritten(http.MethodPut)
+	put := func() int { return s.proxy.countWritten(http.MethodPut) - before }
 	if err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		return put() >= s.n/10, s.operator.checkAlive()
 	}); err != nil {
@@ -293,15 +292,15 @@ func (s *environment) drift(ctx context.Context, p *phase) error {
 	for i := range drifted {
 		ids = append(ids, s.ids[s.plugins[i*s.n/drifted].name])
 	}
-	mark, began := s.proxy.mark(), time.Now()
+	mark, began, before := s.proxy.mark(), time.Now(), s.proxy.countWritten(http.MethodPut)
 	if err := inParallel(ctx, kongConcurrency, drifted, func(ctx context.Context, i int) error {
 		return s.kong.do(ctx, http.MethodPatch, "/plugins/"+ids[i], map[string]any{"enabled": false}, nil)
 	}); err != nil {
 		return err
 	}
-	if err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 2*patience, true, func(context.Context) (bool, error) {
-		n, _, _ := writesIn(s.proxy.since(mark), http.MethodPut)
-		return n >= drifted, s.operator.checkAlive()
+	// The next resync comes only after fifty times what the last one took.
+	if err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 2*patience+s.patienceForAll(), true, func(context.Context) (bool, error) {
+		return s.proxy.countWritten(http.MethodPut)-before >= drifted, s.operator.checkAlive()
 	}); err != nil {
 		return fmt.Errorf("the drift was not corrected: %w", err)
 	}
@@ -387,6 +386,7 @@ func (s *environment) outagePhase(ctx context.Context, p *phase) error {
 // delete deletes all bindings. The rate is measured in Kong.
 func (s *environment) delete(ctx context.Context, p *phase) error {
 	mark, began, theirs := s.proxy.mark(), time.Now(), cpuOf(s.cluster.processes)
+	profiled := s.profileWrites(ctx, "delete", http.MethodDelete)
 	if err := inParallel(ctx, apiServerConcurrency, s.n, func(ctx context.Context, i int) error {
 		return client.IgnoreNotFound(s.cluster.Delete(ctx, bindingNamed(s.plugins[i].name)))
 	}); err != nil {
@@ -403,6 +403,7 @@ func (s *environment) delete(ctx context.Context, p *phase) error {
 		return fmt.Errorf("not all bindings were deleted: %w", err)
 	}
 	p.Seconds = time.Since(began).Seconds()
+	profiled()
 	n, first, last := writesIn(s.proxy.since(mark), http.MethodDelete)
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
 	s.compareWithLoop(p, phaseLoopDelete, theirs)

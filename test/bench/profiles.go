@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -41,30 +42,50 @@ func (s *environment) profileWrites(ctx context.Context, name, method string) (f
 	if s.profiles == "" {
 		return func() {}
 	}
-	mark := s.proxy.mark()
+	return s.profileBoth(ctx, name, method, s.n/10, func() {
+		s.keepProfile(name+"-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
+	})
+}
+
+// profileLoop profiles the API server once a tenth of the loop's plugins has been written.
+func (s *environment) profileLoop(ctx context.Context, method string) (finish func()) {
+	if s.profiles == "" {
+		return func() {}
+	}
+	return s.profileBoth(ctx, "loop-"+strings.ToLower(method), method, len(s.loop.plugins)/10)
+}
+
+// profileBoth profiles the API server, and something else, once so many plugins have been written.
+func (s *environment) profileBoth(ctx context.Context, name, method string, written int, more ...func()) (finish func()) {
+	before := s.proxy.countWritten(method)
+	tasks := append(more, func() {
+		s.keepProfile(name+"-apiserver-cpu", func() ([]byte, error) { return s.cluster.profile(ctx, profileSeconds) })
+	})
+	for i, task := range tasks {
+		tasks[i] = func() {
+			s.waitUntilWritten(ctx, method, before+written)
+			task()
+		}
+	}
+	return inBackground(tasks...)
+}
+
+func (s *environment) waitUntilWritten(ctx context.Context, method string, written int) {
+	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, s.patienceForAll(), true, func(context.Context) (bool, error) { // whatever comes, the profile is tried
+		return s.proxy.countWritten(method) >= written, nil
+	})
+}
+
+// profileResync profiles the operator and the API server from one resync on, for longer than until the
+// next one.
+func (s *environment) profileResync(ctx context.Context) (finish func()) {
 	return inBackground(
 		func() {
-			s.waitUntilWritten(ctx, mark, method)
-			s.keepProfile(name+"-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
+			s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
 		},
 		func() {
-			s.waitUntilWritten(ctx, mark, method)
-			s.keepProfile(name+"-apiserver-cpu", func() ([]byte, error) { return s.cluster.profile(ctx, profileSeconds) })
+			s.keepProfile("idle-apiserver-cpu", func() ([]byte, error) { return s.cluster.profile(ctx, profileSeconds) })
 		})
-}
-
-func (s *environment) waitUntilWritten(ctx context.Context, mark int, method string) {
-	_ = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, patience, true, func(context.Context) (bool, error) { // whatever comes, the profile is tried
-		n, _, _ := writesIn(s.proxy.since(mark), method)
-		return n >= s.n/10, nil
-	})
-}
-
-// profileResync profiles the operator from one resync on, for longer than until the next one.
-func (s *environment) profileResync(ctx context.Context) (finish func()) {
-	return inBackground(func() {
-		s.keepProfile("idle-cpu", func() ([]byte, error) { return s.operator.profile(ctx, "profile", profileSeconds) })
-	})
 }
 
 func inBackground(tasks ...func()) (finish func()) {

@@ -40,6 +40,7 @@ type proxy struct {
 
 	mu          sync.Mutex
 	exchanges   []exchange
+	written     map[string]int    // writes that succeeded so far, by method
 	idle        map[net.Conn]bool // connections without a request
 	unreachable bool
 	limiter     *rate.Limiter             // nil: no limit
@@ -57,7 +58,7 @@ func startProxy(upstream string, pace bool) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{url: "http://" + listener.Addr().String(), awaited: map[string]chan time.Time{}, idle: map[net.Conn]bool{}}
+	p := &proxy{url: "http://" + listener.Addr().String(), awaited: map[string]chan time.Time{}, idle: map[net.Conn]bool{}, written: map[string]int{}}
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = target.Host },
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
@@ -132,6 +133,9 @@ func (p *proxy) record(e exchange, sent []byte) {
 	if e.status >= http.StatusMultipleChoices {
 		return
 	}
+	if e.status > 0 {
+		p.written[e.method]++
+	}
 	for text, found := range p.awaited {
 		if bytes.Contains(sent, []byte(text)) {
 			found <- e.ended
@@ -178,6 +182,14 @@ func (p *proxy) setOnResync(call func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.onResync = call
+}
+
+// countWritten returns how many writes with that method have succeeded. Unlike since, it costs the same
+// however many requests there were, so it is for polling.
+func (p *proxy) countWritten(method string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.written[method]
 }
 
 // mark returns a position for since.

@@ -8,6 +8,10 @@ import (
 
 // tables prints the tables of docs/performance.md from a result.
 func tables(out io.Writer, r *result) {
+	if m := r.last(); len(m.phase(phaseWrites).Figures) > 0 {
+		writesTable(out, m)
+		return
+	}
 	fmt.Fprintf(out, "Measured:\n\n")
 	measuredTable(out, r)
 	fmt.Fprintf(out, "\nBeside the loop:\n\n")

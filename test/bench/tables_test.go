@@ -29,6 +29,15 @@ func TestTables(t *testing.T) {
 	}
 }
 
+func TestTableOfWrites(t *testing.T) {
+	p := &phase{Name: phaseWrites, Figures: map[string]float64{"update, ms": 5.44}}
+	var out strings.Builder
+	tables(&out, &result{Runs: []*measurement{{N: 3000, Phases: []*phase{p}}}})
+	if !strings.Contains(out.String(), "| update | 5.4 ms |\n") || strings.Contains(out.String(), "Targets") {
+		t.Error(out.String())
+	}
+}
+
 func TestGrouped(t *testing.T) {
 	for n, want := range map[int]string{1: "1", 999: "999", 1000: "1,000", 50_000: "50,000", 1_234_567: "1,234,567"} {
 		if got := grouped(n); got != want {

@@ -38,7 +38,13 @@ func listEntities(c *call, k *kind) *response {
 	if c.s.isDBLess() && p.filter.tags != nil {
 		return unexpected()
 	}
-	return c.list(k, p, "/"+k.name, suffix, func(t *table) []string { return t.ids }, p.filter.accepts)
+	of := func(t *table) []string {
+		if len(p.filter.tags) == 0 || p.filter.any {
+			return t.ids
+		}
+		return t.withRarest(p.filter.tags)
+	}
+	return c.list(k, p, "/"+k.name, suffix, of, p.filter.accepts)
 }
 
 // listChildren answers GET /{parents}/{id}/{children}. Kong checks tags but does not

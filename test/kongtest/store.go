@@ -2,6 +2,7 @@ package kongtest
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -23,10 +24,13 @@ type table struct {
 	ids  []string            // sorted
 	keys map[string]string   // unique key -> id
 	refs map[string][]string // reference (see refKey) -> ids, sorted
+	tags map[string]idSet    // tag -> ids
 }
 
+type idSet map[string]struct{}
+
 func newTable(k *kind) *table {
-	return &table{kind: k, rows: map[string]record{}, keys: map[string]string{}, refs: map[string][]string{}}
+	return &table{kind: k, rows: map[string]record{}, keys: map[string]string{}, refs: map[string][]string{}, tags: map[string]idSet{}}
 }
 
 func refKey(field, parent string) string { return field + "|" + parent }
@@ -42,6 +46,9 @@ func (t *table) clone() *table {
 	}
 	for k, ids := range t.refs {
 		out.refs[k] = slices.Clone(ids)
+	}
+	for tag, ids := range t.tags {
+		out.tags[tag] = maps.Clone(ids)
 	}
 	return out
 }
@@ -105,6 +112,39 @@ func (t *table) put(id, workspace string, e map[string]any, keys []uniqueKey) {
 			t.refs[k] = added(t.refs[k], id)
 		}
 	}
+	for _, tag := range tagsOf(e) {
+		if t.tags[tag] == nil {
+			t.tags[tag] = idSet{}
+		}
+		t.tags[tag][id] = struct{}{}
+	}
+}
+
+// tagsOf are the tags of an entity that are strings.
+func tagsOf(e map[string]any) (tags []string) {
+	list, _ := e["tags"].([]any)
+	for _, v := range list {
+		if tag, ok := v.(string); ok {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
+}
+
+// withRarest lists, in order, the ids of rows with the rarest of the tags: all that a filter for all of
+// them can accept. PostgreSQL has an index for tags too; without one, each lookup by tags would take as
+// long as the table is.
+func (t *table) withRarest(tags []string) []string {
+	rarest := t.tags[tags[0]]
+	for _, tag := range tags[1:] {
+		if ids := t.tags[tag]; len(ids) < len(rarest) {
+			rarest = ids
+		}
+	}
+	if len(rarest) > len(t.ids)/8 {
+		return t.ids
+	}
+	return slices.Sorted(maps.Keys(rarest))
 }
 
 func (t *table) remove(id string) {
@@ -125,6 +165,11 @@ func (t *table) unindex(id string, r record) {
 		k := refKey(ref.field, refID(r.entity[ref.field]))
 		if t.refs[k] = removed(t.refs[k], id); len(t.refs[k]) == 0 {
 			delete(t.refs, k)
+		}
+	}
+	for _, tag := range tagsOf(r.entity) {
+		if delete(t.tags[tag], id); len(t.tags[tag]) == 0 {
+			delete(t.tags, tag)
 		}
 	}
 }

@@ -51,6 +51,10 @@ func TestTheChartIsTheKustomizeTree(t *testing.T) {
 			"resources: [../../config/default]\ncomponents: [../../config/webhook]",
 			map[string]any{"webhooks": enabled},
 		},
+		"with config/finalizer-at-creation": {
+			"resources: [../../config/default, ../../config/finalizer-at-creation]",
+			map[string]any{"finalizerAtCreation": true},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, got := kustomize(t, test.kustomization), render(t, release, kustomized(test.values))
@@ -99,6 +103,7 @@ func everything() map[string]any {
 		"tolerations":             []any{map[string]any{"operator": "Exists"}},
 		"maxConcurrentReconciles": 16,
 		"webhooks":                map[string]any{"enabled": true, "annotations": map[string]any{"team": "platform"}},
+		"finalizerAtCreation":     true,
 		"metrics": map[string]any{
 			"serviceMonitor": map[string]any{"enabled": true, "interval": "30s", "labels": map[string]any{"release": "prometheus"}},
 			"prometheusRule": map[string]any{"enabled": true},
