@@ -189,12 +189,8 @@ func (r *Reconciler) waitForReplacement(ctx context.Context, s *state) *stepResu
 	if nothingLeft || s.binding.Status.PluginID == "" {
 		return nil
 	}
-	other, err := r.recordedBy(ctx, s, string(s.binding.Status.PluginID))
-	if err != nil {
-		return kubernetesError(err)
-	}
-	if other != nil && deleted < replacementTimeout && isGivenBack(s.binding, other) {
-		return s.waitToBeReplaced("PluginBinding "+client.ObjectKeyFromObject(other).String()+" has recorded its ID, too, and takes it back", replacementTimeout-deleted)
+	if result := r.waitForFormer(ctx, s, replacementTimeout-deleted); result != nil {
+		return result
 	}
 	if len(s.replacements) > 0 {
 		return nil
@@ -227,6 +223,18 @@ func (r *Reconciler) passesToSuccessor(ctx context.Context, s *state) (bool, *st
 		return policy.UID != owner.UID && policy.DeletionTimestamp.IsZero() && policy.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin &&
 			reference.GatewayOfPolicy(policy) == s.gatewayKey, nil
 	}
+}
+
+// waitForFormer waits for a binding from which this one took the plugin over: it takes it back.
+func (r *Reconciler) waitForFormer(ctx context.Context, s *state, wait time.Duration) *stepResult {
+	other, err := r.recordedBy(ctx, s, string(s.binding.Status.PluginID))
+	if err != nil {
+		return kubernetesError(err)
+	}
+	if wait > 0 && other != nil && isGivenBack(s.binding, other) {
+		return s.waitToBeReplaced("PluginBinding "+client.ObjectKeyFromObject(other).String()+" has recorded its ID, too, and takes it back", wait)
+	}
+	return nil
 }
 
 // waitForPolicy waits, before a plugin is deleted, for a policy that wants this plugin in the place of

@@ -98,8 +98,8 @@ func (r *Reconciler) findVanished(ctx context.Context, s *state) (map[string]pol
 				continue
 			}
 			vanished[binding.Name] = policy.Gone
-			if _, exists := found[entity.Ref]; exists {
-				vanished[binding.Name] = policy.Elsewhere
+			if found, exists := found[entity.Ref]; exists {
+				vanished[binding.Name] = policy.ExistenceOf(s.targets, binding, found.Tags)
 			}
 		}
 	}

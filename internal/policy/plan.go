@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,23 @@ func Vanished(targets []Target, children []Child, existing []v1alpha1.PluginBind
 		}
 	}
 	return vanished
+}
+
+// ExistenceOf says what became of the entity of a vanished binding that Kong has, with these tags. If it
+// carries the tags of its target, it came back after the list of the target: the next list shows it.
+func ExistenceOf(targets []Target, binding *v1alpha1.PluginBinding, tags []string) Existence {
+	for i := range targets {
+		if targets[i].Name != targetOf(binding) {
+			continue
+		}
+		for _, tag := range targets[i].Selector.Tags.Tags() {
+			if !slices.Contains(tags, tag) {
+				return Elsewhere
+			}
+		}
+		return Unknown
+	}
+	return Elsewhere
 }
 
 func knownTargets(targets []Target) map[string]bool {

@@ -157,6 +157,23 @@ func TestVanished(t *testing.T) {
 	}
 }
 
+// A route that came back between two requests does not belong elsewhere.
+func TestExistenceOf(t *testing.T) {
+	p := limits()
+	a, targets := bindingOf(p, "a"), with(p)
+	tags := targets[0].Selector.Tags.Tags()
+	if got := ExistenceOf(targets, &a, append([]string{"else"}, tags...)); got != Unknown {
+		t.Errorf("a route that came back: %v", got)
+	}
+	if got := ExistenceOf(targets, &a, tags[1:]); got != Elsewhere {
+		t.Errorf("a route of another object: %v", got)
+	}
+	a.Annotations = nil
+	if got := ExistenceOf(targets, &a, tags); got != Elsewhere {
+		t.Errorf("a binding of no target: %v", got)
+	}
+}
+
 func TestChildren(t *testing.T) {
 	p := limits()
 	p.Spec.TargetRefs = append(p.Spec.TargetRefs, v1alpha1.PolicyTargetRef{Group: groupKong, Kind: "KongConsumer", Name: "carol"}, p.Spec.TargetRefs[0])
