@@ -29,6 +29,7 @@ const (
 	kongPutPlugin       = "kong/put-plugin"
 	kongDeletePlugin    = "kong/delete-plugin"
 	kongListOwned       = "kong/list-plugins-by-2-tags" // a resync: the plugins of this cluster
+	kongListTagged      = "kong/list-plugins-by-5-tags" // those of one binding
 	kongListOfService   = "kong/list-plugins-of-services"
 )
 

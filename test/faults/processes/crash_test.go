@@ -58,7 +58,7 @@ var scenarios = []scenario{
 			}
 			return env.gatewayReady()
 		},
-		required:   []string{kongGetPlugin, kubeGetBinding, kongDeletePlugin, kubeRemoveFinalizer},
+		required:   []string{kongListTagged, kubeGetBinding, kongDeletePlugin, kubeRemoveFinalizer},
 		inShortRun: []string{kongDeletePlugin},
 	},
 	{
