@@ -58,7 +58,8 @@ func (s *environment) profileLoop(ctx context.Context, method string) (finish fu
 // profileBoth profiles the API server, and something else, once so many plugins have been written.
 func (s *environment) profileBoth(ctx context.Context, name, method string, written int, more ...func()) (finish func()) {
 	before := s.proxy.countWritten(method)
-	tasks := append(more, func() {
+	tasks := more
+	tasks = append(tasks, func() {
 		s.keepProfile(name+"-apiserver-cpu", func() ([]byte, error) { return s.cluster.profile(ctx, profileSeconds) })
 	})
 	for i, task := range tasks {

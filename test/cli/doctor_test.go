@@ -140,7 +140,7 @@ var _ = Describe("doctor", func() {
 		code := 0
 		Eventually(func(g Gomega) {
 			findings, code = env.doctor("--paused-for", "1ms")
-			g.Expect(len(findings)).To(Equal(12))
+			g.Expect(findings).To(HaveLen(12))
 		}).Should(Succeed(), func() string { return describeFindings(findings) })
 		Expect(code).To(Equal(1))
 
@@ -166,7 +166,7 @@ var _ = Describe("doctor", func() {
 			steps[found.Next] = true
 		}
 		Expect(want).To(BeEmpty())
-		Expect(len(steps)).To(Equal(12), "each has a next step of its own")
+		Expect(steps).To(HaveLen(12), "each has a next step of its own")
 
 		// For people: the titles, and each next step below its finding.
 		out := env.run("doctor", "-n", env.namespace, "--paused-for", "1ms")
