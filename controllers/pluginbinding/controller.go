@@ -27,6 +27,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/absence"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/cachelag"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
 	"github.com/pluginbinding/kong-plugin-operator/internal/inflight"
@@ -78,6 +79,7 @@ type Reconciler struct {
 	places    exclusive[place]
 	hints     hints
 	changes   changes
+	lag       cachelag.Tracker
 }
 
 // Reconcile makes Kong hold the plugin that one binding declares, or no longer hold it.
@@ -186,6 +188,7 @@ func (r *Reconciler) forget(binding types.NamespacedName) {
 	r.refusals.forget(binding)
 	r.changes.forget(binding)
 	r.hints.forget(binding)
+	r.lag.Forget(binding)
 	if r.Ingress != nil {
 		r.Ingress.Watch(binding, nil)
 	}

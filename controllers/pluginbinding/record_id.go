@@ -41,6 +41,7 @@ func (r *Reconciler) recordPluginID(ctx context.Context, s *state, base *v1alpha
 		next.DeepCopyInto(&target.Status)
 		err := r.Client.Status().Patch(ctx, target, optimistically(base))
 		if err == nil {
+			r.lag.Wrote(base, target)
 			s.binding = target
 			if s.applied.source == v1alpha1.PluginIDRecovered {
 				r.Metrics.CountRecoveredID(s.gatewayKey)

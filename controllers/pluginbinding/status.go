@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/cachelag"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
@@ -85,6 +86,9 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	next := nextStatus(s, result, metav1.NewTime(r.Clock.Now()).Rfc3339Copy())
 	if equality.Semantic.DeepEqual(base.Status, next) {
 		r.wakeMembers(ctx, s, base)
+		if result == nil && r.lag.Lags(base) { // the API server holds another status, and its event enqueues nothing
+			return &stepResult{requeueAfter: cachelag.Retry}
+		}
 		return nil
 	}
 	emitted := s.events
@@ -103,6 +107,7 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 		s.events = emitted
 		return kubernetesError(err)
 	}
+	r.lag.Wrote(base, s.binding)
 	r.wakeMembers(ctx, s, base)
 	return nil
 }

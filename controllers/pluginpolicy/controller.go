@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/cachelag"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/fairqueue"
 	"github.com/pluginbinding/kong-plugin-operator/internal/policy"
@@ -73,6 +74,7 @@ type Reconciler struct {
 	Limiter *fairqueue.Limiter
 
 	looks looks
+	lag   cachelag.Tracker
 }
 
 // state is one reconcile of one policy: what it started with, and one value per step.
@@ -109,6 +111,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.Backoff.Forget(req.NamespacedName)
+			r.lag.Forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}

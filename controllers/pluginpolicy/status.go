@@ -10,6 +10,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/cachelag"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/policy"
 )
@@ -23,12 +24,16 @@ func (r *Reconciler) patchStatus(ctx context.Context, s *state) (ctrl.Result, er
 			Policy: s.policy, Targets: s.targets, Children: s.children, Existing: s.existing,
 			Blocked: s.blocked, Retained: s.retained, Problem: s.problem,
 		})
-		if !equality.Semantic.DeepEqual(base.Status, next) {
+		switch {
+		case !equality.Semantic.DeepEqual(base.Status, next):
 			s.policy.Status = next
 			if err := r.Client.Status().Patch(ctx, s.policy, optimistically(base)); err != nil {
 				return r.failed(s, err)
 			}
+			r.lag.Wrote(base, s.policy)
 			r.emitChange(s, base.Status.Conditions, next.Conditions)
+		case r.lag.Lags(base): // the API server holds another status, and its event enqueues nothing
+			s.requeueIn(cachelag.Retry)
 		}
 	}
 	if s.problem.Condition == "" {

@@ -174,6 +174,16 @@ var protocolMutants = []mutant{
 		from: "if equality.Semantic", to: "if false && equality.Semantic",
 	},
 	{
+		rule: "a cache that lags", name: "a status of a binding is compared with a cache that lags",
+		file: "controllers/pluginbinding/status.go",
+		from: "result == nil && r.lag.Lags(base)", to: "false && result == nil && r.lag.Lags(base)",
+	},
+	{
+		rule: "a cache that lags", name: "a status of a policy is compared with a cache that lags",
+		file: "controllers/pluginpolicy/status.go",
+		from: "case r.lag.Lags(base):", to: "case false && r.lag.Lags(base):",
+	},
+	{
 		rule: "no unnecessary change", name: "created_at is not preserved",
 		file: "internal/plugin/preserve.go",
 		from: "out.CreatedAt = live.CreatedAt", to: "",
