@@ -102,12 +102,12 @@ func (j *journal) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next := j.configMap.DeepCopy()
-	next.Data = map[string]string{journalKey: string(raw)}
-	if next.ResourceVersion == "" {
-		err = j.kube.Create(ctx, next)
-	} else {
-		err = j.kube.Update(ctx, next)
+	err = j.store(ctx, raw)
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		if err := j.readOwn(ctx); err != nil {
+			return err
+		}
+		err = j.store(ctx, raw)
 	}
 	switch {
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err):
@@ -115,7 +115,36 @@ func (j *journal) write(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("the journal cannot be written, and nothing is done without it: %w", err)
 	}
-	j.configMap = next
+	return nil
+}
+
+// store replaces the version of the journal that this run knows.
+func (j *journal) store(ctx context.Context, raw []byte) error {
+	next := j.configMap.DeepCopy()
+	next.Data = map[string]string{journalKey: string(raw)}
+	var err error
+	if next.ResourceVersion == "" {
+		err = j.kube.Create(ctx, next)
+	} else {
+		err = j.kube.Update(ctx, next)
+	}
+	if err == nil {
+		j.configMap = next
+	}
+	return err
+}
+
+// readOwn reads the journal after a conflict. The response to an earlier write of this run may have been
+// lost: then the stored journal names this run, which nobody else writes.
+func (j *journal) readOwn(ctx context.Context) error {
+	stored, held := &corev1.ConfigMap{}, content{}
+	if err := j.kube.Get(ctx, client.ObjectKeyFromObject(j.configMap), stored); err != nil {
+		return fmt.Errorf("the journal cannot be read: %w", err)
+	}
+	if json.Unmarshal([]byte(stored.Data[journalKey]), &held) != nil || held.Holder != j.self {
+		return errLost
+	}
+	j.configMap = stored
 	return nil
 }
 

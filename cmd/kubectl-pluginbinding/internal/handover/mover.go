@@ -62,19 +62,26 @@ func (e *pendingError) Error() string { return e.what }
 
 func pending(format string, args ...any) error { return &pendingError{fmt.Sprintf(format, args...)} }
 
-// wait asks until the condition holds. Any error but that of pending ends it.
+// wait asks until the condition holds. Any error but that of pending ends it. When the time is over, the
+// error says what was still missing at the last answer.
 func (m *mover) wait(ctx context.Context, holds func(context.Context) error) error {
+	var open *pendingError
 	for {
 		err := holds(ctx)
-		var open *pendingError
 		switch {
 		case errors.As(err, &open):
+		case err != nil && ctx.Err() != nil && open != nil:
+			return fmt.Errorf("%w: %s", context.Cause(ctx), open.what)
 		case isTransient(err) && ctx.Err() == nil:
 			open = &pendingError{err.Error()}
 		default:
 			return err
 		}
-		if err := m.journal.renew(ctx); err != nil {
+		switch err := m.journal.renew(ctx); {
+		case err == nil:
+		case ctx.Err() != nil && !errors.Is(err, errLost):
+			return fmt.Errorf("%w: %s", context.Cause(ctx), open.what)
+		default:
 			return err
 		}
 		if failed := sleep(ctx, m.timing.Poll); failed != nil {

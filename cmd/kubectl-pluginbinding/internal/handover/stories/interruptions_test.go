@@ -95,7 +95,7 @@ func step() int {
 	if long {
 		return 1
 	}
-	return 9
+	return 15
 }
 
 // afterEachWrite does something after the first write of a hand-over, or a later one, and then after every

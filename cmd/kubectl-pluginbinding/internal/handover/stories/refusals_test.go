@@ -46,7 +46,7 @@ func TestASurpriseIsPutBack(t *testing.T) {
 	w := s.start(t)
 	w.stop() // so that nothing becomes Ready
 	run := w.run(kube, s.options)
-	run.Options.Timing.Step = 2 * time.Second
+	run.Options.Timing.Step = 5 * time.Second
 	err := w.hand(w.ctx, run, false)
 	if err == nil || !strings.Contains(err.Error(), "is the operator running?") || !strings.Contains(err.Error(), "It was put back") {
 		t.Errorf("it says %v", err)
