@@ -19,7 +19,7 @@ func (s *Schema) Declared(config map[string]any) map[string]any {
 	declared := s.config.declared(config)
 	d := &differences{comparer: &comparer{}, first: true}
 	if d.record("config", s.config, declared, config); len(d.fields) > 0 {
-		return withoutNulls(config) // a plugin whose schema does not tell what a write makes of it
+		return withoutNulls(config) // the comparison ran out of steps, or the schema does not tell what a write makes of it
 	}
 	return declared
 }

@@ -108,3 +108,18 @@ func TestTakeOut(t *testing.T) {
 		t.Errorf("%v %v %v", value, found, config)
 	}
 }
+
+// A field that the schema does not know stays. A config that takes too long to compare stays as it is.
+func TestDeclaredKeepsWhatTheSchemaDoesNotTell(t *testing.T) {
+	s := schemaOf(t, "rate-limiting")
+	live, _ := insert("rate-limiting", map[string]any{"minute": 5.0, "policy": "redis", "redis": map[string]any{"host": "r"}})
+	live["novel"] = "x"
+	want := map[string]any{"minute": 5.0, "policy": "redis", "redis": map[string]any{"host": "r"}, "novel": "x"}
+	if got := s.Declared(live); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v", got)
+	}
+	live["novel"] = slices.Repeat([]any{1.0}, maxCompareSteps+1)
+	if got := s.Declared(live); len(got) != len(withoutNulls(live)) {
+		t.Errorf("%d fields, want those of the live plugin", len(got))
+	}
+}
