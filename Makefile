@@ -170,7 +170,7 @@ bench-plot: ## Draw the figures in BENCH_OUT (dist/bench.json) again.
 	cd hack/tools/plot && go run . "$(abspath $(BENCH_OUT))" "$(abspath $(BENCH_OUT:.json=.svg))"
 
 .PHONY: mutants
-mutants: ## Break one rule of the operator at a time and show which tests notice (half an hour).
+mutants: ## Break one rule of the operator at a time and show which tests notice (hours; MUTANTS="-jobs 2" tries two at a time).
 	assets=$$(hack/envtest.sh) && KUBEBUILDER_ASSETS=$$assets go run ./hack/mutants $(MUTANTS)
 
 ##@ Package

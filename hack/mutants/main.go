@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -14,22 +15,27 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 func main() {
 	only := flag.String("run", "", "run only the mutants whose name matches this `expression`")
 	every := flag.Bool("all-layers", false, "run every layer for every mutant, not only up to the first that fails")
 	compile := flag.Bool("compile", false, "only check that every mutant compiles")
+	jobs := flag.Int("jobs", 1, "try so many mutants at the same time")
 	flag.Parse()
 	if *compile {
 		layers = nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *only, *every)
+	err := run(ctx, *only, *every, max(1, *jobs))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
@@ -37,7 +43,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, only string, every bool) error {
+func run(ctx context.Context, only string, every bool, jobs int) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -53,25 +59,44 @@ func run(ctx context.Context, only string, every bool) error {
 			return fmt.Errorf("layer %q fails without any mutant:\n%s", l.name, out)
 		}
 	}
-	var results []result
-	for _, m := range mutants {
-		if !pattern.MatchString(m.name) {
-			continue
-		}
-		r, err := m.try(ctx, dir, every)
-		if err != nil {
-			return fmt.Errorf("mutant %q: %w", m.name, err)
-		}
-		if len(layers) > 0 {
-			fmt.Printf("%-60s %s\n", m.name, r.verdict())
-		}
-		results = append(results, r)
-	}
-	if len(layers) == 0 {
+	results, err := tryAll(ctx, dir, slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !pattern.MatchString(m.name) }), every, jobs)
+	if len(layers) == 0 && err == nil {
 		fmt.Printf("%d mutants compile\n", len(results))
 		return nil
 	}
-	return report(results)
+	return errors.Join(err, report(results))
+}
+
+// tryAll tries the mutants. The error names those that could not be tried; the others are in the results.
+func tryAll(ctx context.Context, dir string, of []mutant, every bool, jobs int) ([]result, error) {
+	var (
+		group   errgroup.Group
+		mu      sync.Mutex
+		results = make([]result, 0, len(of))
+		errs    []error
+	)
+	group.SetLimit(jobs)
+	for i, m := range of {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return nil // what was tried is reported
+			}
+			r, err := m.try(ctx, filepath.Join(dir, strconv.Itoa(i)), every)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("mutant %q: %w", m.name, err))
+				return nil
+			}
+			if len(layers) > 0 {
+				fmt.Printf("%-60s %s\n", m.name, r.verdict())
+			}
+			results = append(results, r)
+			return nil
+		})
+	}
+	_ = group.Wait() // no function of the group returns an error
+	return results, errors.Join(append(errs, ctx.Err())...)
 }
 
 type result struct {
@@ -180,12 +205,17 @@ func processes(test string) layer {
 	return layer{name: "processes", packages: []string{"./test/faults/processes"}, args: []string{"-count=1", "-run=" + test}}
 }
 
-// layers returns the layers in the order in which they run.
+// layers returns the layers in the order in which they run: first the tests that are there for the rule,
+// or those of the package whose file is broken, which are part of the first layer.
 func (m mutant) layers() []layer {
-	if m.first.name == "" || len(layers) == 0 {
-		return layers
+	if len(layers) == 0 {
+		return nil
 	}
-	return append([]layer{m.first}, layers...)
+	first := m.first
+	if first.name == "" {
+		first = layer{name: layers[0].name, packages: []string{"./" + filepath.Dir(m.file)}}
+	}
+	return append([]layer{first}, layers...)
 }
 
 // try finds the layers that fail.
@@ -217,8 +247,11 @@ func (m mutant) try(ctx context.Context, dir string, every bool) (result, error)
 	return r, nil
 }
 
-// overlay writes the broken file, and the overlay that makes go read it instead of the real one.
+// overlay writes the broken file into a new directory, and the overlay that makes go read it instead of the real one.
 func (m mutant) overlay(dir string) (string, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
 	source, err := os.ReadFile(m.file)
 	if err != nil {
 		return "", err

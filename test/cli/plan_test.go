@@ -287,7 +287,8 @@ var _ = Describe("plan", func() {
 			}
 			if s.fields != nil {
 				Expect(items["b"].Fields).To(Equal(s.fields))
-				Expect(env.notes("b", "Updated")).To(ContainElement(HaveSuffix(" was updated in " + strings.Join(s.fields, ", "))))
+				// The operator writes an event after the status, in its own time.
+				Eventually(env.notes).WithArguments("b", "Updated").Should(ContainElement(HaveSuffix(" was updated in " + strings.Join(s.fields, ", "))))
 			}
 		})
 	}

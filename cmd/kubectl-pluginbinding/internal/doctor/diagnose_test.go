@@ -140,6 +140,16 @@ func TestEachFault(t *testing.T) {
 			f.Bindings[1].Status.PluginID = f.Bindings[0].Status.PluginID
 			f.Kongs[0].Plugins = f.Kongs[0].Plugins[:1]
 		}, "IDRecordedTwice plugin " + id(1), "Orphan"},
+		{"one ID twice, through two gateways", func(f *Facts) {
+			f.Bindings[1].Status.PluginID = f.Bindings[0].Status.PluginID
+			f.Bindings[1].Namespace = "other"
+			f.Bindings[1].Spec.GatewayRef.Name = "second"
+			second := f.Gateways[0]
+			second.Name = "second"
+			f.Gateways = append(f.Gateways, second)
+			f.Kongs[0].Plugins = f.Kongs[0].Plugins[:1]
+			f.Namespace = "shop"
+		}, "IDRecordedTwice plugin " + id(1), "Orphan"},
 		{"plugin missing", func(f *Facts) { f.Kongs[0].Plugins = f.Kongs[0].Plugins[1:] }, "PluginMissing PluginBinding shop/a", "restores it under its ID"},
 		{"observed plugin missing", func(f *Facts) {
 			f.Kongs[0].Plugins = f.Kongs[0].Plugins[1:]
@@ -228,6 +238,19 @@ func TestNoFault(t *testing.T) {
 			f.Bindings[0].Status = v1alpha1.PluginBindingStatus{}
 			f.Bindings[0].CreationTimestamp = metav1.NewTime(now.Add(-time.Second))
 			f.Kongs[0].Plugins = f.Kongs[0].Plugins[1:]
+		},
+		"the same ID in two Kongs": func(f *Facts) {
+			f.Bindings[1].Status.PluginID = f.Bindings[0].Status.PluginID
+			f.Bindings[1].Spec.GatewayRef.Name = "second"
+			second := f.Gateways[0]
+			second.Name, second.Spec.AdminURL = "second", "http://second:8001"
+			f.Gateways = append(f.Gateways, second)
+			f.Kongs[0].Plugins = f.Kongs[0].Plugins[:1]
+		},
+		"one ID twice, in another namespace": func(f *Facts) {
+			f.Bindings[1].Status.PluginID = f.Bindings[0].Status.PluginID
+			f.Namespace = "other"
+			f.Kongs[0].Plugins = f.Kongs[0].Plugins[:1]
 		},
 		"another namespace": func(f *Facts) {
 			f.Namespace = "other"

@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -21,13 +23,9 @@ func (p pausable) isPaused() bool { return reference.IsPausedBy(p.Object) }
 
 // bindings says what the conditions of bindings say, and what two bindings say together.
 func (d *diagnosis) bindings() {
-	recorded := map[string][]string{}
 	for i := range d.Bindings {
 		binding := &d.Bindings[i]
 		gateway := reference.GatewayOf(binding).String()
-		if id := string(binding.Status.PluginID); id != "" && !isReplaced(binding, d.Bindings) {
-			recorded[id] = append(recorded[id], binding.Namespace+"/"+binding.Name)
-		}
 		if !d.within(binding.Namespace) {
 			continue
 		}
@@ -38,23 +36,60 @@ func (d *diagnosis) bindings() {
 			d.notReady(binding, gateway)
 		}
 	}
-	for id, names := range recorded {
-		if len(names) > 1 {
-			names = sortedStrings(names)
-			d.found.add(IDRecordedTwice, Error, "", "plugin "+id, "PluginBindings "+strings.Join(names, " and ")+" have recorded it; only one of them can own it.",
+	d.recordedTwice()
+}
+
+// recordedTwice finds IDs that several bindings of one Kong have recorded. In different Kongs the same ID is
+// no trouble: Kong's ingress controller derives IDs from names.
+func (d *diagnosis) recordedTwice() {
+	taken, recorded := d.takenOver(), map[v1alpha1.UUID][]*v1alpha1.PluginBinding{}
+	for i := range d.Bindings {
+		if b := &d.Bindings[i]; b.Status.PluginID != "" && taken[client.ObjectKeyFromObject(b)] != b.Status.PluginID {
+			recorded[b.Status.PluginID] = append(recorded[b.Status.PluginID], b)
+		}
+	}
+	for id, bindings := range recorded {
+		var names []string
+		concerned := false
+		for _, b := range bindings {
+			if slices.ContainsFunc(bindings, func(other *v1alpha1.PluginBinding) bool { return other != b && d.inOneKong(b, other) }) {
+				names = append(names, b.Namespace+"/"+b.Name)
+				concerned = concerned || d.within(b.Namespace)
+			}
+		}
+		if concerned {
+			d.found.add(IDRecordedTwice, Error, "", "plugin "+string(id), "PluginBindings "+strings.Join(sortedStrings(names), " and ")+" have recorded it; only one of them can own it.",
 				"Keep one of them. Set deletionPolicy of the others to Orphan, and delete them; the plugin stays.")
 		}
 	}
 }
 
-// isReplaced reports whether another binding takes over from this one, which is about to be deleted.
-func isReplaced(binding *v1alpha1.PluginBinding, all []v1alpha1.PluginBinding) bool {
-	for i := range all {
-		if replaced, ok := reference.Replaced(&all[i]); ok && replaced == client.ObjectKeyFromObject(binding) && all[i].Status.PluginID == binding.Status.PluginID {
-			return true
+// takenOver are the plugins that other bindings have taken over, by the binding that is about to be deleted.
+func (d *diagnosis) takenOver() map[types.NamespacedName]v1alpha1.UUID {
+	taken := map[types.NamespacedName]v1alpha1.UUID{}
+	for i := range d.Bindings {
+		if replaced, ok := reference.Replaced(&d.Bindings[i]); ok {
+			taken[replaced] = d.Bindings[i].Status.PluginID
 		}
 	}
-	return false
+	return taken
+}
+
+// inOneKong reports whether two bindings name the same Kong, in the same workspace.
+func (d *diagnosis) inOneKong(a, b *v1alpha1.PluginBinding) bool {
+	of := func(binding *v1alpha1.PluginBinding) *v1alpha1.KongGateway {
+		key := reference.GatewayOf(binding)
+		i := slices.IndexFunc(d.Gateways, func(g v1alpha1.KongGateway) bool { return client.ObjectKeyFromObject(&g) == key })
+		if i < 0 {
+			return nil
+		}
+		return &d.Gateways[i]
+	}
+	if reference.GatewayOf(a) == reference.GatewayOf(b) {
+		return true
+	}
+	first, second := of(a), of(b)
+	return first != nil && second != nil && reference.SameKong(first, second)
 }
 
 func (d *diagnosis) condition(binding *v1alpha1.PluginBinding, gateway, condition, kind string, severity Severity, next string) {
