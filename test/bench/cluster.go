@@ -118,10 +118,12 @@ func (c *cluster) profile(ctx context.Context, seconds int) ([]byte, error) {
 	return c.raw.Get().AbsPath("/debug/pprof/profile").Param("seconds", strconv.Itoa(seconds)).DoRaw(ctx)
 }
 
-// seed creates the namespace and the gateway.
+// seed creates the namespaces and the gateway.
 func (c *cluster) seed(ctx context.Context, adminURL string) error {
-	if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
-		return err
+	for _, name := range []string{namespace, operatorNamespace} {
+		if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			return err
+		}
 	}
 	return c.Create(ctx, &v1alpha1.KongGateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: gatewayName},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -10,7 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -22,15 +25,17 @@ import (
 const loopNamespace = namespace + "-loop"
 
 // loop is the yardstick: what any controller of such objects has to do, on the same machine, in the
-// same run, with as many requests at a time as the operator has workers. It decides nothing, reads
-// nothing, watches nothing and emits no events. So the operator's share of its rate shows what the
-// operator's promises cost, whatever the machine. The operator does not run meanwhile.
+// same run, with as many requests at a time as the operator has workers. It watches its objects, as it
+// would not know of any otherwise. It decides nothing, reads nothing and emits no events. So the
+// operator's share of its rate shows what the operator's promises cost, whatever the machine. The operator
+// does not run meanwhile.
 type loop struct {
 	users   client.Client // who makes, changes and deletes the bindings
 	own     client.Client // with the operator's user, so that its requests are counted
 	kong    *kong         // through the proxy
 	cluster string        // in the ownership tags
 	plugins []pluginSpec
+	unwatch context.CancelFunc
 	// bindings as the last response contained them, by their place in plugins.
 	bindings []*v1alpha1.PluginBinding
 }
@@ -54,14 +59,35 @@ func (s *environment) newLoop(ctx context.Context) (*loop, error) {
 	if err := l.users.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: loopNamespace}}); err != nil {
 		return nil, err
 	}
-	return l, inParallel(ctx, apiServerConcurrency, len(plugins), func(ctx context.Context, i int) error {
+	if err := inParallel(ctx, apiServerConcurrency, len(plugins), func(ctx context.Context, i int) error {
 		binding, err := plugins[i].binding()
 		if err != nil {
 			return err
 		}
 		binding.Namespace, l.bindings[i] = loopNamespace, binding
 		return l.users.Create(ctx, binding)
-	})
+	}); err != nil {
+		return nil, err
+	}
+	return l, l.watch(ctx, config)
+}
+
+// watch keeps a copy of all bindings until unwatch is called.
+func (l *loop) watch(ctx context.Context, config *rest.Config) error {
+	copies, err := cache.New(config, cache.Options{Scheme: l.own.Scheme()})
+	if err != nil {
+		return err
+	}
+	if _, err := copies.GetInformer(ctx, &v1alpha1.PluginBinding{}, cache.BlockUntilSynced(false)); err != nil {
+		return err
+	}
+	var running context.Context
+	running, l.unwatch = context.WithCancel(context.WithoutCancel(ctx))
+	go func() { _ = copies.Start(running) }() // what it does not get costs nothing
+	if !copies.WaitForCacheSync(ctx) {
+		return errors.New("the loop's watch did not start")
+	}
+	return nil
 }
 
 // plugin is the plugin of a binding, as the operator would send it.
@@ -174,6 +200,7 @@ func (s *environment) loopDelete(ctx context.Context, p *phase) error {
 			return err
 		})
 	}, l.delete)
+	l.unwatch()
 	s.loop = nil
 	return err
 }

@@ -39,11 +39,12 @@ func newOperator(o options, c *cluster, k *kong, dir string, bindings int) *oper
 		logFile:  filepath.Join(dir, "manager.log"),
 		profiles: o.profiles,
 		bindings: bindings,
-		// One replica without leader election. It starts as fast as after a hand-over, because
-		// a replica that stops releases its lease.
+		// One replica, with leader election as it is installed: without, every start waits for
+		// what an earlier leader may have sent.
 		args: append([]string{
 			"--kubeconfig=" + c.kubeconfig, "--cluster-id=" + k.clusterID,
-			"--leader-elect=false", "--metrics-secure=false", "--health-probe-bind-address=0",
+			"--leader-elect", "--leader-election-namespace=" + operatorNamespace,
+			"--metrics-secure=false", "--health-probe-bind-address=0",
 		}, o.flags...),
 	}
 }

@@ -243,6 +243,7 @@ func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 	if err := s.operator.start(ctx); err != nil {
 		return err
 	}
+	profiled := s.profileWrites(ctx, "change", http.MethodPut)
 	took, err := s.changesDuringQueue(ctx)
 	if err != nil {
 		return err
@@ -256,6 +257,7 @@ func (s *environment) fullQueue(ctx context.Context, p *phase) error {
 	n, first, last := writesIn(s.proxy.since(mark), http.MethodPut)
 	p.Figures[figRate] = float64(n) / last.Sub(first).Seconds()
 	s.compareWithLoop(p, phaseLoopChange, theirs)
+	profiled()
 	return s.verify(ctx, p.Name)
 }
 

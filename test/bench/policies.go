@@ -31,8 +31,6 @@ const (
 	// kicPeriod is how often Kong's ingress controller writes: a route comes up to that long after
 	// the change of its Ingress.
 	kicPeriod = 3 * time.Second
-	// leaderWait is the request time-out and Kong's database time-out together.
-	leaderWait = 10 * time.Second
 )
 
 func (s *environment) policyCount() int { return s.n / routesPerIngress }
@@ -177,10 +175,6 @@ func (s *environment) addRoutes(ctx context.Context, p *phase) error {
 	var mu sync.Mutex
 	var took []time.Duration
 	count := min(newRoutes, s.policyCount())
-	// A new leader creates nothing as long as a write of an earlier one may be under way.
-	if _, err := s.operator.waitUntilIdle(ctx, s.patienceForAll(), time.Now().Add(leaderWait), 0); err != nil {
-		return err
-	}
 	mark := s.proxy.mark()
 	if err := inParallel(ctx, concurrentRoutes, count, func(ctx context.Context, i int) error {
 		latency, err := s.addRoute(ctx, i*s.policyCount()/count)
