@@ -51,4 +51,21 @@ func TestAStatusIsWrittenAlthoughTheCacheLags(t *testing.T) {
 	if again := write(live(), nil); again != nil {
 		t.Errorf("it looks again for nothing: %+v", again)
 	}
+
+	// A problem that is back is not in the status of the API server either.
+	write(live(), refused())
+	cached = live()
+	write(cached, nil)
+	if again := write(cached, refused()); again == nil || again.requeueAfter == 0 || again.reason != v1alpha1.ReasonRejected {
+		t.Errorf("it does not look again: %+v", again)
+	}
+	if again := write(cached, done()); again != nil {
+		t.Errorf("it looks again without anything to say: %+v", again)
+	}
+	if again := write(live(), refused()); again != nil || meta.IsStatusConditionTrue(live().Status.Conditions, v1alpha1.ConditionReady) {
+		t.Errorf("%+v: %+v", again, live().Status.Conditions)
+	}
+	if again := write(live(), refused()); again != nil {
+		t.Errorf("it looks again for nothing: %+v", again)
+	}
 }

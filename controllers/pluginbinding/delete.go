@@ -109,12 +109,57 @@ func (r *Reconciler) waitForInFlightWrites(s *state) *stepResult {
 	}
 }
 
-// deleteOwnedPlugin deletes or releases what the binding owns. Unless the look showed that this is all, it
-// looks again, until a look finds nothing.
+// deleteOwnedPlugin deletes or releases what the binding owns. From the look on, no other binding looks at
+// the place of that plugin or writes there: one with adoptionPolicy Override would take the plugin over in
+// between, and lose it.
 func (r *Reconciler) deleteOwnedPlugin(ctx context.Context, s *state) *stepResult {
+	recorded, known := s.recordedPlace()
+	if known {
+		if !r.places.tryLock(recorded) {
+			return &stepResult{requeueAfter: exclusiveRetry}
+		}
+		defer r.places.unlock(recorded)
+	}
 	if passes, result := r.passesOn(ctx, s); passes || result != nil {
 		return result
 	}
+	found, exists := s.removedPlace()
+	if !exists || known && found == recorded {
+		return r.deleteInPlace(ctx, s)
+	}
+	if !r.places.tryLock(found) { // the status does not say where it is
+		return &stepResult{requeueAfter: exclusiveRetry}
+	}
+	defer r.places.unlock(found)
+	if result := r.lookupWhatToDelete(ctx, s); result != nil {
+		return result
+	}
+	if again, exists := s.removedPlace(); exists && again != found {
+		return requeue()
+	}
+	return r.deleteInPlace(ctx, s)
+}
+
+// recordedPlace is where the plugin of the binding is as far as the status says.
+func (s *state) recordedPlace() (at place, known bool) {
+	if s.binding.Status.PluginID == "" || s.binding.Status.Scope == nil {
+		return place{}, false
+	}
+	return place{s.gatewayKey, string(s.binding.Spec.Plugin), reference.BoundScope(s.binding.Status.Scope)}, true
+}
+
+// removedPlace is where the plugin is that the deletion is about to remove.
+func (s *state) removedPlace() (at place, exists bool) {
+	live, exists := s.observed.plugins[s.action.ID]
+	if s.action.Operation == identity.RemoveFinalizer {
+		exists = false
+	}
+	return place{s.gatewayKey, live.Name, live.Scope}, exists
+}
+
+// deleteInPlace removes what was found. Unless the look showed that this is all, it looks again, until a look
+// finds nothing.
+func (r *Reconciler) deleteInPlace(ctx context.Context, s *state) *stepResult {
 	if result := r.keepIfAcquired(ctx, s); result != nil {
 		return result
 	}

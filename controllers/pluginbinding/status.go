@@ -86,10 +86,7 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	next := nextStatus(s, result, metav1.NewTime(r.Clock.Now()).Rfc3339Copy())
 	if equality.Semantic.DeepEqual(base.Status, next) {
 		r.wakeMembers(ctx, s, base)
-		if result == nil && r.lag.Lags(base) { // the API server holds another status, and its event enqueues nothing
-			return &stepResult{requeueAfter: cachelag.Retry}
-		}
-		return nil
+		return r.lookAgainIfLagging(s, result, base)
 	}
 	emitted := s.events
 	s.addProblemEvent(base.Status.Conditions, next.Conditions)
@@ -110,6 +107,20 @@ func (r *Reconciler) patchStatusIfChanged(ctx context.Context, s *state, result 
 	r.lag.Wrote(base, s.binding)
 	r.wakeMembers(ctx, s, base)
 	return nil
+}
+
+// lookAgainIfLagging returns a result if the cache lags behind the operator's own write. The API server then
+// holds another status than the one that needs no patch, and its event enqueues nothing.
+func (r *Reconciler) lookAgainIfLagging(s *state, result *stepResult, cached *v1alpha1.PluginBinding) *stepResult {
+	if s.keepsStatus(result) || result != nil && result.err != nil || !r.lag.Lags(cached) {
+		return nil
+	}
+	again := stepResult{}
+	if result != nil {
+		again = *result
+	}
+	again.requeueAfter, again.requeueWithBackoff = cachelag.Retry, false
+	return &again
 }
 
 // addProblemEvent adds an event when Ready starts to report a problem, or another one.

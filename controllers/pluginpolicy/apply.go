@@ -3,6 +3,8 @@ package pluginpolicy
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -40,10 +42,27 @@ func (r *Reconciler) applyPlan(ctx context.Context, s *state) (bool, error) {
 	})
 	s.retained = plan.Retained
 	s.requeueIn(plan.RequeueAfter)
+	r.rejections.putLast(s.key, plan.Apply)
+	refused, more, err := r.write(ctx, s, plan)
+	r.rejections.note(s.key, refused)
+	switch {
+	case len(refused) > 0:
+		s.problem = refused[slices.Min(slices.Collect(maps.Keys(refused)))]
+		s.requeueIn(r.Backoff.When(s.key)) // no event tells that a quota or an admission policy has changed
+	case more:
+		s.requeueIn(firstPause)
+	}
+	return false, err
+}
+
+// write makes the writes of a plan, within bounds. It returns the bindings that the API server refuses, and
+// whether there is more to write.
+func (r *Reconciler) write(ctx context.Context, s *state, plan policy.Plan) (refused map[string]policy.Problem, more bool, err error) {
 	writes := 0
 	batch, batchCtx := errgroup.WithContext(ctx)
 	batch.SetLimit(concurrentWrites)
-	var mu sync.Mutex // guards s.problem
+	var mu sync.Mutex
+	refused = map[string]policy.Problem{} // guarded by mu
 	for _, binding := range plan.Delete {
 		if writes++; writes <= maxWrites {
 			batch.Go(func() error { return r.deleteBinding(batchCtx, s, binding) })
@@ -58,7 +77,7 @@ func (r *Reconciler) applyPlan(ctx context.Context, s *state) (bool, error) {
 			if problem := rejected(err, binding); problem.Condition != "" {
 				mu.Lock()
 				defer mu.Unlock()
-				s.problem = problem
+				refused[binding.Name] = problem
 				return nil
 			}
 			return err
@@ -67,10 +86,8 @@ func (r *Reconciler) applyPlan(ctx context.Context, s *state) (bool, error) {
 	if writes > 0 {
 		log.FromContext(ctx).Info("changed the bindings of the policy", "applied", len(plan.Apply), "deleted", len(plan.Delete), "entities", len(s.children))
 	}
-	if writes > maxWrites {
-		s.requeueIn(firstPause)
-	}
-	return false, batch.Wait()
+	err = batch.Wait()
+	return refused, writes > maxWrites, err
 }
 
 // findVanished asks Kong what became of the entities of bindings that no target has any more. It asks

@@ -73,8 +73,9 @@ type Reconciler struct {
 	// Limiter shares the workers out among gateways.
 	Limiter *fairqueue.Limiter
 
-	looks looks
-	lag   cachelag.Tracker
+	looks      looks
+	rejections rejections
+	lag        cachelag.Tracker
 }
 
 // state is one reconcile of one policy: what it started with, and one value per step.
@@ -112,6 +113,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if apierrors.IsNotFound(err) {
 			r.Backoff.Forget(req.NamespacedName)
 			r.lag.Forget(req.NamespacedName)
+			r.rejections.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}

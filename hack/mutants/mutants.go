@@ -176,7 +176,7 @@ var protocolMutants = []mutant{
 	{
 		rule: "a cache that lags", name: "a status of a binding is compared with a cache that lags",
 		file: "controllers/pluginbinding/status.go",
-		from: "result == nil && r.lag.Lags(base)", to: "false && result == nil && r.lag.Lags(base)",
+		from: "!r.lag.Lags(cached) {", to: "!r.lag.Lags(cached) || true {",
 	},
 	{
 		rule: "a cache that lags", name: "a status of a policy is compared with a cache that lags",

@@ -349,6 +349,16 @@ var productMutants = []mutant{
 		from: "	case namespace == s.policy.Namespace:\n", to: "	case true:\n",
 	},
 	{
+		rule: "ownership", name: "a deletion looks at a plugin that another binding is taking over",
+		file: "controllers/pluginbinding/delete.go",
+		from: "if !exists || known && found == recorded {", to: "if true {",
+	},
+	{
+		rule: "policies", name: "bindings that the API server refuses come before the others",
+		file: "controllers/pluginpolicy/apply.go",
+		from: "	r.rejections.putLast(s.key, plan.Apply)\n", to: "",
+	},
+	{
 		rule: "policies", name: "a policy does not hear that a binding has seen its generation",
 		file: "controllers/policy_watches.go",
 		from: `ready.ObservedGeneration, " ", `, to: "",

@@ -228,6 +228,6 @@ var _ = Describe("The load on a gateway", func() {
 		}
 		gw := env.gateway("kong")
 		env.reload(Default, gw)
-		Expect(env.eventReasons(gw)).To(ConsistOf(v1alpha1.ReasonReady))
+		Eventually(env.eventReasons).WithArguments(gw).Should(ConsistOf(v1alpha1.ReasonReady))
 	})
 })

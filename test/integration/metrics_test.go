@@ -163,7 +163,7 @@ var _ = Describe("Metrics", func() {
 		recovered := func() float64 {
 			return env.metric("kong_operator_plugin_ids_recovered_total", "gateway", env.namespace+"/kong")
 		}
-		Expect(recovered()).To(BeEquivalentTo(1))
+		Eventually(recovered).Should(BeEquivalentTo(1), "it is counted after the status was written")
 		env.expectNoStatusWrite(restored)
 		Expect(recovered()).To(BeEquivalentTo(1))
 		Expect(env.metric("kong_operator_plugin_writes_total", "action", "create")).To(BeZero())
