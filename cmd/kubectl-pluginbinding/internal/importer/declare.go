@@ -6,8 +6,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kic"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
@@ -76,12 +79,16 @@ func (d *declaration) setInstanceName(name string) {
 	}
 }
 
-// setTags keeps the tags that are the user's own.
+// setTags keeps the tags that are the user's own. Those of the ingress controller on its plugins go with
+// it, and so do those by which decK manages a plugin.
 func (d *declaration) setTags(tags, dropped []string) {
+	_, _, isKICs := kic.ObjectOf(tags)
+	isKICs = isKICs || identity.OwnerOf(tags).Tool == identity.ToolIngressController
 	for _, tag := range tags {
+		reserved := strings.HasPrefix(tag, "managed-by") || strings.HasPrefix(tag, "k8s-")
 		switch {
-		case strings.HasPrefix(tag, "managed-by") || strings.HasPrefix(tag, "k8s-") || slices.Contains(dropped, tag):
-		case len(tag) > maxTag || len(d.spec.Tags) == maxTags:
+		case isKICs && reserved || slices.Contains(dropped, tag):
+		case reserved || utf8.RuneCountInString(tag) > maxTag || strings.ContainsAny(tag, ",/") || len(d.spec.Tags) == maxTags:
 			d.lost = append(d.lost, fmt.Sprintf("tag %q", tag))
 		default:
 			d.spec.Tags = append(d.spec.Tags, v1alpha1.Tag(tag))
