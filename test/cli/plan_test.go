@@ -374,12 +374,18 @@ var _ = Describe("plan", func() {
 		Expect(code).To(Equal(1))
 		Expect(items["secret"].Action).To(Equal("refused"), "%+v", items)
 
+		// Another Kong does not have the plugins: they would come back there under their IDs.
+		other := kongtest.New()
+		DeferCleanup(other.Close)
+		for _, name := range []string{"orders", "users"} {
+			other.Seed("services", map[string]any{"name": name, "url": "http://127.0.0.1:9"})
+		}
 		gateway := env.gateway("kong")
-		gateway.Spec.AllowedBindings = &v1alpha1.AllowedBindings{Plugins: &v1alpha1.AllowedPlugins{Allow: []v1alpha1.PluginName{"key-auth"}}}
+		gateway.Spec.AdminURL = other.URL()
 		items, code = env.plan(env.file(gateway))
-		Expect(code).To(Equal(1))
-		Expect(items["map"].Action).To(Equal("refused"), "%+v", items)
-		Expect(items["map"].Reason).To(Equal(v1alpha1.ReasonNotAllowedByGateway))
+		Expect(code).To(Equal(2), "%+v", items)
+		Expect(items["map"].Action).To(Equal("restore"), "%+v", items)
+		Expect(items["secret"].Action).To(Equal("restore"), "%+v", items)
 	})
 
 	It("knows that an older gateway of the same Kong does not allow another one", func() {
