@@ -46,6 +46,10 @@ func declare(row plugin.Plugin, schema *plugin.Schema, from *KongPlugin, namespa
 	if row.Scope.ConsumerID != "" && row.Scope.ConsumerGroupID != "" {
 		return declaration{}, fmt.Errorf("a binding does not take a consumer and a consumer group together")
 	}
+	if len(row.Protocols) == 0 {
+		// Kong never runs it. An object without protocols has Kong's default.
+		return declaration{}, fmt.Errorf("a binding does not take an empty list of protocols")
+	}
 	d := declaration{spec: v1alpha1.PluginTemplateSpec{Plugin: v1alpha1.PluginName(row.Name)}}
 	var err error
 	if d.config, err = declareConfig(row, schema, from, namespace); err != nil {

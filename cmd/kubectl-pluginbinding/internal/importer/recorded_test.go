@@ -91,8 +91,14 @@ func TestRecordedPluginsMeanTheSame(t *testing.T) {
 			w := newWorld(t)
 			row := r.row(w)
 			result := w.plan()
-			if len(result.Unsaid) > 0 {
-				t.Fatalf("%+v", result.Unsaid)
+			for _, unsaid := range result.Unsaid {
+				switch {
+				case strings.Contains(unsaid.Why, "an empty list of protocols") && unsaid.LeftOut && len(row.Protocols) == 0:
+					return
+				case !strings.Contains(unsaid.Why, "does not say tag"):
+					t.Fatalf("%+v", unsaid)
+				}
+				row.Tags = nil
 			}
 			if fields := differencesOf(t, w, result, *row); len(fields) > 0 {
 				t.Errorf("a binding would change %s\n%s", strings.Join(fields, ", "), text(t, result))
