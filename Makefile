@@ -292,9 +292,14 @@ build-installer: $(KUSTOMIZE) ## Write everything that `make deploy` applies to 
 
 RELEASE ?= dist/release
 
+# Before anything is made: a v would get into the names of images and archives.
+.PHONY: release-version
+release-version:
+	@[[ "$(VERSION)" =~ ^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$$ ]] || { echo "VERSION=$(VERSION): must be like 1.2.3, without a v" >&2; exit 1; }
+
 # The time of a release is that of its commit, so that the same commit makes the same bytes.
 .PHONY: release
-release: $(KUSTOMIZE) chart-files ## Make all files of release VERSION in dist/release.
+release: release-version $(KUSTOMIZE) chart-files ## Make all files of release VERSION in dist/release.
 	rm -rf $(RELEASE) dist/release-bundle && mkdir -p $(RELEASE)
 	$(MAKE) --no-print-directory build-installer INSTALLER=$(RELEASE)/install.yaml
 	cd hack/tools/chart && go run . --version=$(VERSION) --output="$(abspath $(RELEASE))" "$(CURDIR)/$(CHART)"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/tenancy"
 )
 
@@ -42,6 +43,17 @@ func (r *Reconciler) checkGovernance(ctx context.Context, s *state) error {
 	s.probe.result.condition, s.probe.result.reason = v1alpha1.ConditionAccepted, v1alpha1.ReasonGatewayNotAllowed
 	s.probe.result.message, s.probe.result.permanent = governance.Message, true
 	return nil
+}
+
+// ProblemOf is why the operator would not use a gateway that it has not seen, whose Kong answers a probe
+// like this; nil if it would. The kubectl plugin asks it, so that a plan says what the operator will say.
+func (r *Reconciler) ProblemOf(ctx context.Context, gateway *v1alpha1.KongGateway, info adminapi.Info) (*connection.Problem, error) {
+	s := &state{gateway: gateway, key: client.ObjectKeyFromObject(gateway), probe: probe{result: probeResultFrom(info, nil)}}
+	if problem := checkSelectors(gateway); problem != nil {
+		s.probe.result = *problem
+	}
+	err := r.checkGovernance(ctx, s)
+	return s.probe.result.problem(), err
 }
 
 // candidate is a gateway as tenancy compares it. For this gateway it uses what Kong said just now.

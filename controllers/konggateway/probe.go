@@ -128,6 +128,12 @@ func probeResultFrom(info adminapi.Info, err error) probeResult {
 	return probeResult{info: info}
 }
 
+// ProblemOfProbe is why the operator does not use a gateway that it accepts otherwise and whose Kong answers
+// a probe like this, nil if it does.
+func ProblemOfProbe(info adminapi.Info) *connection.Problem {
+	return probeResultFrom(info, nil).problem()
+}
+
 // probeErrors say how an error of a probe appears in the status.
 var probeErrors = map[adminapi.Reason]struct {
 	condition, reason, remediation string

@@ -343,6 +343,61 @@ var _ = Describe("plan", func() {
 		Expect(items["invalid"].Reason).To(Equal("Invalid"))
 	})
 
+	It("says which bindings a changed Secret, ConfigMap or gateway changes that are not in the files", func() {
+		env := newTestEnv()
+		limits := env.secret("limits")
+		settings := &corev1.ConfigMap{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: "settings"},
+			Data: map[string]string{"config": `{"minute": 4, "policy": "local"}`},
+		}
+		fromMap := func(b *v1alpha1.PluginBinding) {
+			b.Spec.Config, b.Spec.ConfigFrom = nil, &v1alpha1.ConfigSource{ConfigMapKeyRef: v1alpha1.ConfigMapKeyRef{Name: "settings", Key: "config"}}
+		}
+		env.apply(limits, settings)
+		for _, binding := range []*v1alpha1.PluginBinding{env.binding("secret", fromSecret("limits")), env.binding("map", onService("users"), fromMap)} {
+			env.apply(binding)
+			env.ready(binding, metav1.ConditionTrue)
+		}
+		items, code := env.plan(env.file(limits, settings))
+		Expect(items).To(BeEmpty(), "what stays as it is concerns nobody")
+		Expect(code).To(BeZero())
+
+		limits.StringData["config"] = `{"minute": 8, "policy": "local"}`
+		settings.Data["config"] = `{"minute": 9, "policy": "local"}`
+		items, code = env.plan(env.file(limits, settings))
+		Expect(code).To(Equal(2))
+		Expect(items["secret"].Action).To(Equal("update"), "%+v", items)
+		Expect(items["map"].Fields).To(Equal([]string{"config.minute"}), "%+v", items)
+
+		limits.StringData["config"] = `{"minute": "many"}`
+		items, code = env.plan(env.file(limits))
+		Expect(code).To(Equal(1))
+		Expect(items["secret"].Action).To(Equal("refused"), "%+v", items)
+
+		// Another Kong does not have the plugins: they would come back there under their IDs.
+		other := kongtest.New()
+		DeferCleanup(other.Close)
+		for _, name := range []string{"orders", "users"} {
+			other.Seed("services", map[string]any{"name": name, "url": "http://127.0.0.1:9"})
+		}
+		gateway := env.gateway("kong")
+		gateway.Spec.AdminURL = other.URL()
+		items, code = env.plan(env.file(gateway))
+		Expect(code).To(Equal(2), "%+v", items)
+		Expect(items["map"].Action).To(Equal("restore"), "%+v", items)
+		Expect(items["secret"].Action).To(Equal("restore"), "%+v", items)
+	})
+
+	It("knows that an older gateway of the same Kong does not allow another one", func() {
+		env := newTestEnv()
+		other := env.gateway("second")
+		other.Namespace = env.newNamespace()
+		items, code := env.plan(env.file(other))
+		Expect(code).To(Equal(1))
+		Expect(items["second"].Action).To(Equal("refused"), "%+v", items)
+		Expect(items["second"].Message).To(ContainSubstring("governs this Kong"))
+	})
+
 	It("applies as kubectl does, which removes what the file no longer has", func() {
 		env := newTestEnv()
 		binding := env.binding("b", withConfig(`{"minute": 5, "hour": 50, "policy": "local"}`))

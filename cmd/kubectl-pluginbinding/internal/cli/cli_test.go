@@ -2,11 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
@@ -21,11 +24,12 @@ func TestReport(t *testing.T) {
 		code int
 		text string
 	}{
-		"nothing":            {nil, 0, ""},
-		"an error":           {errors.New("broken"), 1, "error: broken\n"},
-		"findings":           {ErrFindings, 1, ""},
-		"a change":           {fmt.Errorf("wrapped: %w", ErrWouldChange), 2, ""},
-		"a code with a text": {&ExitError{Code: 2, Err: errors.New("two")}, 2, "error: two\n"},
+		"nothing":                       {nil, 0, ""},
+		"an error":                      {errors.New("broken"), 1, "error: broken\n"},
+		"findings":                      {ErrFindings, 1, ""},
+		"a change":                      {fmt.Errorf("wrapped: %w", ErrWouldChange), 2, ""},
+		"what would control a terminal": {errors.New("a\x1b[2J\u009b1m\rb\n\tc"), 1, "error: a\ufffd[2J\ufffd1m\ufffdb\n\tc\n"},
+		"a code with a text":            {&ExitError{Code: 2, Err: errors.New("two")}, 2, "error: two\n"},
 	} {
 		var text bytes.Buffer
 		if code := Report(&text, c.err); code != c.code || text.String() != c.text {
@@ -63,6 +67,65 @@ func TestPrint(t *testing.T) {
 	result.Rows = nil
 	if err := NewOutput().Print(f, result); err != nil || out.Len() > 0 || errOut.String() != "nothing\n" {
 		t.Errorf("%v %q %q", err, out, errOut)
+	}
+}
+
+// What comes from Kong or from files must not control the terminal.
+func TestNothingControlsTheTerminal(t *testing.T) {
+	f, out, errOut := factory()
+	result := &Result{Columns: []Column{{Name: "One"}, {Name: "Two"}}, Rows: []Row{{Cells: []any{"a\x1b[2J\b\u009b1m", 2}}}}
+	if err := NewOutput().Print(f, result); err != nil || out.String() != "ONE               TWO\na\ufffd[2J\ufffd\ufffd1m         2\n" {
+		t.Errorf("%v %q", err, out.String())
+	}
+	f.Notef("a\x1b[2J")
+	if errOut.String() != "note: a\ufffd[2J\n" {
+		t.Errorf("%q", errOut.String())
+	}
+}
+
+// A format is refused before the command has done anything.
+func TestFormats(t *testing.T) {
+	for format, c := range map[string]struct{ table, text bool }{
+		"": {true, true}, "json": {true, true}, "jsonpath={.a}": {true, true}, "wide": {true, false}, "name": {true, false},
+		"xml": {false, false}, "jsonpath={": {false, false},
+	} {
+		for o, want := range map[*Output]bool{NewOutput(): c.table, NewTextOutput(): c.text} {
+			ran := false
+			command := &cobra.Command{Use: "x", RunE: func(*cobra.Command, []string) error { ran = true; return nil }, SilenceErrors: true, SilenceUsage: true}
+			o.AddFlags(command)
+			command.SetArgs([]string{"-o", format})
+			if err := command.Execute(); (err == nil) != want || ran != want {
+				t.Errorf("-o %s: %v, want %v", format, err, want)
+			}
+		}
+	}
+}
+
+// The libraries say only that a deadline was exceeded.
+func TestExplain(t *testing.T) {
+	f, _, _ := factory()
+	if err := errors.New("x"); f.Explain(err) != err {
+		t.Error("an error without a deadline changes")
+	}
+	command := &cobra.Command{}
+	command.SetContext(t.Context())
+	f.Timeout = time.Nanosecond
+	ctx, cancel := f.Context(command)
+	<-ctx.Done()
+	cancel()
+	if err := f.Explain(ctx.Err()); err == nil || !strings.Contains(err.Error(), "not done within 1ns: set --timeout to more") || !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	for _, err := range []error{nil, ErrFindings, context.Cause(ctx)} {
+		if got := f.Explain(err); got != err {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+	f.Timeout = time.Hour
+	_, cancel = f.Context(command)
+	cancel()
+	if err := context.Canceled; f.Explain(err) != err {
+		t.Error("an interruption is called a time-out")
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 )
 
 // The exit codes.
@@ -49,7 +51,18 @@ func Report(w io.Writer, err error) int {
 		code, shown = exit.Code, exit.Err
 	}
 	if shown != nil {
-		fmt.Fprintln(w, "error: "+shown.Error())
+		fmt.Fprintln(w, "error: "+Printable(shown.Error()))
 	}
 	return code
+}
+
+// Printable replaces what would control a terminal: texts come from Kong, from the cluster and from files.
+// Lines and tabs stay.
+func Printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) || c == '\n' || c == '\t' {
+			return c
+		}
+		return unicode.ReplacementChar
+	}, text)
 }

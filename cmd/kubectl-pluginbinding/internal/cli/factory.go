@@ -7,6 +7,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -61,9 +62,10 @@ type Factory struct {
 	// Timeout is how long a command may take, unless it says otherwise.
 	Timeout time.Duration
 
-	mu     sync.Mutex
-	client client.WithWatch
-	notes  map[string]bool
+	mu      sync.Mutex
+	client  client.WithWatch
+	notes   map[string]bool
+	running context.Context //nolint:containedctx // to say afterwards why it ended
 }
 
 // NewFactory returns a Factory with the flags' defaults.
@@ -85,8 +87,31 @@ func (f *Factory) AddFlags(flags *pflag.FlagSet) {
 
 // Context is the context of one run of a command: it ends after --timeout.
 func (f *Factory) Context(command *cobra.Command) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(command.Context(), f.Timeout,
-		fmt.Errorf("not done within %s: set --timeout to more", f.Timeout))
+	ctx, cancel := context.WithTimeoutCause(command.Context(), f.Timeout, &TimeoutError{After: f.Timeout})
+	f.running = ctx
+	return ctx, cancel
+}
+
+// TimeoutError is why a command ended that took longer than --timeout.
+type TimeoutError struct{ After time.Duration }
+
+// Error implements error.
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("not done within %s: set --timeout to more", e.After)
+}
+
+// Explain says of the error of a command that --timeout ended it, if it did: the libraries say only that
+// a deadline was exceeded.
+func (f *Factory) Explain(err error) error {
+	if err == nil || f.running == nil {
+		return err
+	}
+	var timeout, known *TimeoutError
+	var exit *ExitError
+	if !errors.As(context.Cause(f.running), &timeout) || errors.As(err, &known) || errors.As(err, &exit) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", timeout, err)
 }
 
 // RESTConfig returns the configuration for clients of the API server.
@@ -137,7 +162,7 @@ func (f *Factory) Namespace() (namespace string, named bool, err error) {
 
 // Notef tells people something beside the output, once.
 func (f *Factory) Notef(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := Printable(fmt.Sprintf(format, args...))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.notes[text] {

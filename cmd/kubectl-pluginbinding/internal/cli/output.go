@@ -65,6 +65,8 @@ type Result struct {
 type Output struct {
 	format string
 	flags  *genericclioptions.PrintFlags
+	// nameless: what is printed has no names, so that -o name is refused.
+	nameless bool
 }
 
 const (
@@ -79,18 +81,43 @@ func NewOutput() *Output {
 	return o
 }
 
+// NewTextOutput returns an Output for what is no table: it has neither wide columns nor names.
+func NewTextOutput() *Output {
+	o := NewOutput()
+	o.nameless = true
+	return o
+}
+
 // AddFlags adds -o.
 func (o *Output) AddFlags(command *cobra.Command) {
-	command.Flags().StringVarP(&o.format, "output", "o", "", "Output format: wide, name, json, yaml, jsonpath=... or go-template=...; a table if empty")
+	usage, formats := "Output format: wide, name, json, yaml, jsonpath=... or go-template=...; a table if empty", []string{formatWide, formatName}
+	if o.nameless {
+		usage, formats = "Output format: json, yaml, jsonpath=... or go-template=...; text if empty", nil
+	}
+	command.Flags().StringVarP(&o.format, "output", "o", "", usage)
 	err := command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
-		[]string{formatWide, formatName, "json", "yaml", "jsonpath=", "go-template="}, cobra.ShellCompDirectiveNoFileComp))
+		append(formats, "json", "yaml", "jsonpath=", "go-template="), cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
 		panic(err) // the flag exists
 	}
+	// Before the command does anything: what is done cannot be printed again.
+	command.PreRunE = func(*cobra.Command, []string) error { return o.check() }
 }
 
 // Human reports whether the output is for people.
 func (o *Output) Human() bool { return o.format == "" || o.format == formatWide }
+
+// check refuses a format that there is none of.
+func (o *Output) check() error {
+	if o.format == "" || !o.nameless && (o.format == formatWide || o.format == formatName) {
+		return nil
+	}
+	if o.format == formatWide || o.format == formatName {
+		return fmt.Errorf("-o %s: use json, yaml, jsonpath=... or go-template=...", o.format)
+	}
+	_, err := o.flags.ToPrinter()
+	return err
+}
 
 // Print prints a result.
 func (o *Output) Print(f *Factory, result *Result) error {
@@ -141,7 +168,7 @@ func (o *Output) printTable(f *Factory, result *Result) error {
 		table.ColumnDefinitions = append(table.ColumnDefinitions, definition)
 	}
 	for _, row := range result.Rows {
-		table.Rows = append(table.Rows, metav1.TableRow{Cells: row.Cells})
+		table.Rows = append(table.Rows, metav1.TableRow{Cells: printableCells(row.Cells)})
 	}
 	var text bytes.Buffer
 	printer := printers.NewTablePrinter(printers.PrintOptions{Wide: o.format == formatWide})
@@ -154,6 +181,17 @@ func (o *Output) printTable(f *Factory, result *Result) error {
 	}
 	_, err := f.Out.Write(coloured(text.Bytes(), result.Rows))
 	return err
+}
+
+func printableCells(cells []any) []any {
+	printable := make([]any, len(cells))
+	for i, cell := range cells {
+		printable[i] = cell
+		if text, ok := cell.(string); ok {
+			printable[i] = Printable(text)
+		}
+	}
+	return printable
 }
 
 // coloured colours the lines of a table. The first line is the header; the printer makes one line of

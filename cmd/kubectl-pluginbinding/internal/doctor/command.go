@@ -44,7 +44,7 @@ type options struct {
 
 // NewCommand returns the command doctor.
 func NewCommand(f *cli.Factory) *cobra.Command {
-	o := &options{output: cli.NewOutput()}
+	o := &options{output: cli.NewTextOutput()}
 	command := &cobra.Command{
 		Use:     "doctor",
 		Short:   "Say what is wrong, with what to do next",

@@ -175,7 +175,7 @@ func (g *gatherer) kongs(ctx context.Context, only types.NamespacedName) {
 // kong reads one Kong.
 func (g *gatherer) kong(ctx context.Context, gateway *v1alpha1.KongGateway) (Kong, error) {
 	read := Kong{Entities: map[adminapi.EntityKind][]adminapi.Entity{}}
-	connection, err := kong.Open(ctx, g.f, gateway)
+	connection, err := kong.OpenReadOnly(ctx, g.f, gateway)
 	if err != nil {
 		return read, err
 	}

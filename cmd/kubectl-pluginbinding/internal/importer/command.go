@@ -155,7 +155,7 @@ func (o *options) gather(ctx context.Context, f *cli.Factory) (Input, error) {
 	if err := checkWorkspace(in.State, in.Gateway); err != nil {
 		return in, err
 	}
-	connection, err := kong.Open(ctx, f, in.Gateway)
+	connection, err := kong.OpenReadOnly(ctx, f, in.Gateway)
 	if err != nil {
 		return in, err
 	}

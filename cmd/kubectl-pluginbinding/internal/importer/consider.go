@@ -229,7 +229,11 @@ func (p *planner) matchEntries() {
 		case id != "":
 			p.entries[id] = entry
 		case p.in.State.Tool != toolTerraform: // whose state has other things than plugins
-			p.result.Unsaid = append(p.result.Unsaid, Unsaid{Plugin: entry.Address, LeftOut: true, Why: "Kong does not have it"})
+			why := "Kong does not have it"
+			if !entry.isNamed() {
+				why = "the file does not name the entity that it is on, so that it cannot be found in Kong"
+			}
+			p.result.Unsaid = append(p.result.Unsaid, Unsaid{Plugin: entry.Address, LeftOut: true, Why: why})
 		}
 	}
 }

@@ -2,10 +2,12 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -42,15 +44,30 @@ func ParseDeck(state *State, name string, raw []byte) error {
 	return nil
 }
 
+// unnamed is the name of an entity that the file does not name. No entity of Kong has it: what is in such
+// an entity is in none that this command can find, and above all not without a scope.
+const unnamed = "\x00"
+
 type deckReader struct {
 	state *State
 	read  int
 	err   error
 }
 
+// formats are the beginnings of the versions whose places of plugins this command knows.
+var formats = []string{"1.", "3."}
+
 func (d *deckReader) root(root deckNode) {
-	if root.node == nil || root.node.Kind != yaml.MappingNode || root.text("_format_version") == "" {
+	version := root.text("_format_version")
+	switch {
+	case version == "":
 		d.err = errors.New("the file is not a state file of decK: it has no _format_version")
+	case !slices.ContainsFunc(formats, func(known string) bool { return strings.HasPrefix(version, known) }):
+		d.err = fmt.Errorf("the file has _format_version %q; this command knows 1.1 and 3.0", version)
+	case root.at("_konnect").node != nil:
+		d.err = errors.New("the file is for a control plane of Konnect, not for the Kong of a KongGateway")
+	}
+	if d.err != nil {
 		return
 	}
 	if workspace := root.text("_workspace"); workspace != "" {
@@ -68,7 +85,9 @@ func (d *deckReader) root(root deckNode) {
 	d.nested(root, "", Entry{})
 }
 
-// nested reads the entities in an entity. Whatever is nested belongs to its parent.
+// nested reads the entities in an entity. Whatever is nested belongs to its parent. Only a service has
+// entities with plugins in it, its routes: a consumer in a group is a reference, and so is a group of a
+// consumer. Deeper ones are no state of decK, and an alias can make them endless.
 func (d *deckReader) nested(parent deckNode, path string, scope Entry) {
 	for _, collection := range []struct {
 		key string
@@ -79,8 +98,8 @@ func (d *deckReader) nested(parent deckNode, path string, scope Entry) {
 		{"consumers", func(e *Entry, name string) { e.Consumer = name }},
 		{"consumer_groups", func(e *Entry, name string) { e.ConsumerGroup = name }},
 	} {
-		if path != "" && collection.key != "routes" {
-			continue // a consumer in a group is a reference, and so is a group of a consumer
+		if path != "" && (collection.key != "routes" || scope.Service == "") {
+			continue
 		}
 		for i, entity := range parent.list(collection.key) {
 			if d.tooMany() {
@@ -88,7 +107,7 @@ func (d *deckReader) nested(parent deckNode, path string, scope Entry) {
 			}
 			name := entity.name()
 			inner := scope
-			collection.in(&inner, name)
+			collection.in(&inner, cmp.Or(name, unnamed))
 			d.nested(entity, join(path, collection.key, name, i), inner)
 		}
 	}
@@ -108,8 +127,8 @@ func (d *deckReader) plugin(entry deckNode, address string, scope Entry) {
 	}{
 		{"service", &scope.Service}, {"route", &scope.Route}, {"consumer", &scope.Consumer}, {"consumer_group", &scope.ConsumerGroup},
 	} {
-		if name := entry.at(ref.key).name(); name != "" {
-			*ref.to = name
+		if of := entry.at(ref.key); of.isSomething() {
+			*ref.to = cmp.Or(of.name(), unnamed)
 		}
 	}
 	d.state.Entries = append(d.state.Entries, scope)
@@ -187,15 +206,17 @@ func (n deckNode) list(key string) []deckNode {
 	return list
 }
 
-// name is how other entities refer to an entity: a text, or the name or ID in a mapping.
+func (n deckNode) isSomething() bool { return n.node != nil && n.node.Tag != "!!null" }
+
+// name is how other entities refer to an entity: a text, or what names it in a mapping.
 func (n deckNode) name() string {
 	switch {
-	case n.node == nil:
+	case !n.isSomething():
 		return ""
-	case n.node.Kind == yaml.ScalarNode && n.node.Tag != "!!null":
+	case n.node.Kind == yaml.ScalarNode:
 		return n.node.Value
 	}
-	for _, key := range []string{"name", "username", "id"} {
+	for _, key := range []string{"name", "username", "custom_id", "id"} {
 		if name := n.text(key); name != "" {
 			return name
 		}

@@ -6,8 +6,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kic"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
@@ -43,6 +46,10 @@ func declare(row plugin.Plugin, schema *plugin.Schema, from *KongPlugin, namespa
 	if row.Scope.ConsumerID != "" && row.Scope.ConsumerGroupID != "" {
 		return declaration{}, fmt.Errorf("a binding does not take a consumer and a consumer group together")
 	}
+	if len(row.Protocols) == 0 {
+		// Kong never runs it. An object without protocols has Kong's default.
+		return declaration{}, fmt.Errorf("a binding does not take an empty list of protocols")
+	}
 	d := declaration{spec: v1alpha1.PluginTemplateSpec{Plugin: v1alpha1.PluginName(row.Name)}}
 	var err error
 	if d.config, err = declareConfig(row, schema, from, namespace); err != nil {
@@ -76,12 +83,16 @@ func (d *declaration) setInstanceName(name string) {
 	}
 }
 
-// setTags keeps the tags that are the user's own.
+// setTags keeps the tags that are the user's own. Those of the ingress controller on its plugins go with
+// it, and so do those by which decK manages a plugin.
 func (d *declaration) setTags(tags, dropped []string) {
+	_, _, isKICs := kic.ObjectOf(tags)
+	isKICs = isKICs || identity.OwnerOf(tags).Tool == identity.ToolIngressController
 	for _, tag := range tags {
+		reserved := strings.HasPrefix(tag, "managed-by") || strings.HasPrefix(tag, "k8s-")
 		switch {
-		case strings.HasPrefix(tag, "managed-by") || strings.HasPrefix(tag, "k8s-") || slices.Contains(dropped, tag):
-		case len(tag) > maxTag || len(d.spec.Tags) == maxTags:
+		case isKICs && reserved || slices.Contains(dropped, tag):
+		case reserved || utf8.RuneCountInString(tag) > maxTag || strings.ContainsAny(tag, ",/") || len(d.spec.Tags) == maxTags:
 			d.lost = append(d.lost, fmt.Sprintf("tag %q", tag))
 		default:
 			d.spec.Tags = append(d.spec.Tags, v1alpha1.Tag(tag))

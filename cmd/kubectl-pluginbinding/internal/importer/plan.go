@@ -144,7 +144,8 @@ func (p *planner) named(g *group, single bool) *group {
 			words = append(words, entity.Label())
 		}
 	}
-	g.key = strings.Join([]string{g.kind(), first.source.String(), first.row.Name, reference.ScopeSummary(first.scope)}, "\n")
+	// The ID: a database that has lost its unique index has two plugins of one name on one scope.
+	g.key = strings.Join([]string{g.kind(), first.source.String(), first.row.Name, reference.ScopeSummary(first.scope), first.row.ID}, "\n")
 	if g.policy {
 		g.key = strings.Join([]string{g.kind(), first.source.String(), first.target.Group, first.target.String(), first.row.Scope.ConsumerID}, "\n")
 	}

@@ -358,3 +358,27 @@ func TestWhatABindingCannotSay(t *testing.T) {
 		t.Errorf("%+v", result)
 	}
 }
+
+// A tag that a binding does not take would go from Kong with the operator's first write.
+func TestTagsThatABindingDoesNotTake(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat("ä", maxTag)
+	w.row(10, "key-auth", nil, plugin.Scope{}, "k8s-team:a", "managed-by-ops", long, long+"x", "own")
+	result := w.plan()
+	if tags := onlyBinding(t, result).Spec.Tags; !slices.Equal(tags, []v1alpha1.Tag{"own", v1alpha1.Tag(long)}) {
+		t.Errorf("has the tags %q", tags)
+	}
+	if len(result.Unsaid) != 1 || !strings.Contains(result.Unsaid[0].Why, `tag "k8s-team:a", tag "managed-by-ops", tag "ää`) {
+		t.Errorf("%+v", result.Unsaid)
+	}
+}
+
+// A database without its unique index has two plugins in one place; two objects of one name would be one.
+func TestTwoPluginsInOnePlace(t *testing.T) {
+	w := newWorld(t)
+	w.row(10, "key-auth", nil, plugin.Scope{})
+	w.row(11, "key-auth", nil, plugin.Scope{})
+	if names := objectNames(w.plan()); len(names) != 2 || names[0] == names[1] {
+		t.Error(names)
+	}
+}

@@ -54,8 +54,10 @@ func indexRows(kong *Kong) rowIndex {
 			var longer []string
 			for _, place := range places {
 				longer = append(longer, place+"\n"+part.id)
-				if name := kong.Entities[part.kind][part.id].Name; name != "" {
-					longer = append(longer, place+"\n"+name)
+				for _, name := range []string{kong.Entities[part.kind][part.id].Name, kong.Entities[part.kind][part.id].CustomID} {
+					if name != "" {
+						longer = append(longer, place+"\n"+name)
+					}
 				}
 			}
 			places = longer
@@ -73,6 +75,11 @@ func (x rowIndex) find(e *Entry) string {
 		return e.ID
 	}
 	return x.byPlace[strings.Join([]string{e.Plugin, e.Service, e.Route, e.Consumer, e.ConsumerGroup}, "\n")]
+}
+
+// isNamed reports whether the state names all entities of the scope.
+func (e *Entry) isNamed() bool {
+	return !slices.Contains([]string{e.Service, e.Route, e.Consumer, e.ConsumerGroup}, unnamed)
 }
 
 // manages reports whether the next run of the tool would delete the row when its files do not have it.

@@ -80,7 +80,9 @@ func TestParseDeckRefuses(t *testing.T) {
 	bomb += "services: *a39\n"
 	for name, file := range map[string]string{
 		"no state file": "a: 1", "a list": "[]", "empty": "", "no YAML": "{",
-		"many entities": "_format_version: '3.0'\nplugins: [" + strings.Repeat("{},", maxEntities+1) + "]",
+		"many entities":     "_format_version: '3.0'\nplugins: [" + strings.Repeat("{},", maxEntities+1) + "]",
+		"an unknown format": "_format_version: '4.0'\nplugins: []",
+		"Konnect":           "_format_version: '3.0'\n_konnect: {control_plane_name: a}\nplugins: []",
 	} {
 		if err := ParseDeck(&State{}, "kong.yaml", []byte(file)); err == nil {
 			t.Errorf("%s is accepted", name)
@@ -89,6 +91,11 @@ func TestParseDeckRefuses(t *testing.T) {
 	state := &State{}
 	if err := ParseDeck(state, "kong.yaml", []byte(bomb)); err != nil || len(state.Entries) > 0 {
 		t.Errorf("aliases of aliases: %v, %d entries", err, len(state.Entries))
+	}
+	// Routes in routes, without end: each would have a longer path than the one around it.
+	state = parseDeck(t, "_format_version: '3.0'\nservices:\n- &s\n  name: a\n  services: [*s]\n  routes: &r\n  - {name: x, routes: *r, plugins: [{name: cors}]}\n")
+	if len(state.Entries) != 1 {
+		t.Errorf("routes in routes: %d entries", len(state.Entries))
 	}
 	if err := ParseDeck(&State{Workspace: "other"}, "kong.yaml", []byte(deckFile)); err == nil {
 		t.Error("two workspaces are accepted")
@@ -181,6 +188,30 @@ func TestDeckEntryWithoutRow(t *testing.T) {
 	}
 }
 
+// A plugin on an entity that the file does not name is not the plugin without a scope.
+func TestDeckEntityWithoutName(t *testing.T) {
+	w := newWorld(t)
+	w.in.Source, w.in.Removed = FromDeck, true
+	w.in.Kong.Entities[adminapi.Consumer][id(4)] = adminapi.Entity{ID: id(4), CustomID: "crm-1"}
+	w.row(10, "cors", nil, plugin.Scope{}, "by-hand")
+	w.row(11, "key-auth", nil, plugin.Scope{ConsumerID: id(4)}, "team-a")
+	w.in.State = parseDeck(t, `
+_format_version: "3.0"
+_info: {select_tags: [team-a]}
+consumers:
+- {custom_id: crm-1, plugins: [{name: key-auth}]}
+services:
+- {host: a, plugins: [{name: cors}]}
+plugins:
+- {name: cors, consumer: {tags: [x]}}
+`)
+	result := w.plan()
+	w.wantObjects(result, "PluginBinding kong/key-auth-crm-1")
+	if len(result.Unsaid) != 2 || !strings.Contains(result.Unsaid[0].Why, "does not name the entity") || !strings.Contains(result.Unsaid[1].Why, "does not name the entity") {
+		t.Errorf("%+v", result.Unsaid)
+	}
+}
+
 const terraformShow = `{"format_version":"1.0","values":{"root_module":{"resources":[
 	{"address":"kong-gateway_plugin_cors.x","mode":"managed","values":{"id":"00000000-0000-4000-8000-000000000013"}},
 	{"address":"data.kong_service.x","mode":"data","values":{"id":"00000000-0000-4000-8000-000000000012"}}],
@@ -210,6 +241,16 @@ func TestTerraform(t *testing.T) {
 		}
 		w.in.Removed = true
 		w.wantObjects(w.plan(), "PluginBinding kong/cors-orders-get", "PluginBinding kong/rate-limiting-orders")
+	}
+	// Resources of other providers can have any ID.
+	for _, file := range []string{
+		strings.Replace(terraformShow, `"resources":[`, `"resources":[{"address":"other.n","mode":"managed","values":{"id":7}},{"address":"other.s","mode":"managed","values":{"id":{"a":1}}},`, 1),
+		strings.Replace(terraformPull, `"resources":[`, `"resources":[{"mode":"managed","type":"other","name":"n","instances":[{"attributes":{"id":7}}]},`, 1),
+	} {
+		state := &State{}
+		if err := ParseTerraform(state, "state.json", []byte(file)); err != nil || len(state.Entries) != 2 {
+			t.Errorf("with IDs that are no text: %v, %+v", err, state.Entries)
+		}
 	}
 	if err := ParseTerraform(&State{}, "x", []byte(`{}`)); err == nil {
 		t.Error("anything is a state")

@@ -14,7 +14,7 @@ type tfModule struct {
 		Type    string `json:"type"`
 		Mode    string `json:"mode"`
 		Values  struct {
-			ID string `json:"id"`
+			ID any `json:"id"` // a text, for all that is in Kong
 		} `json:"values"`
 	} `json:"resources"`
 	Children []tfModule `json:"child_modules"`
@@ -34,7 +34,7 @@ type tfState struct {
 		Instances []struct {
 			Key        any `json:"index_key"`
 			Attributes struct {
-				ID string `json:"id"`
+				ID any `json:"id"`
 			} `json:"attributes"`
 		} `json:"instances"`
 	} `json:"resources"`
@@ -82,7 +82,8 @@ func (s *State) addModule(module tfModule) {
 
 var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-func (s *State) addResource(address, id string) {
+func (s *State) addResource(address string, value any) {
+	id, _ := value.(string)
 	if id = strings.ToLower(id); uuidPattern.MatchString(id) {
 		s.Entries = append(s.Entries, Entry{Address: address, ID: id})
 	}

@@ -45,19 +45,6 @@ func (c *Connection) Close() {
 	}
 }
 
-// OpenByKey is Open for a KongGateway that is read first.
-func OpenByKey(ctx context.Context, f *cli.Factory, key types.NamespacedName) (*Connection, error) {
-	reader, err := f.Client()
-	if err != nil {
-		return nil, err
-	}
-	gateway := &v1alpha1.KongGateway{}
-	if err := reader.Get(ctx, key, gateway); err != nil {
-		return nil, fmt.Errorf("KongGateway %s cannot be read: %w", key, err)
-	}
-	return Open(ctx, f, gateway)
-}
-
 // Open connects to the Kong of a KongGateway and asks it who it is. The gateway need not exist in the
 // cluster; its Secrets have to.
 func Open(ctx context.Context, f *cli.Factory, gateway *v1alpha1.KongGateway) (*Connection, error) {

@@ -30,9 +30,11 @@ import (
 )
 
 const (
-	kindBinding = "PluginBinding"
-	kindPolicy  = "PluginPolicy"
-	kindGateway = "KongGateway"
+	kindBinding   = "PluginBinding"
+	kindPolicy    = "PluginPolicy"
+	kindGateway   = "KongGateway"
+	kindSecret    = "Secret"
+	kindConfigMap = "ConfigMap"
 )
 
 const long = `Say what applying these objects would do in Kong. Nothing is written anywhere.
@@ -148,7 +150,7 @@ func (p *planner) close() {
 var planned = sets.New(
 	v1alpha1.GroupVersion.WithKind(kindBinding).GroupKind(), v1alpha1.GroupVersion.WithKind(kindPolicy).GroupKind(),
 	v1alpha1.GroupVersion.WithKind(kindGateway).GroupKind(),
-	corev1.SchemeGroupVersion.WithKind("Secret").GroupKind(), corev1.SchemeGroupVersion.WithKind("ConfigMap").GroupKind(),
+	corev1.SchemeGroupVersion.WithKind(kindSecret).GroupKind(), corev1.SchemeGroupVersion.WithKind(kindConfigMap).GroupKind(),
 )
 
 // apply asks the API server what it would make of the objects.
@@ -184,7 +186,11 @@ func (p *planner) apply(ctx context.Context, infos []*resource.Info) error {
 }
 
 func (p *planner) plan(ctx context.Context) (*Plan, error) {
-	gateways := p.gateways()
+	affected, more, err := p.findAffected(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gateways := p.gateways(more)
 	connections, unusable, err := p.connect(ctx, gateways)
 	if err != nil {
 		return nil, err
@@ -211,19 +217,24 @@ func (p *planner) plan(ctx context.Context) (*Plan, error) {
 		p.given[key] = true
 	}
 	for gateway, c := range connections {
-		s.connect(gateway, c)
+		if err := s.connect(ctx, gateway, c, p.givenGateway(client.ObjectKeyFromObject(gateway)) != nil); err != nil {
+			return nil, err
+		}
+	}
+	for _, key := range affected {
+		s.add(key)
 	}
 	progress := p.factory.NewProgress("planning", len(p.applied))
 	defer progress.Close()
 	if err := s.run(ctx, progress.Step); err != nil {
 		return nil, err
 	}
-	return s.report(ctx, p.given, append(p.refused, p.gatewayItems(connections, unusable)...))
+	return s.report(ctx, p.given, append(p.refused, p.gatewayItems(connections, s)...))
 }
 
-// gateways are those that the objects refer to, and those among them.
-func (p *planner) gateways() []types.NamespacedName {
-	found := sets.New[types.NamespacedName]()
+// gateways are those that the objects refer to, those among them, and more.
+func (p *planner) gateways(more []types.NamespacedName) []types.NamespacedName {
+	found := sets.New(more...)
 	for _, object := range p.applied {
 		switch o := object.(type) {
 		case *v1alpha1.PluginBinding:
@@ -296,19 +307,20 @@ func (p *planner) connect(ctx context.Context, keys []types.NamespacedName) (map
 }
 
 // gatewayItems are the gateways of the files: they are only probed.
-func (p *planner) gatewayItems(connections map[*v1alpha1.KongGateway]*kong.Connection, unusable map[types.NamespacedName]error) []Item {
+func (p *planner) gatewayItems(connections map[*v1alpha1.KongGateway]*kong.Connection, s *simulation) []Item {
 	var items []Item
 	for _, object := range p.applied {
 		gateway, ok := object.(*v1alpha1.KongGateway)
 		if !ok {
 			continue
 		}
+		key := client.ObjectKeyFromObject(gateway)
 		item := Item{Kind: kindGateway, Namespace: gateway.Namespace, Name: gateway.Name, Action: None, Given: true}
-		if err := unusable[client.ObjectKeyFromObject(gateway)]; err != nil {
+		if err := s.unusable[key]; err != nil {
 			item.Action, item.Message = Failed, err.Error()
 		} else if c := connections[gateway]; c != nil {
 			item.Message = fmt.Sprintf("Kong %s answers", c.Info.Version)
-			if problem := problemOf(gateway, c); problem != nil {
+			if problem := s.problems[key]; problem != nil {
 				item.Action, item.Message = Refused, problem.Message
 			}
 		}

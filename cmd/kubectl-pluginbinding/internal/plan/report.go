@@ -66,6 +66,8 @@ type Item struct {
 	Message string `json:"message,omitempty"`
 	// Given: the object is in the files. Others change as a consequence.
 	Given bool `json:"given"`
+	// wasReady: the object is Ready now.
+	wasReady bool
 }
 
 // Plan is what -o json prints.
@@ -86,7 +88,7 @@ func (s *simulation) report(ctx context.Context, given map[objectKey]bool, refus
 			return nil, err
 		}
 		item.Given = given[t.objectKey]
-		if item.Given || slices.Contains(changes, item.Action) {
+		if item.Given || slices.Contains(changes, item.Action) || item.wasReady && slices.Contains(blocked, item.Action) {
 			plan.Items = append(plan.Items, item)
 		}
 	}
@@ -113,6 +115,7 @@ func (s *simulation) item(ctx context.Context, t *task) (Item, error) {
 	if err := s.cluster.live.Get(ctx, t.NamespacedName, before); err != nil && !apierrors.IsNotFound(err) {
 		return item, err
 	}
+	item.wasReady = meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionReady)
 	err := s.cluster.Get(ctx, t.NamespacedName, after)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -239,7 +242,11 @@ func (s *simulation) judge(item *Item, after *v1alpha1.PluginBinding) {
 
 func (s *simulation) policyItem(ctx context.Context, t *task) (Item, error) {
 	item := Item{Kind: t.kind, Namespace: t.Namespace, Name: t.Name, Action: Expand}
-	policy := &v1alpha1.PluginPolicy{}
+	before, policy := &v1alpha1.PluginPolicy{}, &v1alpha1.PluginPolicy{}
+	if err := s.cluster.live.Get(ctx, t.NamespacedName, before); err != nil && !apierrors.IsNotFound(err) {
+		return item, err
+	}
+	item.wasReady = meta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionReady)
 	if err := s.cluster.Get(ctx, t.NamespacedName, policy); err != nil {
 		return item, err
 	}
@@ -268,7 +275,7 @@ func (s *simulation) policyItem(ctx context.Context, t *task) (Item, error) {
 // result is the plan for the printers.
 func (p *Plan) result() *cli.Result {
 	result := &cli.Result{
-		Kind: "Plan", Value: p, Empty: "No PluginBinding, PluginPolicy or KongGateway in the files.",
+		Kind: "Plan", Value: p, Empty: "No PluginBinding, PluginPolicy or KongGateway is in the files, or changes because of them.",
 		Columns: []cli.Column{{Name: "Action"}, {Name: "Object"}, {Name: "Plugin"}, {Name: "Scope"}, {Name: "Plugin-ID"}, {Name: "Fields"}, {Name: "Message"}, {Name: "Gateway", Wide: true}, {Name: "Reason", Wide: true}},
 	}
 	for i := range p.Items {

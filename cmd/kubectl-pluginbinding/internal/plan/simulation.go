@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,13 +22,16 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/kong"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/controllers/konggateway"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 const (
-	// maxRounds bounds the reconciles of one object.
-	maxRounds = 40
+	// minRounds and roundsPerObject bound how often all objects are reconciled. In a chain of bindings that
+	// wait for each other's places, one moves in each round.
+	minRounds       = 40
+	roundsPerObject = 4
 	// maxWaited bounds how far the simulation looks ahead. What the operator waits for without an
 	// event takes at most a minute: it asks twice whether an owner is gone.
 	maxWaited = 2 * time.Minute
@@ -74,6 +79,8 @@ type simulation struct {
 	reconcilers *controllers.Reconcilers
 	events      *recorder
 	kongs       map[types.NamespacedName]*draftKong
+	// problems are why the operator does not use a gateway that answers, nil if it does.
+	problems map[types.NamespacedName]*connection.Problem
 	// unusable are the gateways without a connection from here, with the reason.
 	unusable map[types.NamespacedName]error
 
@@ -82,14 +89,17 @@ type simulation struct {
 	// state counts the changes.
 	state int
 	stop  chan struct{}
+	// reconcile reconciles one object; a test replaces it.
+	reconcile func(ctx context.Context, t *task)
 }
 
 func newSimulation(ctx context.Context, live client.Client, clusterID string) (*simulation, error) {
 	s := &simulation{
 		clock: &offsetClock{}, events: &recorder{notes: map[types.NamespacedName][]note{}},
-		kongs: map[types.NamespacedName]*draftKong{}, unusable: map[types.NamespacedName]error{},
-		tasks: map[objectKey]*task{}, stop: make(chan struct{}),
+		kongs: map[types.NamespacedName]*draftKong{}, problems: map[types.NamespacedName]*connection.Problem{},
+		unusable: map[types.NamespacedName]error{}, tasks: map[objectKey]*task{}, stop: make(chan struct{}),
 	}
+	s.reconcile = s.runReconciler
 	s.cluster = newDraftCluster(live, s.clock)
 	s.cluster.changed = s.objectChanged
 	if err := controllers.AddIndexes(ctx, s.cluster); err != nil {
@@ -151,44 +161,54 @@ func (s *simulation) somethingChanged() {
 	s.state++
 }
 
-// connect makes a gateway usable for the simulated operator.
-func (s *simulation) connect(gateway *v1alpha1.KongGateway, c *kong.Connection) {
+// connect makes a gateway usable for the simulated operator. given: the operator has yet to see it like
+// this.
+func (s *simulation) connect(ctx context.Context, gateway *v1alpha1.KongGateway, c *kong.Connection, given bool) error {
 	key := client.ObjectKeyFromObject(gateway)
-	draft := newDraftKong(c.Client, s.somethingChanged)
-	s.kongs[key] = draft
-	s.reconcilers.Connections.Set(key, connection.Connection{
-		Client: draft, Info: c.Info, Problem: problemOf(gateway, c), RequestTimeout: reference.RequestTimeout(gateway),
-	})
-}
-
-// problemOf is why the operator does not use a gateway that answers: what the operator says of it, or,
-// for a gateway that it does not know yet, what it would say.
-func problemOf(gateway *v1alpha1.KongGateway, c *kong.Connection) *connection.Problem {
-	accepted := meta.FindStatusCondition(gateway.Status.Conditions, v1alpha1.ConditionAccepted)
-	switch {
-	case accepted != nil && accepted.Status == metav1.ConditionFalse && accepted.ObservedGeneration == gateway.Generation:
-		return &connection.Problem{Permanent: true, Message: accepted.Message}
-	case c.Info.DBLess():
-		return &connection.Problem{Permanent: true, Message: "this Kong runs without a database"}
-	case !c.Info.DatabaseReachable:
-		return &connection.Problem{Message: "Kong responds but does not reach its database"}
-	case !c.Info.AtLeast(3, 2):
-		return &connection.Problem{Permanent: true, Message: fmt.Sprintf("Kong %s is older than 3.2", c.Info.Version)}
-	default:
-		return nil
+	problem, err := s.problemOf(ctx, gateway, c, given)
+	if err != nil {
+		return fmt.Errorf("KongGateway %s: %w", key, err)
 	}
+	draft := newDraftKong(c.Client, s.somethingChanged)
+	s.kongs[key], s.problems[key] = draft, problem
+	s.reconcilers.Connections.Set(key, connection.Connection{
+		Client: draft, Info: c.Info, Problem: problem, RequestTimeout: reference.RequestTimeout(gateway),
+	})
+	return nil
 }
 
-// run reconciles until nothing changes any more. step is called after each reconcile.
+// problemOf is why the operator does not use a gateway that answers: what it says of it, or what it is
+// going to say.
+func (s *simulation) problemOf(ctx context.Context, gateway *v1alpha1.KongGateway, c *kong.Connection, given bool) (*connection.Problem, error) {
+	accepted := meta.FindStatusCondition(gateway.Status.Conditions, v1alpha1.ConditionAccepted)
+	if accepted != nil && accepted.Status == metav1.ConditionFalse && accepted.ObservedGeneration == gateway.Generation {
+		return &connection.Problem{Permanent: true, Message: accepted.Message}, nil
+	}
+	if !given {
+		return konggateway.ProblemOfProbe(c.Info), nil
+	}
+	problem, err := s.reconcilers.Gateways.ProblemOf(ctx, gateway, c.Info)
+	if apierrors.IsForbidden(err) {
+		s.cluster.notef("you may not read what decides whether an older KongGateway of the same Kong allows KongGateway %s/%s; the operator will say",
+			gateway.Namespace, gateway.Name)
+		return konggateway.ProblemOfProbe(c.Info), nil
+	}
+	return problem, err
+}
+
+// run reconciles until nothing changes any more. step is called after each reconcile. A change lets at
+// least one object come closer to what it declares, so that what takes many more rounds than there are
+// objects does not end.
 func (s *simulation) run(ctx context.Context, step func()) error {
 	var waited time.Duration
-	for range maxRounds {
+	for round := 0; round < minRounds+roundsPerObject*s.count(); round++ {
 		ran := false
 		for _, t := range s.sorted() {
-			if err := ctx.Err(); err != nil {
+			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if s.isDue(t) {
+				s.begin(t)
 				s.reconcile(ctx, t)
 				step()
 				ran = true
@@ -204,7 +224,25 @@ func (s *simulation) run(ctx context.Context, step func()) error {
 		waited += pause
 		s.clock.wait(pause)
 	}
+	s.giveUp()
 	return nil
+}
+
+func (s *simulation) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tasks)
+}
+
+// giveUp says of the objects that would go on changing that their plan is not known.
+func (s *simulation) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tasks {
+		if t.ran < s.state && t.err == nil {
+			t.err = errors.New("the plan comes to no end: the operator would go on changing something")
+		}
+	}
 }
 
 // sorted are the tasks, policies first: they make the bindings.
@@ -245,10 +283,13 @@ func (s *simulation) untilDue() (pause time.Duration) {
 	return pause
 }
 
-func (s *simulation) reconcile(ctx context.Context, t *task) {
+func (s *simulation) begin(t *task) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	t.ran = s.state
-	s.mu.Unlock()
+}
+
+func (s *simulation) runReconciler(ctx context.Context, t *task) {
 	request := ctrl.Request{NamespacedName: t.NamespacedName}
 	var result ctrl.Result
 	if t.kind == kindPolicy {

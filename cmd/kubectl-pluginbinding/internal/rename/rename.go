@@ -98,23 +98,52 @@ func (r *renaming) run(ctx context.Context) error {
 	if r.from == r.to {
 		return errors.New("the new name is the old one")
 	}
+	renamed, err := r.findNew(ctx)
+	if err != nil {
+		return err
+	}
 	old := &v1alpha1.PluginBinding{}
-	if err := r.Get(ctx, r.from, old); err != nil {
+	switch err := r.Get(ctx, r.from, old); {
+	case apierrors.IsNotFound(err) && renamed != nil && renamed.Status.PluginID != "":
+		fmt.Fprintf(r.factory.Out, "PluginBinding %s has plugin %s already; PluginBinding %s is gone\n", r.to, renamed.Status.PluginID, r.from)
+		return nil
+	case err != nil:
 		return fmt.Errorf("PluginBinding %s cannot be read: %w", r.from, err)
+	case !old.DeletionTimestamp.IsZero() && renamed != nil && isReadyWith(renamed, old.Status.PluginID):
+		fmt.Fprintf(r.factory.Out, "PluginBinding %s has plugin %s already; PluginBinding %s is being deleted\n", r.to, old.Status.PluginID, r.from)
+		if r.dryRun {
+			return nil
+		}
+		return r.awaitGone(ctx, old)
 	}
-	if err := r.check(ctx, old); err != nil {
-		return err
+	for _, step := range []func(context.Context, *v1alpha1.PluginBinding) error{r.check, r.try, r.allow, r.create, r.await, r.deleteOld} {
+		if err := step(ctx, old); err != nil {
+			return err
+		}
 	}
-	if err := r.allow(ctx, old); err != nil {
-		return err
+	return nil
+}
+
+// findNew returns the new binding that an earlier run has created, nil if there is none.
+func (r *renaming) findNew(ctx context.Context) (*v1alpha1.PluginBinding, error) {
+	existing := &v1alpha1.PluginBinding{}
+	err := r.Get(ctx, r.to, existing)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // there is none
+	case err != nil:
+		return nil, fmt.Errorf("PluginBinding %s cannot be read: %w", r.to, err)
 	}
-	if err := r.create(ctx, old); err != nil {
-		return err
+	if replaced, ok := reference.Replaced(existing); !ok || replaced != r.from {
+		return nil, fmt.Errorf("PluginBinding %s exists already and does not replace %s. Nothing was changed. Choose another name", r.to, r.from)
 	}
-	if err := r.await(ctx, old); err != nil {
-		return err
-	}
-	return r.deleteOld(ctx, old)
+	return existing, nil
+}
+
+// isReadyWith reports whether the operator has given a binding the plugin, for its current spec.
+func isReadyWith(binding *v1alpha1.PluginBinding, id v1alpha1.UUID) bool {
+	ready := meta.FindStatusCondition(binding.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.ObservedGeneration == binding.Generation && ready.Status == metav1.ConditionTrue && binding.Status.PluginID == id
 }
 
 // check refuses what cannot end well, before anything is written.
@@ -168,26 +197,29 @@ func (r *renaming) allow(ctx context.Context, old *v1alpha1.PluginBinding) error
 	return r.Patch(ctx, old, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
+// try asks the API server whether it would take the new binding, before anything is written.
+func (r *renaming) try(ctx context.Context, old *v1alpha1.PluginBinding) error {
+	err := r.Create(ctx, renamed(old, r.to), client.DryRunAll)
+	if err == nil || apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return fmt.Errorf("PluginBinding %s cannot be created: %w. Nothing was changed", r.to, err)
+}
+
 // create creates the new binding, unless an earlier run has.
 func (r *renaming) create(ctx context.Context, old *v1alpha1.PluginBinding) error {
-	existing := &v1alpha1.PluginBinding{}
-	err := r.Get(ctx, r.to, existing)
-	if err == nil {
-		if replaced, ok := reference.Replaced(existing); ok && replaced == r.from {
-			r.say("PluginBinding %s exists already and replaces %s", r.to, r.from)
-			return nil
-		}
-		return fmt.Errorf("PluginBinding %s exists already and does not replace %s. Nothing was changed. Choose another name", r.to, r.from)
-	}
-	if !apierrors.IsNotFound(err) {
+	switch existing, err := r.findNew(ctx); {
+	case err != nil:
 		return err
+	case existing != nil:
+		r.say("PluginBinding %s exists already and replaces %s", r.to, r.from)
+		return nil
 	}
 	r.say("create PluginBinding %s with spec.replaces %s", r.to, r.from)
-	created := renamed(old, r.to)
 	if r.dryRun {
-		return r.Create(ctx, created, client.DryRunAll)
+		return nil
 	}
-	return r.Create(ctx, created)
+	return r.Create(ctx, renamed(old, r.to))
 }
 
 // renamed is the new binding: as the old one, but for what belongs to its history.
@@ -233,7 +265,7 @@ func (r *renaming) await(ctx context.Context, old *v1alpha1.PluginBinding) error
 			return false, nil
 		}
 		last = ready.Message
-		return ready.Status == metav1.ConditionTrue && binding.Status.PluginID == old.Status.PluginID, nil
+		return isReadyWith(binding, old.Status.PluginID), nil
 	})
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("PluginBinding %s is not Ready: %s. PluginBinding %s was not deleted; run the command again when this is solved, or delete the new binding", r.to, last, r.from)
@@ -251,12 +283,22 @@ func (r *renaming) deleteOld(ctx context.Context, old *v1alpha1.PluginBinding) e
 	if err != nil {
 		return err
 	}
-	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		err := r.Get(ctx, r.from, &v1alpha1.PluginBinding{})
-		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	return r.awaitGone(ctx, old)
+}
+
+// awaitGone waits until the old binding does not exist any more.
+func (r *renaming) awaitGone(ctx context.Context, old *v1alpha1.PluginBinding) error {
+	found := &v1alpha1.PluginBinding{}
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		err := r.Get(ctx, r.from, found)
+		return apierrors.IsNotFound(err) || err == nil && found.UID != old.UID, client.IgnoreNotFound(err)
 	})
+	if err == nil && found.UID != "" && found.UID != old.UID {
+		return fmt.Errorf("PluginBinding %s has plugin %s, and something has created PluginBinding %s again. Rename it there, such as in the Git repository, and delete it here",
+			r.to, old.Status.PluginID, r.from)
+	}
 	if err != nil {
-		return fmt.Errorf("PluginBinding %s is being deleted and not gone yet: %w", r.from, err)
+		return fmt.Errorf("PluginBinding %s is being deleted and not gone yet: %w. PluginBinding %s has its plugin; run the command again to wait on", r.from, err, r.to)
 	}
 	r.say("PluginBinding %s has plugin %s; PluginBinding %s is gone", r.to, old.Status.PluginID, r.from)
 	return nil

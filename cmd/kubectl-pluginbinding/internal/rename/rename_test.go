@@ -40,6 +40,12 @@ func start(t *testing.T, to types.NamespacedName, plugin v1alpha1.UUID, objects 
 	log = &[]string{}
 	c := fake.NewClientBuilder().WithScheme(cli.Scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if len((&client.CreateOptions{}).ApplyOptions(opts).DryRun) > 0 {
+				if o.GetName() == "refused" {
+					return errors.New("the API server does not take it")
+				}
+				return c.Create(ctx, o, opts...)
+			}
 			*log = append(*log, "create "+o.GetNamespace()+"/"+o.GetName())
 			if binding, ok := o.(*v1alpha1.PluginBinding); ok && plugin != "" {
 				binding.Status = v1alpha1.PluginBindingStatus{PluginID: plugin, Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Ready"}}}
@@ -126,6 +132,65 @@ func TestDryRun(t *testing.T) {
 		t.Error("the new binding exists")
 	}
 	if err := r.Get(t.Context(), r.from, &v1alpha1.PluginBinding{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// replacement is the new binding as an earlier run left it.
+func replacement() *v1alpha1.PluginBinding {
+	return &v1alpha1.PluginBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "new"},
+		Spec:       v1alpha1.PluginBindingSpec{GatewayRef: v1alpha1.GatewayRef{Name: "kong"}, Plugin: "acl", Replaces: &v1alpha1.BindingRef{Name: "old"}},
+		Status: v1alpha1.PluginBindingStatus{PluginID: "p", Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Ready"},
+		}},
+	}
+}
+
+// A run that was interrupted after it deleted the old binding goes on, and one that was done says so.
+func TestRenameAgainAfterTheDeletion(t *testing.T) {
+	to := types.NamespacedName{Namespace: "shop", Name: "new"}
+	r, log := start(t, to, "p", replacement())
+	if err := r.run(t.Context()); err != nil || len(*log) > 0 {
+		t.Errorf("it is done already: %v, %v", err, *log)
+	}
+	deleting := func() *v1alpha1.PluginBinding {
+		return old(func(b *v1alpha1.PluginBinding) {
+			b.DeletionTimestamp, b.Finalizers = ptr.To(metav1.Now()), []string{v1alpha1.PluginFinalizer}
+		})
+	}
+	r, log = start(t, to, "p", replacement(), deleting())
+	time.AfterFunc(2*pollInterval, func() {
+		_ = r.Patch(context.Background(), deleting(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+	})
+	if err := r.run(t.Context()); err != nil || strings.Join(*log, ", ") != "patch shop/old" {
+		t.Errorf("the old one is being deleted: %v, %v", err, *log)
+	}
+	unfinished := replacement()
+	unfinished.Status = v1alpha1.PluginBindingStatus{}
+	r, _ = start(t, to, "p", unfinished.DeepCopy(), deleting())
+	if err := r.run(t.Context()); err == nil {
+		t.Error("a binding that is being deleted was renamed although the new one has no plugin")
+	}
+	r, _ = start(t, to, "p", unfinished.DeepCopy())
+	if err := r.run(t.Context()); err == nil {
+		t.Error("it is said to be done, and the new binding has no plugin")
+	}
+}
+
+// What the API server does not take is found out before the old binding is changed.
+func TestARefusedNameChangesNothing(t *testing.T) {
+	r, log := start(t, types.NamespacedName{Namespace: "orders", Name: "refused"}, "p", old())
+	if err := r.run(t.Context()); err == nil || !strings.Contains(err.Error(), "Nothing was changed") || len(*log) > 0 {
+		t.Errorf("%v, %v", err, *log)
+	}
+}
+
+// With GitOps, something makes the old binding again.
+func TestTheOldBindingComesBack(t *testing.T) {
+	r, _ := start(t, types.NamespacedName{Namespace: "shop", Name: "new"}, "p", old())
+	again := old(func(b *v1alpha1.PluginBinding) { b.UID = "2" })
+	if err := r.awaitGone(t.Context(), again); err == nil || !strings.Contains(err.Error(), "created PluginBinding shop/old again") {
 		t.Error(err)
 	}
 }

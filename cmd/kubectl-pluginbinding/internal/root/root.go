@@ -7,7 +7,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/go-logr/logr"
@@ -50,15 +49,15 @@ Exit codes: 0 done, 1 an error or findings, 2 something would change.`
 
 // Run runs the command line and returns the exit code.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
-	command := NewCommand(streams)
-	command.SetArgs(args)
-	return cli.Report(streams.ErrOut, command.ExecuteContext(ctx))
-}
-
-// NewCommand returns the command with all others below it.
-func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	quietLibraries()
 	f := cli.NewFactory(streams)
+	command := newCommand(f)
+	command.SetArgs(args)
+	return cli.Report(streams.ErrOut, f.Explain(command.ExecuteContext(ctx)))
+}
+
+// newCommand returns the command with all others below it.
+func newCommand(f *cli.Factory) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "kubectl-pluginbinding",
 		Short: "Work with the plugins that the Kong Plugin Operator keeps in Kong",
@@ -74,12 +73,12 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			return c.Help()
 		},
 	}
-	command.SetIn(streams.In)
-	command.SetOut(streams.Out)
-	command.SetErr(streams.ErrOut)
+	command.SetIn(f.In)
+	command.SetOut(f.Out)
+	command.SetErr(f.ErrOut)
 	f.AddFlags(command.PersistentFlags())
-	for _, newCommand := range commands {
-		command.AddCommand(newCommand(f))
+	for _, constructor := range commands {
+		command.AddCommand(constructor(f))
 	}
 	command.AddCommand(newVersionCommand(f))
 	return command
@@ -108,6 +107,5 @@ func quietLibraries() {
 			return
 		}
 	}
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	klog.SetLogger(logr.Discard()) // whatever else klog is told, it writes errors to stderr
 }

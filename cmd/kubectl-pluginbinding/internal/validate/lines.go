@@ -14,29 +14,46 @@ import (
 // maxFile bounds what is read to find a line.
 const maxFile = 16 << 20
 
-// lineOf finds the line of an object's field in the file that it comes from: of the deepest part of the
+// lines finds lines in files. It reads each file once.
+type lines struct{ documents map[string][]*yaml.Node }
+
+func newLines() *lines { return &lines{documents: map[string][]*yaml.Node{}} }
+
+// of finds the line of an object's field in the file that it comes from: of the deepest part of the
 // field that the file has. It returns no line for what is no file, such as standard input.
-func lineOf(source, kind string, key types.NamespacedName, field string) (file string, line int) {
+func (l *lines) of(source, kind string, key types.NamespacedName, field string) (file string, line int) {
+	documents, known := l.documents[source]
+	if !known {
+		documents = documentsOf(source)
+		l.documents[source] = documents
+	}
+	for _, document := range documents {
+		if object := find(document, kind, key); object != nil {
+			return source, descend(object, field)
+		}
+	}
+	return source, 0
+}
+
+// documentsOf are the YAML documents of a file, up to the first that cannot be read.
+func documentsOf(source string) (documents []*yaml.Node) {
 	handle, err := os.Open(source) //nolint:gosec // G304: a file that the user named
 	if err != nil {
-		return source, 0
+		return nil
 	}
 	defer handle.Close()
 	text, err := io.ReadAll(io.LimitReader(handle, maxFile))
 	if err != nil {
-		return source, 0
+		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	for {
 		document := &yaml.Node{}
 		if err := decoder.Decode(document); err != nil {
-			return source, 0
+			return documents
 		}
-		if len(document.Content) == 0 {
-			continue
-		}
-		if object := find(document.Content[0], kind, key); object != nil {
-			return source, descend(object, field)
+		if len(document.Content) > 0 {
+			documents = append(documents, document.Content[0])
 		}
 	}
 }

@@ -42,16 +42,24 @@ func TestLineOf(t *testing.T) {
 		"spec.plugin":               14,
 		"":                          10,
 	} {
-		if _, line := lineOf(file, "PluginBinding", types.NamespacedName{Namespace: "shop", Name: "b"}, field); line != want {
+		if _, line := newLines().of(file, "PluginBinding", types.NamespacedName{Namespace: "shop", Name: "b"}, field); line != want {
 			t.Errorf("%q: line %d, want %d", field, line, want)
 		}
 	}
 	for _, key := range []types.NamespacedName{{Namespace: "shop", Name: "c"}, {Namespace: "other", Name: "b"}} {
-		if _, line := lineOf(file, "PluginBinding", key, "spec"); line != 0 {
+		if _, line := newLines().of(file, "PluginBinding", key, "spec"); line != 0 {
 			t.Errorf("%s: line %d of another object", key, line)
 		}
 	}
-	if _, line := lineOf("STDIN", "PluginBinding", types.NamespacedName{Name: "b"}, "spec"); line != 0 {
+	found := newLines()
+	found.of(file, "PluginBinding", types.NamespacedName{Namespace: "shop", Name: "b"}, "spec")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, line := found.of(file, "PluginBinding", types.NamespacedName{Namespace: "shop", Name: "b"}, "spec"); line != 14 {
+		t.Error("a file is read again for each finding")
+	}
+	if _, line := newLines().of("STDIN", "PluginBinding", types.NamespacedName{Name: "b"}, "spec"); line != 0 {
 		t.Error("standard input has no lines")
 	}
 }

@@ -123,12 +123,13 @@ type validator struct {
 	given  map[string]client.Object
 	opened map[types.NamespacedName]*kong.Connection
 	failed map[types.NamespacedName]error
+	lines  *lines
 }
 
 func newValidator(f *cli.Factory, live client.Client) *validator {
 	return &validator{
 		factory: f, live: live, found: &Validation{Findings: []Finding{}}, given: map[string]client.Object{},
-		opened: map[types.NamespacedName]*kong.Connection{}, failed: map[types.NamespacedName]error{},
+		opened: map[types.NamespacedName]*kong.Connection{}, failed: map[types.NamespacedName]error{}, lines: newLines(),
 	}
 }
 
@@ -285,7 +286,7 @@ func fieldOf(root, path string) string {
 func (v *validator) add(s subject, field, message string) {
 	f := Finding{Kind: s.kind, Namespace: s.key.Namespace, Name: s.key.Name, Field: field, Message: message}
 	if s.info != nil {
-		f.File, f.Line = lineOf(s.info.Source, s.kind, s.key, field)
+		f.File, f.Line = v.lines.of(s.info.Source, s.kind, s.key, field)
 	}
 	v.found.Findings = append(v.found.Findings, f)
 }
