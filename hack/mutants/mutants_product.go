@@ -426,6 +426,6 @@ var productMutants = []mutant{
 	{
 		rule: "the kubectl plugin", name: "rename deletes a binding whose plugin has not passed over",
 		file: "cmd/kubectl-pluginbinding/internal/rename/rename.go",
-		from: "	if err := r.await(ctx, old); err != nil {", to: "	if err := r.await(ctx, old); false && err != nil {",
+		from: "return isReadyWith(binding, old.Status.PluginID), nil", to: "return true, nil",
 	},
 }
