@@ -14,7 +14,7 @@ var (
 	linkPattern    = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	headingPattern = regexp.MustCompile(`(?m)^#{1,6} +(.+?) *#*$`)
 	anchorPattern  = regexp.MustCompile(`<a (?:id|name)="([^"]+)"`)
-	fencePattern   = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	fencePattern   = regexp.MustCompile("(?s)(?:^|\n) *```.*?\n *```")
 	spanPattern    = regexp.MustCompile("`[^`\n]*`")
 )
 

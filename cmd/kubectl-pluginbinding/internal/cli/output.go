@@ -113,7 +113,7 @@ func (o *Output) check() error {
 		return nil
 	}
 	if o.format == formatWide || o.format == formatName {
-		return fmt.Errorf("-o %s: use json, yaml, jsonpath=... or go-template=...", o.format)
+		return fmt.Errorf("-o %s: use json, yaml, jsonpath or go-template", o.format)
 	}
 	_, err := o.flags.ToPrinter()
 	return err

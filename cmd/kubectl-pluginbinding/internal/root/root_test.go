@@ -82,8 +82,8 @@ func check(command *cobra.Command, args []string) (problem string) {
 
 // code is what a page of the docs has in code: blocks, and spans of a line.
 func code(page string) string {
-	blocks := regexp.MustCompile("(?ms)^ *```.*?^ *```").FindAllString(page, -1)
-	page = regexp.MustCompile("(?ms)^ *```.*?^ *```").ReplaceAllString(page, "")
+	blocks := regexp.MustCompile("(?s)(?:^|\n) *```.*?\n *```").FindAllString(page, -1)
+	page = regexp.MustCompile("(?s)(?:^|\n) *```.*?\n *```").ReplaceAllString(page, "")
 	spans := regexp.MustCompile("`[^`\n]+`").FindAllString(page, -1)
 	return strings.Join(append(blocks, spans...), "\n")
 }
