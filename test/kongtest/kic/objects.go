@@ -3,6 +3,7 @@ package kic
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -91,22 +92,23 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// load lists all objects. A kind that the API server does not know has none.
-func load(ctx context.Context, r client.Reader) (*objects, error) {
+// load lists all objects of these namespaces, and the cluster-scoped ones. A kind that the API server does
+// not know has none.
+func load(ctx context.Context, r client.Reader, namespaces []string) (*objects, error) {
 	var (
 		ingresses networkingv1.IngressList
 		services  corev1.ServiceList
-		slices    discoveryv1.EndpointSliceList
+		endpoints discoveryv1.EndpointSliceList
 		secrets   corev1.SecretList
 		routes    gatewayv1.HTTPRouteList
 	)
-	for _, list := range []client.ObjectList{&ingresses, &services, &slices, &secrets, &routes} {
+	for _, list := range []client.ObjectList{&ingresses, &services, &endpoints, &secrets, &routes} {
 		if err := r.List(ctx, list); err != nil && !meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("list %T: %w", list, err)
 		}
 	}
 	o := &objects{
-		ingresses: ingresses.Items, services: services.Items, slices: slices.Items,
+		ingresses: ingresses.Items, services: services.Items, slices: endpoints.Items,
 		secrets: secrets.Items, httpRoutes: routes.Items,
 	}
 	var err error
@@ -117,7 +119,24 @@ func load(ctx context.Context, r client.Reader) (*objects, error) {
 		return nil, err
 	}
 	o.consumers, err = loadKong[kongConsumer](ctx, r, kongConsumerKind)
+	if len(namespaces) > 0 {
+		o.restrict(namespaces)
+	}
 	return o, err
+}
+
+// restrict drops the objects of other namespaces.
+func (o *objects) restrict(namespaces []string) {
+	o.ingresses, o.services, o.slices = within(o.ingresses, namespaces), within(o.services, namespaces), within(o.slices, namespaces)
+	o.secrets, o.httpRoutes = within(o.secrets, namespaces), within(o.httpRoutes, namespaces)
+	o.plugins, o.consumers = within(o.plugins, namespaces), within(o.consumers, namespaces)
+}
+
+func within[T any, P interface {
+	*T
+	metav1.Object
+}](all []T, namespaces []string) []T {
+	return slices.DeleteFunc(all, func(one T) bool { return !slices.Contains(namespaces, P(&one).GetNamespace()) })
 }
 
 func loadKong[T any](ctx context.Context, r client.Reader, kind schema.GroupVersionKind) ([]T, error) {
