@@ -111,7 +111,14 @@ func Start(ctx context.Context, config *rest.Config, options Options) (*KIC, err
 	}
 	options = options.withDefaults()
 	scheme := newScheme()
-	cluster, err := cache.New(config, cache.Options{Scheme: scheme})
+	watched := cache.Options{Scheme: scheme}
+	for _, namespace := range options.WatchNamespaces {
+		if watched.DefaultNamespaces == nil {
+			watched.DefaultNamespaces = map[string]cache.Config{}
+		}
+		watched.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	cluster, err := cache.New(config, watched)
 	if err != nil {
 		return nil, fmt.Errorf("kic: %w", err)
 	}

@@ -3,7 +3,6 @@ package kic
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -92,57 +91,59 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// load lists all objects of these namespaces, and the cluster-scoped ones. A kind that the API server does
-// not know has none.
+// load lists the objects of these namespaces, or of all, and the cluster-scoped ones. A kind that the API
+// server does not know has none.
 func load(ctx context.Context, r client.Reader, namespaces []string) (*objects, error) {
 	var (
 		ingresses networkingv1.IngressList
 		services  corev1.ServiceList
-		endpoints discoveryv1.EndpointSliceList
+		slices    discoveryv1.EndpointSliceList
 		secrets   corev1.SecretList
 		routes    gatewayv1.HTTPRouteList
 	)
-	for _, list := range []client.ObjectList{&ingresses, &services, &endpoints, &secrets, &routes} {
-		if err := r.List(ctx, list); err != nil && !meta.IsNoMatchError(err) {
+	for _, list := range []client.ObjectList{&ingresses, &services, &slices, &secrets, &routes} {
+		if err := listIn(ctx, r, list, namespaces); err != nil && !meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("list %T: %w", list, err)
 		}
 	}
 	o := &objects{
-		ingresses: ingresses.Items, services: services.Items, slices: endpoints.Items,
+		ingresses: ingresses.Items, services: services.Items, slices: slices.Items,
 		secrets: secrets.Items, httpRoutes: routes.Items,
 	}
 	var err error
-	if o.plugins, err = loadKong[kongPlugin](ctx, r, kongPluginKind); err != nil {
+	if o.plugins, err = loadKong[kongPlugin](ctx, r, kongPluginKind, namespaces); err != nil {
 		return nil, err
 	}
-	if o.clusterPlugins, err = loadKong[kongPlugin](ctx, r, kongClusterPluginKind); err != nil {
+	if o.clusterPlugins, err = loadKong[kongPlugin](ctx, r, kongClusterPluginKind, nil); err != nil {
 		return nil, err
 	}
-	o.consumers, err = loadKong[kongConsumer](ctx, r, kongConsumerKind)
-	if len(namespaces) > 0 {
-		o.restrict(namespaces)
-	}
+	o.consumers, err = loadKong[kongConsumer](ctx, r, kongConsumerKind, namespaces)
 	return o, err
 }
 
-// restrict drops the objects of other namespaces.
-func (o *objects) restrict(namespaces []string) {
-	o.ingresses, o.services, o.slices = within(o.ingresses, namespaces), within(o.services, namespaces), within(o.slices, namespaces)
-	o.secrets, o.httpRoutes = within(o.secrets, namespaces), within(o.httpRoutes, namespaces)
-	o.plugins, o.consumers = within(o.plugins, namespaces), within(o.consumers, namespaces)
+// listIn lists the objects of these namespaces; of all without one.
+func listIn(ctx context.Context, r client.Reader, list client.ObjectList, namespaces []string) error {
+	if len(namespaces) == 0 {
+		return r.List(ctx, list)
+	}
+	var all []runtime.Object
+	for _, namespace := range namespaces {
+		if err := r.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			return err
+		}
+		all = append(all, items...)
+	}
+	return meta.SetList(list, all)
 }
 
-func within[T any, P interface {
-	*T
-	metav1.Object
-}](all []T, namespaces []string) []T {
-	return slices.DeleteFunc(all, func(one T) bool { return !slices.Contains(namespaces, P(&one).GetNamespace()) })
-}
-
-func loadKong[T any](ctx context.Context, r client.Reader, kind schema.GroupVersionKind) ([]T, error) {
+func loadKong[T any](ctx context.Context, r client.Reader, kind schema.GroupVersionKind, namespaces []string) ([]T, error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-	if err := r.List(ctx, list); err != nil {
+	if err := listIn(ctx, r, list, namespaces); err != nil {
 		if meta.IsNoMatchError(err) {
 			return nil, nil
 		}

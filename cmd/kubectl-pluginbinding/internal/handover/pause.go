@@ -105,7 +105,7 @@ func (m *mover) resumeController(ctx context.Context) error {
 		err = m.scale(ctx, controller, replicas)
 	}
 	if err != nil {
-		return fmt.Errorf("Deployment %s is still stopped, and Kong gets no new endpoints: %w. Run the command again, or scale it to %d yourself", deployment, err, replicas) //nolint:staticcheck // ST1005: a kind
+		return fmt.Errorf("the ingress controller's Deployment %s is still stopped, and Kong gets no new endpoints: %w. Run the command again, or scale it to %d yourself", deployment, err, replicas)
 	}
 	m.say("Deployment %s runs again.", deployment)
 	return m.journal.change(ctx, func(c *content) { c.Paused, c.Replicas = "", 0 })

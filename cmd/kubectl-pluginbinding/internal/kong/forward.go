@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,38 +53,70 @@ func (w *forward) dial(ctx context.Context, network, _ string) (net.Conn, error)
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	for again := true; ; again = false {
-		address, err := w.open(ctx)
+		address, stop, err := w.open(ctx)
 		if err != nil {
 			return nil, err
 		}
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err == nil || !again || ctx.Err() != nil {
-			return conn, err
+		switch {
+		case err == nil:
+			return &forwardedConn{Conn: conn, dead: func() { w.drop(stop) }}, nil
+		case !again || ctx.Err() != nil:
+			return nil, err
 		}
 		// The port-forward ended in between.
 	}
 }
 
-// open returns the local address of the port-forward. One that has ended is opened again.
-func (w *forward) open(ctx context.Context) (string, error) {
+// forwardedConn is a connection through a port-forward. A port-forward whose stream is closing accepts
+// connections and ends them at once.
+type forwardedConn struct {
+	net.Conn
+	dead     func()
+	answered bool
+}
+
+// Read implements net.Conn.
+func (c *forwardedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.answered = c.answered || n > 0
+	if !c.answered && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		c.dead()
+	}
+	return n, err
+}
+
+// drop ends a port-forward, so that the next connection opens another one.
+func (w *forward) drop(stop chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.address != "" && w.stop == stop {
+		close(stop)
+		w.address = ""
+	}
+}
+
+// open returns the local address of the port-forward, and what stops it. One that has ended is opened again.
+func (w *forward) open(ctx context.Context) (string, chan struct{}, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return "", errors.New("port-forward: it was closed")
+		return "", nil, errors.New("port-forward: it was closed")
 	}
 	if w.address != "" {
 		select {
 		case <-w.ended:
 			w.address = ""
 		default:
-			return w.address, nil
+			return w.address, w.stop, nil
 		}
 	}
 	pod, port, err := w.findPod(ctx)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return w.address, w.start(ctx, pod, port)
+	err = w.start(ctx, pod, port)
+	return w.address, w.stop, err
 }
 
 // findPod returns a ready pod of the Service and its port.

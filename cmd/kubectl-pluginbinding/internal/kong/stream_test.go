@@ -89,15 +89,18 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // carry connects a stream with Kong.
 func (k *kubelet) carry(stream httpstream.Stream) {
-	conn, err := net.Dial("tcp", k.kong)
+	conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", k.kong)
 	if err != nil {
 		_ = stream.Reset()
 		return
 	}
-	defer conn.Close()
-	go func() { _, _ = io.Copy(conn, stream) }()
+	go func() {
+		_, _ = io.Copy(conn, stream)
+		_ = conn.Close()
+	}()
 	_, _ = io.Copy(stream, conn)
-	_ = stream.Close()
+	_ = stream.Reset()
+	_ = conn.Close()
 }
 
 // cut ends all port-forwards in the middle of whatever they carry. It returns how many there were so far.
@@ -130,7 +133,11 @@ func (k *kubelet) forwarding(t *testing.T) (*http.Client, *forward) {
 }
 
 func get(c *http.Client, path string) (string, error) {
-	resp, err := c.Get("http://admin.kong" + path)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://admin.kong"+path, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	resp, err := c.Do(req)
 	if err != nil {
 		return "", err
 	}

@@ -20,6 +20,9 @@ import (
 // long runs every interruption instead of a selection.
 var long = os.Getenv("HANDOVER_LONG") != ""
 
+// interrupted counts the hand-overs that were disturbed.
+var interrupted atomic.Int64
+
 // maxWrites bounds the writes of one hand-over.
 const maxWrites = 60
 
@@ -110,7 +113,7 @@ func operatorStep() int {
 	if long {
 		return 1
 	}
-	return 4
+	return 9
 }
 
 // afterEachWrite does something after the first write of a hand-over, or a later one, and then after every
@@ -136,6 +139,7 @@ func afterEachWrite(t *testing.T, stories []story, first, every int, do func(t *
 				t.Error("nothing was interrupted")
 			}
 			t.Logf("%d times", times)
+			interrupted.Add(int64(times))
 		})
 	}
 }

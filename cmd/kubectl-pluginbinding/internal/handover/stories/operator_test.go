@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -26,7 +27,7 @@ import (
 
 var errKilled = errors.New("this operator was killed")
 
-// operator is one process of the operator. All its requests, to the API server and to Kong, pass one
+// operator is one process of it. All its requests, to the API server and to Kong, pass one
 // transport, which can end as abruptly as a process does at SIGKILL: in the middle of a request, of which
 // nobody hears the answer, and with nothing after it.
 type operator struct {
@@ -55,7 +56,8 @@ func (w *world) startOperator() {
 	own := rest.CopyConfig(config)
 	own.Wrap(o.wrap)
 	mgr, err := ctrl.NewManager(own, ctrl.Options{
-		Scheme: scheme.Scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return kube.RESTMapper(), nil }, // discovery costs most of a start
+		Scheme:         scheme.Scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Cache:                   cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
 		Controller:              ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
 		GracefulShutdownTimeout: ptr.To(5 * time.Second),

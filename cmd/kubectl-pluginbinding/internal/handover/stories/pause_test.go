@@ -55,7 +55,9 @@ func (w *world) runDeployments() {
 	w.t.Cleanup(func() { cancel(); <-ended })
 	go func() {
 		defer close(ended)
-		for running := true; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		ticker := time.NewTicker(5 * time.Millisecond)
+		defer ticker.Stop()
+		for running := true; ctx.Err() == nil; <-ticker.C {
 			deployment := &appsv1.Deployment{}
 			if kube.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: "kic"}, deployment) != nil || deployment.Status.ObservedGeneration == deployment.Generation {
 				continue
@@ -67,9 +69,9 @@ func (w *world) runDeployments() {
 			case !running && replicas > 0:
 				w.kic.Restart(w.ctx)
 			}
-			running = *deployment.Spec.Replicas > 0
+			running = *deployment.Spec.Replicas > 0 // a conflict in what follows comes again
 			deployment.Status.Replicas, deployment.Status.ObservedGeneration = *deployment.Spec.Replicas, deployment.Generation
-			_ = kube.Status().Update(ctx, deployment) // a conflict comes again
+			_ = kube.Status().Update(ctx, deployment)
 		}
 	}()
 }
@@ -99,7 +101,7 @@ func (w *world) expectRunning(pauses int) {
 // While the ingress controller is stopped, all plugins move up to the point where it has to act.
 func TestPaused(t *testing.T) {
 	t.Parallel()
-	for _, s := range stories {
+	for _, s := range selected("an Ingress", "a Service", "an HTTPRoute, with its IDs", "a consumer, with an old ID") {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			s.options.Resources = slices.Clone(s.options.Resources)
@@ -163,7 +165,7 @@ func pausedStep() int {
 	if long {
 		return 1
 	}
-	return 5
+	return 8
 }
 
 // A command that is interrupted by a signal starts the ingress controller before it ends.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap/zapcore"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -113,6 +114,9 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx, namespace: fmt.Sprintf("world-%d", worlds.Add(1)), kong: kongtest.Start(t)}
 	w.apply("{apiVersion: v1, kind: Namespace, metadata: {name: NS}}")
+	t.Cleanup(func() { // every plan reads all events
+		_ = kube.DeleteAllOf(context.WithoutCancel(ctx), &corev1.Event{}, client.InNamespace(w.namespace)) // only the time of others depends on it
+	})
 	w.apply(manifests)
 	var err error
 	w.kic, err = kic.Start(ctx, config, kic.Options{AdminURL: w.kong.URL(), Interval: tick, IngressClass: w.namespace, Namespace: w.namespace, WatchNamespaces: []string{w.namespace, "default"}})
