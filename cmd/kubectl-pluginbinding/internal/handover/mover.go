@@ -199,7 +199,11 @@ func (m *mover) create(ctx context.Context, i *Item, object client.Object) error
 		return err
 	}
 	existing := object.DeepCopyObject().(client.Object)
-	if err := m.kube.Get(ctx, client.ObjectKeyFromObject(object), existing); err != nil {
+	err = m.kube.Get(ctx, client.ObjectKeyFromObject(object), existing)
+	if apierrors.IsNotFound(err) {
+		return pending("%s %s/%s was deleted just now", kindName(object), object.GetNamespace(), object.GetName())
+	}
+	if err != nil {
 		return err
 	}
 	if !belongsTo(existing, i) {

@@ -1,10 +1,12 @@
 package stories
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,8 +19,11 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/handover"
 )
 
-// long runs every interruption instead of a selection.
-var long = os.Getenv("HANDOVER_LONG") != ""
+// HANDOVER_LONG=1 runs every interruption of every story instead of a selection, and HANDOVER_LONG=5 those
+// at every fifth write.
+var everyWrite, _ = strconv.Atoi(os.Getenv("HANDOVER_LONG"))
+
+var long = everyWrite > 0
 
 // interrupted counts the hand-overs that were disturbed.
 var interrupted atomic.Int64
@@ -101,20 +106,10 @@ func (s *story) killed(w *world, n int, back bool) bool {
 }
 
 // step is the distance between two kills of a short run.
-func step() int {
-	if long {
-		return 1
-	}
-	return 15
-}
+func step() int { return cmp.Or(everyWrite, 15) }
 
 // operatorStep is the same for the writes of the operator.
-func operatorStep() int {
-	if long {
-		return 1
-	}
-	return 9
-}
+func operatorStep() int { return cmp.Or(everyWrite, 9) }
 
 // afterEachWrite does something after the first write of a hand-over, or a later one, and then after every
 // so many more, until there is no such write.

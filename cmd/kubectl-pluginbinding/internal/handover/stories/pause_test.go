@@ -1,6 +1,7 @@
 package stories
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -161,12 +162,7 @@ func TestPausedAndKilled(t *testing.T) {
 	}
 }
 
-func pausedStep() int {
-	if long {
-		return 1
-	}
-	return 8
-}
+func pausedStep() int { return cmp.Or(everyWrite, 8) }
 
 // A command that is interrupted by a signal starts the ingress controller before it ends.
 func TestPausedAndInterrupted(t *testing.T) {
