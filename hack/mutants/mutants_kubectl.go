@@ -37,4 +37,29 @@ var kubectlMutants = []mutant{
 		file: "cmd/kubectl-pluginbinding/internal/doctor/diagnose.go",
 		from: "	d.problems()\n", to: "",
 	},
+	{
+		rule: "doctor", name: "an old status proves that the operator runs",
+		file: "cmd/kubectl-pluginbinding/internal/doctor/diagnose.go",
+		from: "	case age > recent:", to: "	case age > recent && false:",
+	},
+	{
+		rule: "the kubectl plugin", name: "the log of the libraries shows tokens",
+		file: "cmd/kubectl-pluginbinding/internal/root/root.go",
+		from: "min(max(level, 0), maxVerbosity)", to: "max(level, 0)",
+	},
+	{
+		rule: "the kubectl plugin", name: "a port-forward that nobody opens has no deadline",
+		file: "cmd/kubectl-pluginbinding/internal/kong/forward.go",
+		from: "	ctx, cancel := context.WithTimeout(ctx, w.timeout)", to: "	ctx, cancel := context.WithCancel(ctx)",
+	},
+	{
+		rule: "hand-over", name: "a Deployment that also runs Kong is stopped",
+		file: "cmd/kubectl-pluginbinding/internal/handover/pause.go",
+		from: "	case slices.ContainsFunc(containers, isKong):", to: "	case false && slices.ContainsFunc(containers, isKong):",
+	},
+	{
+		rule: "hand-over", name: "a failing sync is hidden by another ingress controller's success",
+		file: "cmd/kubectl-pluginbinding/internal/handover/check.go",
+		from: "		if isPod {\n			of =", to: "		if isPod && false {\n			of =",
+	},
 }

@@ -85,6 +85,16 @@ var _ = Describe("doctor", func() {
 		Expect(env.run("doctor", "-n", env.namespace).stdout).To(Equal("Nothing is wrong.\n"))
 	})
 
+	It("believes a recent status where an operator without leader election has no Lease", func() {
+		env := newTestEnv()
+		binding := env.binding("limit")
+		env.apply(binding)
+		env.ready(binding, metav1.ConditionTrue)
+		findings, code := env.doctor()
+		Expect(findings).To(BeEmpty(), describeFindings(findings))
+		Expect(code).To(BeZero())
+	})
+
 	It("finds ten planted faults, and names ten next steps", func() {
 		env := newTestEnv()
 		limit := env.binding("limit")

@@ -35,6 +35,8 @@ type Options struct {
 	IngressClass string
 	// Namespace is that of KIC's own pod, to which the events about its syncs belong.
 	Namespace string
+	// WatchNamespaces are those whose objects it sees, besides cluster-scoped ones; all if empty.
+	WatchNamespaces []string
 	// ReverseSync is --enable-reverse-sync: read and compare at every tick.
 	ReverseSync bool
 	// HTTPClient sends the requests to Kong.
@@ -109,7 +111,14 @@ func Start(ctx context.Context, config *rest.Config, options Options) (*KIC, err
 	}
 	options = options.withDefaults()
 	scheme := newScheme()
-	cluster, err := cache.New(config, cache.Options{Scheme: scheme})
+	watched := cache.Options{Scheme: scheme}
+	for _, namespace := range options.WatchNamespaces {
+		if watched.DefaultNamespaces == nil {
+			watched.DefaultNamespaces = map[string]cache.Config{}
+		}
+		watched.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	cluster, err := cache.New(config, watched)
 	if err != nil {
 		return nil, fmt.Errorf("kic: %w", err)
 	}
@@ -125,7 +134,7 @@ func Start(ctx context.Context, config *rest.Config, options Options) (*KIC, err
 	k := &KIC{
 		options: options, live: live, events: events, stop: stop, ticked: make(chan struct{}),
 		admin: &admin{strings.TrimRight(options.AdminURL, "/"), options.HTTPClient},
-		look:  func(ctx context.Context) (*objects, error) { return load(ctx, cluster) },
+		look:  func(ctx context.Context) (*objects, error) { return load(ctx, cluster, options.WatchNamespaces) },
 	}
 	k.work.Go(func() {
 		if err := cluster.Start(run); err != nil {
@@ -150,6 +159,9 @@ func (k *KIC) Stop() {
 	k.events.close()
 	k.options.HTTPClient.CloseIdleConnections()
 }
+
+// Pause ends the syncs until a Restart, as a Deployment without replicas does.
+func (k *KIC) Pause() { k.stopLoop() }
 
 // Restart starts the controller anew: it forgets what it wrote, and its first sync
 // comes StartDelay later.

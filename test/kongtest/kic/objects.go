@@ -91,8 +91,9 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// load lists all objects. A kind that the API server does not know has none.
-func load(ctx context.Context, r client.Reader) (*objects, error) {
+// load lists the objects of these namespaces, or of all, and the cluster-scoped ones. A kind that the API
+// server does not know has none.
+func load(ctx context.Context, r client.Reader, namespaces []string) (*objects, error) {
 	var (
 		ingresses networkingv1.IngressList
 		services  corev1.ServiceList
@@ -101,7 +102,7 @@ func load(ctx context.Context, r client.Reader) (*objects, error) {
 		routes    gatewayv1.HTTPRouteList
 	)
 	for _, list := range []client.ObjectList{&ingresses, &services, &slices, &secrets, &routes} {
-		if err := r.List(ctx, list); err != nil && !meta.IsNoMatchError(err) {
+		if err := listIn(ctx, r, list, namespaces); err != nil && !meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("list %T: %w", list, err)
 		}
 	}
@@ -110,20 +111,39 @@ func load(ctx context.Context, r client.Reader) (*objects, error) {
 		secrets: secrets.Items, httpRoutes: routes.Items,
 	}
 	var err error
-	if o.plugins, err = loadKong[kongPlugin](ctx, r, kongPluginKind); err != nil {
+	if o.plugins, err = loadKong[kongPlugin](ctx, r, kongPluginKind, namespaces); err != nil {
 		return nil, err
 	}
-	if o.clusterPlugins, err = loadKong[kongPlugin](ctx, r, kongClusterPluginKind); err != nil {
+	if o.clusterPlugins, err = loadKong[kongPlugin](ctx, r, kongClusterPluginKind, nil); err != nil {
 		return nil, err
 	}
-	o.consumers, err = loadKong[kongConsumer](ctx, r, kongConsumerKind)
+	o.consumers, err = loadKong[kongConsumer](ctx, r, kongConsumerKind, namespaces)
 	return o, err
 }
 
-func loadKong[T any](ctx context.Context, r client.Reader, kind schema.GroupVersionKind) ([]T, error) {
+// listIn lists the objects of these namespaces; of all without one.
+func listIn(ctx context.Context, r client.Reader, list client.ObjectList, namespaces []string) error {
+	if len(namespaces) == 0 {
+		return r.List(ctx, list)
+	}
+	var all []runtime.Object
+	for _, namespace := range namespaces {
+		if err := r.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			return err
+		}
+		all = append(all, items...)
+	}
+	return meta.SetList(list, all)
+}
+
+func loadKong[T any](ctx context.Context, r client.Reader, kind schema.GroupVersionKind, namespaces []string) ([]T, error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-	if err := r.List(ctx, list); err != nil {
+	if err := listIn(ctx, r, list, namespaces); err != nil {
 		if meta.IsNoMatchError(err) {
 			return nil, nil
 		}

@@ -17,7 +17,7 @@ func (k *KIC) Stats() Stats {
 // that the API server has now.
 func (k *KIC) WaitSynced(ctx context.Context) error {
 	for {
-		o, err := load(ctx, k.live)
+		o, err := load(ctx, k.live, k.options.WatchNamespaces)
 		if err != nil {
 			return errors.Join(fmt.Errorf("kic: %w", err), k.Stats().LastError)
 		}

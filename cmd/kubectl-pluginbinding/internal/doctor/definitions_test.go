@@ -42,11 +42,11 @@ func TestCompareDefinition(t *testing.T) {
 func TestPrintGroups(t *testing.T) {
 	var b strings.Builder
 	facts := healthy()
-	facts.Leases, facts.Bindings[0].Status.Conditions = nil, nil
+	facts.Leases[0].Holder, facts.Bindings[0].Status.Conditions = "", nil
 	if err := printGroups(&b, Diagnose(facts), false); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"The operator does not run (OperatorNotRunning, 1)\n  Error: operator\n", "\n\nBindings that are not Ready (BindingNotReady, 1)\n  Error: PluginBinding shop/a at kong/main\n", "    Next: "} {
+	for _, line := range []string{"The operator does not run (OperatorNotRunning, 1)\n  Error: Lease kong/operator\n", "\n\nBindings that are not Ready (BindingNotReady, 1)\n  Error: PluginBinding shop/a at kong/main\n", "    Next: "} {
 		if !strings.Contains(b.String(), line) {
 			t.Errorf("lacks %q:\n%s", line, b.String())
 		}

@@ -56,14 +56,16 @@ func (d *diagnosis) definitions() {
 	}
 }
 
+const podsNext = "Look at its pods: kubectl get pods -A -l app.kubernetes.io/name=kong-plugin-operator"
+
 // operator looks for a leader. Operators that share a fleet have a lease each.
 func (d *diagnosis) operator() {
 	if !d.LeasesKnown {
 		return // a problem says so
 	}
-	const next = "Look at its pods: kubectl get pods -A -l app.kubernetes.io/name=kong-plugin-operator; kubectl logs says why none of them leads."
+	const next = podsNext + "; kubectl logs says why none of them leads."
 	if len(d.Leases) == 0 {
-		d.found.add(OperatorNotRunning, Error, "", "operator", "No operator has ever led in this cluster: there is no Lease.", next)
+		d.withoutLease()
 	}
 	for _, lease := range d.Leases {
 		object := "Lease " + lease.Namespace + "/" + lease.Name
@@ -74,6 +76,63 @@ func (d *diagnosis) operator() {
 			d.found.add(OperatorNotRunning, Error, "", object, fmt.Sprintf("No operator leads: %s renewed the Lease %s ago.", lease.Holder, rounded(age)), next)
 		}
 	}
+}
+
+// withoutLease tells an operator without leader election, which has no Lease, from none at all. Only an operator
+// writes statuses, and it writes none while nothing changes. So a recent one proves that it runs, and an old
+// one proves nothing.
+func (d *diagnosis) withoutLease() {
+	last, recent := d.lastStatus()
+	switch age := d.Now.Sub(last); {
+	case last.IsZero():
+		d.found.add(OperatorNotRunning, Error, "", "operator", "No operator has ever run in this cluster: there is no Lease, and no object has a status.", podsNext+"; kubectl logs says why.")
+	case age > recent:
+		d.found.add(OperatorUnknown, Warning, "", "operator", fmt.Sprintf("There is no Lease, and the last status was written %s ago. Either no operator runs, or one runs without leader election, as with make run, and nothing has changed since.", rounded(age)),
+			podsNext+". The metric kong_operator_gateway_last_sweep_timestamp_seconds of a running operator has the time of its last resync. With --leader-elect, also for one replica, its Lease tells.")
+	}
+}
+
+// Bounds of what counts as a recent status: two resyncs of a gateway.
+const (
+	defaultResync = time.Minute
+	longestRecent = 10 * time.Minute
+)
+
+// lastStatus is when a status was written last, and how old it may be to be recent.
+func (d *diagnosis) lastStatus() (last time.Time, recent time.Duration) {
+	note := func(at time.Time) {
+		if at.After(last) {
+			last = at
+		}
+	}
+	object := func(o metav1.Object, conditions []metav1.Condition) {
+		for _, condition := range conditions {
+			note(condition.LastTransitionTime.Time)
+		}
+		for _, entry := range o.GetManagedFields() {
+			if entry.Subresource == "status" && entry.Time != nil {
+				note(entry.Time.Time)
+			}
+		}
+	}
+	resync := defaultResync
+	for i := range d.Gateways {
+		status := &d.Gateways[i].Status
+		object(&d.Gateways[i], status.Conditions)
+		if status.LastResync != nil {
+			note(status.LastResync.Time.Time)
+		}
+		if status.ResyncInterval != nil {
+			resync = max(resync, status.ResyncInterval.Duration)
+		}
+	}
+	for i := range d.Bindings {
+		object(&d.Bindings[i], d.Bindings[i].Status.Conditions)
+	}
+	for i := range d.Policies {
+		object(&d.Policies[i], d.Policies[i].Status.Conditions)
+	}
+	return last, min(2*resync, longestRecent)
 }
 
 func rounded(age time.Duration) time.Duration {

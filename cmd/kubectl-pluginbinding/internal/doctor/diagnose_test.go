@@ -101,7 +101,17 @@ func TestEachFault(t *testing.T) {
 		{"could not look", func(f *Facts) { f.Problems = []Problem{{"Kong of kong/main", "forbidden", "get the right"}} }, "CouldNotLook Kong of kong/main", "could not look: forbidden"},
 		{"CRD missing", func(f *Facts) { f.CRDs[0].Served = false }, "CRDMissing CustomResourceDefinition pluginbindings", "kubectl apply"},
 		{"CRD older", func(f *Facts) { f.CRDs[0].Missing = []string{"spec.replaces"} }, "CRDOlder CustomResourceDefinition pluginbindings", "spec.replaces"},
-		{"no lease", func(f *Facts) { f.Leases = nil }, "OperatorNotRunning operator", "kubectl logs"},
+		{"no lease, no status", func(f *Facts) { *f = Facts{Now: now, Default: "c", LeasesKnown: true} }, "OperatorNotRunning operator", "no object has a status"},
+		{"no lease, an old status", func(f *Facts) { f.Leases = nil }, "OperatorUnknown operator", "written 1h0m0s ago. Either no operator runs, or one runs without leader election"},
+		{"no lease, a status older than two resyncs", func(f *Facts) {
+			f.Leases = nil
+			f.Gateways[0].Status.ResyncInterval = &metav1.Duration{Duration: 3 * time.Minute}
+			f.Gateways[0].Status.LastResync = &v1alpha1.ResyncStatus{Time: metav1.NewTime(now.Add(-7 * time.Minute))}
+		}, "OperatorUnknown operator", "last_sweep_timestamp_seconds"},
+		{"no lease, a status of today under an interval of a day", func(f *Facts) {
+			f.Leases = nil
+			f.Gateways[0].Status.ResyncInterval = &metav1.Duration{Duration: 24 * time.Hour}
+		}, "OperatorUnknown operator", "There is no Lease"},
 		{"lease expired", func(f *Facts) { f.Leases[0].Renewed = now.Add(-16 * time.Second) }, "OperatorNotRunning Lease kong/operator", "pod renewed the Lease 16s ago"},
 		{"lease released", func(f *Facts) { f.Leases[0].Holder = "" }, "OperatorNotRunning Lease kong/operator", "No operator leads"},
 		{"gateway", func(f *Facts) {
@@ -214,6 +224,16 @@ func TestEachFault(t *testing.T) {
 
 func TestNoFault(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
+		"no lease, a resync of late": func(f *Facts) {
+			f.Leases = nil
+			f.Gateways[0].Status.ResyncInterval = &metav1.Duration{Duration: 3 * time.Minute}
+			f.Gateways[0].Status.LastResync = &v1alpha1.ResyncStatus{Time: metav1.NewTime(now.Add(-5 * time.Minute))}
+		},
+		"no lease, a status of a policy of late": func(f *Facts) {
+			f.Leases = nil
+			written := metav1.NewTime(now.Add(-time.Minute))
+			f.Policies[0].ManagedFields = []metav1.ManagedFieldsEntry{{Subresource: "status", Time: &written}}
+		},
 		"a sync that succeeded later": func(f *Facts) {
 			f.Events = []corev1.Event{event(eventApplyFailed, "Pod", "kic", 9, time.Minute), event(eventSucceeded, "Pod", "kic", 1, time.Second)}
 		},

@@ -29,6 +29,7 @@ const (
 	CRDMissing             = "CRDMissing"
 	CRDOlder               = "CRDOlder"
 	OperatorNotRunning     = "OperatorNotRunning"
+	OperatorUnknown        = "OperatorUnknown"
 	GatewayNotReady        = "GatewayNotReady"
 	GatewayUnstable        = "GatewayUnstable"
 	IngressControllerStuck = "IngressControllerStuck"
@@ -56,6 +57,7 @@ var kinds = []struct{ name, title string }{
 	{CRDMissing, "CustomResourceDefinitions that are missing"},
 	{CRDOlder, "CustomResourceDefinitions that are older than this command"},
 	{OperatorNotRunning, "The operator does not run"},
+	{OperatorUnknown, "Nobody can tell whether the operator runs"},
 	{GatewayNotReady, "KongGateways that are not Ready"},
 	{GatewayUnstable, "KongGateways that fail now and then"},
 	{IngressControllerStuck, "Kong's ingress controller cannot sync"},

@@ -108,6 +108,8 @@ func (i *Item) valueOn(object *metav1.PartialObjectMetadata) string {
 
 // setAttached changes only the one annotation or label, and only if it is still as it was read.
 func (m *mover) setAttached(ctx context.Context, i *Item, want func(string) string) error {
+	m.attaching.Lock() // items of one object that move at a time are no reason to read it again
+	defer m.attaching.Unlock()
 	var err error
 	for range patchAttempts {
 		var object *metav1.PartialObjectMetadata

@@ -2,6 +2,7 @@ package handover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,6 +12,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/kic"
+	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
 // The names of the steps back.
@@ -34,7 +36,7 @@ func (m *mover) back(ctx context.Context, i *Item) ([]step, error) {
 		return home, nil
 	}
 	if i.Way == TakeOver {
-		return []step{{stepReleaseFinal, m.releaseFinals}, {stepAttach, m.attach}, {stepReturnRows, m.returnRows}, {stepRowsBack, m.rowsBack}}, nil
+		return []step{{stepReleaseFinal, m.releaseFinals}, {stepAttach, m.returnAndAttach}, {stepReturnRows, m.returnRows}, {stepRowsBack, m.rowsBack}}, nil
 	}
 	became, err := m.became(ctx, i)
 	switch {
@@ -177,26 +179,78 @@ func (m *mover) noteRow(ctx context.Context, i *Item, id string) error {
 	return m.journal.change(ctx, func(*content) { i.Rows = append(i.Rows, Row{ID: id, Tags: tags}) })
 }
 
-// returnRows gives the ingress controller the plugins whose IDs it would not choose: those it cannot find
-// without its tags. The annotation is on by now, so that it keeps them.
+// returnAndAttach is attach for plugins that have nothing beside them. Those whose ID the ingress controller
+// would not choose get its tags first. Otherwise Kong would refuse its own plugin, and its next sync, of
+// what succeeded last, would delete what has its tags. It would do that as well if it synced between the
+// two writes, and so they follow each other at once.
+func (m *mover) returnAndAttach(ctx context.Context, i *Item) error {
+	chosen, err := m.chosenIDs(ctx, i)
+	if err != nil {
+		return err
+	}
+	given, err := m.giveBack(ctx, i, func(row Row) bool { return !chosen[row.ID] })
+	if err == nil {
+		err = m.attach(ctx, i)
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	for _, p := range given { // the ingress controller must not find them
+		p.Tags = nil
+		if _, failed := m.kong.Put(ctx, p); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+// chosenIDs are the IDs that the ingress controller gives the item's plugins.
+func (m *mover) chosenIDs(ctx context.Context, i *Item) (map[string]bool, error) {
+	if i.Object == nil {
+		return map[string]bool{kic.PluginID(m.workspace, i.Plugin, kic.ScopeNames{}): true}, nil
+	}
+	entities, err := m.entities(ctx, i)
+	chosen := map[string]bool{}
+	for _, e := range entities {
+		scope := kic.ScopeNames{Consumer: e.Name}
+		if i.kindOf() == adminapi.ConsumerGroup {
+			scope = kic.ScopeNames{ConsumerGroup: e.Name}
+		}
+		chosen[kic.PluginID(m.workspace, i.Plugin, scope)] = true
+	}
+	return chosen, err
+}
+
+// returnRows gives the ingress controller the plugins that it has not taken itself: those that it cannot
+// find without its tags. The annotation is on by now, so that it keeps them.
 func (m *mover) returnRows(ctx context.Context, i *Item) error {
 	if err := m.pause(ctx, m.timing.Sync); err != nil {
 		return err
 	}
+	_, err := m.giveBack(ctx, i, func(Row) bool { return true })
+	return err
+}
+
+// giveBack puts the ingress controller's tags on those of its former plugins that nobody owns.
+func (m *mover) giveBack(ctx context.Context, i *Item, selected func(Row) bool) (given []plugin.Plugin, err error) {
 	for _, row := range i.Rows {
+		if !selected(row) {
+			continue
+		}
 		p, err := m.kong.PluginByID(ctx, row.ID)
 		switch {
 		case adminapi.IsNotFound(err):
 			continue
 		case err != nil:
-			return err
+			return given, err
 		case !identity.OwnerOf(p.Tags).IsZero() || len(row.Tags) == 0:
 			continue // the ingress controller's again, or somebody else's
 		}
 		p.Tags, p.InstanceName = row.Tags, ""
-		if _, err := m.kong.Put(ctx, p); err != nil {
-			return fmt.Errorf("plugin %s cannot be given back: %w", row.ID, err)
+		if p, err = m.kong.Put(ctx, p); err != nil {
+			return given, fmt.Errorf("plugin %s cannot be given back: %w", row.ID, err)
 		}
+		given = append(given, p)
 	}
-	return nil
+	return given, nil
 }

@@ -3,6 +3,7 @@ package handover
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -75,6 +76,9 @@ func (p *planner) checkSurroundings(ctx context.Context) error {
 	if err := p.checkSyncs(ctx); err != nil {
 		return err
 	}
+	if p.options.PauseKIC != "" {
+		p.checkPause(ctx)
+	}
 	p.checkOperator(ctx)
 	p.checkReverseSync(ctx)
 	return nil
@@ -119,6 +123,7 @@ func (p *planner) userNeeds() (needs []access) {
 	}
 	if namespace, _, found := strings.Cut(p.options.PauseKIC, "/"); found {
 		add("apps", "deployments", namespace, "get", "patch")
+		add("", "pods", namespace, "list")
 	}
 	return needs
 }
@@ -150,10 +155,13 @@ const (
 // syncSlack is how much older than the end of its sync an event about it may be.
 const syncSlack = 3 * time.Second
 
-// checkSyncs refuses while the ingress controller's syncs fail: it would delete nothing.
+// checkSyncs refuses while the ingress controller's syncs fail: it would delete nothing. The events about
+// its pods say so, and those of one namespace belong together. Of an event about another object nobody
+// knows which ingress controller wrote it.
 func (p *planner) checkSyncs(ctx context.Context) error {
-	latest := map[string]corev1.Event{}
-	for _, reason := range []string{reasonApplyFailed, reasonTranslationFailed, reasonSucceeded} {
+	succeeded := map[string]time.Time{} // by namespace of the pod; "" has the last of all
+	var failures []*corev1.Event
+	for _, reason := range []string{reasonSucceeded, reasonApplyFailed, reasonTranslationFailed} {
 		list := &corev1.EventList{}
 		err := p.kube.List(ctx, list, client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("reason", reason)})
 		if apierrors.IsForbidden(err) {
@@ -164,23 +172,42 @@ func (p *planner) checkSyncs(ctx context.Context) error {
 			return fmt.Errorf("the events of the ingress controller cannot be read: %w", err)
 		}
 		for i := range list.Items {
-			if event := list.Items[i]; timeOf(&event).After(timeOf(ptrTo(latest[reason]))) {
-				latest[reason] = event
+			event := &list.Items[i]
+			if reason != reasonSucceeded {
+				failures = append(failures, event)
+				continue
+			}
+			for _, of := range []string{"", event.InvolvedObject.Namespace} {
+				if at := timeOf(event); at.After(succeeded[of]) {
+					succeeded[of] = at
+				}
 			}
 		}
 	}
-	succeeded := latest[reasonSucceeded]
-	for _, reason := range []string{reasonApplyFailed, reasonTranslationFailed} {
-		failed, found := latest[reason]
-		if found && !timeOf(&failed).Before(timeOf(&succeeded).Add(-syncSlack)) {
-			p.plan.problem(named("the ingress controller"), "its sync fails (event %s about %s %s/%s): %s. Mend that first",
-				reason, failed.InvolvedObject.Kind, failed.InvolvedObject.Namespace, failed.InvolvedObject.Name, failed.Message)
-		}
-	}
+	p.reportFailures(failures, succeeded)
 	return nil
 }
 
-func ptrTo(e corev1.Event) *corev1.Event { return &e }
+// reportFailures reports the last failure of each kind since the last success.
+func (p *planner) reportFailures(failures []*corev1.Event, succeeded map[string]time.Time) {
+	last := map[string]*corev1.Event{}
+	for _, event := range failures {
+		of, isPod := "", event.InvolvedObject.Kind == "Pod"
+		if isPod {
+			of = event.InvolvedObject.Namespace
+		}
+		key := event.Reason + " " + of
+		if timeOf(event).Before(succeeded[of].Add(-syncSlack)) || last[key] != nil && !timeOf(event).After(timeOf(last[key])) {
+			continue
+		}
+		last[key] = event
+	}
+	for _, key := range slices.Sorted(maps.Keys(last)) {
+		failed := last[key]
+		p.plan.problem(named("the ingress controller"), "its sync fails (event %s about %s %s/%s): %s. Mend that first",
+			failed.Reason, failed.InvolvedObject.Kind, failed.InvolvedObject.Namespace, failed.InvolvedObject.Name, failed.Message)
+	}
+}
 
 // timeOf is when an event happened last.
 func timeOf(e *corev1.Event) time.Time {

@@ -113,7 +113,7 @@ func newCommand(f *cli.Factory, c *command) *cobra.Command {
 		flags.BoolVar(&c.undo, "undo", false, "Put back what the journal has: the last run, or what it did until it was interrupted")
 		flags.BoolVar(&c.options.KeepIDs, "keep-ids", false, "Keep the IDs of the plugins in Kong: one PluginBinding for each, which follows no new route")
 		flags.BoolVar(&c.options.AcceptPrecedence, "accept-precedence", false, "Move plugins of routes and services although a plugin of the same name is on a consumer, which Kong then no longer prefers")
-		flags.StringVar(&c.options.PauseKIC, "pause-kic", "", "Scale this Deployment of the ingress controller, as NAMESPACE/NAME, to 0 while plugins move")
+		flags.StringVar(&c.options.PauseKIC, "pause-kic", "", "Scale this Deployment of the ingress controller, as NAMESPACE/NAME, to 0 while plugins move. Its pods must not run Kong, too")
 	}
 	return cobraCommand
 }
@@ -163,7 +163,7 @@ func (c *command) carryOut(ctx context.Context, f *cli.Factory, r *Run, plan *Pl
 	switch {
 	case len(plan.Problems) > 0:
 		return &cli.ExitError{Code: cli.CodeError, Err: fmt.Errorf("%d problems keep the plan from being carried out; nothing was changed", len(plan.Problems))}
-	case len(plan.Items)+len(plan.Unfinished) == 0:
+	case plan.isEmpty():
 		return nil
 	case c.dryRun:
 		return cli.ErrWouldChange

@@ -13,6 +13,7 @@
 //	forward.go    the steps of a hand-over
 //	backward.go   the steps of a hand-back, which are also those that undo a hand-over
 //	run.go        all items, one after the other or some at a time
+//	pause.go      the ingress controller's Deployment, which may be stopped meanwhile
 //	command.go    the commands
 //
 // It reaches the API server through a client.Client and Kong through the port Kong.

@@ -126,6 +126,9 @@ func (i *Item) kindOf() adminapi.EntityKind {
 	return ""
 }
 
+// begun reports whether a step was taken, or may have been.
+func (i *Item) begun() bool { return i.Step != "" || i.Undoing || i.Done }
+
 // takesOver reports whether the plugins keep the ingress controller's IDs.
 func (i *Item) takesOver() bool { return i.Way == TakeOver || i.Way == SameID }
 

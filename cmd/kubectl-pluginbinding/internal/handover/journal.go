@@ -167,13 +167,15 @@ func (j *journal) renew(ctx context.Context) error {
 	return j.write(ctx)
 }
 
-// release lets the next run begin at once. Without items the journal goes.
+// release lets the next run begin at once. Items that were not begun are planned anew then. Without items
+// the journal goes.
 func (j *journal) release(ctx context.Context) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.content.Holder != j.self {
 		return nil // never begun
 	}
+	j.content.Items = slices.DeleteFunc(j.content.Items, func(i *Item) bool { return !i.begun() })
 	if len(j.content.Items) == 0 && j.content.Paused == "" {
 		return client.IgnoreNotFound(j.kube.Delete(ctx, j.configMap, client.Preconditions{ResourceVersion: &j.configMap.ResourceVersion}))
 	}
@@ -184,6 +186,11 @@ func (j *journal) release(ctx context.Context) error {
 // open are the items that are not done.
 func (c *content) open() []*Item {
 	return slices.DeleteFunc(slices.Clone(c.Items), func(i *Item) bool { return i.Done })
+}
+
+// unfinished are those that were begun and are not done.
+func (c *content) unfinished() []*Item {
+	return slices.DeleteFunc(c.open(), func(i *Item) bool { return !i.begun() })
 }
 
 // sleep waits, or returns the error of the context.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,8 +29,12 @@ type mover struct {
 	journal *journal
 	timing  Timing
 	tag     string
+	// workspace of Kong, which is part of the IDs that the ingress controller chooses.
+	workspace string
 	// say tells people what happens.
 	say func(format string, args ...any)
+	// attaching is held while an annotation changes.
+	attaching sync.Mutex
 }
 
 // step is one step of an item. It can be taken again after it was interrupted anywhere.
@@ -194,7 +199,11 @@ func (m *mover) create(ctx context.Context, i *Item, object client.Object) error
 		return err
 	}
 	existing := object.DeepCopyObject().(client.Object)
-	if err := m.kube.Get(ctx, client.ObjectKeyFromObject(object), existing); err != nil {
+	err = m.kube.Get(ctx, client.ObjectKeyFromObject(object), existing)
+	if apierrors.IsNotFound(err) {
+		return pending("%s %s/%s was deleted just now", kindName(object), object.GetNamespace(), object.GetName())
+	}
+	if err != nil {
 		return err
 	}
 	if !belongsTo(existing, i) {

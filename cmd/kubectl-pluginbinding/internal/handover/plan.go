@@ -77,11 +77,16 @@ type Plan struct {
 	Items []*Item `json:"items"`
 	// Unfinished are those that an interrupted run has begun. They come first.
 	Unfinished []*Item `json:"unfinished,omitempty"`
+	// Stopped is the Deployment of the ingress controller that an interrupted run has stopped.
+	Stopped string `json:"stopped,omitempty"`
 	// Notes are for people to know beforehand.
 	Notes []string `json:"notes,omitempty"`
 	// Problems have to be solved before anything is written.
 	Problems []Problem `json:"problems,omitempty"`
 }
+
+// isEmpty reports whether there is nothing to do.
+func (p *Plan) isEmpty() bool { return len(p.Items)+len(p.Unfinished) == 0 && p.Stopped == "" }
 
 func (p *Plan) problem(about fmt.Stringer, format string, args ...any) {
 	p.Problems = append(p.Problems, Problem{about.String(), fmt.Sprintf(format, args...)})

@@ -1,16 +1,15 @@
 package handover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,16 +25,24 @@ type Run struct {
 	// Say tells people what happens. Moved is called for each item that is done.
 	Say   func(format string, args ...any)
 	Moved func()
+
+	// mu guards Say and Moved, which need not be safe for concurrent use.
+	mu sync.Mutex
 }
 
 // Plan checks everything and says what the run would do. It writes nothing.
 func (r *Run) Plan(ctx context.Context, back bool) (*Plan, error) {
 	p := &planner{kube: r.Kube, kong: r.Kong, gateway: r.Gateway, options: r.Options, plan: &Plan{Items: []*Item{}}}
-	unfinished, err := r.Unfinished(ctx, r.Options.Namespace)
+	journals, err := r.journals(ctx, r.Options.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	p.plan.Unfinished = unfinished
+	for _, j := range journals {
+		p.plan.Unfinished = append(p.plan.Unfinished, j.content.unfinished()...)
+		if p.plan.Stopped = cmp.Or(p.plan.Stopped, j.content.Paused); j.content.Paused != "" {
+			p.plan.note("Deployment %s was stopped by a run that was interrupted, and this run starts it again.", j.content.Paused)
+		}
+	}
 	find := p.planHandover
 	if back {
 		find = p.planHandback
@@ -43,20 +50,10 @@ func (r *Run) Plan(ctx context.Context, back bool) (*Plan, error) {
 	if err := find(ctx); err != nil {
 		return nil, err
 	}
-	if len(p.plan.Items)+len(unfinished) == 0 {
+	if p.plan.isEmpty() {
 		return p.plan, nil
 	}
 	return p.plan, p.checkSurroundings(ctx)
-}
-
-// Unfinished are the items of interrupted runs in a namespace, or in all.
-func (r *Run) Unfinished(ctx context.Context, namespace string) ([]*Item, error) {
-	journals, err := r.journals(ctx, namespace)
-	var open []*Item
-	for _, j := range journals {
-		open = append(open, j.content.open()...)
-	}
-	return open, err
 }
 
 // journals are those that exist.
@@ -81,13 +78,15 @@ func (r *Run) journals(ctx context.Context, namespace string) ([]*journal, error
 
 // Execute moves the items, after those that an interrupted run has begun.
 func (r *Run) Execute(ctx context.Context, items []*Item) error {
-	unfinished, err := r.Unfinished(ctx, r.Options.Namespace)
+	journals, err := r.journals(ctx, r.Options.Namespace)
 	if err != nil {
 		return err
 	}
 	byNamespace := map[string][]*Item{}
-	for _, item := range unfinished {
-		byNamespace[item.Namespace] = nil // the journal has them
+	for _, j := range journals {
+		if len(j.content.unfinished()) > 0 || j.content.Paused != "" {
+			byNamespace[j.configMap.Namespace] = nil // the journal has them
+		}
 	}
 	for _, item := range items {
 		byNamespace[item.Namespace] = append(byNamespace[item.Namespace], item)
@@ -117,6 +116,9 @@ func (r *Run) Undo(ctx context.Context) error {
 				return err
 			}
 			for _, item := range slices.Backward(slices.Clone(m.journal.content.Items)) {
+				if !item.begun() {
+					continue
+				}
 				if err := m.undo(ctx, item); err != nil {
 					return fmt.Errorf("%s: %w", item, err)
 				}
@@ -144,7 +146,9 @@ func (r *Run) inNamespace(ctx context.Context, namespace string, work func(*move
 	if err != nil {
 		return err
 	}
-	m := &mover{kube: r.Kube, kong: r.Kong, journal: j, timing: r.Options.Timing, tag: r.Options.Tag, say: r.Say}
+	m := &mover{
+		kube: r.Kube, kong: r.Kong, journal: j, timing: r.Options.Timing, tag: r.Options.Tag, workspace: string(r.Gateway.Spec.Workspace), say: r.say,
+	}
 	worked := work(m)
 	if ctx.Err() != nil || errors.Is(worked, errLost) {
 		return worked // nothing more is written
@@ -153,10 +157,10 @@ func (r *Run) inNamespace(ctx context.Context, namespace string, work func(*move
 }
 
 // begin adds the items to the journal. Those that an interrupted run has begun come first and stay as
-// they are; those that are done go.
+// they are; those that are done, or were never begun, go.
 func (m *mover) begin(ctx context.Context, items []*Item) error {
 	return m.journal.change(ctx, func(c *content) {
-		c.Items = c.open()
+		c.Items = c.unfinished()
 		for _, item := range items {
 			if !slices.ContainsFunc(c.Items, func(i *Item) bool { return i.key() == item.key() }) {
 				c.Items = append(c.Items, item)
@@ -165,28 +169,31 @@ func (m *mover) begin(ctx context.Context, items []*Item) error {
 	})
 }
 
-// moveAll moves all items of the journal that are not done.
+// moveAll moves all items of the journal that are not done. Those that are being put back need the ingress
+// controller, and come first.
 func (r *Run) moveAll(ctx context.Context, m *mover) error {
-	items := m.journal.content.open()
-	if r.Options.PauseKIC == "" && m.journal.content.Paused == "" {
-		return r.each(ctx, items, func(ctx context.Context, i *Item) error { return r.finish(ctx, m, i, m.move(ctx, i)) })
+	whole := func(ctx context.Context, i *Item) error { return r.finish(ctx, m, i, m.move(ctx, i)) }
+	deployment := cmp.Or(m.journal.content.Paused, r.Options.PauseKIC)
+	var undoing, items []*Item
+	for _, item := range m.journal.content.open() {
+		if item.Undoing {
+			undoing = append(undoing, item)
+		} else {
+			items = append(items, item)
+		}
 	}
-	if err := m.pauseController(ctx, r.Options.PauseKIC); err != nil {
-		return err
+	if len(undoing) > 0 || len(items) == 0 {
+		if err := m.resumeController(ctx); err != nil {
+			return err
+		}
+		if err := r.each(ctx, undoing, whole); err != nil {
+			return err
+		}
 	}
-	moved := r.each(ctx, items, func(ctx context.Context, i *Item) error {
-		return m.orPutBack(ctx, i, m.take(ctx, i, m.beforeSync(i)))
-	})
-	if ctx.Err() != nil {
-		return moved
+	if deployment != "" && len(items) > 0 {
+		return r.moveWhilePaused(ctx, m, deployment, items)
 	}
-	resumed := m.resumeController(ctx)
-	if moved != nil || resumed != nil {
-		return errors.Join(moved, resumed)
-	}
-	return r.each(ctx, items, func(ctx context.Context, i *Item) error {
-		return r.finish(ctx, m, i, m.orPutBack(ctx, i, m.take(ctx, i, m.afterSync(i))))
-	})
+	return r.each(ctx, items, whole)
 }
 
 // each works on the items, so many at a time, and begins none after a failure.
@@ -285,69 +292,14 @@ func (r *Run) finish(ctx context.Context, m *mover, i *Item, moved error) error 
 }
 
 func (r *Run) moved(i *Item, how string) {
-	r.Say("%s: %s", i, how)
+	r.say("%s: %s", i, how)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.Moved()
 }
 
-// pauseController scales the ingress controller to 0 and waits until it has ended.
-func (m *mover) pauseController(ctx context.Context, deployment string) error {
-	if paused := m.journal.content.Paused; paused != "" {
-		deployment = paused
-	}
-	controller, err := m.controller(ctx, deployment)
-	if err != nil {
-		return err
-	}
-	if m.journal.content.Paused == "" {
-		replicas := int32(1)
-		if controller.Spec.Replicas != nil {
-			replicas = *controller.Spec.Replicas
-		}
-		if err := m.journal.change(ctx, func(c *content) { c.Paused, c.Replicas = deployment, replicas }); err != nil {
-			return err
-		}
-	}
-	if err := m.scale(ctx, controller, 0); err != nil {
-		return err
-	}
-	m.say("Deployment %s is stopped. Until it runs again, Kong gets no new endpoints.", deployment)
-	bounded, cancel := context.WithTimeout(ctx, m.timing.Step)
-	defer cancel()
-	return m.wait(bounded, func(ctx context.Context) error {
-		controller, err := m.controller(ctx, deployment)
-		if err == nil && (controller.Status.Replicas > 0 || controller.Status.ObservedGeneration < controller.Generation) {
-			return pending("%d replicas of Deployment %s still run", controller.Status.Replicas, deployment)
-		}
-		return err
-	})
-}
-
-// resumeController scales the ingress controller back.
-func (m *mover) resumeController(ctx context.Context) error {
-	deployment, replicas := m.journal.content.Paused, m.journal.content.Replicas
-	if deployment == "" {
-		return nil
-	}
-	controller, err := m.controller(ctx, deployment)
-	if err != nil {
-		return err
-	}
-	if err := m.scale(ctx, controller, replicas); err != nil {
-		return err
-	}
-	m.say("Deployment %s runs again.", deployment)
-	return m.journal.change(ctx, func(c *content) { c.Paused, c.Replicas = "", 0 })
-}
-
-func (m *mover) controller(ctx context.Context, deployment string) (*appsv1.Deployment, error) {
-	namespace, name, _ := strings.Cut(deployment, "/")
-	controller := &appsv1.Deployment{}
-	if err := m.kube.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, controller); err != nil {
-		return nil, fmt.Errorf("the ingress controller's Deployment %s cannot be read: %w", deployment, err)
-	}
-	return controller, nil
-}
-
-func (m *mover) scale(ctx context.Context, controller *appsv1.Deployment, replicas int32) error {
-	return edit(ctx, m.kube, controller, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+func (r *Run) say(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Say(format, args...)
 }

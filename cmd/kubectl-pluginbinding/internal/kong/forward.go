@@ -9,15 +9,17 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"syscall"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/httpstream" //nolint:staticcheck // SA1019: its successor has other types than client-go takes
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/cli"
@@ -29,43 +31,92 @@ type forward struct {
 	config  *rest.Config
 	reader  client.Reader
 	service service
+	// timeout bounds the opening. The context of net/http does not: a dial outlives its request.
+	timeout time.Duration
 
 	mu      sync.Mutex
+	closed  bool
 	address string
 	stop    chan struct{}
 	ended   chan struct{}
 }
 
+// openTimeout is the default of forward.timeout.
+const openTimeout = 30 * time.Second
+
 func newForward(f *cli.Factory, config *rest.Config, reader client.Reader, s service) *forward {
-	return &forward{f: f, config: config, reader: reader, service: s}
+	return &forward{f: f, config: config, reader: reader, service: s, timeout: openTimeout}
 }
 
 // dial connects to the pod, whatever the address: that is the one of the Service.
 func (w *forward) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	address, err := w.open(ctx)
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	for again := true; ; again = false {
+		address, stop, err := w.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		switch {
+		case err == nil:
+			return &forwardedConn{Conn: conn, dead: func() { w.drop(stop) }}, nil
+		case !again || ctx.Err() != nil:
+			return nil, err
+		}
+		// The port-forward ended in between.
 	}
-	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
-// open returns the local address of the port-forward. One that has ended is opened again.
-func (w *forward) open(ctx context.Context) (string, error) {
+// forwardedConn is a connection through a port-forward. A port-forward whose stream is closing accepts
+// connections and ends them at once.
+type forwardedConn struct {
+	net.Conn
+	dead     func()
+	answered bool
+}
+
+// Read implements net.Conn.
+func (c *forwardedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.answered = c.answered || n > 0
+	if !c.answered && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		c.dead()
+	}
+	return n, err
+}
+
+// drop ends a port-forward, so that the next connection opens another one.
+func (w *forward) drop(stop chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.address != "" && w.stop == stop {
+		close(stop)
+		w.address = ""
+	}
+}
+
+// open returns the local address of the port-forward, and what stops it. One that has ended is opened again.
+func (w *forward) open(ctx context.Context) (string, chan struct{}, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return "", nil, errors.New("port-forward: it was closed")
+	}
 	if w.address != "" {
 		select {
 		case <-w.ended:
 			w.address = ""
 		default:
-			return w.address, nil
+			return w.address, w.stop, nil
 		}
 	}
 	pod, port, err := w.findPod(ctx)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return w.address, w.start(ctx, pod, port)
+	err = w.start(ctx, pod, port)
+	return w.address, w.stop, err
 }
 
 // findPod returns a ready pod of the Service and its port.
@@ -124,7 +175,7 @@ func (w *forward) start(ctx context.Context, pod types.NamespacedName, port int)
 		return fmt.Errorf("port-forward to pod %s: %w", pod, err)
 	}
 	stop, ready, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(port)},
+	forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(port)},
 		stop, ready, io.Discard, io.Discard)
 	if err != nil {
 		return fmt.Errorf("port-forward to pod %s: %w", pod, err)
@@ -140,7 +191,7 @@ func (w *forward) start(ctx context.Context, pod types.NamespacedName, port int)
 		return fmt.Errorf("port-forward to pod %s: %w", pod, orEnded(failure))
 	case <-ctx.Done():
 		close(stop)
-		return ctx.Err()
+		return fmt.Errorf("port-forward to pod %s: the API server has not opened it: %w", pod, ctx.Err())
 	}
 	ports, err := forwarder.GetPorts()
 	if err != nil || len(ports) != 1 {
@@ -172,12 +223,12 @@ func (w *forward) dialer(pod types.NamespacedName) (httpstream.Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, u)
-	tunnel, err := portforward.NewSPDYOverWebsocketDialer(u, w.config)
+	plain := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, u)
+	tunnel, err := portforward.NewSPDYOverWebsocketDialerForStreaming(u, w.config)
 	if err != nil {
 		return nil, err
 	}
-	return portforward.NewFallbackDialer(tunnel, plain, func(err error) bool {
+	return portforward.NewFallbackDialerForStreaming(tunnel, plain, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }
@@ -185,6 +236,7 @@ func (w *forward) dialer(pod types.NamespacedName) (httpstream.Dialer, error) {
 func (w *forward) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
 	if w.address != "" {
 		close(w.stop)
 		w.address = ""

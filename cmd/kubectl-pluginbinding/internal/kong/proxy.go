@@ -59,7 +59,7 @@ func (p *proxy) wrap(other http.RoundTripper) http.RoundTripper {
 // RoundTrip implements http.RoundTripper.
 func (p *proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	// The API server would decode an escaped slash.
-	if p.refused.Load() || req.URL.RawPath != "" || req.Body != nil && req.GetBody == nil {
+	if p.refused.Load() || req.URL.RawPath != "" || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return p.other.RoundTrip(req)
 	}
 	sent := req.Clone(req.Context())

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -96,14 +97,27 @@ func newVersionCommand(f *cli.Factory) *cobra.Command {
 	}
 }
 
+// maxVerbosity is the highest level of KUBECTL_PLUGINBINDING_V. Above it, client-go logs headers and bodies:
+// the token for Kong, and Secrets.
+const maxVerbosity = 6
+
+// verbosity is the level that the environment asks for, within its bound; 0 if it asks for none.
+func verbosity(asked string) int {
+	level, err := strconv.Atoi(asked)
+	if err != nil {
+		return 0
+	}
+	return min(max(level, 0), maxVerbosity)
+}
+
 // quietLibraries stops the log lines of the libraries: they are for operators, not for people at a
 // terminal. Their errors arrive as errors. KUBECTL_PLUGINBINDING_V=6 shows the requests.
 func quietLibraries() {
 	ctrllog.SetLogger(logr.Discard())
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)
-	if level := os.Getenv("KUBECTL_PLUGINBINDING_V"); level != "" {
-		if flags.Set("v", level) == nil {
+	if level := verbosity(os.Getenv("KUBECTL_PLUGINBINDING_V")); level > 0 {
+		if flags.Set("v", strconv.Itoa(level)) == nil {
 			return
 		}
 	}

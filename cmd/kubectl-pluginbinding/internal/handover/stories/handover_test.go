@@ -25,6 +25,8 @@ type story struct {
 	ours, theirs, policies, bindings int
 	// keepsIDs: the plugins keep the ingress controller's IDs.
 	keepsIDs bool
+	// oldIDs: their IDs are not those that the ingress controller computes now.
+	oldIDs bool
 	// way to the annotation.
 	apiVersion, kind, object string
 	// annotation before and afterwards.
@@ -32,6 +34,33 @@ type story struct {
 }
 
 var webRoutes = []string{"web.api.one.example.80", "web.api.two.example.80"}
+
+// paths is an HTTPRoute with two rules, on two Services.
+const paths = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: paths, namespace: NS}
+spec:
+  hostnames: [four.example]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /a}}, {path: {type: Exact, value: /b}, method: GET}]
+      backendRefs: [{name: api, port: 80}]
+    - matches: [{path: {type: PathPrefix, value: /c}}]
+      backendRefs: [{name: other, port: 80}]
+`
+
+var pathsRoutes = []string{"httproute.NS.paths.0.0", "httproute.NS.paths.0.1", "httproute.NS.paths.1.0"}
+
+const gatewayAPI = "gateway.networking.k8s.io/v1"
+
+func stopOnPaths(w *world) {
+	w.apply(paths)
+	w.annotate(gatewayAPI, "HTTPRoute", "paths", "stop")
+}
+
+func stopOnAlice(w *world) {
+	w.annotate("configuration.konghq.com/v1", "KongConsumer", "alice", "stop")
+}
 
 var stories = []story{
 	{
@@ -58,7 +87,51 @@ var stories = []story{
 	},
 	{
 		name: "a consumer", plugin: "request-termination", ours: 1, theirs: 1, bindings: 1, keepsIDs: true,
-		prepare:    func(w *world) { w.annotate("configuration.konghq.com/v1", "KongConsumer", "alice", "stop") },
+		prepare:    stopOnAlice,
+		options:    handover.Options{Selection: handover.Selection{Resources: named("KongConsumer", "alice")}},
+		apiVersion: "configuration.konghq.com/v1", kind: "KongConsumer", object: "alice", attached: "stop",
+	},
+	{
+		name: "an HTTPRoute", plugin: "request-termination", routes: pathsRoutes, ours: 3, theirs: 3, policies: 1, bindings: 3,
+		prepare:    stopOnPaths,
+		options:    handover.Options{Selection: handover.Selection{Resources: named("HTTPRoute", "paths")}},
+		apiVersion: gatewayAPI, kind: "HTTPRoute", object: "paths", attached: "stop",
+	},
+	{
+		name: "an HTTPRoute, with its IDs", plugin: "request-termination", routes: pathsRoutes, ours: 3, theirs: 3, bindings: 3, keepsIDs: true,
+		prepare:    stopOnPaths,
+		options:    handover.Options{Selection: handover.Selection{Resources: named("HTTPRoute", "paths")}, KeepIDs: true},
+		apiVersion: gatewayAPI, kind: "HTTPRoute", object: "paths", attached: "stop",
+	},
+	{
+		name: "a Service of an Ingress and an HTTPRoute", plugin: "request-termination", routes: append(pathsRoutes[:2:2], webRoutes...),
+		ours: 2, theirs: 2, policies: 1, bindings: 2,
+		prepare: func(w *world) {
+			w.apply(paths)
+			w.annotate("v1", "Service", "api", "stop")
+		},
+		options:    handover.Options{Selection: handover.Selection{Resources: named("Service", "api")}},
+		apiVersion: "v1", kind: "Service", object: "api", attached: "stop",
+	},
+	{
+		name: "an Ingress, with old IDs that go", plugin: "key-auth", routes: webRoutes, ours: 2, theirs: 2, policies: 1, bindings: 2, oldIDs: true,
+		options:    handover.Options{Selection: handover.Selection{Resources: named("KongPlugin", "auth")}},
+		apiVersion: "networking.k8s.io/v1", kind: "Ingress", object: "web", attached: "limit, auth", detached: "limit",
+	},
+	{
+		name: "an Ingress, with its old IDs", plugin: "key-auth", routes: webRoutes, ours: 2, theirs: 2, bindings: 2, keepsIDs: true, oldIDs: true,
+		options:    handover.Options{Selection: handover.Selection{Resources: named("KongPlugin", "auth")}, KeepIDs: true},
+		apiVersion: "networking.k8s.io/v1", kind: "Ingress", object: "web", attached: "limit, auth", detached: "limit",
+	},
+	{
+		name: "a Service, with its old ID", plugin: "request-termination", routes: webRoutes, ours: 1, theirs: 1, bindings: 1, keepsIDs: true, oldIDs: true,
+		prepare:    func(w *world) { w.annotate("v1", "Service", "api", "stop") },
+		options:    handover.Options{Selection: handover.Selection{Resources: named("Service", "api")}, KeepIDs: true},
+		apiVersion: "v1", kind: "Service", object: "api", attached: "stop",
+	},
+	{
+		name: "a consumer, with an old ID", plugin: "request-termination", ours: 1, theirs: 1, bindings: 1, keepsIDs: true, oldIDs: true,
+		prepare:    stopOnAlice,
 		options:    handover.Options{Selection: handover.Selection{Resources: named("KongConsumer", "alice")}},
 		apiVersion: "configuration.konghq.com/v1", kind: "KongConsumer", object: "alice", attached: "stop",
 	},
@@ -73,6 +146,9 @@ func (s *story) start(t *testing.T) *world {
 	}
 	for i := range s.options.Resources {
 		s.options.Resources[i].Namespace = w.namespace
+	}
+	if s.oldIDs {
+		w.giveOldIDs(s.plugin)
 	}
 	w.begin()
 	w.expect(s.plugin, 0, s.theirs)

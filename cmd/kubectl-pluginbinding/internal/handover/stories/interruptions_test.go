@@ -1,15 +1,15 @@
 package stories
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,35 +19,49 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/handover"
 )
 
-// long runs every interruption instead of a selection.
-var long = os.Getenv("HANDOVER_LONG") != ""
+// HANDOVER_LONG=1 runs every interruption of every story instead of a selection, and HANDOVER_LONG=5 those
+// at every fifth write.
+var everyWrite, _ = strconv.Atoi(os.Getenv("HANDOVER_LONG"))
+
+var long = everyWrite > 0
+
+// interrupted counts the hand-overs that were disturbed.
+var interrupted atomic.Int64
 
 // maxWrites bounds the writes of one hand-over.
 const maxWrites = 60
 
-// counting is a client that counts its writes. After each it calls written, which may end the run.
-func counting(written func(n int)) client.Client {
+// counting is a client that counts its writes. After each it calls written. When that says that the process
+// is dead, nothing more is written.
+func counting(written func(n int) (dead bool)) client.Client {
 	var n atomic.Int64
-	count := func(err error) error {
-		written(int(n.Add(1)))
+	var dead atomic.Bool
+	do := func(write func() error) error {
+		if dead.Load() {
+			return errKilled
+		}
+		err := write()
+		if written(int(n.Add(1))) {
+			dead.Store(true)
+		}
 		return err
 	}
 	return interceptor.NewClient(kube, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
-			err := c.Create(ctx, object, options...)
+			write := func() error { return c.Create(ctx, object, options...) }
 			if isDryRun(options) || strings.Contains(fmt.Sprintf("%T", object), "AccessReview") {
-				return err
+				return write()
 			}
-			return count(err)
+			return do(write)
 		},
 		Update: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.UpdateOption) error {
-			return count(c.Update(ctx, object, options...))
+			return do(func() error { return c.Update(ctx, object, options...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
-			return count(c.Patch(ctx, object, patch, options...))
+			return do(func() error { return c.Patch(ctx, object, patch, options...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
-			return count(c.Delete(ctx, object, options...))
+			return do(func() error { return c.Delete(ctx, object, options...) })
 		},
 	})
 }
@@ -76,10 +90,11 @@ func (s *story) killed(w *world, n int, back bool) bool {
 	w.t.Helper()
 	ctx, kill := context.WithCancel(w.ctx)
 	defer kill()
-	err := w.hand(ctx, w.run(counting(func(writes int) {
+	err := w.hand(ctx, w.run(counting(func(writes int) bool {
 		if writes >= n {
 			kill()
 		}
+		return writes >= n
 	}), s.options), back)
 	if err == nil {
 		return false
@@ -91,12 +106,10 @@ func (s *story) killed(w *world, n int, back bool) bool {
 }
 
 // step is the distance between two kills of a short run.
-func step() int {
-	if long {
-		return 1
-	}
-	return 15
-}
+func step() int { return cmp.Or(everyWrite, 15) }
+
+// operatorStep is the same for the writes of the operator.
+func operatorStep() int { return cmp.Or(everyWrite, 9) }
 
 // afterEachWrite does something after the first write of a hand-over, or a later one, and then after every
 // so many more, until there is no such write.
@@ -121,6 +134,7 @@ func afterEachWrite(t *testing.T, stories []story, first, every int, do func(t *
 				t.Error("nothing was interrupted")
 			}
 			t.Logf("%d times", times)
+			interrupted.Add(int64(times))
 		})
 	}
 }
@@ -172,43 +186,25 @@ func TestHandBackKilledAndRunAgain(t *testing.T) {
 	})
 }
 
-// The operator ends after any of its writes to Kong, and another one starts.
+// The operator is killed at any of its writes, to the API server or to Kong: before it is sent, or before its
+// answer. Another one starts.
 func TestOperatorKilled(t *testing.T) {
 	t.Parallel()
-	afterEachWrite(t, selected("an Ingress", "an Ingress, with its IDs", "a consumer"), 1, 1, func(t *testing.T, s *story, n int) bool {
-		w := s.start(t)
-		done := make(chan error, 1)
-		go func() { done <- w.hand(w.ctx, w.run(kube, s.options), false) }()
-		killed := w.killOperatorAt(n, done)
-		w.must(<-done)
-		s.handedOver(w)
-		return killed
-	})
-}
-
-// killOperatorAt restarts the operator after its write n to Kong, unless the hand-over ends before.
-func (w *world) killOperatorAt(n int, done chan error) bool {
-	w.t.Helper()
-	for {
-		writes := 0
-		for _, request := range w.kong.Journal().Since(w.mark).Requests {
-			if request.Method != http.MethodGet && strings.HasPrefix(request.UserAgent, "kong-plugin-operator") && strings.HasPrefix(request.Path, "/plugins") && request.Path != "/schemas/plugins/validate" {
-				writes++
-			}
-		}
-		if writes >= n {
-			break
-		}
-		select {
-		case err := <-done:
-			done <- err
-			return false
-		case <-time.After(time.Millisecond):
-		}
+	for name, arrives := range map[string]bool{"before the write": false, "before the answer": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			afterEachWrite(t, selected("an Ingress", "an Ingress, with its IDs", "a consumer"), 1, operatorStep(), func(t *testing.T, s *story, n int) bool {
+				w := s.start(t)
+				w.operator.killAfter(n, arrives)
+				done := make(chan error, 1)
+				go func() { done <- w.hand(w.ctx, w.run(kube, s.options), false) }()
+				killed := w.reincarnate(done)
+				w.must(<-done)
+				s.handedOver(w)
+				return killed
+			})
+		})
 	}
-	w.stop()
-	w.startOperator()
-	return true
 }
 
 // What happens beside a hand-over does not disturb it.
@@ -231,11 +227,12 @@ func TestBesides(t *testing.T) {
 				w := s.start(t)
 				s.keepsIDs = false // the ingress controller itself sets created_at when it writes a row again
 				happened := false
-				w.must(w.hand(w.ctx, w.run(counting(func(writes int) {
+				w.must(w.hand(w.ctx, w.run(counting(func(writes int) bool {
 					if writes == n {
 						happened = true
 						happen(w)
 					}
+					return false
 				}), s.options), false))
 				s.handedOver(w)
 				return happened

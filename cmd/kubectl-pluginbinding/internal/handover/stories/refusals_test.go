@@ -109,7 +109,7 @@ configFrom: {secretKeyRef: {name: far-NS, namespace: default, key: all}}
 			}
 			w.must(w.kic.WaitSynced(w.ctx))
 			writes := 0
-			run := w.run(counting(func(n int) { writes = n }), handover.Options{Selection: c.selection})
+			run := w.run(counting(func(n int) bool { writes = n; return false }), handover.Options{Selection: c.selection})
 			plan, err := run.Plan(w.ctx, false)
 			w.must(err)
 			found := false
@@ -130,11 +130,12 @@ func TestTwoRunsExcludeEachOther(t *testing.T) {
 	s.options.Resources = named("KongPlugin", "auth")
 	w := s.start(t)
 	second := make(chan error, 1)
-	first := w.hand(w.ctx, w.run(counting(func(n int) {
+	first := w.hand(w.ctx, w.run(counting(func(n int) bool {
 		if n == 3 {
 			r := w.run(kube, s.options)
 			go func() { second <- r.Execute(w.ctx, nil) }()
 		}
+		return false
 	}), s.options), false)
 	w.must(first)
 	if err := <-second; err != nil && !strings.Contains(err.Error(), "another run") {

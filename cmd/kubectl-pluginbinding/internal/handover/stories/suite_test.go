@@ -85,5 +85,7 @@ func run(m *testing.M) (code int, err error) {
 	if kube, err = client.NewWithWatch(config, client.Options{}); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	code = m.Run()
+	fmt.Printf("%d worlds, %d hand-overs that were disturbed\n", worlds.Load(), interrupted.Load())
+	return code, nil
 }

@@ -9,24 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/google/uuid"
 	"go.uber.org/zap/zapcore"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/cmd/kubectl-pluginbinding/internal/handover"
-	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/kic"
@@ -42,8 +35,10 @@ type world struct {
 	namespace string
 	kong      *kongtest.Server
 	kic       *kic.KIC
-	stop      func() // stops the operator
+	operator  *operator
+	stop      func() // stops the operator in order
 	restarts  int    // of the ingress controller
+	pauses    atomic.Int64
 	mark      int
 	since     time.Time
 	before    map[string]map[string]any // the ingress controller's plugins, by ID
@@ -119,9 +114,12 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx, namespace: fmt.Sprintf("world-%d", worlds.Add(1)), kong: kongtest.Start(t)}
 	w.apply("{apiVersion: v1, kind: Namespace, metadata: {name: NS}}")
+	t.Cleanup(func() { // every plan reads all events
+		_ = kube.DeleteAllOf(context.WithoutCancel(ctx), &corev1.Event{}, client.InNamespace(w.namespace)) // only the time of others depends on it
+	})
 	w.apply(manifests)
 	var err error
-	w.kic, err = kic.Start(ctx, config, kic.Options{AdminURL: w.kong.URL(), Interval: tick, IngressClass: w.namespace, Namespace: w.namespace})
+	w.kic, err = kic.Start(ctx, config, kic.Options{AdminURL: w.kong.URL(), Interval: tick, IngressClass: w.namespace, Namespace: w.namespace, WatchNamespaces: []string{w.namespace, "default"}})
 	w.must(err)
 	t.Cleanup(w.kic.Stop)
 	w.startOperator()
@@ -142,6 +140,19 @@ func (w *world) begin() {
 		w.before[row["id"].(string)] = row
 	}
 	w.mark, w.since = w.kong.Journal().Mark(), time.Now()
+}
+
+// giveOldIDs gives the ingress controller's plugins of that name IDs that it does not compute, as earlier
+// versions of it and decK did. It keeps them.
+func (w *world) giveOldIDs(plugin string) {
+	w.t.Helper()
+	w.must(w.kic.WaitSynced(w.ctx))
+	_, rows := w.plugins(plugin)
+	for _, row := range rows {
+		w.kong.DeletePlugin(row["id"].(string))
+		row["id"] = uuid.NewString()
+		w.kong.Seed("plugins", row)
+	}
 }
 
 func (w *world) must(err error) {
@@ -198,36 +209,6 @@ func (w *world) gateway() *v1alpha1.KongGateway {
 	return gateway
 }
 
-// startOperator runs the controllers over the namespace.
-func (w *world) startOperator() {
-	w.t.Helper()
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme.Scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
-		Cache:                   cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
-		Controller:              ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
-		GracefulShutdownTimeout: ptr.To(5 * time.Second),
-	})
-	w.must(err)
-	ctx, cancel := context.WithCancel(w.ctx)
-	w.must(controllers.AddToManager(ctx, mgr, controllers.Options{
-		ClusterID: "stories", Namespaces: []string{w.namespace}, Workers: 4, Registry: prometheus.NewRegistry(), Clock: clock.RealClock{},
-		LeadingSince: time.Now().Add(-time.Hour), // no write of a former leader can be in flight
-	}))
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	stopped := false
-	w.stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Error(err)
-		}
-	}
-}
-
 // run is a hand-over with a client of the API server that the test may break.
 func (w *world) run(c client.Client, options handover.Options) *handover.Run {
 	w.t.Helper()
@@ -265,7 +246,7 @@ func (w *world) verify(plugin string, routes ...string) {
 		w.t.Fatal("no routes to look at")
 	}
 	for _, route := range routes {
-		row := w.kong.Entity("routes", w.namespace+"."+route)
+		row := w.kong.Entity("routes", w.routeName(route))
 		if row == nil {
 			w.t.Fatalf("no route %s", route)
 		}
@@ -275,6 +256,14 @@ func (w *world) verify(plugin string, routes ...string) {
 		}
 	}
 	w.verifyKong()
+}
+
+// routeName is the name of a route in Kong. NS stands for the namespace, which otherwise begins it.
+func (w *world) routeName(route string) string {
+	if name := strings.ReplaceAll(route, "NS", w.namespace); name != route {
+		return name
+	}
+	return w.namespace + "." + route
 }
 
 func (w *world) verifyKong() {
