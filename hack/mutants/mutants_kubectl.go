@@ -33,6 +33,16 @@ var kubectlMutants = []mutant{
 		from: "	if len(fields) > 0 {", to: "	if false {",
 	},
 	{
+		rule: "import", name: "a plugin that Kong never runs is imported as one that it runs",
+		file: "cmd/kubectl-pluginbinding/internal/importer/declare.go",
+		from: "	if len(row.Protocols) == 0 {", to: "	if false {",
+	},
+	{
+		rule: "import", name: "a plugin on an entity without a name counts as one without a scope",
+		file: "cmd/kubectl-pluginbinding/internal/importer/deck.go",
+		from: "			collection.in(&inner, cmp.Or(name, unnamed))", to: "			collection.in(&inner, cmp.Or(name, unnamed[:0]))",
+	},
+	{
 		rule: "doctor", name: "what could not be looked at is no finding",
 		file: "cmd/kubectl-pluginbinding/internal/doctor/diagnose.go",
 		from: "	d.problems()\n", to: "",

@@ -10,7 +10,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 )
 
 func factory() (f *Factory, out, errOut *bytes.Buffer) {
@@ -101,12 +105,21 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// The libraries say only that a deadline was exceeded.
+// The libraries say only that a deadline was exceeded, or that there is no such kind.
 func TestExplain(t *testing.T) {
 	f, _, _ := factory()
-	if got := f.Explain(errors.New("x")); got.Error() != "x" {
-		t.Error("an error without a deadline changes")
+	stays := func(why string, err error) {
+		t.Helper()
+		if got := f.Explain(err); fmt.Sprint(got) != fmt.Sprint(err) {
+			t.Errorf("%s: %v becomes %v", why, err, got)
+		}
 	}
+	stays("before there is a deadline", errors.New("x"))
+	missing := fmt.Errorf("list: %w", &meta.NoKindMatchError{GroupKind: v1alpha1.GroupVersion.WithKind("KongGateway").GroupKind()})
+	if err := f.Explain(missing); !errors.Is(err, missing) || !strings.Contains(err.Error(), "does not have the CustomResourceDefinitions") {
+		t.Error(err)
+	}
+	stays("another kind", &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: "apps", Kind: "X"}})
 	command := &cobra.Command{}
 	command.SetContext(t.Context())
 	f.Timeout = time.Nanosecond
@@ -117,16 +130,12 @@ func TestExplain(t *testing.T) {
 		t.Error(err)
 	}
 	for _, err := range []error{nil, ErrFindings, context.Cause(ctx)} {
-		if got := f.Explain(err); fmt.Sprint(got) != fmt.Sprint(err) {
-			t.Errorf("%v becomes %v", err, got)
-		}
+		stays("after the deadline", err)
 	}
 	f.Timeout = time.Hour
 	_, cancel = f.Context(command)
 	cancel()
-	if got := f.Explain(context.Canceled); got.Error() != context.Canceled.Error() {
-		t.Error("an interruption is called a time-out")
-	}
+	stays("an interruption", context.Canceled)
 }
 
 // Colours must not move the columns.

@@ -100,9 +100,13 @@ func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("not done within %s: set --timeout to more", e.After)
 }
 
-// Explain says of the error of a command that --timeout ended it, if it did: the libraries say only that
-// a deadline was exceeded.
+// Explain says of the error of a command what the libraries do not: that --timeout ended it, or that the
+// operator's kinds are not there.
 func (f *Factory) Explain(err error) error {
+	var missing *meta.NoKindMatchError
+	if errors.As(err, &missing) && missing.GroupKind.Group == v1alpha1.GroupVersion.Group {
+		return fmt.Errorf("this cluster does not have the CustomResourceDefinitions of the operator, or not those of its version: %w", err)
+	}
 	if err == nil || f.running == nil {
 		return err
 	}

@@ -163,7 +163,9 @@ func TestRenameAgainAfterTheDeletion(t *testing.T) {
 	time.AfterFunc(2*pollInterval, func() {
 		_ = r.Patch(context.Background(), deleting(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
 	})
-	if err := r.run(t.Context()); err != nil || strings.Join(*log, ", ") != "patch shop/old" {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.run(ctx); err != nil || strings.Join(*log, ", ") != "patch shop/old" {
 		t.Errorf("the old one is being deleted: %v, %v", err, *log)
 	}
 	unfinished := replacement()
@@ -190,7 +192,9 @@ func TestARefusedNameChangesNothing(t *testing.T) {
 func TestTheOldBindingComesBack(t *testing.T) {
 	r, _ := start(t, types.NamespacedName{Namespace: "shop", Name: "new"}, "p", old())
 	again := old(func(b *v1alpha1.PluginBinding) { b.UID = "2" })
-	if err := r.awaitGone(t.Context(), again); err == nil || !strings.Contains(err.Error(), "created PluginBinding shop/old again") {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.awaitGone(ctx, again); err == nil || !strings.Contains(err.Error(), "created PluginBinding shop/old again") {
 		t.Error(err)
 	}
 }
