@@ -48,6 +48,9 @@ func TestARefusedBindingCountsForNothing(t *testing.T) {
 	}
 
 	w.create(boundTo("unseen", "orders")) // without conditions yet
+	finalized := boundTo("finalized", "orders")
+	finalized.Finalizers = []string{v1alpha1.PluginFinalizer} // as anybody can set it
+	w.create(finalized)
 	w.delete(w.getGateway())
 	if _, err := w.run(request{gateway: true, key: platform}); err != nil {
 		t.Fatal(err)
@@ -90,6 +93,39 @@ func TestARefusedBindingWithAPluginHoldsItsGateway(t *testing.T) {
 	w.pass(time.Minute)
 	if w.isGone(w.gateway()) {
 		t.Error("the gateway is gone, and its plugin stays in Kong")
+	}
+}
+
+// So it does for a plugin of whose ID the status knows nothing, or that may still come.
+func TestARefusedBindingThatMayHaveAPluginHoldsItsGateway(t *testing.T) {
+	lost := func() *v1alpha1.PluginBinding {
+		binding := boundTo("lost", "orders")
+		binding.Finalizers = []string{v1alpha1.PluginFinalizer}
+		return binding
+	}
+	for name, spoil := range map[string]func(*world){
+		"Kong has one": func(w *world) {
+			w.kong.Seed("plugins", map[string]any{"name": "cors", "tags": []any{"managed-by:plugin-binding-operator", "k8s-cluster:test", "k8s-kind:PluginBinding", "k8s-namespace:shop", "k8s-name:lost"}})
+		},
+		"a write is in flight": func(w *world) {
+			w.operator.Gateways.InFlight.MarkInFlight(lost(), w.clock.Now().Add(time.Hour))
+		},
+		"Kong was not listed": func(w *world) {
+			w.kong.Inject(kongtest.Fault{Method: http.MethodGet, Template: "/plugins", Kind: kongtest.Answer, Status: http.StatusForbidden, Body: `{"message":"no"}`})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{objects: []client.Object{lost()}})
+			onlyOwnNamespace(w)
+			spoil(w)
+			w.pass(2 * time.Minute)
+			w.expectReason("lost", v1alpha1.ReasonNotAllowedByGateway)
+			w.delete(w.getGateway())
+			w.pass(time.Minute)
+			if w.isGone(w.gateway()) {
+				t.Error("the gateway is gone, and its plugin may stay in Kong")
+			}
+		})
 	}
 }
 

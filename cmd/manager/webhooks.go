@@ -39,11 +39,9 @@ func addWebhooks(mgr ctrl.Manager, o *options, options controllers.Options) erro
 		return nil
 	}
 	server := boundedServer{
-		Server: webhook.NewServer(webhook.Options{
-			Port: o.webhookPort, CertDir: o.webhookCertDir,
-			// HTTP/2 is off because of CVE-2023-44487 and CVE-2023-39325.
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }},
-		}),
+		Server:  webhook.NewServer(webhook.Options{}), // for its multiplexer and its metrics
+		port:    o.webhookPort,
+		certDir: o.webhookCertDir,
 		reading: semaphore.NewWeighted(maxReviews),
 	}
 	controllers.AddWebhooks(mgr, server, options)
@@ -65,9 +63,11 @@ func addWebhooks(mgr ctrl.Manager, o *options, options controllers.Options) erro
 	return addRotator(mgr, namespace, o)
 }
 
-// boundedServer bounds what its webhooks read.
+// boundedServer bounds its connections, and what its webhooks read.
 type boundedServer struct {
 	webhook.Server
+	port    int
+	certDir string
 	reading *semaphore.Weighted
 }
 

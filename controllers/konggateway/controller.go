@@ -88,6 +88,8 @@ type state struct {
 	bindings []v1alpha1.PluginBinding
 	// refused are the bindings that the gateway's spec refuses.
 	refused sets.Set[types.NamespacedName]
+	// hasNothing reports whether this Kong provably has no plugin of a binding.
+	hasNothing func(*v1alpha1.PluginBinding) bool
 	// selecting is what the gateway's policies select.
 	selecting selecting
 
@@ -201,6 +203,7 @@ func (r *Reconciler) listBindings(ctx context.Context, s *state) error {
 		return err
 	}
 	s.bindings = bindings.Items
+	s.hasNothing = func(binding *v1alpha1.PluginBinding) bool { return r.hasNothing(s.key, binding) }
 	var err error
 	s.refused, err = r.findRefused(ctx, s)
 	return err
@@ -214,7 +217,7 @@ func (r *Reconciler) publish(ctx context.Context, s *state) error {
 	}
 	if snapshot == nil && (problem == nil || problem.Suspected) {
 		// Nothing new was listed. What is known of this Kong stays.
-		if last, ok := r.Connections.Get(s.key); ok && last.Client == s.probe.client {
+		if last, ok := r.Connections.Last(s.key); ok && last.Client == s.probe.client {
 			snapshot = last.Snapshot
 		}
 	}

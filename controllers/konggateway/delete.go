@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
@@ -120,9 +121,21 @@ func (s *state) countHolders(bindings []v1alpha1.PluginBinding) (n int) {
 }
 
 // mayHoldPlugin is true for a binding that has a plugin or may get one, and for one that has no
-// conditions yet. It is false for a binding without a plugin that the gateway refused.
+// conditions yet. It is false for a binding without a plugin that the gateway refused. Whoever creates a
+// binding can set the finalizer, and so can an admission policy, so that it alone proves nothing about one
+// that the gateway refuses.
 func (s *state) mayHoldPlugin(binding *v1alpha1.PluginBinding) bool {
-	return hasTraces(binding) || len(binding.Status.Conditions) == 0 && !s.isRefused(binding)
+	if s.isRefused(binding) && binding.Status.PluginID == "" {
+		return hasTraces(binding) && !s.hasNothing(binding)
+	}
+	return hasTraces(binding) || len(binding.Status.Conditions) == 0
+}
+
+// hasNothing reports whether the last resync proves that the gateway's Kong has no plugin of a binding.
+func (r *Reconciler) hasNothing(gateway types.NamespacedName, binding *v1alpha1.PluginBinding) bool {
+	c, _ := r.Connections.Last(gateway)
+	self := identity.Binding{Cluster: r.ClusterID, Namespace: binding.Namespace, Name: binding.Name}
+	return c.Snapshot.TrustFor(binding, r.InFlight, r.Programmed, c.LongestWrite()).Absence && !c.Snapshot.Owns(self)
 }
 
 // hasTraces reports whether a reconcile has gone so far that the binding may have a plugin.

@@ -3,6 +3,7 @@ package pluginbinding
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+	"github.com/pluginbinding/kong-plugin-operator/internal/policy"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
@@ -209,20 +211,26 @@ func (r *Reconciler) passesToSuccessor(ctx context.Context, s *state) (bool, *st
 	if owner == nil || s.action.Operation != identity.Delete {
 		return false, nil
 	}
-	policy, key := &v1alpha1.PluginPolicy{}, types.NamespacedName{Namespace: s.binding.Namespace, Name: owner.Name}
-	if r.Client.Get(ctx, key, policy) == nil && policy.UID == owner.UID {
+	successor, key := &v1alpha1.PluginPolicy{}, types.NamespacedName{Namespace: s.binding.Namespace, Name: owner.Name}
+	if r.Client.Get(ctx, key, successor) == nil && successor.UID == owner.UID {
 		return false, nil // it is the policy that deletes its binding
 	}
-	err := r.APIReader.Get(ctx, key, policy)
+	err := r.APIReader.Get(ctx, key, successor)
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, nil
 	case err != nil:
 		return false, kubernetesError(err)
 	default:
-		return policy.UID != owner.UID && policy.DeletionTimestamp.IsZero() && policy.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin &&
-			reference.GatewayOfPolicy(policy) == s.gatewayKey, nil
+		return successor.UID != owner.UID && successor.DeletionTimestamp.IsZero() && successor.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin &&
+			reference.GatewayOfPolicy(successor) == s.gatewayKey && namesTargetOf(successor, s.binding), nil
 	}
+}
+
+// namesTargetOf reports whether a policy has the target for which a binding was made. Otherwise it does not
+// make the binding again.
+func namesTargetOf(p *v1alpha1.PluginPolicy, binding *v1alpha1.PluginBinding) bool {
+	return slices.ContainsFunc(policy.Targets(p), func(t policy.Target) bool { return t.Name == binding.Annotations[v1alpha1.TargetAnnotation] })
 }
 
 // waitForFormer waits for a binding from which this one took the plugin over: it takes it back.
@@ -249,10 +257,10 @@ func (r *Reconciler) waitForPolicy(ctx context.Context, s *state, wait time.Dura
 		return kubernetesError(err)
 	}
 	for i := range policies.Items {
-		policy := &policies.Items[i]
-		if policy.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin && policy.DeletionTimestamp.IsZero() && !reference.IsPausedBy(policy) &&
-			reference.AllowsReplacement(s.binding, policy.Namespace) && !metav1.IsControlledBy(s.binding, policy) {
-			return s.waitToBeReplaced("PluginPolicy "+client.ObjectKeyFromObject(policy).String()+" waits for a place of this plugin and may take it over", wait)
+		other := &policies.Items[i]
+		if other.Spec.Template.Spec.Plugin == s.binding.Spec.Plugin && other.DeletionTimestamp.IsZero() && !reference.IsPausedBy(other) &&
+			reference.AllowsReplacement(s.binding, other.Namespace) && !metav1.IsControlledBy(s.binding, other) {
+			return s.waitToBeReplaced("PluginPolicy "+client.ObjectKeyFromObject(other).String()+" waits for a place of this plugin and may take it over", wait)
 		}
 	}
 	return r.waitForPolicyOf(ctx, s, wait)

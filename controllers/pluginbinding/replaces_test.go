@@ -261,6 +261,7 @@ func TestTheBindingsOfAPolicyThatWasMadeAgainLeaveTheirPlugins(t *testing.T) {
 		"another UID":     {stays: true, policy: func(p *v1alpha1.PluginPolicy) { p.UID = "restored" }},
 		"the same policy": {policy: func(*v1alpha1.PluginPolicy) {}},
 		"another name":    {policy: func(p *v1alpha1.PluginPolicy) { p.Name, p.UID = "else", "restored" }},
+		"another target":  {policy: func(p *v1alpha1.PluginPolicy) { p.UID, p.Spec.TargetRefs[0].Name = "restored", "else" }},
 		"another gateway": {policy: func(p *v1alpha1.PluginPolicy) { p.UID, p.Spec.GatewayRef.Name = "restored", "else" }},
 		"it is being deleted": {policy: func(p *v1alpha1.PluginPolicy) {
 			p.UID, p.Finalizers = "restored", []string{v1alpha1.PolicyFinalizer}
@@ -270,12 +271,14 @@ func TestTheBindingsOfAPolicyThatWasMadeAgainLeaveTheirPlugins(t *testing.T) {
 			w := newWorld(t)
 			controlled := func(b *v1alpha1.PluginBinding) {
 				b.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "PluginPolicy", Name: "limit", UID: "limit", Controller: ptr.To(true)}}
+				b.Annotations = map[string]string{v1alpha1.TargetAnnotation: "Ingress/shop"}
 			}
 			child := w.binding("limit-a", onRoute("s1-a"), controlled)
 			w.settle(3, child)
 			id := string(child.Status.PluginID)
 			policy := &v1alpha1.PluginPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "limit", UID: "limit"}}
 			policy.Spec.GatewayRef.Name, policy.Spec.Template.Spec.Plugin = "kong", "rate-limiting"
+			policy.Spec.TargetRefs = []v1alpha1.PolicyTargetRef{{Group: "networking.k8s.io", Kind: "Ingress", Name: "shop"}}
 			tc.policy(policy)
 			w.must(w.kube.Create(t.Context(), policy))
 			if len(policy.Finalizers) > 0 {

@@ -59,6 +59,16 @@ var productMutants = []mutant{
 		from: "(codeName.MatchString(name) || f.code())", to: "f.code()",
 	},
 	{
+		rule: "deletion ends", name: "a refused binding with the operator's finalizer holds its gateway up",
+		file: "controllers/konggateway/delete.go",
+		from: "return hasTraces(binding) && !s.hasNothing(binding)", to: "return hasTraces(binding)",
+	},
+	{
+		rule: "deletion ends", name: "a gateway goes although a refused binding has a plugin",
+		file: "controllers/konggateway/delete.go",
+		from: "!c.Snapshot.Owns(self)", to: "(true || !c.Snapshot.Owns(self))",
+	},
+	{
 		rule: "deletion ends", name: "a gateway does not wait for reconciles that have its connection",
 		file: "controllers/konggateway/delete.go",
 		from: "if r.BindingWorkers.Busy(s.key) > 0 {", to: "if false {",
@@ -316,7 +326,7 @@ var productMutants = []mutant{
 	{
 		rule: "no hole", name: "the bindings of a restored policy take their plugins along",
 		file: "controllers/pluginbinding/replaces.go",
-		from: "return policy.UID != owner.UID && ", to: "return false && policy.UID != owner.UID && ",
+		from: "return successor.UID != owner.UID && ", to: "return false && successor.UID != owner.UID && ",
 	},
 	{
 		rule: "no hole", name: "a plugin that goes back to the binding before is deleted first",

@@ -133,6 +133,14 @@ func (r *Registry) Get(gateway types.NamespacedName) (Connection, bool) {
 	return connection, ok
 }
 
+// Last returns the connection of a gateway also while it is closed, for who closed it.
+func (r *Registry) Last(gateway types.NamespacedName) (Connection, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	connection, ok := r.entries[gateway]
+	return connection, ok
+}
+
 // Close makes Get return no connection for the gateway until Open, whatever Set stores. A
 // reconcile that took the connection before can still use it.
 func (r *Registry) Close(gateway types.NamespacedName) {

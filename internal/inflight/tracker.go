@@ -24,6 +24,10 @@ const MaxSnapshotAge = 25 * time.Hour
 // pruneInterval is how often entries of deleted bindings are dropped.
 const pruneInterval = 10 * time.Minute
 
+// maxGone bounds the entries of deleted bindings. Somebody who creates and deletes bindings all day would
+// otherwise fill the memory.
+const maxGone = 10_000
+
 // Tracker tracks the writes of one process by binding. It is safe for concurrent use.
 type Tracker struct {
 	mu      sync.Mutex
@@ -38,8 +42,12 @@ type Tracker struct {
 	openUntil time.Time
 	// tick orders snapshots and writes, whatever the clock does.
 	tick uint64
-	// pruned is when entries of deleted bindings were last dropped.
-	pruned       time.Time
+	// pruned is when entries of deleted bindings were last dropped, and gone how many there are.
+	pruned time.Time
+	gone   int
+	// forgotten is the tick at which entries were dropped because there were too many. What snapshots
+	// from before prove is not known any more.
+	forgotten    uint64
 	reservations reservations
 }
 
@@ -156,7 +164,7 @@ func (t *Tracker) WrittenSince(binding client.Object, snapshot Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entries[client.ObjectKeyFromObject(binding)]
-	return e != nil && e.written >= snapshot.tick
+	return snapshot.tick < t.forgotten || e != nil && e.written >= snapshot.tick
 }
 
 // ScopeInvalidatedSince reports whether the binding's scope was invalidated after that
@@ -165,7 +173,7 @@ func (t *Tracker) ScopeInvalidatedSince(binding client.Object, snapshot Time) bo
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entries[client.ObjectKeyFromObject(binding)]
-	return e != nil && e.scopeInvalidated >= snapshot.tick
+	return snapshot.tick < t.forgotten || e != nil && e.scopeInvalidated >= snapshot.tick
 }
 
 // MayMissWrite reports whether a write for the binding could still be applied when that
@@ -185,13 +193,27 @@ func (t *Tracker) Forget(key types.NamespacedName) {
 	now := t.clock.Now()
 	if e := t.entries[key]; e != nil && e.gone.IsZero() {
 		e.gone = now
+		t.gone++
 	}
 	if now.Sub(t.pruned) > pruneInterval {
 		t.pruned = now
-		maps.DeleteFunc(t.entries, func(_ types.NamespacedName, e *entry) bool {
-			return !e.gone.IsZero() && now.Sub(e.gone) > MaxSnapshotAge
-		})
+		t.drop(func(e *entry) bool { return now.Sub(e.gone) > MaxSnapshotAge })
 	}
+	if t.gone > maxGone {
+		t.forgotten = t.nextTick()
+		t.drop(func(e *entry) bool { return !e.inFlightUntil.After(now) })
+	}
+}
+
+// drop drops entries of deleted bindings.
+func (t *Tracker) drop(isOver func(*entry) bool) {
+	maps.DeleteFunc(t.entries, func(_ types.NamespacedName, e *entry) bool {
+		dropped := !e.gone.IsZero() && isOver(e)
+		if dropped {
+			t.gone--
+		}
+		return dropped
+	})
 }
 
 func (t *Tracker) update(binding client.Object, change func(*entry)) {
@@ -203,6 +225,9 @@ func (t *Tracker) update(binding client.Object, change func(*entry)) {
 		e = &entry{}
 		t.entries[key] = e
 	}
-	e.gone = time.Time{} // whoever writes for it knows that it exists
+	if !e.gone.IsZero() { // whoever writes for it knows that it exists
+		e.gone = time.Time{}
+		t.gone--
+	}
 	change(e)
 }

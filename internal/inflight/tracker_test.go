@@ -1,6 +1,7 @@
 package inflight
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -98,6 +99,39 @@ func TestEntriesOfDeletedBindingsArePruned(t *testing.T) {
 	tracker.Forget(client.ObjectKeyFromObject(other))
 	if len(tracker.entries) != 1 || tracker.entries[client.ObjectKeyFromObject(other)] == nil {
 		t.Errorf("%v", tracker.entries)
+	}
+}
+
+// Somebody may create and delete bindings all day. What is forgotten about them proves nothing.
+func TestEntriesOfDeletedBindingsAreBounded(t *testing.T) {
+	tracker, clock := newTracker()
+	limits, stays, open := bindingOf("limits", "1"), bindingOf("stays", "2"), bindingOf("open", "3")
+	tracker.MarkWritten(stays)
+	tracker.MarkInFlight(open, clock.Now().Add(longestWrite))
+	tracker.Forget(client.ObjectKeyFromObject(open))
+	before := tracker.Now()
+	tracker.MarkWritten(limits)
+	tracker.Forget(client.ObjectKeyFromObject(limits))
+	for i := range maxGone {
+		deleted := bindingOf(fmt.Sprint(i), "4")
+		tracker.MarkWritten(deleted)
+		tracker.Forget(client.ObjectKeyFromObject(deleted))
+		if n := len(tracker.entries); n > maxGone+2 {
+			t.Fatalf("%d entries", n)
+		}
+	}
+	if n := len(tracker.entries); n > 10 || !tracker.HasInFlight(open) {
+		t.Errorf("%d entries; a write in flight is remembered: %t", n, tracker.HasInFlight(open))
+	}
+	if !tracker.WrittenSince(limits, before) || !tracker.ScopeInvalidatedSince(limits, before) {
+		t.Error("an old snapshot is trusted about a binding that was forgotten")
+	}
+	if after := tracker.Now(); tracker.WrittenSince(limits, after) || tracker.ScopeInvalidatedSince(stays, after) || tracker.WrittenSince(stays, after) {
+		t.Error("a new snapshot is not trusted")
+	}
+	tracker.MarkWritten(open) // it was made again
+	if tracker.gone != len(tracker.entries)-2 {
+		t.Errorf("%d of %d entries count as gone", tracker.gone, len(tracker.entries))
 	}
 }
 
