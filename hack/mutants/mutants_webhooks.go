@@ -5,7 +5,7 @@ var webhookMutants = []mutant{
 	{
 		rule: "admission", first: webhooks("TestATenantThatMayNotUseAGatewayAsksItNothing"), name: "the webhooks ask a gateway that does not allow the binding",
 		file: "controllers/admission/checker.go",
-		from: "gateway == nil || !denied.Allowed()", to: "gateway == nil",
+		from: "access.gateway == nil || !access.decision.Allowed()", to: "access.gateway == nil",
 	},
 	{
 		rule: "admission", first: webhooks("TestWhatCannotBeKnownIsAdmitted"), name: "the webhooks ask a gateway that is not accepted",
@@ -35,7 +35,7 @@ var webhookMutants = []mutant{
 	{
 		rule: "admission", first: webhooks("TestAKongThatIsDownCostsOneQuestion"), name: "the webhooks ask a Kong that did not answer again at once",
 		file: "controllers/admission/gateways.go",
-		from: "		g.suspend(name, e)\n", to: "",
+		from: "		g.suspend(name, e)\n		err = silent(name)\n", to: "		err = silent(name)\n",
 	},
 	{
 		rule: "admission", first: webhooks("TestQuestionsAreShared"), name: "one gateway holds all questions of the webhooks",
