@@ -334,7 +334,8 @@ uninstall: $(KUSTOMIZE) ## Remove the CRDs; refused unless the cluster has no bi
 
 # The CRDs first: where they cannot be applied, no new operator runs beside old ones.
 .PHONY: deploy
-deploy: $(KUSTOMIZE) ## Deploy CRDs and operator from the image IMG.
+deploy: $(KUSTOMIZE) ## Deploy CRDs and operator from the image IMG; refused where another operator runs.
+	@KUBECTL="$(KUBECTL)" hack/deploy-guard.sh
 	"$(KUSTOMIZE)" build config/crd | $(apply)
 	$(call with-image,default) && "$(KUSTOMIZE)" build dist/default | $(apply)
 

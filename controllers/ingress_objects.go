@@ -62,13 +62,15 @@ type ingressObjects struct {
 	cache  cache.Cache
 	mapper meta.RESTMapper
 	clock  clock.PassiveClock
-	// changed is called for each binding that depends on an object that changed.
+	// changed is called for each binding that depends on an object that changed; nil if nobody needs it.
 	changed func(binding types.NamespacedName)
 
 	interests kic.Interests
 
 	mu    sync.Mutex
 	kinds map[schema.GroupKind]*kindState
+	// missingAt is when the cluster last did not serve the ingress controller's kinds.
+	missingAt time.Time
 }
 
 var _ pluginbinding.IngressObjects = &ingressObjects{}
@@ -90,7 +92,7 @@ func (o *ingressObjects) AnnotationsOf(ctx context.Context, object kic.Object, u
 	}
 	found := &metav1.PartialObjectMetadata{}
 	exists, err := o.get(ctx, kind, found, object.Key())
-	if !exists || found.UID != uid { // another cluster's
+	if !exists || uid != "" && found.UID != uid { // another cluster's
 		return nil, false, err
 	}
 	return found.Annotations, true, nil
@@ -134,6 +136,21 @@ func (o *ingressObjects) GlobalPlugins(ctx context.Context, plugin string) ([]ki
 		}
 	}
 	return global, nil
+}
+
+// Installed reports whether the cluster serves the ingress controller's kinds. It watches nothing for
+// that.
+func (o *ingressObjects) Installed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.clock.Since(o.missingAt) < unavailableFor {
+		return false
+	}
+	if _, err := o.mapper.RESTMapping(schema.GroupKind{Group: kic.Group, Kind: kic.KongPlugin}); err != nil {
+		o.missingAt = o.clock.Now()
+		return false
+	}
+	return true
 }
 
 // Watch implements pluginbinding.IngressObjects.
@@ -205,8 +222,10 @@ func (o *ingressObjects) start(ctx context.Context, kind schema.GroupKind, objec
 	if err != nil {
 		return fmt.Errorf("cannot list the objects of kind %s: %w", kind, err)
 	}
-	if _, err := informer.AddEventHandler(o.handler(kind)); err != nil {
-		return err
+	if o.changed != nil {
+		if _, err := informer.AddEventHandler(o.handler(kind)); err != nil {
+			return err
+		}
 	}
 	state.gvk, state.watched = mapping.GroupVersionKind, true
 	return nil

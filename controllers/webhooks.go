@@ -15,5 +15,7 @@ func AddWebhooks(mgr ctrl.Manager, server webhook.Server, o Options) {
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(),
 		Namespaces: sets.New(o.Namespaces...), Selector: o.Selector,
 		AllowedHosts: o.AllowedHosts, Registry: o.Registry, Clock: o.Clock,
+		// Its own, so that a slow first list delays no reconcile. The informers are those of the manager.
+		Ingress: &ingressObjects{cache: mgr.GetCache(), mapper: mgr.GetRESTMapper(), clock: o.Clock},
 	}).Register(server, mgr.GetScheme())
 }

@@ -24,8 +24,8 @@ if ((failed)) && grep -qi 'conflict' <<<"$complaint"; then
 
 Another manager owns fields that this version changes, so these objects were left as they were.
 What to do depends on the manager that the messages above name:
-- kubectl-client-side-apply: the objects were installed with "kubectl apply" without
-  --server-side. Take them over: run the same command with FORCE_CONFLICTS=true.
+- kubectl-client-side-apply, or a tool that does not apply these objects any more: take them
+  over. Run the same command with FORCE_CONFLICTS=true.
 - catalog, olm or helm: OLM or Helm installed the operator, and would put its own back. Uninstall
   it there first; the CRDs, bindings and plugins stay. Then run the same command with
   FORCE_CONFLICTS=true.

@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/pluginbinding/kong-plugin-operator/internal/adminapi"
+	"github.com/pluginbinding/kong-plugin-operator/internal/kic"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
 )
 
@@ -57,6 +58,15 @@ type Options struct {
 	Registry prometheus.Registerer
 	// Clock tells the time.
 	Clock clock.PassiveClock
+	// Ingress has the objects of Kong's ingress controller; nil if nobody is to be warned of them.
+	Ingress IngressObjects
+}
+
+// IngressObjects are the objects of Kong's ingress controller. Every method answers from a cache.
+type IngressObjects interface {
+	kic.Objects
+	// Installed reports whether the cluster has kinds of the ingress controller.
+	Installed() bool
 }
 
 // Kong is what the package may ask of a Kong.
@@ -64,6 +74,7 @@ type Kong interface {
 	Probe(ctx context.Context) (adminapi.Info, error)
 	Schema(ctx context.Context, pluginName string) (*plugin.Schema, error)
 	ValidateConfig(ctx context.Context, p plugin.Plugin) error
+	Resolve(ctx context.Context, kind adminapi.EntityKind, ref adminapi.EntityRef) (adminapi.Entity, error)
 }
 
 var _ Kong = (*adminapi.Client)(nil)

@@ -42,65 +42,76 @@ type subject struct {
 	changed bool
 	// conflicts are warnings about other objects; nil if there are none.
 	conflicts func() []string
+	// place is where the plugin is to be; nil if it is where it was.
+	place *place
 }
 
 // check returns what Kong refuses, and what the author should know. Whatever it cannot find out, it
 // admits.
 func (c *checker) check(ctx context.Context, s subject) (admission.Warnings, field.ErrorList) {
-	if !s.changed && s.conflicts == nil {
+	if !s.changed && s.conflicts == nil && s.place == nil {
 		return nil, nil
 	}
-	gateway, denied, err := c.gatewayOf(ctx, s)
-	if err != nil || gateway == nil || !denied.Allowed() {
+	access, err := c.accessOf(ctx, s)
+	if err != nil || access.gateway == nil || !access.decision.Allowed() {
 		if s.changed {
 			c.counts.WithLabelValues(unchecked).Inc()
 		}
-		return warningsOf(denied.Message), nil
+		return warningsOf(access.decision.Message), nil
 	}
-	var conflicts []string
+	var warnings []string
 	if s.conflicts != nil {
-		conflicts = s.conflicts()
+		warnings = s.conflicts()
 	}
-	if !s.changed {
-		return warningsOf(conflicts...), nil
+	if s.changed {
+		v, err := c.verdict(ctx, s, access.gateway)
+		var silent *uncheckedError
+		switch {
+		case errors.As(err, &silent):
+			c.counts.WithLabelValues(unchecked).Inc()
+			v.warnings = []string{silent.warning}
+		case len(v.refused) > 0:
+			c.counts.WithLabelValues(refused).Inc()
+			return nil, problemsOf(s, v.refused)
+		default:
+			c.counts.WithLabelValues(accepted).Inc()
+		}
+		warnings = append(warnings, v.warnings...)
 	}
-	v, err := c.verdict(ctx, s, gateway)
-	var silent *uncheckedError
-	switch {
-	case errors.As(err, &silent):
-		c.counts.WithLabelValues(unchecked).Inc()
-		return warningsOf(append(conflicts, silent.warning)...), nil
-	case len(v.refused) > 0:
-		c.counts.WithLabelValues(refused).Inc()
-		return nil, problemsOf(s, v.refused)
-	}
-	c.counts.WithLabelValues(accepted).Inc()
-	return warningsOf(append(conflicts, v.warnings...)...), nil
+	return warningsOf(append([]string{c.claims(ctx, s, access)}, warnings...)...), nil
 }
 
-// gatewayOf returns the gateway if it can be asked, nil otherwise, and whether it allows the object.
-// Nothing is asked of its Kong before that.
-func (c *checker) gatewayOf(ctx context.Context, s subject) (*v1alpha1.KongGateway, tenancy.Decision, error) {
+// access is what an object may do on its gateway.
+type access struct {
+	// gateway is nil if it cannot be asked.
+	gateway  *v1alpha1.KongGateway
+	policy   tenancy.Policy
+	request  tenancy.Request
+	decision tenancy.Decision
+}
+
+// accessOf returns the gateway if it can be asked, and whether it allows the object. Nothing is asked of
+// its Kong before that.
+func (c *checker) accessOf(ctx context.Context, s subject) (a access, err error) {
 	gateway := &v1alpha1.KongGateway{}
 	if !c.watches(s.gateway.Namespace) {
-		return nil, tenancy.Decision{}, nil
+		return a, nil
 	}
 	if err := c.Client.Get(ctx, s.gateway, gateway); err != nil {
-		return nil, tenancy.Decision{}, err
+		return a, err
 	}
 	if !isAccepted(gateway) {
-		return nil, tenancy.Decision{}, nil
+		return a, nil
 	}
-	allowed, err := tenancy.NewPolicy(gateway)
-	if err != nil {
-		return nil, tenancy.Decision{}, err
+	if a.policy, err = tenancy.NewPolicy(gateway); err != nil {
+		return a, err
 	}
-	request, err := s.request(allowed)
-	if err != nil {
-		return nil, tenancy.Decision{}, err
+	if a.request, err = s.request(a.policy); err != nil {
+		return a, err
 	}
-	request.Operation = tenancy.Refer
-	return gateway, tenancy.Check(allowed, request), nil
+	a.request.Operation = tenancy.Refer
+	a.gateway, a.decision = gateway, tenancy.Check(a.policy, a.request)
+	return a, nil
 }
 
 // isAccepted reports whether the leader has accepted the gateway as it is and reached its Kong.

@@ -19,6 +19,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/message"
 	"github.com/pluginbinding/kong-plugin-operator/internal/plugin"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 // Bounds on what the package keeps.
@@ -133,6 +134,35 @@ func (g *gateways) ask(ctx context.Context, gateway *v1alpha1.KongGateway, q que
 		err = silent(name)
 	}
 	return v, err
+}
+
+// find returns the entities in Kong, and false if one does not exist or Kong does not answer. It keeps
+// nothing: an entity may come at any time.
+func (g *gateways) find(ctx context.Context, gateway *v1alpha1.KongGateway, entities []reference.ScopeEntity) ([]adminapi.Entity, bool) {
+	name := client.ObjectKeyFromObject(gateway)
+	e := g.entry(gateway)
+	if e.isPaused(g.clock.Now()) || !g.slots.acquire(ctx, name) {
+		return nil, false
+	}
+	defer g.slots.release(name)
+	if e.isPaused(g.clock.Now()) { // the one before may have found out
+		return nil, false
+	}
+	kong, err := g.connect(ctx, gateway, e)
+	var found []adminapi.Entity
+	for i := 0; err == nil && i < len(entities); i++ {
+		var entity adminapi.Entity
+		entity, err = kong.Resolve(ctx, entities[i].Kind, entities[i].Ref)
+		found = append(found, entity)
+	}
+	var unasked *uncheckedError
+	switch reason := adminapi.ReasonForError(err); {
+	case err == nil, errors.As(err, &unasked), errors.Is(ctx.Err(), context.Canceled):
+	case reason == adminapi.NotFound, reason == adminapi.Ambiguous, reason == adminapi.Invalid: // an answer, too
+	default:
+		g.suspend(name, e)
+	}
+	return found, err == nil
 }
 
 // askKong asks. Its error is an *uncheckedError if the Kong is not to blame.
@@ -278,6 +308,13 @@ func (e *entry) known(key [sha256.Size]byte, name types.NamespacedName, now time
 		return verdict{}, true, silent(name)
 	}
 	return verdict{}, false, nil
+}
+
+// isPaused reports whether Kong did not answer a moment ago.
+func (e *entry) isPaused(now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return now.Before(e.pausedUntil)
 }
 
 // remember keeps a verdict. When there are too many, all go: they are cheap to get again.

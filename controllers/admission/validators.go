@@ -51,8 +51,12 @@ func (v bindingValidator) validate(ctx context.Context, before, binding *pluginB
 		request: func(allowed tenancy.Policy) (tenancy.Request, error) { return v.bindingRequest(ctx, binding, allowed) },
 		changed: before == nil || !sameContent(&before.Spec, &binding.Spec),
 	}
+	moved := before == nil || !equality.Semantic.DeepEqual(before.Spec.Scope, binding.Spec.Scope)
+	if moved {
+		s.place = v.placeOf(binding)
+	}
 	s.conflicts = func() []string {
-		if before != nil && !s.changed && equality.Semantic.DeepEqual(before.Spec.Scope, binding.Spec.Scope) {
+		if !moved && !s.changed {
 			return nil
 		}
 		return v.conflicts(ctx, binding)
@@ -89,6 +93,11 @@ func (v policyValidator) validate(ctx context.Context, before, p *pluginPolicy) 
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	spec := templateOf(p)
+	var place *place
+	if before == nil || !equality.Semantic.DeepEqual(before.Spec.TargetRefs, p.Spec.TargetRefs) ||
+		!equality.Semantic.DeepEqual(before.Spec.Template.Spec.Scope, p.Spec.Template.Spec.Scope) {
+		place = placeOfPolicy(p)
+	}
 	warnings, problems := v.check(ctx, subject{
 		namespace: p.Namespace, gateway: reference.GatewayOfPolicy(p),
 		spec: spec, root: field.NewPath("spec", "template", "spec"),
@@ -96,7 +105,7 @@ func (v policyValidator) validate(ctx context.Context, before, p *pluginPolicy) 
 			labels, err := v.labelsOf(ctx, allowed, p.Namespace)
 			return policy.Request(p, labels), err
 		},
-		changed: before == nil || !sameContent(templateOf(before), spec),
+		changed: before == nil || !sameContent(templateOf(before), spec), place: place,
 	})
 	if len(problems) > 0 {
 		return warnings, apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind("PluginPolicy").GroupKind(), p.Name, problems)

@@ -19,16 +19,8 @@ import (
 const maxReadError = 256
 
 // IngressObjects are the Kubernetes objects from which Kong's ingress controller makes what it makes.
-// Every method answers from a cache. An error means that it could not look.
 type IngressObjects interface {
-	// AnnotationsOf returns the annotations of the object with that UID. It returns false if there is
-	// none.
-	AnnotationsOf(ctx context.Context, object kic.Object, uid types.UID) (map[string]string, bool, error)
-	// PluginOf returns the KongPlugin with that name or else the KongClusterPlugin, and the name of its
-	// Kong plugin. It returns false if there is none.
-	PluginOf(ctx context.Context, key types.NamespacedName) (object kic.Object, plugin string, found bool, err error)
-	// GlobalPlugins returns the KongClusterPlugins of one Kong plugin that are global.
-	GlobalPlugins(ctx context.Context, plugin string) ([]kic.Object, error)
+	kic.Objects
 	// Watch says on which objects a binding depends. The binding is reconciled when one changes.
 	Watch(binding types.NamespacedName, objects []kic.Object)
 }
@@ -50,7 +42,7 @@ func (r *Reconciler) resolveClaims(ctx context.Context, s *state) {
 	}
 	self := client.ObjectKeyFromObject(s.binding)
 	if s.desired.plugin.Scope.RouteID != "" && s.desired.plugin.Scope.ServiceID != "" {
-		r.Ingress.Watch(self, s.routingObjects())
+		r.Ingress.Watch(self, objectsOf(s.sources()))
 		return // the ingress controller puts no plugin on a route and its service
 	}
 	look := r.lookForClaim
@@ -63,59 +55,38 @@ func (r *Reconciler) resolveClaims(ctx context.Context, s *state) {
 	}
 }
 
-// routingObjects are the objects behind the entities of the scope.
-func (s *state) routingObjects() (objects []kic.Object) {
+// sources are the objects behind the entities of the scope.
+func (s *state) sources() (sources []kic.Source) {
 	for _, entity := range s.access.request.Entities {
-		if object, _, ok := kic.ObjectOf(entity.Tags); ok {
-			objects = append(objects, object)
+		if object, uid, ok := kic.ObjectOf(entity.Tags); ok {
+			sources = append(sources, kic.Source{Object: object, UID: uid})
 		}
+	}
+	return sources
+}
+
+func objectsOf(sources []kic.Source) (objects []kic.Object) {
+	for _, source := range sources {
+		objects = append(objects, source.Object)
 	}
 	return objects
 }
 
 // lookForClaim looks for a KongPlugin on the objects behind all entities of the scope.
-func (r *Reconciler) lookForClaim(ctx context.Context, s *state) (*kic.Claim, error) {
-	objects := s.routingObjects()
-	watched := objects
-	defer func() { r.Ingress.Watch(client.ObjectKeyFromObject(s.binding), watched) }()
-	if len(objects) < len(s.access.request.Entities) {
-		return nil, nil //nolint:nilnil // somebody else made one of the entities: no claim
+func (r *Reconciler) lookForClaim(ctx context.Context, s *state) (claim *kic.Claim, err error) {
+	sources := s.sources()
+	watched := objectsOf(sources)
+	if len(sources) == len(s.access.request.Entities) { // otherwise somebody else made one of the entities: no claim
+		claim, watched, err = kic.ClaimOn(ctx, r.Ingress, string(s.binding.Spec.Plugin), sources)
 	}
-	var attached [][]types.NamespacedName
-	for _, entity := range s.access.request.Entities {
-		object, uid, _ := kic.ObjectOf(entity.Tags)
-		annotations, found, err := r.Ingress.AnnotationsOf(ctx, object, uid)
-		if err != nil || !found {
-			return nil, err
-		}
-		attached = append(attached, kic.Attached(annotations, object.Namespace))
-	}
-	for _, name := range kic.Wanted(attached) {
-		object, plugin, found, err := r.Ingress.PluginOf(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			watched = append(watched, object)
-		} else { // the binding is reconciled when one of the two is made
-			watched = append(watched, kic.Object{Group: kic.Group, Kind: kic.KongPlugin, Namespace: name.Namespace, Name: name.Name},
-				kic.Object{Group: kic.Group, Kind: kic.KongClusterPlugin, Name: name.Name})
-		}
-		if found && plugin == string(s.binding.Spec.Plugin) {
-			return &kic.Claim{Object: objects[0], Plugin: object}, nil
-		}
-	}
-	return nil, nil //nolint:nilnil // no claim
+	r.Ingress.Watch(client.ObjectKeyFromObject(s.binding), watched)
+	return claim, err
 }
 
 // lookForGlobalClaim looks for a global KongClusterPlugin. Two of one Kong plugin make none.
 func (r *Reconciler) lookForGlobalClaim(ctx context.Context, s *state) (*kic.Claim, error) {
 	r.Ingress.Watch(client.ObjectKeyFromObject(s.binding), []kic.Object{{Group: kic.Group, Kind: kic.KongClusterPlugin}})
-	global, err := r.Ingress.GlobalPlugins(ctx, string(s.binding.Spec.Plugin))
-	if err != nil || len(global) == 0 {
-		return nil, err
-	}
-	return &kic.Claim{Plugin: global[0]}, nil
+	return kic.GlobalClaim(ctx, r.Ingress, string(s.binding.Spec.Plugin))
 }
 
 // takesPlace reports whether the action puts a plugin into the declared scope where the binding has

@@ -319,10 +319,28 @@ func TestDisconnectedIsSaidOfAnImageByDigest(t *testing.T) {
 	}
 }
 
-// The console offers cluster monitoring only for what can be monitored.
+// The console offers cluster monitoring only for what can be monitored, and the description asks for
+// kinds only if the bundle has some of them.
 func TestMonitoringFollowsTheServiceMonitor(t *testing.T) {
+	base, err := os.ReadFile("../../config/manifests/bases/kong-plugin-operator.clusterserviceversion.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	described, err := parse(bytes.NewReader(base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	description, _, _ := unstructured.NestedString(described[0].Object, "spec", "description")
 	for _, monitored := range []bool{true, false} {
-		objects := slices.DeleteFunc(fixture(t), func(object unstructured.Unstructured) bool {
+		objects := fixture(t)
+		for i := range objects {
+			if objects[i].GetKind() == "ClusterServiceVersion" {
+				if err := unstructured.SetNestedField(objects[i].Object, description, "spec", "description"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		objects = slices.DeleteFunc(objects, func(object unstructured.Unstructured) bool {
 			return !monitored && object.GetKind() == "ServiceMonitor"
 		})
 		files, err := assemble(objects, release{version: "1.2.3"})
@@ -332,6 +350,9 @@ func TestMonitoringFollowsTheServiceMonitor(t *testing.T) {
 		got := readCSV(t, files["bundle/manifests/kong-plugin-operator.clusterserviceversion.yaml"])
 		if _, says := got.Metadata.Annotations["operatorframework.io/cluster-monitoring"]; says != monitored {
 			t.Errorf("ServiceMonitor in the bundle: %t; cluster-monitoring annotation: %t", monitored, says)
+		}
+		if asks := strings.Contains(got.Spec.Description, "ServiceMonitor"); asks != monitored || !strings.Contains(got.Spec.Description, "Admin API that the operator's pods can reach.\n") || !strings.Contains(got.Spec.Description, "\n- If you may rebuild the cluster") {
+			t.Errorf("ServiceMonitor in the bundle: %t; the description asks for it: %t", monitored, asks)
 		}
 	}
 }

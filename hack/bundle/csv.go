@@ -58,6 +58,9 @@ func (r release) check(base *unstructured.Unstructured) (release, error) {
 	return r, nil
 }
 
+// needsMonitoring is what the description says of a bundle with monitoring: one item of a list.
+var needsMonitoring = regexp.MustCompile(`(?m)^- The custom resource definitions ServiceMonitor .*\n(  .*\n)*`)
+
 // clusterServiceVersion completes the base with what the other objects and the release say.
 func (in *input) clusterServiceVersion(r release) (map[string]any, error) {
 	csv := in.csv.DeepCopy()
@@ -80,6 +83,9 @@ func (in *input) clusterServiceVersion(r release) (map[string]any, error) {
 	spec, ok := csv.Object["spec"].(map[string]any)
 	if !ok {
 		return nil, errors.New("the ClusterServiceVersion has no spec")
+	}
+	if description, ok := spec["description"].(string); ok && !in.monitored {
+		spec["description"] = needsMonitoring.ReplaceAllString(description, "")
 	}
 	spec["version"] = r.version
 	if r.replaces != "" {

@@ -274,4 +274,8 @@ func TestACertificateThatWasLostComesBack(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := mount(secret); err != nil {
+		t.Fatal(err)
+	}
+	_ = refused(t, newUser(t), binding(gatewayFor(t, suite.kong), `{"minute": "five"}`)) // the replica serves the new one
 }

@@ -31,6 +31,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/kic"
 )
 
 const (
@@ -62,12 +63,17 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	ctrl.SetLogger(logr.Discard())
+	ingressKinds, err := kic.CRDPath()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	environment := &envtest.Environment{
 		UseExistingCluster:    ptr.To(false),
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases"), ingressKinds},
 		ErrorIfCRDPathMissing: true,
 	}
-	err := setUp(environment)
+	err = setUp(environment)
 	code := 1
 	if err == nil {
 		code = m.Run()
@@ -272,10 +278,8 @@ func serveCertificate() error {
 	if err := os.Mkdir(certDir(), 0o700); err != nil {
 		return err
 	}
-	for name, value := range secret.Data {
-		if err := os.WriteFile(filepath.Join(certDir(), name), value, 0o600); err != nil {
-			return err
-		}
+	if err := mount(secret); err != nil {
+		return err
 	}
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
 	text, err := os.ReadFile(filepath.Join("..", "..", "config", "webhook", "server", "webhook.yaml"))
@@ -293,6 +297,16 @@ func serveCertificate() error {
 		err := suite.client.Get(ctx, client.ObjectKeyFromObject(configuration), configuration)
 		return len(configuration.Webhooks[0].ClientConfig.CABundle) > 0 && len(configuration.Webhooks[1].ClientConfig.CABundle) > 0, err
 	})
+}
+
+// mount writes the Secret of the webhooks into the directory of the replicas, as a kubelet would.
+func mount(secret *corev1.Secret) error {
+	for name, value := range secret.Data {
+		if err := os.WriteFile(filepath.Join(certDir(), name), value, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func setPort(configuration *admissionregistrationv1.ValidatingWebhookConfiguration, port int) {

@@ -67,13 +67,25 @@ func (d *diagnosis) operator() {
 	if len(d.Leases) == 0 {
 		d.withoutLease()
 	}
+	leading := map[string][]string{} // Leases in force, by what their holders watch
 	for _, lease := range d.Leases {
-		object := "Lease " + lease.Namespace + "/" + lease.Name
+		if lease.inForce(d.Now) {
+			leading[lease.Watches] = append(leading[lease.Watches], lease.String())
+		}
+	}
+	for _, lease := range d.Leases {
 		switch age := d.Now.Sub(lease.Renewed); {
+		case len(leading[lease.Watches]) > 0: // also one that was left by an installation that is gone
 		case lease.Holder == "":
-			d.found.add(OperatorNotRunning, Error, "", object, fmt.Sprintf("No operator leads: the last one ended %s ago.", rounded(age)), next)
-		case age > lease.Duration:
-			d.found.add(OperatorNotRunning, Error, "", object, fmt.Sprintf("No operator leads: %s renewed the Lease %s ago.", lease.Holder, rounded(age)), next)
+			d.found.add(OperatorNotRunning, Error, "", lease.String(), fmt.Sprintf("No operator leads: the last one ended %s ago.", rounded(age)), next)
+		default:
+			d.found.add(OperatorNotRunning, Error, "", lease.String(), fmt.Sprintf("No operator leads: %s renewed the Lease %s ago.", lease.Holder, rounded(age)), next)
+		}
+	}
+	for _, leases := range leading {
+		if len(leases) > 1 {
+			d.found.add(SeveralOperators, Error, "", leases[0], "Several operators lead, and watch the same objects: "+firstOf(leases)+". All of them write to Kong.",
+				"Keep one, and uninstall the others without the CustomResourceDefinitions.")
 		}
 	}
 }
@@ -134,6 +146,14 @@ func (d *diagnosis) lastStatus() (last time.Time, recent time.Duration) {
 	}
 	return last, min(2*resync, longestRecent)
 }
+
+// inForce reports whether its holder leads.
+func (l Lease) inForce(now time.Time) bool {
+	return l.Holder != "" && now.Sub(l.Renewed) <= l.Duration
+}
+
+// String names it for a finding.
+func (l Lease) String() string { return "Lease " + l.Namespace + "/" + l.Name }
 
 func rounded(age time.Duration) time.Duration {
 	if age > time.Hour {

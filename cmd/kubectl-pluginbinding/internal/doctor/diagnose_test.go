@@ -81,6 +81,16 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
+// An installation that is gone may have left its Lease, and another one works.
+func TestALeaseThatWasLeftIsNoFault(t *testing.T) {
+	facts := healthy()
+	facts.Leases = append(facts.Leases, Lease{Namespace: "operators", Name: "operator", Renewed: now.Add(-time.Hour)},
+		Lease{Namespace: "old", Name: "operator", Holder: "pod", Renewed: now.Add(-time.Hour), Duration: 15 * time.Second})
+	if findings := Diagnose(facts); len(findings) > 0 {
+		t.Errorf("%+v", findings)
+	}
+}
+
 // Each fault alone is found, once, and with a next step.
 func TestEachFault(t *testing.T) {
 	type change func(*Facts)
@@ -114,6 +124,14 @@ func TestEachFault(t *testing.T) {
 		}, "OperatorUnknown operator", "There is no Lease"},
 		{"lease expired", func(f *Facts) { f.Leases[0].Renewed = now.Add(-16 * time.Second) }, "OperatorNotRunning Lease kong/operator", "pod renewed the Lease 16s ago"},
 		{"lease released", func(f *Facts) { f.Leases[0].Holder = "" }, "OperatorNotRunning Lease kong/operator", "No operator leads"},
+		{"two operators", func(f *Facts) {
+			second := f.Leases[0]
+			second.Namespace = "operators"
+			f.Leases = append(f.Leases, second)
+		}, "SeveralOperators Lease kong/operator", "Lease kong/operator, Lease operators/operator"},
+		{"of two operators that watch different objects, one is gone", func(f *Facts) {
+			f.Leases = append(f.Leases, Lease{Namespace: "kong", Name: "shard-2", Watches: "shard-2", Renewed: now.Add(-time.Hour)})
+		}, "OperatorNotRunning Lease kong/shard-2", "No operator leads"},
 		{"gateway", func(f *Facts) {
 			f.Gateways[0].Status.Conditions[0] = condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
 		}, "GatewayNotReady KongGateway kong/main", "spec.adminURL"},

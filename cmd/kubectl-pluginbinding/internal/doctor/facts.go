@@ -88,6 +88,8 @@ type Lease struct {
 	Holder          string
 	Renewed         time.Time
 	Duration        time.Duration
+	// Watches is a digest of what its holders watch.
+	Watches string
 }
 
 // Kong is what one Kong holds, in one workspace.

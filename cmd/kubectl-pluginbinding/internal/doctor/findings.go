@@ -30,6 +30,7 @@ const (
 	CRDOlder               = "CRDOlder"
 	OperatorNotRunning     = "OperatorNotRunning"
 	OperatorUnknown        = "OperatorUnknown"
+	SeveralOperators       = "SeveralOperators"
 	GatewayNotReady        = "GatewayNotReady"
 	GatewayUnstable        = "GatewayUnstable"
 	IngressControllerStuck = "IngressControllerStuck"
@@ -58,6 +59,7 @@ var kinds = []struct{ name, title string }{
 	{CRDOlder, "CustomResourceDefinitions that are older than this command"},
 	{OperatorNotRunning, "The operator does not run"},
 	{OperatorUnknown, "Nobody can tell whether the operator runs"},
+	{SeveralOperators, "Operators that watch the same objects"},
 	{GatewayNotReady, "KongGateways that are not Ready"},
 	{GatewayUnstable, "KongGateways that fail now and then"},
 	{IngressControllerStuck, "Kong's ingress controller cannot sync"},

@@ -92,7 +92,7 @@ func (g *gatherer) leases(ctx context.Context) {
 	g.facts.LeasesKnown = true
 	for i := range list.Items {
 		spec := list.Items[i].Spec
-		lease := Lease{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
+		lease := Lease{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name, Watches: list.Items[i].Labels[watchesLabel]}
 		if spec.HolderIdentity != nil {
 			lease.Holder = *spec.HolderIdentity
 		}

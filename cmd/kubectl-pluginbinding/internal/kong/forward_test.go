@@ -1,10 +1,15 @@
 package kong
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 )
 
@@ -31,5 +36,27 @@ func TestReadyPod(t *testing.T) {
 	slice.Endpoints = slice.Endpoints[:2]
 	if pod, _, ok := readyPod(slice, "admin"); ok {
 		t.Errorf("found %v, which is not ready", pod)
+	}
+}
+
+// An API server that does not have port-forwards over WebSockets, or that lets the user have only the
+// older kind, is asked for that one.
+func TestAPortForwardFallsBackToSPDY(t *testing.T) {
+	var methods []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		methods = append(methods, r.Method+" "+r.Header.Get("Upgrade"))
+		http.Error(w, "forbidden", http.StatusForbidden)
+	}))
+	defer server.Close()
+	w := &forward{config: &rest.Config{Host: server.URL}}
+	dialer, err := w.dialer(types.NamespacedName{Namespace: "kong", Name: "kong-0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := dialer.Dial("portforward.k8s.io"); err == nil {
+		t.Error("connected")
+	}
+	if want := []string{"GET websocket", "POST SPDY/3.1"}; !slices.Equal(methods, want) {
+		t.Errorf("asked %q, want %q", methods, want)
 	}
 }

@@ -128,7 +128,7 @@ func (o ingressObjects) get(ctx context.Context, object kic.Object, to client.Ob
 func (o ingressObjects) AnnotationsOf(ctx context.Context, object kic.Object, uid types.UID) (map[string]string, bool, error) {
 	found := &metav1.PartialObjectMetadata{}
 	exists, err := o.get(ctx, object, found)
-	if !exists || found.UID != uid {
+	if !exists || uid != "" && found.UID != uid {
 		return nil, false, err
 	}
 	return found.Annotations, true, nil
