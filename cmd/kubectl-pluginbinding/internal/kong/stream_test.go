@@ -162,8 +162,7 @@ func TestRequestsGoThroughAPortForward(t *testing.T) {
 // What a stream carried until it ended is no answer. The next request gets another port-forward.
 func TestAPortForwardThatEndsInTheMiddle(t *testing.T) {
 	half := make(chan struct{}, 1)
-	var k *kubelet
-	k = startKubelet(t, func(w http.ResponseWriter, req *http.Request) {
+	k := startKubelet(t, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/half" {
 			fmt.Fprint(w, "whole")
 			return
