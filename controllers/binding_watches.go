@@ -151,7 +151,7 @@ func (f bindingFinder) inConflictWith(ctx context.Context, deleted client.Object
 func (f bindingFinder) inReplacementWith(ctx context.Context, binding client.Object) []reconcile.Request {
 	requests := f.requests(ctx, client.MatchingFields{reference.IndexReplaces: client.ObjectKeyFromObject(binding).String()})
 	if id := binding.(*v1alpha1.PluginBinding).Status.PluginID; id != "" && !binding.GetDeletionTimestamp().IsZero() {
-		requests = append(requests, f.requests(ctx, client.MatchingFields{reference.IndexPluginID: string(id)})...)
+		requests = append(requests, f.withPluginID(ctx, id)...)
 	}
 	if replaced, ok := reference.Replaced(binding.(*v1alpha1.PluginBinding)); ok {
 		requests = append(requests, reconcile.Request{NamespacedName: replaced})
@@ -159,16 +159,30 @@ func (f bindingFinder) inReplacementWith(ctx context.Context, binding client.Obj
 	return requests
 }
 
+// withPluginID finds the bindings that have recorded a plugin.
+func (f bindingFinder) withPluginID(ctx context.Context, id v1alpha1.UUID) []reconcile.Request {
+	bucket := client.MatchingFields{reference.IndexPluginID: reference.PluginIDBucket(id)}
+	return requestsFor(reference.WithPluginID(f.list(ctx, bucket), id))
+}
+
 func (f bindingFinder) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+	return requestsFor(f.list(ctx, options...))
+}
+
+func requestsFor(bindings []v1alpha1.PluginBinding) []reconcile.Request {
+	requests := make([]reconcile.Request, len(bindings))
+	for i := range bindings {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&bindings[i])
+	}
+	return requests
+}
+
+// list returns bindings that must only be read.
+func (f bindingFinder) list(ctx context.Context, options ...client.ListOption) []v1alpha1.PluginBinding {
 	bindings := &v1alpha1.PluginBindingList{}
-	// The items are only read.
 	if err := f.List(ctx, bindings, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing bindings from the cache")
 		return nil
 	}
-	requests := make([]reconcile.Request, len(bindings.Items))
-	for i := range bindings.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&bindings.Items[i])
-	}
-	return requests
+	return bindings.Items
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
+	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
@@ -25,8 +26,12 @@ const (
 	// gatewayWorkers is how many gateways are probed and resynced concurrently. The gateways of one
 	// namespace get at most half of them.
 	gatewayWorkers = 64
-	// countDebounce is how long a gateway waits for more bindings to change before it counts them.
-	countDebounce = time.Second
+	// countDebounce is how long a gateway waits for more bindings to change before it counts them. It is
+	// longer by as much for each bindingsPerDebounce that it has, up to maxCountDebounce: to count them costs
+	// as much more, and while all of them change a fixed pause would make it a quarter of all work.
+	countDebounce       = time.Second
+	bindingsPerDebounce = 5000
+	maxCountDebounce    = 15 * time.Second
 )
 
 // addGatewayController adds the controller of KongGateways to the manager.
@@ -35,7 +40,7 @@ func addGatewayController(mgr ctrl.Manager, r *Reconcilers) error {
 		Named("konggateway").
 		For(&v1alpha1.KongGateway{}, builder.WithPredicates(predicate.Or[client.Object](
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&v1alpha1.PluginBinding{}, enqueueGatewayLater(), builder.WithPredicates(countChanged())).
+		Watches(&v1alpha1.PluginBinding{}, enqueueGatewayLater(r.Connections), builder.WithPredicates(countChanged())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(gatewaysOfSecret(mgr.GetClient())), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesRawSource(keysFrom(r.Connections.Probes(), enqueue)).
 		WithOptions(gatewayOptions()).
@@ -68,15 +73,21 @@ func gatewaysOfSecret(reader client.Reader) handler.MapFunc {
 
 // enqueueGatewayLater enqueues the gateway of a binding after a moment, so that many bindings that
 // change together are counted once.
-func enqueueGatewayLater() handler.EventHandler {
+func enqueueGatewayLater(connections *connection.Registry) handler.EventHandler {
 	later := func(object client.Object, queue requestQueue) {
-		queue.AddAfter(reconcile.Request{NamespacedName: reference.GatewayOf(object.(*v1alpha1.PluginBinding))}, countDebounce)
+		gateway := reference.GatewayOf(object.(*v1alpha1.PluginBinding))
+		known, _ := connections.Last(gateway)
+		queue.AddAfter(reconcile.Request{NamespacedName: gateway}, countDelay(known.Bindings))
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) { later(e.Object, q) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) { later(e.ObjectNew, q) },
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { later(e.Object, q) },
 	}
+}
+
+func countDelay(bindings int) time.Duration {
+	return min(countDebounce*time.Duration(1+bindings/bindingsPerDebounce), maxCountDebounce)
 }
 
 // countChanged passes what changes a gateway's counts, or whether it may be deleted.

@@ -21,11 +21,11 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	}{
 		{&v1alpha1.PluginBinding{}, reference.IndexGateway, ofBinding(gatewayKey)},
 		{&v1alpha1.PluginBinding{}, reference.IndexConflict, ofBinding(conflictGatewayKey)},
-		{&v1alpha1.PluginBinding{}, reference.IndexPluginID, ofBinding(pluginID)},
+		{&v1alpha1.PluginBinding{}, reference.IndexPluginID, ofBinding(reference.PluginIDBuckets)},
 		{&v1alpha1.PluginBinding{}, reference.IndexReplaces, ofBinding(replacedKey)},
 		{&v1alpha1.PluginBinding{}, reference.IndexSecret, ofBinding(reference.SecretsOfBinding)},
 		{&v1alpha1.PluginBinding{}, reference.IndexConfigMap, ofBinding(reference.ConfigMapsOfBinding)},
-		{&v1alpha1.PluginBinding{}, reference.IndexPlace, ofBinding(reference.Places)},
+		{&v1alpha1.PluginBinding{}, reference.IndexPlace, ofBinding(reference.PlaceBuckets)},
 		{&v1alpha1.PluginBinding{}, reference.IndexPolicy, ofBinding(policyUID)},
 		{&v1alpha1.PluginPolicy{}, reference.IndexGateway, ofPolicy(func(p *v1alpha1.PluginPolicy) []string {
 			return []string{reference.GatewayOfPolicy(p).String()}
@@ -76,13 +76,6 @@ func conflictGatewayKey(binding *v1alpha1.PluginBinding) []string {
 		return nil
 	}
 	return gatewayKey(binding)
-}
-
-func pluginID(binding *v1alpha1.PluginBinding) []string {
-	if binding.Status.PluginID == "" {
-		return nil
-	}
-	return []string{string(binding.Status.PluginID)}
 }
 
 func replacedKey(binding *v1alpha1.PluginBinding) []string {

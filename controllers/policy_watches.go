@@ -212,13 +212,14 @@ func (f policyFinder) atPlaceOf(ctx context.Context, object client.Object) []rec
 	var requests []reconcile.Request
 	for _, place := range reference.Places(binding) {
 		bindings := &v1alpha1.PluginBindingList{}
-		if err := f.List(ctx, bindings, client.MatchingFields{reference.IndexPlace: place}, client.UnsafeDisableDeepCopy); err != nil {
+		if err := f.List(ctx, bindings, client.MatchingFields{reference.IndexPlace: reference.PlaceBucket(place)}, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "listing bindings from the cache")
 			return nil
 		}
-		for i := range bindings.Items {
-			if owner := reference.PolicyOf(&bindings.Items[i]); owner != nil && bindings.Items[i].UID != binding.UID {
-				requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: bindings.Items[i].Namespace, Name: owner.Name}})
+		others := reference.AtPlace(bindings.Items, place)
+		for i := range others {
+			if owner := reference.PolicyOf(&others[i]); owner != nil && others[i].UID != binding.UID {
+				requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: others[i].Namespace, Name: owner.Name}})
 			}
 		}
 	}

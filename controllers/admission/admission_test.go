@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,7 +79,7 @@ func newWorld(t *testing.T, edit func(*Options), objects ...client.Object) *worl
 	}
 	objects = append(objects, gatewayAt("kong", "main", w.kong.URL()))
 	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithIndex(&v1alpha1.PluginBinding{}, reference.IndexPlace, func(o client.Object) []string { return reference.Places(o.(*v1alpha1.PluginBinding)) }).
+		WithIndex(&v1alpha1.PluginBinding{}, reference.IndexPlace, func(o client.Object) []string { return reference.PlaceBuckets(o.(*v1alpha1.PluginBinding)) }).
 		WithIndex(&v1alpha1.PluginBinding{}, reference.IndexGateway, func(o client.Object) []string {
 			return []string{reference.GatewayOf(o.(*v1alpha1.PluginBinding)).String()}
 		}).Build()
@@ -379,6 +380,13 @@ func TestConflictsAreAnnounced(t *testing.T) {
 		t.Errorf("%q", warnings)
 	}
 	if warnings := w.admits(first, 4); len(warnings) > 0 {
+		t.Errorf("%q", warnings)
+	}
+	beside := rateLimit("fifth", `{"minute": 5}`)
+	for i := 0; !slices.Equal(reference.PlaceBuckets(beside), reference.PlaceBuckets(first)); i++ { // the same bucket of the index
+		beside.Spec.Scope.Service.Name = v1alpha1.Name(fmt.Sprintf("orders-%d", i))
+	}
+	if warnings := w.admits(beside, 4); len(warnings) > 0 {
 		t.Errorf("%q", warnings)
 	}
 }

@@ -82,16 +82,17 @@ func deprecations(p plugin.Plugin, schema *plugin.Schema) (warnings []string) {
 func (c *checker) conflicts(ctx context.Context, binding *pluginBinding) []string {
 	replaced, _ := reference.Replaced(binding)
 	for _, place := range reference.Places(binding) {
-		others := &v1alpha1.PluginBindingList{}
-		if err := c.Client.List(ctx, others, client.MatchingFields{reference.IndexPlace: place}, client.UnsafeDisableDeepCopy); err != nil {
+		list := &v1alpha1.PluginBindingList{}
+		if err := c.Client.List(ctx, list, client.MatchingFields{reference.IndexPlace: reference.PlaceBucket(place)}, client.UnsafeDisableDeepCopy); err != nil {
 			return nil
 		}
-		i := slices.IndexFunc(others.Items, func(other v1alpha1.PluginBinding) bool {
+		others := reference.AtPlace(list.Items, place)
+		i := slices.IndexFunc(others, func(other v1alpha1.PluginBinding) bool {
 			key := client.ObjectKeyFromObject(&other)
 			return key != client.ObjectKeyFromObject(binding) && key != replaced && other.DeletionTimestamp.IsZero()
 		})
 		if i >= 0 {
-			return []string{conflictWith(binding, &others.Items[i])}
+			return []string{conflictWith(binding, &others[i])}
 		}
 	}
 	return nil

@@ -227,6 +227,7 @@ func (r *Reconciler) publish(ctx context.Context, s *state) error {
 		Problem:        problem,
 		Snapshot:       snapshot,
 		RequestTimeout: reference.RequestTimeout(s.gateway),
+		Bindings:       len(s.bindings),
 	})
 	if changed {
 		log.FromContext(ctx).Info("probed the gateway", "ready", problem == nil,

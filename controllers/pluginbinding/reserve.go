@@ -42,13 +42,15 @@ func (r *Reconciler) reserveAdoption(ctx context.Context, s *state) *stepResult 
 // recordedBy returns another binding of the same Kong whose status records the plugin, nil if
 // there is none.
 func (r *Reconciler) recordedBy(ctx context.Context, s *state, id string) (*v1alpha1.PluginBinding, error) {
-	recorded := &v1alpha1.PluginBindingList{}
+	bindings := &v1alpha1.PluginBindingList{}
+	bucket := client.MatchingFields{reference.IndexPluginID: reference.PluginIDBucket(v1alpha1.UUID(id))}
 	// The items are only read.
-	if err := r.Client.List(ctx, recorded, client.MatchingFields{reference.IndexPluginID: id}, client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, bindings, bucket, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	for i := range recorded.Items {
-		other := &recorded.Items[i]
+	recorded := reference.WithPluginID(bindings.Items, v1alpha1.UUID(id))
+	for i := range recorded {
+		other := &recorded[i]
 		if client.ObjectKeyFromObject(other) != client.ObjectKeyFromObject(s.binding) && r.isSameKong(ctx, s, other) {
 			return other, nil
 		}

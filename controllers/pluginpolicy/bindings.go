@@ -121,11 +121,12 @@ func (r *Reconciler) placeTaken(ctx context.Context, s *state, child *policy.Chi
 	}
 	for _, place := range child.Places(s.policy) {
 		bindings := &v1alpha1.PluginBindingList{}
-		if err := r.Client.List(ctx, bindings, client.MatchingFields{reference.IndexPlace: place}, client.UnsafeDisableDeepCopy); err != nil {
+		if err := r.Client.List(ctx, bindings, client.MatchingFields{reference.IndexPlace: reference.PlaceBucket(place)}, client.UnsafeDisableDeepCopy); err != nil {
 			return policy.Block{}, err
 		}
-		for i := range bindings.Items {
-			other := &bindings.Items[i]
+		others := reference.AtPlace(bindings.Items, place)
+		for i := range others {
+			other := &others[i]
 			if seen.Has(other.UID) || metav1.IsControlledBy(other, s.policy) {
 				continue
 			}

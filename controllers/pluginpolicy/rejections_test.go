@@ -21,6 +21,7 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/connection"
 	"github.com/pluginbinding/kong-plugin-operator/internal/policy"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
 // refusing is an API server that takes bindings unless it refuses them.
@@ -59,6 +60,41 @@ func policyOnRoutes(t *testing.T, n int) *state {
 		targets[0].Entities = append(targets[0].Entities, connection.Selected{ID: fmt.Sprint(i), Name: fmt.Sprintf("route-%03d", i)})
 	}
 	return &state{policy: p, key: types.NamespacedName{Namespace: "shop", Name: "limit"}, targets: targets, children: policy.Children(p, targets)}
+}
+
+// A binding in the same bucket of the index of places has another place.
+func TestOnlyBindingsAtThePlaceAreRivals(t *testing.T) {
+	s := policyOnRoutes(t, 1)
+	place := s.children[0].Places(s.policy)[0]
+	other := &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "other", UID: "2"}}
+	other.Spec = *s.children[0].Binding(s.policy).Spec.DeepCopy()
+	at := func(name string) *v1alpha1.PluginBinding {
+		other.Spec.Scope = &v1alpha1.Scope{Route: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}}
+		return other
+	}
+	for i := 0; reference.PlaceBuckets(at(fmt.Sprintf("other-%d", i)))[0] != reference.PlaceBucket(place); i++ {
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	blocked := func() bool {
+		t.Helper()
+		r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(other).
+			WithIndex(other, reference.IndexPlace, func(o client.Object) []string { return reference.PlaceBuckets(o.(*v1alpha1.PluginBinding)) }).Build()}
+		block, err := r.placeTaken(t.Context(), s, &s.children[0], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return block.Message != ""
+	}
+	if blocked() {
+		t.Error("a binding at another place is in the way")
+	}
+	at(s.children[0].Entity.Name)
+	if !blocked() {
+		t.Error("a binding at the place is not in the way")
+	}
 }
 
 // Bindings that the API server refuses, because of a quota for example, keep no other from being made, and

@@ -84,6 +84,41 @@ var productMutants = []mutant{
 		from: "	r.Connections.Close(s.key)\n", to: "",
 	},
 	{
+		rule: "buckets", name: "an ID in the same bucket counts as the plugin's",
+		file: "controllers/pluginbinding/reserve.go",
+		from: "reference.WithPluginID(bindings.Items, v1alpha1.UUID(id))", to: "bindings.Items",
+	},
+	{
+		rule: "buckets", name: "bindings with another ID in the same bucket are woken",
+		file: "controllers/binding_watches.go",
+		from: "reference.WithPluginID(f.list(ctx, bucket), id)", to: "f.list(ctx, bucket)",
+	},
+	{
+		rule: "buckets", name: "policies at another place in the same bucket are woken",
+		file: "controllers/policy_watches.go",
+		from: "reference.AtPlace(bindings.Items, place)", to: "bindings.Items",
+	},
+	{
+		rule: "buckets", name: "a binding at another place in the same bucket is a rival",
+		file: "controllers/pluginpolicy/bindings.go",
+		from: "reference.AtPlace(bindings.Items, place)", to: "bindings.Items",
+	},
+	{
+		rule: "buckets", name: "the webhooks warn of a binding at another place in the same bucket",
+		file: "controllers/admission/texts.go",
+		from: "reference.AtPlace(list.Items, place)", to: "list.Items",
+	},
+	{
+		rule: "load on Kong", name: "after a 429 the rate grows as slowly for ever",
+		file: "internal/adminapi/rate.go",
+		from: "now.Sub(a.lastDecrease) >= recoveryAfter", to: "false",
+	},
+	{
+		rule: "load on Kong", name: "after a 429 the rate grows fast at once",
+		file: "internal/adminapi/rate.go",
+		from: "now.Sub(a.lastDecrease) >= recoveryAfter", to: "true",
+	},
+	{
 		rule: "load on Kong", name: "a binding that waits for a scope asks Kong by itself",
 		file: "controllers/pluginbinding/resolve.go",
 		from: "snapshot != nil && snapshot.ListsScope", to: "false && snapshot.ListsScope",

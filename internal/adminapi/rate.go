@@ -16,6 +16,11 @@ const (
 	decreaseFactor = 0.7
 	// increasePerSecond is the growth in requests per second, per second at full use.
 	increasePerSecond = 1
+	// recoveryAfter is the time without a 429 after which the limit grows by recoveryGrowth of itself
+	// per second at full use, if that is more. Whatever limited the rate may be gone, and 500 requests
+	// per second would take eight minutes otherwise.
+	recoveryAfter  = 15 * time.Second
+	recoveryGrowth = 0.1
 	// minRate in requests per second. Below it, the pauses alone set the rate.
 	minRate = 1
 	// unlimitedRate in requests per second ends the learned limit if none is configured.
@@ -82,7 +87,11 @@ func (a *adaptiveRate) increase(now time.Time) {
 	if !a.learned {
 		return
 	}
-	limit := a.limiter.Limit() + increasePerSecond/a.limiter.Limit()
+	limit, growth := a.limiter.Limit(), rate.Limit(increasePerSecond)
+	if now.Sub(a.lastDecrease) >= recoveryAfter {
+		growth = max(growth, recoveryGrowth*limit)
+	}
+	limit += growth / limit
 	if limit >= min(a.configured, unlimitedRate) {
 		a.learned = false
 		a.limiter.SetLimitAt(now, a.configured)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -330,6 +331,39 @@ func TestAdaptiveRate(t *testing.T) {
 	}
 	if got := a.limiter.Limit(); got != minRate {
 		t.Errorf("%v per second after fifty 429s", got)
+	}
+}
+
+func TestTheRateRecovers(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	a := newAdaptiveRate(Settings{RequestsPerSecond: 500, Burst: 100})
+	a.decrease(now, now, time.Second)
+	// second lets a second pass at full use, and returns the rate at its end.
+	second := func() float64 {
+		for range int(math.Ceil(float64(a.limiter.Limit()))) {
+			a.increase(now)
+		}
+		now = now.Add(time.Second)
+		return float64(a.limiter.Limit())
+	}
+	for range 14 {
+		second()
+	}
+	if got := second(); got < 14 || got > 17 {
+		t.Errorf("%v per second 15 s after a 429 at 1 per second, want one more each second", got)
+	}
+	seconds := 0
+	for ; a.learned && seconds < 600; seconds++ {
+		second()
+	}
+	if seconds > 60 {
+		t.Errorf("the configured rate is back after %d s more, want a minute", seconds)
+	}
+	a.decrease(now, now, time.Second)
+	now = now.Add(time.Second)
+	was := float64(a.limiter.Limit())
+	if got := second(); got > was+1.1 {
+		t.Errorf("%v per second after %v a second ago, with a 429 just before", got, was)
 	}
 }
 

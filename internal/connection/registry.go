@@ -34,6 +34,8 @@ type Connection struct {
 	Snapshot *Snapshot
 	// RequestTimeout is how long a request of this connection may take.
 	RequestTimeout time.Duration
+	// Bindings is the number of the gateway's bindings when they were last counted.
+	Bindings int
 }
 
 // LongestWrite is how long after its start Kong may still apply a write.

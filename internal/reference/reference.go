@@ -30,11 +30,11 @@ const (
 	// IndexConflict finds bindings in conflict by namespace/name of their gateway. It finds policies
 	// in conflict by the same, and by their namespace with a slash behind it.
 	IndexConflict = "status.conflict.gateway"
-	// IndexPluginID finds bindings by the ID of their plugin.
+	// IndexPluginID finds bindings by the ID of their plugin, see PluginIDBucket.
 	IndexPluginID = "status.pluginID"
 	// IndexReplaces finds bindings by namespace/name of the binding that they replace.
 	IndexReplaces = "spec.replaces"
-	// IndexPlace finds bindings by the places of their plugin, see Places.
+	// IndexPlace finds bindings by the places of their plugin, see PlaceBucket.
 	IndexPlace = "place"
 	// IndexPolicy finds bindings by the UID of the policy that controls them.
 	IndexPolicy = "metadata.controller"

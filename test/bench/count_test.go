@@ -29,6 +29,7 @@ func TestClassify(t *testing.T) {
 		{"/schemas/plugins/cors", "/schemas/plugins/{name}", true},
 		{"/plugins?tags=k8s-cluster:y,k8s-name:z", "/plugins?tags of one binding", false},
 		{"/plugins/cluster.ns.name", "/plugins/{id}", false},
+		{"/services/payments", "/services/{id}", true},
 		{"/services/payments/plugins?size=1000", "/services/{id}/plugins", false},
 	} {
 		u, err := url.Parse(tc.url)

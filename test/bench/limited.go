@@ -67,7 +67,15 @@ func (s *environment) limited(ctx context.Context, p *phase) error {
 			return err
 		}
 	}
-	return nil
+	// A new process knows nothing of the limits: the phases after this one are not slower.
+	if err := s.operator.stop(); err != nil {
+		return err
+	}
+	if err := s.operator.start(ctx); err != nil {
+		return err
+	}
+	_, err := s.operator.waitUntilIdle(ctx, s.patienceForAll(), time.Time{}, 0)
+	return err
 }
 
 // waitForReady waits until that many bindings are Ready.

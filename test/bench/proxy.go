@@ -221,8 +221,10 @@ func classify(u *url.URL) (kind string, resync bool) {
 		}
 		return u.Path, true
 	default:
+		// A resync asks for a few entities one by one, however many bindings name them.
+		entity := len(segments) == 2 && segments[0] != "plugins"
 		segments[1] = "{id}"
-		return "/" + strings.Join(segments, "/"), false
+		return "/" + strings.Join(segments, "/"), entity
 	}
 }
 

@@ -84,11 +84,15 @@ func quantity(value float64, unit string) string {
 }
 
 // readsAllowed is how many reads a restart or a resync may take: the pages of the plugins,
-// those of the services and routes that bindings name, and ten more.
+// those of the services and routes that bindings name, or a request for each if they are few, and ten more.
 func readsAllowed(n int) int {
-	const page = 1000
+	const page, few = 1000, 10
 	pages := func(rows int) int { return (rows + page - 1) / page }
-	return pages(n) + 2*pages((n+minBindings-1)/minBindings) + extraReads
+	entities := (n + minBindings - 1) / minBindings
+	if entities > few {
+		entities = pages(entities)
+	}
+	return pages(n) + 2*entities + extraReads
 }
 
 // probesAllowed is how many probes an outage may take: one when it begins, and one for every

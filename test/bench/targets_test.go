@@ -96,7 +96,7 @@ func TestAWriteInSyncIsWrong(t *testing.T) {
 }
 
 func TestAllowances(t *testing.T) {
-	for n, want := range map[int]int{100: 13, 1000: 13, 10_000: 22, 50_000: 68} {
+	for n, want := range map[int]int{100: 25, 1000: 13, 10_000: 22, 50_000: 68} {
 		if got := readsAllowed(n); got != want {
 			t.Errorf("%d bindings: %d reads", n, got)
 		}
