@@ -157,8 +157,8 @@ func (o *operator) pollInterval() time.Duration {
 }
 
 // idlePolls is the number of consecutive polls without activity after which the operator counts
-// as idle.
-const idlePolls = 2
+// as idle. The bindings come back into the queue a moment after the first resync, so two are too few.
+const idlePolls = 5
 
 // waitUntilIdle waits until the operator has finished a resync at or after a time, has
 // reconciled at least so many bindings, and is idle. It returns since when. The operator has no

@@ -35,8 +35,8 @@ func project(out io.Writer, r *result, f fleet) error {
 	}
 	// Cost per binding: what the larger size needs more than the smaller one.
 	each := func(of func(*measurement) float64) float64 { return max(0, (of(large)-of(small))/grown) }
-	memory := each(func(m *measurement) float64 { return m.PeakMiB })
-	base := large.PeakMiB - memory*n
+	memory := each((*measurement).withoutPoliciesMiB)
+	base := large.withoutPoliciesMiB() - memory*n
 	resyncTime := large.figure(phaseIdle, figSweepTook) / 1000 / n
 	resyncCPU := large.figure(phaseIdle, figSweepCPU) / 1000 / n
 	restartCPU := each(func(m *measurement) float64 { return m.phase(phaseRestart).CPUSeconds })
@@ -44,7 +44,8 @@ func project(out io.Writer, r *result, f fleet) error {
 
 	perGateway := f.bindings / f.gateways
 	reads := float64(readsAllowed(int(perGateway)) - extraReads + 1) // the pages and the probe
-	interval := max(f.resync, resyncIntervalFactor*resyncTime*perGateway)
+	intervals := math.Ceil(resyncIntervalFactor * resyncTime * perGateway / f.resync)
+	interval := min(max(intervals, 1), maxResyncIntervals) * f.resync
 	shards := math.Ceil(f.bindings * memory / (memoryUtilization*f.podMiB - base))
 	perShard := f.bindings / shards
 
@@ -53,7 +54,7 @@ func project(out io.Writer, r *result, f fleet) error {
 		{"bindings per gateway", "bindings / gateways", fmt.Sprintf("%.0f", perGateway)},
 		{"reads of one resync", "the probe + pages of 1,000 plugins, services and routes", fmt.Sprintf("%.0f", reads)},
 		{"a resync takes", fmt.Sprintf("%.3f ms a binding", 1000*resyncTime), fmt.Sprintf("%.1f s", resyncTime*perGateway)},
-		{"a resync comes every", "`resyncInterval`, or 50 times what it takes", fmt.Sprintf("%.0f s", interval)},
+		{"a resync comes every", "`resyncInterval`, or two to five of them, so that it is 50 times what a resync takes", fmt.Sprintf("%.0f s", interval)},
 		{"requests to one Kong, in sync", "reads / interval", fmt.Sprintf("%.2f/s", reads/interval)},
 		{"requests to all Kongs, in sync", "times gateways", fmt.Sprintf("%.0f/s", f.gateways*reads/interval)},
 		{"writes, in sync", "measured", fmt.Sprintf("%d", large.phase(phaseIdle).KongWrites+large.phase(phaseIdle).KubernetesWrites)},
@@ -71,5 +72,9 @@ func project(out io.Writer, r *result, f fleet) error {
 	return nil
 }
 
-// resyncIntervalFactor times the duration of a resync is the least pause before the next one.
-const resyncIntervalFactor = 50
+// The operator resyncs once in so many intervals that resyncs use a fiftieth of the time, but at least
+// once in five.
+const (
+	resyncIntervalFactor = 50
+	maxResyncIntervals   = 5
+)

@@ -124,6 +124,15 @@ func total(counts map[string]int) int {
 	return n
 }
 
+// withoutPoliciesMiB is the maximum before the first policy is made. The policies come last, and have as
+// many bindings again, whose entities the operator keeps as well.
+func (m *measurement) withoutPoliciesMiB() float64 {
+	if before := m.phase(phaseDelete).PeakMiB; before > 0 {
+		return before
+	}
+	return m.PeakMiB
+}
+
 // phase returns a phase by name, or an empty one.
 func (m *measurement) phase(name string) *phase {
 	for _, p := range m.Phases {

