@@ -126,7 +126,8 @@ var _ = Describe("Bad input: the gateway", func() {
 		})
 		gw, binding := env.createWithOddGateway(func(gw *v1alpha1.KongGateway) {
 			gw.Spec.AdminURL = url
-			gw.Spec.Limits = &v1alpha1.GatewayLimits{RequestTimeout: "200ms"}
+			// Long enough to connect, which fails in other words, on a busy machine.
+			gw.Spec.Limits = &v1alpha1.GatewayLimits{RequestTimeout: "1s"}
 		})
 		env.expectUnusableGateway(gw, binding, conditionMatch{
 			condition: v1alpha1.ConditionReachable, reason: v1alpha1.ReasonUnreachable,
@@ -246,6 +247,8 @@ var _ = Describe("Bad input: the gateway", func() {
 		binding := env.createReady(env.binding("limit", func(b *v1alpha1.PluginBinding) { b.Labels = map[string]string{"shard": "1"} }))
 		unchanged := env.snapshotKong()
 		label("2")
+		// The deletion may reach the operator before the label does, and then ends as it should.
+		Eventually(env.metric).WithArguments("kong_operator_gateway_conditions", "gateway", keyOf(gw).String()).Should(BeZero(), "the cache still has the gateway")
 		Expect(k8s.Delete(env.ctx, binding)).To(Succeed())
 		env.expectCondition(binding, conditionMatch{
 			condition: v1alpha1.ConditionProgrammed, unknown: true, reason: v1alpha1.ReasonDeleting,

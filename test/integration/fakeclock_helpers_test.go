@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
+	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
 )
 
@@ -32,6 +34,17 @@ func (env *testEnv) resyncs() int {
 	n := 0
 	for _, request := range env.kong.Journal().Requests() {
 		if isResyncList(request) {
+			n++
+		}
+	}
+	return n
+}
+
+// brokenOffResyncs counts the resyncs whose list of plugins Kong refused.
+func (env *testEnv) brokenOffResyncs() int {
+	n := 0
+	for _, request := range env.kong.Journal().Requests() {
+		if isResyncList(request) && request.Status >= http.StatusBadRequest {
 			n++
 		}
 	}
@@ -81,20 +94,56 @@ func (env fakeClockEnv) resyncTimes(n int) (gw *v1alpha1.KongGateway) {
 	return gw
 }
 
-// resyncGateway is resync for another gateway of the same Kong.
+// resyncGateway is resync for another gateway of the same Kong. Its journal also has the resyncs of the
+// others, so that only the metric tells whose it was.
 func (env fakeClockEnv) resyncGateway(name string, after time.Duration) *v1alpha1.KongGateway {
 	GinkgoHelper()
-	waitForIdleGateways() // otherwise the clock would move during a reconcile
-	resynced := env.resyncs()
-	env.clock.Step(after)
 	gw := env.gateway(name)
-	change(env.testEnv, gw, func(gw *v1alpha1.KongGateway) {
-		metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
-	})
-	Eventually(env.resyncs).Should(BeNumerically(">", resynced), "a resync")
+	env.waitUntilCounted(gw)
+	waitForIdleGateways() // otherwise the clock would move during a reconcile
+	brokenOff := env.brokenOffResyncs()
+	base := gw.DeepCopy()
+	metav1.SetMetaDataAnnotation(&gw.ObjectMeta, v1alpha1.ReconcileRequestedAtAnnotation, fmt.Sprint(counter.Add(1)))
+	env.clock.Step(after)
+	Expect(k8s.Patch(env.ctx, gw, client.MergeFrom(base))).To(Succeed())
+	Eventually(func() bool {
+		last := env.metric("kong_operator_gateway_last_sweep_timestamp_seconds", "gateway", keyOf(gw).String())
+		return int64(last) == env.clock.Now().Unix() || env.brokenOffResyncs() > brokenOff
+	}).Should(BeTrue(), "a resync")
 	waitForIdleGateways()
 	env.reload(Default, gw)
 	return gw
+}
+
+// waitUntilCounted waits until the status of the gateway counts its bindings as they are now, which takes
+// a second after they change, and until the operator's cache shows their conflicts. If the clock moved
+// before, the reconcile that counts would resync, too. It loses its status, and what the resync found,
+// when somebody changes the gateway meanwhile.
+func (env fakeClockEnv) waitUntilCounted(gw *v1alpha1.KongGateway) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		counts, conflicts := &v1alpha1.BindingCounts{}, 0
+		for _, namespace := range env.namespaces {
+			bindings := &v1alpha1.PluginBindingList{}
+			g.Expect(k8s.List(env.ctx, bindings, client.InNamespace(namespace))).To(Succeed())
+			for i := range bindings.Items {
+				binding := &bindings.Items[i]
+				if reference.GatewayOf(binding) != keyOf(gw) {
+					continue
+				}
+				counts.Total++
+				if meta.IsStatusConditionTrue(binding.Status.Conditions, v1alpha1.ConditionReady) {
+					counts.Ready++
+				}
+				if binding.Status.Conflict != nil {
+					conflicts++
+				}
+			}
+		}
+		env.reload(g, gw)
+		g.Expect(gw.Status.Bindings).To(Equal(counts))
+		g.Expect(env.metric("kong_operator_conflicts", "gateway", keyOf(gw).String())).To(BeEquivalentTo(conflicts))
+	}).Should(Succeed())
 }
 
 // probe moves the clock by more than the longest pause between two probes of an unusable

@@ -28,10 +28,9 @@ var _ = Describe("One plugin, one ID", func() {
 		binding := env.createReady(env.binding("limit"))
 		id, version := binding.Status.PluginID, binding.ResourceVersion
 		env.stopOperator()
-		before := len(env.kong.Journal().Writes())
+		before, mark := len(env.kong.Journal().Writes()), env.kong.Journal().Mark()
 
 		env.startOperator()
-		mark := env.kong.Journal().Mark()
 		Eventually(func() int {
 			return len(env.kong.Journal().Since(mark).Requests)
 		}).Should(BeNumerically(">=", 3), "it looks")

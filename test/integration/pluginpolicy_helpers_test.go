@@ -2,7 +2,6 @@ package integration
 
 import (
 	"fmt"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -22,7 +21,8 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/internal/reference"
 )
 
-// newPolicyEnv is an environment whose gateway is resynced so seldom that no story waits for it.
+// newPolicyEnv is an environment whose gateway is resynced so seldom that no story waits for it: what a
+// policy finds, it has looked for.
 func newPolicyEnv(change ...func(*v1alpha1.KongGateway)) *testEnv {
 	GinkgoHelper()
 	env := newEnvWithoutOperator()
@@ -213,6 +213,3 @@ func (env *testEnv) object(kind schema.GroupKind, version, name string) *unstruc
 	o.SetName(name)
 	return o
 }
-
-// quick is how soon a new entity in Kong has its plugin, with room for a busy machine.
-const quick = 5 * time.Second

@@ -47,7 +47,7 @@ var _ = Describe("A policy", func() {
 
 		touch(env, shop, "b.example.com")
 		second := env.kicRoute(ingressKind, "shop", "b.example.com")
-		Eventually(env.bindingOn).WithArguments(p, second).WithTimeout(quick).ShouldNot(BeNil())
+		Eventually(env.bindingOn).WithArguments(p, second).ShouldNot(BeNil())
 		env.waitForReadyPolicy(p, 2)
 
 		env.stopOperator()
@@ -138,7 +138,7 @@ var _ = Describe("A policy", func() {
 		env.create(env.ingress("shop"))
 		env.waitForPolicy(p, metav1.ConditionFalse, v1alpha1.ReasonEntitiesNotFound)
 		route := env.kicRoute(ingressKind, "shop", "a.example.com")
-		Eventually(env.bindingOn).WithArguments(p, route).WithTimeout(quick).ShouldNot(BeNil())
+		Eventually(env.bindingOn).WithArguments(p, route).ShouldNot(BeNil())
 	})
 
 	It("waits for a kind that is not installed, and finds it without a restart", func() {
