@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -161,16 +162,28 @@ func (o *operator) tail() string {
 
 // twoFreePorts returns two free addresses of 127.0.0.1.
 func twoFreePorts(ctx context.Context) (one, other string, err error) {
-	var config net.ListenConfig
-	first, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	first, err := listen(ctx)
 	if err != nil {
 		return "", "", err
 	}
 	defer first.Close()
-	second, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	second, err := listen(ctx)
 	if err != nil {
 		return "", "", err
 	}
 	defer second.Close()
 	return first.Addr().String(), second.Addr().String(), nil
+}
+
+// listen listens on a port below those that the kernel gives away: nobody else gets it before the operator
+// opens it.
+func listen(ctx context.Context) (listener net.Listener, err error) {
+	const first, after = 20_000, 32_768
+	for range 100 {
+		port := first + rand.IntN(after-first) //nolint:gosec // nobody needs to guess it
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return listener, nil
+		}
+	}
+	return nil, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -69,9 +70,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	environment := &envtest.Environment{
-		UseExistingCluster:    ptr.To(false),
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases"), ingressKinds},
-		ErrorIfCRDPathMissing: true,
+		UseExistingCluster:       ptr.To(false),
+		CRDDirectoryPaths:        []string{filepath.Join("..", "..", "config", "crd", "bases"), ingressKinds},
+		ErrorIfCRDPathMissing:    true,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: patience},
+		ControlPlaneStartTimeout: patience,
+		ControlPlaneStopTimeout:  patience,
 	}
 	err = setUp(environment)
 	code := 1
@@ -227,14 +231,11 @@ func startReplica() error {
 			return fmt.Errorf("go build: %w\n%s", err, out)
 		}
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		return err
 	}
-	r := &replica{port: listener.Addr().(*net.TCPAddr).Port}
-	if err := listener.Close(); err != nil {
-		return err
-	}
+	r := &replica{port: port}
 	if r.log, err = os.Create(filepath.Join(suite.dir, fmt.Sprintf("replica-%d.log", r.port))); err != nil {
 		return err
 	}
@@ -245,6 +246,21 @@ func startReplica() error {
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	suite.replicas = append(suite.replicas, r)
 	return r.cmd.Start()
+}
+
+// freePort returns a port that nobody listens on, below those that the kernel gives away: the replica opens
+// it only when it has its certificate, and until then other tests open many of those.
+func freePort() (int, error) {
+	const first, after = 20_000, 32_768
+	var err error
+	for range 100 {
+		port := first + rand.IntN(after-first) //nolint:gosec // nobody needs to guess it
+		var listener net.Listener
+		if listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", fmt.Sprintf(":%d", port)); err == nil {
+			return port, listener.Close()
+		}
+	}
+	return 0, err
 }
 
 func (r *replica) stop() error {

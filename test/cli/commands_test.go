@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -35,7 +36,25 @@ func (env *testEnv) user(name string, rules ...rbacv1.PolicyRule) string {
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: env.namespace + "-" + name}},
 		})
+	for _, rule := range rules {
+		env.allowed(env.namespace+"-"+name, rule)
+	}
 	return file
+}
+
+// allowed waits until the API server has noticed the right: it reads the roles from a cache.
+func (env *testEnv) allowed(user string, rule rbacv1.PolicyRule) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: user,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: env.namespace, Group: rule.APIGroups[0], Resource: rule.Resources[0], Verb: rule.Verbs[0],
+			},
+		}}
+		g.Expect(k8s.Create(env.ctx, review)).To(Succeed())
+		g.Expect(review.Status.Allowed).To(BeTrue(), "%s", review.Status.Reason)
+	}).Should(Succeed())
 }
 
 // tenant are the rights of somebody who works with bindings.

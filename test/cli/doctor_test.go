@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/internal/identity"
@@ -47,13 +48,13 @@ func (env *testEnv) event(reason, kind, name string, count int32) {
 	})
 }
 
-// lease writes the Lease of an operator that renewed it at a time.
+// lease writes the Lease of an operator that renewed it at a time. It holds for longer than a spec takes.
 func (env *testEnv) lease(renewed time.Time) {
 	GinkgoHelper()
 	lease := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: "operator", Labels: map[string]string{"kong.pluginbinding.io/watches": "all"}},
 		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: ptr.To("pod-1"), LeaseDurationSeconds: ptr.To[int32](15), RenewTime: ptr.To(metav1.NewMicroTime(renewed)),
+			HolderIdentity: ptr.To("pod-1"), LeaseDurationSeconds: ptr.To[int32](600), RenewTime: ptr.To(metav1.NewMicroTime(renewed)),
 		},
 	}
 	env.create(lease)
@@ -138,8 +139,10 @@ var _ = Describe("doctor", func() {
 		still := env.binding("still", func(b *v1alpha1.PluginBinding) { b.Spec.Plugin, b.Spec.Config = "bot-detection", nil })
 		env.apply(still)
 		env.ready(still, metav1.ConditionTrue)
+		base := still.DeepCopy()
 		paused(still)
-		Expect(k8s.Update(env.ctx, still)).To(Succeed())
+		Expect(k8s.Patch(env.ctx, still, client.MergeFrom(base))).To(Succeed())
+		env.ready(still, metav1.ConditionUnknown) // the operator has seen the pause, and does not restore the plugin
 		env.kong.DeletePlugin(string(still.Status.PluginID))
 		// 10: no operator leads.
 		env.lease(time.Now().Add(-time.Hour))

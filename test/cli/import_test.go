@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
@@ -234,10 +233,8 @@ services:
 
 	DescribeTable("takes the plugins of Kong's ingress controller", func(policies string, shadows int) {
 		env := newTestEnv()
-		_, err := envtest.InstallCRDs(restConfig, envtest.CRDInstallOptions{Paths: []string{crdsOfKIC()}, ErrorIfPathMissing: true})
-		Expect(err).NotTo(HaveOccurred())
 		env.applyText(strings.ReplaceAll(shop, "NAMESPACE", env.namespace))
-		ctx, cancel := context.WithTimeout(env.ctx, time.Minute)
+		ctx, cancel := context.WithTimeout(env.ctx, 5*patience) // the ingress controller's life, too
 		DeferCleanup(cancel)
 		controller, err := kic.Start(ctx, restConfig, kic.Options{AdminURL: env.kong.URL(), Interval: 30 * time.Millisecond, Namespace: env.namespace, IngressClass: env.namespace})
 		Expect(err).NotTo(HaveOccurred())
@@ -283,13 +280,6 @@ func (env *testEnv) rowsOfKIC() map[string]bool {
 		}
 	}
 	return rows
-}
-
-func crdsOfKIC() string {
-	GinkgoHelper()
-	path, err := kic.CRDPath()
-	Expect(err).NotTo(HaveOccurred())
-	return path
 }
 
 // shop is an Ingress of two hosts, a Service of two ports and a KongConsumer, each with a KongPlugin.

@@ -38,13 +38,15 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/api/v1alpha1"
 	"github.com/pluginbinding/kong-plugin-operator/controllers"
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest"
+	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/kic"
 )
 
 // clusterID is the cluster ID in the ownership tags.
 const clusterID = "cli"
 
 const (
-	patience = 20 * time.Second
+	// patience is the timeout for anything that must happen, on a busy machine.
+	patience = time.Minute
 	interval = 20 * time.Millisecond
 )
 
@@ -77,9 +79,16 @@ var _ = BeforeSuite(func() {
 	output, err := exec.Command("go", "build", "-buildvcs=false", "-tags", "grpcnotrace", "-o", binary, "../../cmd/kubectl-pluginbinding").CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), "%s", output)
 
+	// The kinds of Kong's ingress controller have all their fields from the start: an API server that gets
+	// other ones later goes on with the old ones for a while.
+	ingressKinds, err := kic.CRDPath()
+	Expect(err).NotTo(HaveOccurred())
 	environment = &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases"), filepath.Join("..", "integration", "testdata", "kic.yaml")},
-		ErrorIfCRDPathMissing: true,
+		CRDDirectoryPaths:        []string{filepath.Join("..", "..", "config", "crd", "bases"), ingressKinds},
+		ErrorIfCRDPathMissing:    true,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: patience},
+		ControlPlaneStartTimeout: patience,
+		ControlPlaneStopTimeout:  patience,
 	}
 	restConfig, err = environment.Start()
 	Expect(err).NotTo(HaveOccurred())
@@ -114,6 +123,7 @@ func newTestEnv(options ...kongtest.Option) *testEnv {
 	env.kong.Seed("routes", map[string]any{"name": "orders-v1", "paths": []any{"/orders"}, "service": map[string]any{"name": "orders"}})
 	env.kong.Seed("consumers", map[string]any{"username": "alice", "custom_id": "crm-1001"})
 	env.create(env.gateway("kong"))
+	DeferCleanup(env.removeObjects) // when the operator has stopped
 	env.startOperator()
 	Eventually(func(g Gomega) {
 		gateway := env.gateway("kong")
@@ -128,6 +138,26 @@ func (env *testEnv) newNamespace() string {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("spec-%d", counter.Add(1))}}
 	Expect(k8s.Create(env.ctx, namespace)).To(Succeed())
 	return namespace.Name
+}
+
+// removeObjects removes what the spec leaves in its namespace. The commands read all namespaces, and the
+// Kong of a later spec may get the port of this one: it would be governed by a KongGateway that is left.
+func (env *testEnv) removeObjects() {
+	GinkgoHelper()
+	for _, list := range []client.ObjectList{&v1alpha1.PluginPolicyList{}, &v1alpha1.PluginBindingList{}, &v1alpha1.KongGatewayList{}} {
+		Expect(k8s.List(env.ctx, list, client.InNamespace(env.namespace))).To(Succeed())
+		Expect(meta.EachListItem(list, func(item runtime.Object) error {
+			object := item.(client.Object)
+			if len(object.GetFinalizers()) > 0 {
+				base := object.DeepCopyObject().(client.Object)
+				object.SetFinalizers(nil)
+				if err := k8s.Patch(env.ctx, object, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
+					return err
+				}
+			}
+			return client.IgnoreNotFound(k8s.Delete(env.ctx, object))
+		})).To(Succeed())
+	}
 }
 
 // gateway returns a KongGateway for the Kong of this environment. It does not create it.
@@ -257,7 +287,7 @@ func (env *testEnv) run(args ...string) outcome {
 // runAs runs the plugin with a kubeconfig.
 func (env *testEnv) runAs(kubeconfig string, args ...string) outcome {
 	GinkgoHelper()
-	ctx, cancel := context.WithTimeout(env.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(env.ctx, 2*patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, args...)
 	command.Env = []string{"KUBECONFIG=" + kubeconfig, "HOME=" + env.home, "PATH=" + os.Getenv("PATH")}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +38,11 @@ func newCluster(t *testing.T) *cluster {
 	if assets == "" {
 		t.Fatal("KUBEBUILDER_ASSETS must name a directory with etcd, kube-apiserver and kubectl; make test provides them")
 	}
-	environment := &envtest.Environment{UseExistingCluster: ptr.To(false)}
+	environment := &envtest.Environment{
+		UseExistingCluster:       ptr.To(false),
+		ControlPlaneStartTimeout: time.Minute, // on a busy machine
+		ControlPlaneStopTimeout:  time.Minute,
+	}
 	config, err := environment.Start()
 	if err != nil {
 		t.Fatal(err)

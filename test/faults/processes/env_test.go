@@ -28,6 +28,10 @@ import (
 // deletes a plugin.
 const timeout = "1s"
 
+// unhurried is the request timeout of the plans that expect no write, or a start without a wait. A busy machine
+// that does not answer within timeout would be a Kong that does not answer.
+const unhurried = "9s"
+
 // Names of the objects in every environment.
 const (
 	gatewayName = "kong"

@@ -70,9 +70,12 @@ func runSuite(m *testing.M) (code int) {
 	ctrl.SetLogger(logr.Discard())
 	environment := &envtest.Environment{
 		// Never use the cluster of the user's kubeconfig, whatever the environment says.
-		UseExistingCluster:    new(false),
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "..", "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
+		UseExistingCluster:       new(false),
+		CRDDirectoryPaths:        []string{filepath.Join("..", "..", "..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing:    true,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: patience},
+		ControlPlaneStartTimeout: patience,
+		ControlPlaneStopTimeout:  patience,
 	}
 	cleanUp := sync.OnceFunc(func() {
 		if err := errors.Join(environment.Stop(), os.RemoveAll(suite.dir)); err != nil {

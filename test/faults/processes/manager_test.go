@@ -103,12 +103,12 @@ func (r *replica) start(binary string) *process {
 	p.cmd.SysProcAttr = ownGroup()
 	r.mu.Lock() // its first request may be there before this returns
 	defer r.mu.Unlock()
+	r.stage.startMark = r.stage.calls.mark()
 	must(t, p.cmd.Start())
 	go func() {
 		_ = p.cmd.Wait() // ProcessState says it
 		close(p.exited)
 	}()
-	r.stage.startMark = r.stage.calls.mark()
 	r.current = p
 	r.processes = append(r.processes, p)
 	t.Cleanup(p.kill)

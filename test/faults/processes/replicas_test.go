@@ -74,7 +74,7 @@ func newPair(t *testing.T, requestTimeout string) (env *testEnv, a, b *replica) 
 // newPairInSync is newPair with a ready binding, and with nothing left to do.
 func newPairInSync(t *testing.T) (env *testEnv, a, b *replica) {
 	t.Helper()
-	env, a, b = newPair(t, timeout)
+	env, a, b = newPair(t, unhurried)
 	env.create(env.binding(bindingName))
 	env.eventually("the binding", env.bindingsReady)
 	env.waitUntilIdle()

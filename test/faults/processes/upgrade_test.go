@@ -27,7 +27,7 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	total.count(t, "upgrade and downgrade")
 	old := buildOld(t)
-	env := newTestEnv(t, timeout)
+	env := newTestEnv(t, unhurried)
 	env.createBindings()
 	env.main.start(old)
 	env.eventually("the bindings, by the first version", env.bindingsReady)

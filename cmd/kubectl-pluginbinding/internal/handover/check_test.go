@@ -180,7 +180,7 @@ func TestSurroundings(t *testing.T) {
 		"a gateway that is not Ready":              {func(s *surroundings) { s.ready = metav1.ConditionFalse }, "it is not Ready: Because: of this", ""},
 		"no Deployment of the operator":            {func(s *surroundings) { s.objects = s.objects[1:] }, "", "nobody looked whether the operator runs"},
 		"no replica of the operator":               {func(s *surroundings) { s.objects[0].(*appsv1.Deployment).Status.AvailableReplicas = 0 }, "no replica of the operator is available", ""},
-		"a leader that is gone":                    {func(s *surroundings) { s.objects[2] = lease(operatorDeployment+"-1", time.Minute) }, "its leader has not renewed Lease leader for 1m0s", ""},
+		"a leader that is gone":                    {func(s *surroundings) { s.objects[2] = lease(operatorDeployment+"-1", time.Minute) }, "its leader has not renewed Lease leader for 1m", ""},
 		"somebody else's old Lease":                {func(s *surroundings) { s.objects[2] = lease("other-1", time.Minute) }, "", ""},
 		"Leases that cannot be read":               {func(s *surroundings) { s.forbidden = "leases" }, "", ""},
 		"a right of the operator":                  {func(s *surroundings) { s.refusedOperator = "watch ingresses" }, "its ServiceAccount sa may not watch ingresses.networking.k8s.io in namespace shop", ""},

@@ -72,9 +72,13 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if _, err := httpstream.Handshake(req, w, []string{portforward.PortForwardProtocolV1Name}); err != nil {
 		return
 	}
+	counted := make(chan struct{}) // the first stream may come before the connection is among those that cut ends
 	connection := spdy.NewResponseUpgrader().UpgradeResponse(w, req, func(stream httpstream.Stream, _ <-chan struct{}) error {
 		if stream.Headers().Get(corev1.StreamType) == corev1.StreamTypeData && stream.Headers().Get(corev1.PortHeader) == "8001" {
-			go k.carry(stream)
+			go func() {
+				<-counted
+				k.carry(stream)
+			}()
 		}
 		return nil
 	})
@@ -84,6 +88,7 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	k.mu.Lock()
 	k.connections = append(k.connections, connection)
 	k.mu.Unlock()
+	close(counted)
 	<-connection.CloseChan()
 }
 

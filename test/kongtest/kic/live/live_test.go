@@ -24,7 +24,11 @@ import (
 	"github.com/pluginbinding/kong-plugin-operator/test/kongtest/kic"
 )
 
-const interval = 30 * time.Millisecond
+const (
+	interval = 30 * time.Millisecond
+	// patience is the timeout for anything that must happen, on a busy machine.
+	patience = time.Minute
+)
 
 const manifests = `
 apiVersion: v1
@@ -86,7 +90,10 @@ func startCluster(t *testing.T) (*rest.Config, client.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	environment := &envtest.Environment{CRDDirectoryPaths: paths, ErrorIfCRDPathMissing: true}
+	environment := &envtest.Environment{
+		CRDDirectoryPaths: paths, ErrorIfCRDPathMissing: true, CRDInstallOptions: envtest.CRDInstallOptions{MaxTime: patience},
+		ControlPlaneStartTimeout: patience, ControlPlaneStopTimeout: patience,
+	}
 	config, err := environment.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +124,7 @@ func must(t *testing.T, err error) {
 // TestLive follows KIC from its first sync over a failing one to a restart.
 func TestLive(t *testing.T) {
 	config, cluster := startCluster(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	for doc := range strings.SplitSeq(manifests, "\n---\n") {
 		var o unstructured.Unstructured

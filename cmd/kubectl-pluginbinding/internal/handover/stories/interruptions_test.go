@@ -223,14 +223,25 @@ func TestBesides(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			afterEachWrite(t, stories, 3, 2*step(), func(t *testing.T, s *story, n int) bool {
+			const first = 3
+			afterEachWrite(t, stories, first, 2*step(), func(t *testing.T, s *story, n int) bool {
 				w := s.start(t)
 				s.keepsIDs = false // the ingress controller itself sets created_at when it writes a row again
+				// Nothing stands beside the plugin of a consumer. A sync between its takeover, which begins with the
+				// third write, and the detachment writes over it, and the next one deletes it. A real one comes when
+				// the operator, which looks every second, has taken it back; those of the stories come too early.
+				at, alone := n, n == first && len(s.routes) == 0
+				if alone {
+					at--
+				}
 				happened := false
 				w.must(w.hand(w.ctx, w.run(counting(func(writes int) bool {
-					if writes == n {
+					if writes == at {
 						happened = true
 						happen(w)
+						if alone {
+							w.must(w.kic.WaitSynced(w.ctx))
+						}
 					}
 					return false
 				}), s.options), false))

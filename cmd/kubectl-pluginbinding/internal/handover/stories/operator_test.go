@@ -60,7 +60,7 @@ func (w *world) startOperator() {
 		Scheme:         scheme.Scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Cache:                   cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
 		Controller:              ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
-		GracefulShutdownTimeout: ptr.To(5 * time.Second),
+		GracefulShutdownTimeout: ptr.To(patience),
 	})
 	w.must(err)
 	w.must(controllers.AddToManager(o.life, mgr, controllers.Options{

@@ -27,8 +27,11 @@ import (
 // tick is the interval of the ingress controller. A hand-over waits in proportion.
 const tick = 40 * time.Millisecond
 
+// patience is the timeout for anything that must happen, on a busy machine.
+const patience = time.Minute
+
 var timing = handover.Timing{
-	InForce: tick, Sync: 2 * tick, Guard: 5 * tick, Poll: 10 * time.Millisecond, Step: 20 * time.Second, Lease: 300 * time.Millisecond,
+	InForce: tick, Sync: 2 * tick, Guard: 5 * tick, Poll: 10 * time.Millisecond, Step: patience, Lease: 300 * time.Millisecond,
 }
 
 var (
@@ -70,8 +73,11 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	environment := &envtest.Environment{
-		CRDDirectoryPaths:     append(paths, filepath.Join("..", "..", "..", "..", "..", "config", "crd", "bases")),
-		ErrorIfCRDPathMissing: true,
+		CRDDirectoryPaths:        append(paths, filepath.Join("..", "..", "..", "..", "..", "config", "crd", "bases")),
+		ErrorIfCRDPathMissing:    true,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: patience},
+		ControlPlaneStartTimeout: patience,
+		ControlPlaneStopTimeout:  patience,
 	}
 	if config, err = environment.Start(); err != nil {
 		return 1, err

@@ -110,7 +110,13 @@ spec:
 // newWorld has the ingress controller in sync, and a gateway that is Ready.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	return newWorldAfter(t, nil)
+}
+
+// newWorldAfter is newWorld with something that comes before the ingress controller, if it is there.
+func newWorldAfter(t *testing.T, before func(*world)) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx, namespace: fmt.Sprintf("world-%d", worlds.Add(1)), kong: kongtest.Start(t)}
 	w.apply("{apiVersion: v1, kind: Namespace, metadata: {name: NS}}")
@@ -118,6 +124,9 @@ func newWorld(t *testing.T) *world {
 		_ = kube.DeleteAllOf(context.WithoutCancel(ctx), &corev1.Event{}, client.InNamespace(w.namespace)) // only the time of others depends on it
 	})
 	w.apply(manifests)
+	if before != nil {
+		before(w)
+	}
 	var err error
 	w.kic, err = kic.Start(ctx, config, kic.Options{AdminURL: w.kong.URL(), Interval: tick, IngressClass: w.namespace, Namespace: w.namespace, WatchNamespaces: []string{w.namespace, "default"}})
 	w.must(err)
@@ -164,7 +173,7 @@ func (w *world) must(err error) {
 
 func (w *world) eventually(what string, holds func() bool) {
 	w.t.Helper()
-	err := wait.PollUntilContextTimeout(w.ctx, 5*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) { return holds(), nil })
+	err := wait.PollUntilContextTimeout(w.ctx, 5*time.Millisecond, patience, true, func(context.Context) (bool, error) { return holds(), nil })
 	if err != nil {
 		w.t.Fatalf("%v: %s", err, what)
 	}
