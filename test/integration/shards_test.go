@@ -43,18 +43,6 @@ func (env shard) withLabel(binding *v1alpha1.PluginBinding) {
 	binding.Labels = map[string]string{"shard": env.label}
 }
 
-// resync is that of its own operator. The Kong's journal, which the method of fakeClockEnv waits for,
-// also has the resyncs of the other one.
-func (env shard) resync(after time.Duration) *v1alpha1.KongGateway {
-	GinkgoHelper()
-	gw := env.fakeClockEnv.resync(after)
-	Eventually(env.metric).WithArguments("kong_operator_gateway_last_sweep_timestamp_seconds").
-		Should(BeEquivalentTo(env.clock.Now().Unix()))
-	waitForIdleGateways()
-	env.reload(Default, gw)
-	return gw
-}
-
 // expectNoOrphans resyncs the shard's gateway, which must not report an orphan.
 func (env shard) expectNoOrphans(plugins int) {
 	GinkgoHelper()
