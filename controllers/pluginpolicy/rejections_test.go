@@ -68,11 +68,12 @@ func TestOnlyBindingsAtThePlaceAreRivals(t *testing.T) {
 	place := s.children[0].Places(s.policy)[0]
 	other := &v1alpha1.PluginBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "other", UID: "2"}}
 	other.Spec = *s.children[0].Binding(s.policy).Spec.DeepCopy()
-	at := func(name string) *v1alpha1.PluginBinding {
+	at := func(name string) {
 		other.Spec.Scope = &v1alpha1.Scope{Route: &v1alpha1.EntityRef{Name: v1alpha1.Name(name)}}
-		return other
 	}
-	for i := 0; reference.PlaceBuckets(at(fmt.Sprintf("other-%d", i)))[0] != reference.PlaceBucket(place); i++ {
+	at("other")
+	for i := 0; reference.PlaceBuckets(other)[0] != reference.PlaceBucket(place); i++ {
+		at(fmt.Sprintf("other-%d", i))
 	}
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {

@@ -180,7 +180,7 @@ func twoFreePorts(ctx context.Context) (one, other string, err error) {
 func listen(ctx context.Context) (listener net.Listener, err error) {
 	const first, after = 20_000, 32_768
 	for range 100 {
-		port := first + rand.IntN(after-first) //nolint:gosec // nobody needs to guess it
+		port := first + rand.IntN(after-first)
 		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			return listener, nil
 		}

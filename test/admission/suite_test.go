@@ -254,7 +254,7 @@ func freePort() (int, error) {
 	const first, after = 20_000, 32_768
 	var err error
 	for range 100 {
-		port := first + rand.IntN(after-first) //nolint:gosec // nobody needs to guess it
+		port := first + rand.IntN(after-first)
 		var listener net.Listener
 		if listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", fmt.Sprintf(":%d", port)); err == nil {
 			return port, listener.Close()

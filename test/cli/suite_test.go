@@ -151,7 +151,7 @@ func (env *testEnv) removeObjects() {
 			if len(object.GetFinalizers()) > 0 {
 				base := object.DeepCopyObject().(client.Object)
 				object.SetFinalizers(nil)
-				if err := k8s.Patch(env.ctx, object, client.MergeFrom(base)); client.IgnoreNotFound(err) != nil {
+				if err := client.IgnoreNotFound(k8s.Patch(env.ctx, object, client.MergeFrom(base))); err != nil {
 					return err
 				}
 			}
