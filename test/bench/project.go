@@ -30,8 +30,8 @@ func project(out io.Writer, r *result, f fleet) error {
 	}
 	small, large := r.Runs[len(r.Runs)-2], r.Runs[len(r.Runs)-1]
 	n, grown := float64(large.N), float64(large.N-small.N)
-	if grown <= 0 || large.phase(phaseDelete).Seconds == 0 {
-		return errors.New("the last size must be the largest, and its measurement must be complete")
+	if grown <= 0 || large.phase(phaseIdle).Seconds == 0 {
+		return errors.New("the last size must be the largest, and its measurement must have come as far as the idle operator")
 	}
 	// Cost per binding: what the larger size needs more than the smaller one.
 	each := func(of func(*measurement) float64) float64 { return max(0, (of(large)-of(small))/grown) }

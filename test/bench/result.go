@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -127,10 +128,13 @@ func total(counts map[string]int) int {
 // withoutPoliciesMiB is the maximum before the first policy is made. The policies come last, and have as
 // many bindings again, whose entities the operator keeps as well.
 func (m *measurement) withoutPoliciesMiB() float64 {
-	if before := m.phase(phaseDelete).PeakMiB; before > 0 {
-		return before
+	most := 0.0
+	for _, p := range m.Phases {
+		if !strings.HasPrefix(p.Name, "policies,") {
+			most = max(most, p.PeakMiB)
+		}
 	}
-	return m.PeakMiB
+	return most
 }
 
 // phase returns a phase by name, or an empty one.

@@ -89,15 +89,25 @@ func measuredTable(out io.Writer, r *result) {
 		}},
 		{"change of all", func(m *measurement) string { return seconds(m.phase(phaseQueue).Seconds) }},
 		{"1% drifted: from the start of the resync that detects it to the last correction", func(m *measurement) string {
-			return seconds(m.figure(phaseDrift, figFromSweep))
+			return ifMeasured(m.phase(phaseDrift), seconds(m.figure(phaseDrift, figFromSweep)))
 		}},
 		{"gateway down: probes; in sync again after", func(m *measurement) string {
 			f := m.phase(phaseOutage).Figures
-			return fmt.Sprintf("%.0f; %s", f[figProbes], seconds(f[figInSync]))
+			return ifMeasured(m.phase(phaseOutage), fmt.Sprintf("%.0f; %s", f[figProbes], seconds(f[figInSync])))
 		}},
-		{"deletion of all", func(m *measurement) string { return seconds(m.phase(phaseDelete).Seconds) }},
+		{"deletion of all", func(m *measurement) string {
+			return ifMeasured(m.phase(phaseDelete), seconds(m.phase(phaseDelete).Seconds))
+		}},
 		{"memory, maximum", func(m *measurement) string { return fmt.Sprintf("%.0f MiB", m.withoutPoliciesMiB()) }},
 	})
+}
+
+// ifMeasured is the text, unless the measurement ended before the phase.
+func ifMeasured(p *phase, text string) string {
+	if p.Seconds == 0 {
+		return "not measured"
+	}
+	return text
 }
 
 // againstLoop are the phases that the loop mirrors.
@@ -118,10 +128,10 @@ func loopTable(out io.Writer, r *result) {
 		rows = append(rows,
 			row{v.what + " per second: the operator; the loop; share", func(m *measurement) string {
 				p := m.phase(v.own)
-				return fmt.Sprintf("%.0f; %.0f; %.0f%%", p.Figures[figRate], m.figure(v.loop, figRate), p.Figures[figLoopShare])
+				return ifMeasured(p, fmt.Sprintf("%.0f; %.0f; %.0f%%", p.Figures[figRate], m.figure(v.loop, figRate), p.Figures[figLoopShare]))
 			}},
 			row{"the API server's processor for one: the operator; the loop", func(m *measurement) string {
-				return fmt.Sprintf("%.1f ms; %.1f ms", m.figure(v.own, figServerMS), m.figure(v.loop, figServerMS))
+				return ifMeasured(m.phase(v.own), fmt.Sprintf("%.1f ms; %.1f ms", m.figure(v.own, figServerMS), m.figure(v.loop, figServerMS)))
 			}})
 	}
 	tableOfSizes(out, r, rows)
