@@ -86,6 +86,7 @@ func enqueueGatewayLater(connections *connection.Registry) handler.EventHandler 
 	}
 }
 
+// countDelay is the pause of a gateway with so many bindings.
 func countDelay(bindings int) time.Duration {
 	return min(countDebounce*time.Duration(1+bindings/bindingsPerDebounce), maxCountDebounce)
 }
